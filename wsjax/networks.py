@@ -1,0 +1,202 @@
+"""Networks as data.
+
+A network is a flat dict of arrays. What the arrays mean is said once, by a
+`Spec`: its layers in order of computation, and for each array of a layer the
+names of its axes. Axes that share a name index the same neurons.
+
+    params = {"Dense_0/kernel": [1, 32],     "Dense_0/bias": [32],  ...}
+    axes   = {"Dense_0/kernel": ("x", "h0"), "Dense_0/bias": ("h0",), ...}
+
+A kernel *reads* the neurons of some axes and *writes* those of others; what
+it neither reads nor writes is a tap (a position of a convolution's window):
+
+    dense          ("x", "h0")                 reads x        writes h0
+    convolution    ("row", "col", "c0", "c1")  reads c0       writes c1    taps row, col
+    bias, scale    ("h0",)                                    writes h0
+
+Everything else in this library is derived from a Spec: symmetries, chunks,
+graphs, statistics. Leading axes of a params array are batch axes: a zoo of n
+networks is the same dict with every array [n, ...].
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Params = Mapping[str, jax.Array]
+
+KINDS = ("dense", "conv", "norm", "attention", "embedding", "residual")
+ROLES = ("kernel", "bias", "scale", "mean", "variance")
+
+
+@dataclasses.dataclass(frozen=True)
+class Array:
+    """One array of a layer.
+
+    Attributes:
+        name: its key in `Params`.
+        role: one of `ROLES`.
+        axes: the name of each axis, in storage order.
+        reads: positions in `axes` of the neurons it takes in.
+        writes: positions in `axes` of the neurons it feeds.
+    """
+
+    name: str
+    role: str
+    axes: tuple[str, ...]
+    reads: tuple[int, ...] = ()
+    writes: tuple[int, ...] = ()
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """Positions of the axes that are neither read nor written."""
+        return tuple(i for i in range(len(self.axes)) if i not in self.reads + self.writes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A layer: the arrays that are applied together, and the activation after them.
+
+    Attributes:
+        name: as in the params' keys.
+        kind: one of `KINDS`. A "residual" has no arrays: it adds the output of level
+            `source` to that of its own.
+        level: depth in the order of computation, from 0; layers at one depth share it.
+        arrays: what it stores.
+        activation: "sin", "tanh", "relu", "gelu" or "none".
+        omega: factor inside the activation, `sin(omega * x)`.
+        source: for a residual, the level it starts from.
+    """
+
+    name: str
+    kind: str
+    level: int
+    arrays: tuple[Array, ...] = ()
+    activation: str = "none"
+    omega: float = 1.0
+    source: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """The meaning of a network's arrays. Hashable, so static under `jit`.
+
+    Attributes:
+        layers: in order of computation.
+        sizes: (axis name, number of neurons).
+        hidden: the axes whose neurons have no identity: renumbering them leaves the
+            function unchanged. All others (inputs, outputs, taps) are fixed.
+
+    Raises:
+        ValueError: the layers name an axis without a size, an unknown kind or role, or
+            one array twice; every mistake is listed.
+    """
+
+    layers: tuple[Layer, ...]
+    sizes: tuple[tuple[str, int], ...]
+    hidden: tuple[str, ...]
+
+    def __post_init__(self):
+        sizes, seen, wrong = dict(self.sizes), set(), []
+        for layer in self.layers:
+            if layer.kind not in KINDS:
+                wrong.append(f"  {layer.name}: kind {layer.kind!r} is not one of {KINDS}")
+            for a in layer.arrays:
+                if a.role not in ROLES:
+                    wrong.append(f"  {a.name}: role {a.role!r} is not one of {ROLES}")
+                if a.name in seen:
+                    wrong.append(f"  {a.name}: listed twice")
+                seen.add(a.name)
+                wrong += [f"  {a.name}: axis {x!r} has no size" for x in a.axes if x not in sizes]
+        wrong += [f"  hidden axis {h!r} has no size" for h in self.hidden if h not in sizes]
+        wrong += [f"  axis {n!r}: size {s} < 1" for n, s in self.sizes if s < 1]
+        if wrong:
+            raise ValueError("spec is inconsistent:\n" + "\n".join(wrong))
+
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        """All arrays, in the order in which `ravel` lays them out."""
+        return tuple(a for layer in self.layers for a in layer.arrays)
+
+    def shape(self, array: Array) -> tuple[int, ...]:
+        """The array's shape without batch axes."""
+        sizes = dict(self.sizes)
+        return tuple(sizes[a] for a in array.axes)
+
+    @property
+    def count(self) -> int:
+        """The number of parameters."""
+        return sum(math.prod(self.shape(a)) for a in self.arrays)
+
+
+def check(params: Params, spec: Spec) -> None:
+    """Raises `ValueError` naming every array that disagrees with the spec, all at once.
+
+    Arrays may have batch axes in front, the same ones for all. A NaN or an infinity is
+    reported by array; traced arrays are checked for shape alone.
+    """
+    wrong, batches = [], {}
+    known = {a.name for a in spec.arrays}
+    wrong += [f"  {a.name}: expected, absent" for a in spec.arrays if a.name not in params]
+    wrong += [f"  {name}: not in the spec" for name in params if name not in known]
+    for a in spec.arrays:
+        if a.name not in params:
+            continue
+        array, want = params[a.name], spec.shape(a)
+        if tuple(array.shape[array.ndim - len(want) :]) != want or array.ndim < len(want):
+            wrong.append(f"  {a.name}: expected shape [..., {_words(want)}] {a.axes}, got {array.shape}")
+            continue
+        batches.setdefault(tuple(array.shape[: array.ndim - len(want)]), a.name)
+        if not isinstance(array, jax.core.Tracer):
+            bad = np.size(array) - int(np.isfinite(np.asarray(array)).sum())
+            if bad:
+                wrong.append(f"  {a.name}: {bad} of {np.size(array)} values are NaN or infinite")
+    if len(batches) > 1:
+        found = ", ".join(f"{list(b)} ({name})" for b, name in batches.items())
+        wrong.append(f"  batch axes differ: {found}")
+    if wrong:
+        raise ValueError("network does not match its spec:\n" + "\n".join(wrong))
+
+
+def _words(shape):
+    return ", ".join(map(str, shape))
+
+
+def ravel(params: Params, spec: Spec) -> jax.Array:
+    """Lays a network out as one vector.
+
+    Args:
+        params: arrays [..., *shape].
+        spec: gives the order.
+
+    Returns:
+        [..., spec.count]. `unravel` undoes it.
+    """
+    parts = []
+    for a in spec.arrays:
+        array, n = params[a.name], len(a.axes)
+        parts.append(array.reshape(*array.shape[: array.ndim - n], math.prod(spec.shape(a))))
+    xp = np if all(isinstance(p, np.ndarray) for p in parts) else jnp
+    return xp.concatenate(parts, axis=-1)
+
+
+def unravel(vector: jax.Array, spec: Spec) -> Params:
+    """Takes a vector [..., spec.count] apart into arrays [..., *shape]; undoes `ravel`."""
+    if vector.shape[-1] != spec.count:
+        raise ValueError(f"expected {spec.count} parameters, got a vector {vector.shape}")
+    out, start = {}, 0
+    for a in spec.arrays:
+        size = math.prod(spec.shape(a))
+        part = vector[..., start : start + size]
+        out[a.name] = part.reshape(*vector.shape[:-1], *spec.shape(a))
+        start += size
+    return out
+
+
+def offsets(spec: Spec) -> dict[str, np.ndarray]:
+    """For each array, the position in `ravel`'s vector of each of its entries, [*shape]."""
+    return unravel(np.arange(spec.count), spec)
