@@ -133,6 +133,23 @@ class Spec:
         return sum(math.prod(self.shape(a)) for a in self.arrays)
 
 
+def to_json(spec: Spec) -> dict:
+    """The spec as plain lists and dicts; `from_json` undoes it."""
+    return dataclasses.asdict(spec)
+
+
+def from_json(data: Mapping) -> Spec:
+    """The spec that `to_json` wrote down."""
+
+    def array(a):
+        a = {k: tuple(v) if k in ("axes", "reads", "writes") else v for k, v in a.items()}
+        return Array(**a)
+
+    layers = [Layer(**{**x, "arrays": tuple(map(array, x["arrays"]))}) for x in data["layers"]]
+    sizes = tuple((name, int(size)) for name, size in data["sizes"])
+    return Spec(tuple(layers), sizes, tuple(data["hidden"]))
+
+
 def check(params: Params, spec: Spec) -> None:
     """Raises `ValueError` naming every array that disagrees with the spec, all at once.
 

@@ -1,0 +1,199 @@
+"""Results: one JSON line a run, and the README's tables made from them.
+
+    python -m experiments.records            rewrite the tables in README.md
+    python -m experiments.records --check    exit 1 if README.md disagrees with the records
+
+A table stands in README.md between `<!-- table NAME -->` and `<!-- end -->`; a test holds
+the two together, so no number in it is typed by hand.
+"""
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).parent.parent
+RESULTS = ROOT / "experiments" / "results"
+README = ROOT / "README.md"
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")
+KEYS = ("experiment", "row", "preset", "seed", "metrics", "parameters", "seconds", "steps")
+
+
+def append(record: Mapping) -> None:
+    """Adds a run to `experiments/results/EXPERIMENT.jsonl`.
+
+    Args:
+        record: the keys in `KEYS` and anything else worth keeping ("config", ...).
+            Commit, versions, device and time are added here.
+
+    Raises:
+        ValueError: keys are missing.
+    """
+    import jax
+
+    if missing := sorted(set(KEYS) - set(record)):
+        raise ValueError(f"a record needs {KEYS}, missing: {missing}")
+    versions = {p: importlib.metadata.version(p) for p in PACKAGES}
+    stamp = {
+        "commit": _commit(),
+        "versions": {"python": sys.version.split()[0], **versions},
+        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    with open(RESULTS / f"{record['experiment']}.jsonl", "a") as f:
+        f.write(json.dumps({**record, **stamp}, sort_keys=True) + "\n")
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
+    try:
+        out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return out.stdout.strip()
+
+
+def read(experiment: str, **match: object) -> list[dict]:
+    """The runs of an experiment whose keys equal `match`, oldest first."""
+    path = RESULTS / f"{experiment}.jsonl"
+    if not path.exists():
+        return []
+    runs = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    return [r for r in runs if all(r.get(k) == v for k, v in match.items())]
+
+
+def reference(name: str) -> dict | None:
+    """A measurement kept beside the records, `experiments/results/NAME.json`."""
+    path = ROOT / "experiments" / "results" / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def latest(runs: Iterable[Mapping]) -> list[Mapping]:
+    """Of runs with the same row, preset and seed, the newest."""
+    kept = {(r["row"], r["preset"], r["seed"]): r for r in runs}
+    return list(kept.values())
+
+
+def spread(values: Iterable[float], digits: int = 3) -> str:
+    """"mean ± sd (n)", or the one value there is."""
+    values = list(values)
+    mean = f"{np.mean(values):.{digits}f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {np.std(values, ddof=1):.{digits}f} ({len(values)} seeds)"
+
+
+def table(header: list[str], rows: Iterable[list[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows]]
+    return "\n".join(lines)
+
+
+def frequency_table() -> str:
+    """SNE's table 1, ours beside the paper's, best test error first."""
+    from experiments import inr_frequency
+
+    out = []
+    for preset in ("laptop", "paper"):
+        runs = latest(read("inr_frequency", preset=preset))
+        rows = {}
+        for run in runs:
+            rows.setdefault(run["row"], []).append(run)
+        order = sorted(rows, key=lambda r: np.mean([x["metrics"]["test_mse"] for x in rows[r]]))
+        lines = []
+        for name in order:
+            group = rows[name]
+            metric = lambda k, d=3, g=group: spread([x["metrics"][k] for x in g], d)  # noqa: E731
+            size = group[0]["parameters"]
+            lines.append(
+                [
+                    f"`{name}`",
+                    f"{size:,}" if size else "–",
+                    metric("test_mse"),
+                    metric("test_tau"),
+                    f"{np.mean([x['seconds'] for x in group]):.0f}",
+                    inr_frequency.PAPER.get(name, "–"),
+                ]
+            )
+        if lines:
+            head = ["row", "parameters", "test MSE", "Kendall's τ", "seconds", "paper's MSE"]
+            where = sorted({r["device"] for r in runs})
+            out.append(f"Preset `{preset}`, on {', '.join(where)}.\n\n{table(head, lines)}")
+    return "\n\n".join(out)
+
+
+def ablation_table() -> str:
+    """SNE's tables 6 and 7, ours beside the paper's."""
+    from experiments import inr_ablation
+
+    lines = []
+    for preset in ("laptop", "paper"):
+        runs = {r["row"]: r for r in latest(read("inr_ablation", preset=preset))}
+        for name, row in inr_ablation.ROWS.items():
+            if name in runs:
+                m = runs[name]["metrics"]
+                values = [f"{m['test_mse']:.3f}", f"{m['invariance']:.1e}"]
+                lines.append([preset, f"`{name}`", row.words, *values, row.paper])
+    head = ["preset", "row", "what is changed", "test MSE", "invariance loss", "paper's MSE"]
+    return table(head, lines) if lines else "No runs yet."
+
+
+def benchmark_table() -> str:
+    """The newest figures of each benchmark."""
+    runs = {r["row"]: r for r in read("benchmarks")}
+    lines = [
+        [f"`{name}`", key.replace("_", " "), f"{value:,.4g}"]
+        for name, run in runs.items()
+        for key, value in run["metrics"].items()
+    ]
+    return table(["benchmark", "figure", "value"], lines) if lines else "No runs yet."
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "inr_frequency": frequency_table,
+    "inr_ablation": ablation_table,
+    "benchmarks": benchmark_table,
+}
+
+
+def render(text: str) -> str:
+    """A README with every marked table made anew from the records.
+
+    Raises:
+        ValueError: a marker names no table, or is not closed.
+    """
+    pieces, rest = [], text
+    while "<!-- table " in rest:
+        before, after = rest.split("<!-- table ", 1)
+        name, after = after.split(" -->", 1)
+        if name not in TABLES:
+            raise ValueError(f"expected a table of {sorted(TABLES)}, got {name!r}")
+        if "<!-- end -->" not in after:
+            raise ValueError(f"table {name!r} is not closed by <!-- end -->")
+        rest = after.split("<!-- end -->", 1)[1]
+        pieces += [before, f"<!-- table {name} -->\n\n{TABLES[name]()}\n\n<!-- end -->"]
+    return "".join([*pieces, rest])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.records", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only compare, exit 1 if different")
+    check = parser.parse_args(arguments).check
+    old = README.read_text()
+    new = render(old)
+    if check and old != new:
+        raise SystemExit("README.md disagrees with the records: run python -m experiments.records")
+    if not check:
+        README.write_text(new)
+
+
+if __name__ == "__main__":
+    main()

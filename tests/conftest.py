@@ -1,0 +1,43 @@
+"""The test session is stricter than use; fixtures come from `corner_cases`.
+
+Types must agree (strict promotion) except in tests marked `trains`: Optax's Adam raises
+a float to an integer power. Ranks may differ: batch axes in front are the convention of
+this library, and a bias of rank one is added to them. Warnings are errors, see pyproject.
+"""
+
+import jax
+import pytest
+from corner_cases import MOVABLE, SPECS
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "trains: runs Optax, so types promote as in use")
+    # Kept between sessions: most of a session's time is compilation.
+    if hasattr(config, "cache"):
+        jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    # An accelerator's default multiplies float32 in fewer bits than our tolerances.
+    jax.config.update("jax_default_matmul_precision", "float32")
+
+
+@pytest.fixture(autouse=True)
+def promotion(request):
+    strict = request.node.get_closest_marker("trains") is None
+    with jax.numpy_dtype_promotion("strict" if strict else "standard"):
+        yield
+
+
+def cases(specs):
+    return [pytest.param(spec, id=name.replace(" ", "_")) for name, spec in specs.items()]
+
+
+@pytest.fixture(params=cases(SPECS))
+def spec(request):
+    """Every hard network."""
+    return request.param
+
+
+@pytest.fixture(params=cases(MOVABLE))
+def movable(request):
+    """Those with a hidden axis of two neurons or more."""
+    return request.param

@@ -1,0 +1,176 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from corner_cases import FORWARDS, MOVABLE
+
+from wsjax import networks, symmetries, testing
+from wsjax.architectures import mlp
+
+KEY = jax.random.key(7)
+SMALL = mlp([2, 3, 2, 1])
+SPECS = [mlp([2, 6, 4, 1]), mlp([1, 3, 1]), MOVABLE["attention of two reads and writes"]]
+
+
+def same(a, b):
+    assert set(a) == set(b)
+    jax.tree.map(np.testing.assert_array_equal, dict(a), dict(b))
+
+
+@pytest.mark.parametrize("name", MOVABLE)
+def test_renumbering_preserves_the_function(name):
+    spec, forward = MOVABLE[name], FORWARDS[name]
+    params = testing.draw(jax.random.key(0), spec)
+    x = jax.random.normal(jax.random.key(1), (8, 60))
+    run = jax.jit(jax.vmap(forward, (None, 0)))
+    testing.assert_function_preserved(run, params, spec, KEY, x, rtol=1e-4)
+
+
+def test_shuffle_is_the_action_of_one_element(spec):
+    vector = jnp.arange(spec.count)
+    for i in range(3):
+        moved = symmetries.shuffle(jax.random.fold_in(KEY, i), vector, symmetries.moves(spec))
+        element = read_off(networks.unravel(np.asarray(moved), spec), spec)
+        for axis, permutation in element.items():
+            assert sorted(permutation) == list(range(dict(spec.sizes)[axis]))
+        same(
+            networks.unravel(moved, spec),
+            symmetries.act(element, networks.unravel(vector, spec), spec),
+        )
+
+
+def read_off(moved, spec):
+    """The permutations that carried a network of positions to where it is now."""
+    element, places = {}, networks.offsets(spec)
+    for a in spec.arrays:
+        start, shape = places[a.name].min(), spec.shape(a)
+        came_from = np.unravel_index(moved[a.name] - start, shape)
+        for k, axis in enumerate(a.axes):
+            if axis in spec.hidden:
+                rows = np.moveaxis(came_from[k], k, 0).reshape(shape[k], -1)
+                element.setdefault(axis, rows[:, 0])
+    return {axis: jnp.asarray(p) for axis, p in element.items()}
+
+
+def test_inverse_undoes_act(spec):
+    params, g = testing.draw(KEY, spec, (3,)), symmetries.sample(KEY, spec)
+    same(symmetries.act(symmetries.inverse(g), symmetries.act(g, params, spec), spec), params)
+
+
+def test_compose_is_one_action_after_another(spec):
+    params = testing.draw(KEY, spec)
+    f, g = (symmetries.sample(k, spec) for k in jax.random.split(KEY))
+    one_by_one = symmetries.act(g, symmetries.act(f, params, spec), spec)
+    same(symmetries.act(symmetries.compose(g, f), params, spec), one_by_one)
+    same(symmetries.compose(symmetries.inverse(g), g), symmetries.identity(spec))
+
+
+def test_order_of_composition_matters():
+    f, g = (symmetries.sample(jax.random.key(i), mlp([1, 9, 1])) for i in (0, 1))
+    there, back = symmetries.compose(g, f)["h0"], symmetries.compose(f, g)["h0"]
+    assert not np.array_equal(there, back)
+
+
+def test_identity_changes_nothing(spec):
+    params = testing.draw(KEY, spec)
+    same(symmetries.act(symmetries.identity(spec), params, spec), params)
+
+
+def test_neuron_zero_comes_from_where_the_element_says():
+    params = networks.unravel(jnp.arange(SMALL.count), SMALL)
+    moved = symmetries.act({"h0": jnp.array([2, 0, 1])}, params, SMALL)
+    np.testing.assert_array_equal(moved["Dense_0/bias"][0], params["Dense_0/bias"][2])
+    np.testing.assert_array_equal(moved["Dense_0/kernel"][:, 0], params["Dense_0/kernel"][:, 2])
+    np.testing.assert_array_equal(moved["Dense_1/kernel"][0], params["Dense_1/kernel"][2])
+
+
+@pytest.mark.parametrize("route", ["sample", "shuffle"])
+def test_every_renumbering_is_as_likely(route):
+    def draw(key):
+        if route == "sample":
+            g = symmetries.sample(key, SMALL)
+            return jnp.concatenate([g["h0"], 3 + g["h1"]])
+        moved = symmetries.shuffle(key, jnp.arange(SMALL.count), symmetries.moves(SMALL))
+        biases = networks.unravel(moved, SMALL)
+        start = networks.offsets(SMALL)
+        return jnp.concatenate(
+            [
+                biases["Dense_0/bias"] - start["Dense_0/bias"][0],
+                3 + biases["Dense_1/bias"] - start["Dense_1/bias"][0],
+            ]
+        )
+
+    draws = np.asarray(jax.jit(jax.vmap(draw))(jax.random.split(KEY, 2400)))
+    seen, counts = np.unique(draws, axis=0, return_counts=True)
+    every = [(*p, *q) for p in itertools.permutations(range(3)) for q in ((3, 4), (4, 3))]
+    assert sorted(map(tuple, seen.tolist())) == sorted(every)
+    assert counts.min() > 140  # 200 expected, standard deviation 13.5
+    assert counts.max() < 260
+
+
+def test_padding_changes_no_number_and_stays_in_place():
+    for spec in SPECS:
+        layout, vector = symmetries.moves(spec), jnp.arange(spec.count)
+        larger = symmetries.pad(layout, spec.count + 5, depth=4, axes=6, width=9)
+        padded = jnp.concatenate([vector, -1 - jnp.arange(5)])
+        moved = symmetries.shuffle(KEY, padded, larger)
+        assert not np.array_equal(moved[:-5], vector)
+        np.testing.assert_array_equal(moved[:-5], symmetries.shuffle(KEY, vector, layout))
+        np.testing.assert_array_equal(moved[-5:], padded[-5:])
+
+
+def test_several_architectures_share_one_compiled_step():
+    traces = []
+
+    def step(key, vectors, layout):
+        traces.append(1)
+        keys = jax.random.split(key, len(vectors))
+        return jax.vmap(symmetries.shuffle)(keys, vectors, layout)
+
+    def batch(specs):
+        room = dict(entries=max(s.count for s in specs), depth=3, axes=4, width=6)
+        layouts = [symmetries.pad(symmetries.moves(s), **room) for s in specs]
+        layouts = jax.tree.map(lambda *x: np.stack(x), *layouts)
+        return jnp.stack([jnp.arange(room["entries"])] * len(specs)), layouts
+
+    step = jax.jit(step)
+    for specs in (SPECS, SPECS[::-1]):
+        moved = step(KEY, *batch(specs))
+        for key, row, spec in zip(jax.random.split(KEY, len(specs)), moved, specs, strict=True):
+            alone = symmetries.shuffle(key, jnp.arange(spec.count), symmetries.moves(spec))
+            np.testing.assert_array_equal(row[: spec.count], alone)
+    assert len(traces) == 1
+
+
+def test_act_is_traced_with_a_static_spec():
+    spec = MOVABLE["one axis twice in an array"]
+    params, g = testing.draw(KEY, spec), symmetries.sample(KEY, spec)
+    act = jax.jit(symmetries.act, static_argnames="spec")
+    same(act(g, params, spec=spec), symmetries.act(g, params, spec))
+
+
+@pytest.mark.parametrize("axis", ["x", "y", "nowhere"])
+def test_act_refuses_an_axis_that_is_not_hidden(axis):
+    params = testing.draw(KEY, SMALL)
+    with pytest.raises(ValueError, match=rf"hidden axes \('h0', 'h1'\), got \['{axis}'\]"):
+        symmetries.act({axis: jnp.array([0])}, params, SMALL)
+
+
+def test_act_refuses_a_permutation_of_another_size():
+    params = testing.draw(KEY, SMALL)
+    with pytest.raises(ValueError, match=r"'h0': expected a permutation of 3 neurons, got \(2,\)"):
+        symmetries.act({"h0": jnp.array([1, 0])}, params, SMALL)
+
+
+def test_compose_refuses_elements_of_two_groups():
+    g = symmetries.sample(KEY, SMALL)
+    with pytest.raises(ValueError, match=r"the same axes, got \['h0'\] and \['h0', 'h1'\]"):
+        symmetries.compose(g, {"h0": g["h0"]})
+
+
+def test_moves_that_do_not_fit_are_refused():
+    layout = symmetries.moves(SMALL)
+    with pytest.raises(ValueError, match=r"\(20, 2, 2, 3\) do not fit \(20, 2, 2, 2\)"):
+        symmetries.pad(layout, 20, 2, 2, 2)

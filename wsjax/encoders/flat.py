@@ -1,0 +1,68 @@
+"""Encoders that see a network as a vector or a bag of numbers.
+
+They are the floor of every table: `MLP` is tied to one architecture and to one
+numbering of its neurons; `DeepSets` (Zaheer et al., 2017) reads any network but does not
+know which number stands where.
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax.networks import Spec
+
+
+class MLP(nn.Module):
+    """Linear layers on the flattened network.
+
+    Attributes:
+        widths: of the hidden layers. SNE's table 1 has 14K parameters on 1 153 inputs.
+        code: of the result.
+    """
+
+    widths: Sequence[int] = (12,)
+    code: int = 32
+
+    fixed = True  # one architecture per model
+
+    def view(self, spec: Spec) -> np.ndarray:
+        """[entry] True; the vector is taken as it is."""
+        return np.ones(spec.count, bool)
+
+    @nn.compact
+    def __call__(self, vectors: jax.Array, view: np.ndarray, train: bool = False) -> jax.Array:
+        """[batch, entry] -> [batch, code]."""
+        for width in self.widths:
+            vectors = nn.relu(nn.Dense(width)(vectors))
+        return nn.Dense(self.code)(vectors)
+
+
+class DeepSets(nn.Module):
+    """The mean of a map of every single parameter.
+
+    Attributes:
+        widths: of the map's layers.
+        code: of the result.
+    """
+
+    widths: Sequence[int] = (128, 128)
+    code: int = 32
+
+    fixed = False
+
+    def view(self, spec: Spec) -> np.ndarray:
+        """[entry] True where a parameter sits."""
+        return np.ones(spec.count, bool)
+
+    @nn.compact
+    def __call__(self, vectors: jax.Array, view: np.ndarray, train: bool = False) -> jax.Array:
+        """[batch, entry], view [entry] or [batch, entry] -> [batch, code]."""
+        x = vectors[..., None]
+        for width in self.widths:
+            x = nn.relu(nn.Dense(width)(x))
+        mask = jnp.asarray(view)[..., None]
+        mean = jnp.where(mask, x, 0).sum(-2) / jnp.maximum(mask.sum(-2), 1)
+        return nn.Dense(self.code)(nn.relu(nn.Dense(self.widths[-1])(mean)))

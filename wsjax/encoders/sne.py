@@ -1,0 +1,251 @@
+"""SNE, the set-based neural network encoder (Andreis et al., NeurIPS 2024).
+
+    network -> chunks -> chunk codes -> array codes -> layer codes -> one code
+
+    chunk    Gamma_a [ Phi_2 ( level + type + Phi_1 (values + positions) ) ]   eqs. 2-6
+    array    Gamma_b [ level + Phi_3 (chunk codes + positions) ]               eq. 7
+    layer    the same over the arrays of a layer: kernel, bias, scale, ...     appendix J
+    network  Gamma_c [ Phi_4 (level + layer codes) ]                           eq. 9
+
+Each Phi maps sets to sets, each Gamma a set to a vector (`sets`). The encoder reads any
+architecture; it is not invariant to renumberings by construction but learns to be,
+from `objectives.logit_invariance`. Residual connections are tokens among the layer
+codes that say where they start and end (appendix D).
+
+Deviations: the paper adds the level after Phi_4 in eq. 9's notation and before it in the
+text; we add it before. What the paper leaves open is a field below.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from wsjax import chunks
+from wsjax.encoders.positions import Position
+from wsjax.encoders.sets import SetToSet, SetToVector
+from wsjax.networks import Spec
+
+
+class SNE(nn.Module):
+    """Encodes networks of any architecture into codes.
+
+    Attributes:
+        chunk: values per chunk.
+        width: of every set element.
+        code: of the result.
+        heads: of every attention.
+        chunk_depth: SABs in each of Phi_1 and Phi_2.
+        depth: SABs in each of Phi_3 (of arrays, then of layers) and Phi_4.
+        seeds: vectors the last pooling makes; they are projected to the code together.
+        norm: LayerNorm in the blocks: "none" (table 14), "post" (eqs. 11-12) or "pre".
+        residual: "identity" (eq. 12) or "projected" (the Set Transformer's code).
+        level: encode the depth of a layer (table 6).
+        type: encode kind and role of an array (table 6).
+        position: encode neurons, taps and chunk numbers; False switches off level and
+            type as well (table 6, "positional and hierarchical encoding").
+        attention: False replaces every set function by maps and means (table 6).
+        longest: longest wavelength of the encodings, in units of 2 pi.
+        scale: where the encodings' learned scales start.
+        block: if positive, chunks are encoded in blocks of this many, one after another,
+            and recomputed in the backward pass: memory is bounded, numbers stay.
+    """
+
+    chunk: int = 32
+    width: int = 64
+    code: int = 32
+    heads: int = 4
+    chunk_depth: int = 2
+    depth: int = 4
+    seeds: int = 1
+    norm: str = "none"
+    residual: str = "identity"
+    level: bool = True
+    type: bool = True
+    position: bool = True
+    attention: bool = True
+    longest: float = 100.0
+    scale: float = 0.3
+    block: int = 0
+
+    fixed = False  # reads any architecture
+
+    def view(self, spec: Spec) -> chunks.Layout:
+        """What the encoder needs to know of an architecture."""
+        return chunks.layout(spec, self.chunk)
+
+    def setup(self):
+        """Sub-encoders, in the order of the walk."""
+        block = dict(
+            attention=self.attention, heads=self.heads, norm=self.norm, residual=self.residual
+        )
+        self.chunk_encoder = ChunkEncoder(
+            self.width, self.chunk_depth, self._encode, block, self.longest, self.scale
+        )
+        self.phi_array = SetToSet(self.depth, block=self.block, **block)
+        self.phi_layer = SetToSet(self.depth, **block)
+        self.phi_network = SetToSet(self.depth, **block)
+        self.gamma_array = SetToVector(**block)
+        self.gamma_layer = SetToVector(**block)
+        self.gamma_network = SetToVector(self.seeds, **block)
+        self.encodings = {
+            name: Position(self.width, self.longest, self.scale, name=f"position_{name}")
+            for name in self._encode
+            if name not in ("read", "write", "chunk_level", "chunk_type")
+        }
+        self.project = nn.Dense(self.code)
+
+    @property
+    def _encode(self) -> tuple[str, ...]:
+        """Names of the encodings that are switched on."""
+        if not self.position:
+            return ()
+        names = ["read", "write", "chunk", "row", "column", "depth"]
+        names += ["chunk_level", "array_level", "layer_level", "network_level"] * self.level
+        names += ["source"] * self.level
+        names += ["chunk_type", "array_type", "layer_type"] * self.type
+        return tuple(names)
+
+    def _add(self, x, name, position):
+        return x + self.encodings[name](position) if name in self._encode else x
+
+    def __call__(self, vectors: jax.Array, view: chunks.Layout, train: bool = False) -> jax.Array:
+        """Encodes networks.
+
+        Args:
+            vectors: [batch, entry], as `networks.ravel` lays them out.
+            view: `chunks.layout` of their architecture, or `chunks.stack` of theirs.
+            train: unused; SNE behaves the same in training.
+
+        Returns:
+            [batch, code].
+        """
+        array = _rows(view.array, view.layer)  # [chunk] -> its layer
+        level = _rows(array, view.level)
+        kind = _rows(view.array, view.array_type)
+        batched = view.index.ndim == 3
+        cut = jax.vmap(chunks.cut, in_axes=(0, 0 if batched else None))
+        x = self._chunk_codes(cut(vectors, view), view, kind, level)  # [batch, chunk, width]
+
+        x = self._add(x, "chunk", view.position)
+        for i, name in enumerate(("row", "column", "depth")):
+            x = self._add(x, name, view.tap[..., i])
+        x = self.phi_array(x, _same(view.array, view.array))
+        x = self._add(x, "array_level", level)
+        x = self.gamma_array(x, _same(_numbers(view.layer), view.array))  # [batch, array, width]
+
+        x = self._add(x, "array_type", view.array_type)
+        x = self.phi_layer(x, _same(view.layer, view.layer))
+        x = self._add(x, "layer_level", _rows(view.layer, view.level))
+        x = self.gamma_layer(x, _same(_numbers(view.level), view.layer))  # [batch, layer, width]
+
+        bare = (view.source >= 0)[..., None]  # a residual has no arrays: its token is blank
+        x = jnp.where(bare, 0.0, x)
+        for name, value in (
+            ("network_level", view.level),
+            ("layer_type", view.layer_type),
+            ("source", view.source),
+        ):
+            x = self._add(x, name, value)
+        real = view.layer_type >= 0
+        x = self.phi_network(x, jnp.broadcast_to(real[..., None, :], _square(real)))
+        return self.project(self.gamma_network(x, real[..., None, :])[..., 0, :])
+
+    def _chunk_codes(self, values, view, kind, level):
+        """[batch, chunk, place] -> [batch, chunk, width], in blocks if so set."""
+        fields = (view.mask, view.read, view.write, kind, level)
+        axes = tuple(0 if view.index.ndim == 3 else None for _ in fields)
+
+        def encode(encoder, values, *fields):
+            by_chunk = nn.vmap(
+                ChunkEncoder.__call__, variable_axes={"params": None}, split_rngs={"params": False}
+            )
+            by_network = nn.vmap(
+                by_chunk,
+                variable_axes={"params": None},
+                split_rngs={"params": False},
+                in_axes=(0, *axes),
+            )
+            return by_network(encoder, values, *fields)
+
+        count = values.shape[1]
+        if not self.block or count <= self.block:
+            return encode(self.chunk_encoder, values, *fields)
+        pieces = [_blocks(values, 1, self.block, 0)]
+        pieces += [_blocks(f, 0 if a is None else 1, self.block, 0) for f, a in zip(fields, axes)]
+
+        def body(encoder, carry, piece):
+            return carry, nn.remat(encode)(encoder, *piece)
+
+        scan = nn.scan(body, variable_broadcast="params", split_rngs={"params": False})
+        _, codes = scan(self.chunk_encoder, (), tuple(pieces))  # [blocks, batch, block, width]
+        codes = jnp.moveaxis(codes, 0, 1).reshape(codes.shape[1], -1, codes.shape[-1])
+        return codes[:, :count]
+
+
+class ChunkEncoder(nn.Module):
+    """Encodes one chunk (eqs. 2-6).
+
+    Attributes:
+        width: of the elements and of the code.
+        depth: SABs in each of Phi_1 and Phi_2.
+        encode: names of the encodings that are switched on.
+        settings: of the set functions.
+        longest, scale: of the encodings.
+    """
+
+    width: int
+    depth: int
+    encode: tuple[str, ...]
+    settings: dict
+    longest: float
+    scale: float
+
+    @nn.compact
+    def __call__(self, values, mask, read, write, kind, level) -> jax.Array:
+        """Values, mask, read, write [place]; kind, level scalars -> [width]."""
+
+        def add(x, name, position):
+            if name not in self.encode:
+                return x
+            encoding = Position(self.width, self.longest, self.scale, name=f"position_{name}")
+            return x + encoding(position)
+
+        x = nn.Dense(self.width, name="lift")(values[:, None])
+        x = add(add(x, "read", read), "write", write)
+        x = SetToSet(self.depth, **self.settings)(x, mask[None])
+        x = add(add(x, "chunk_type", kind), "chunk_level", level)
+        x = SetToSet(self.depth, **self.settings)(x, mask[None])
+        return SetToVector(**self.settings)(x, mask[None])[0]
+
+
+def _rows(index, table):
+    """table[index] along the last axis, -1 where the index is -1; batched alike."""
+    index, table = jnp.asarray(index), jnp.asarray(table)
+    found = jnp.take_along_axis(table, jnp.maximum(index, 0), axis=-1)
+    return jnp.where(index < 0, chunks.NONE, found)
+
+
+def _same(a, b):
+    """[..., n], [..., m] -> [..., n, m]: do both say the same, and not none?"""
+    return (jnp.asarray(a)[..., :, None] == jnp.asarray(b)[..., None, :]) & (
+        jnp.asarray(b)[..., None, :] >= 0
+    )
+
+
+def _numbers(x):
+    """0, 1, 2, ... in the shape of x's last axis."""
+    return jnp.arange(x.shape[-1])
+
+
+def _square(x):
+    return (*x.shape, x.shape[-1])
+
+
+def _blocks(x, axis, block, fill):
+    """Pads an axis to a multiple of `block` and brings the blocks to the front."""
+    x = jnp.asarray(x)
+    grow = [(0, 0)] * x.ndim
+    grow[axis] = (0, -x.shape[axis] % block)
+    x = jnp.pad(x, grow, constant_values=fill)
+    x = x.reshape(*x.shape[:axis], -1, block, *x.shape[axis + 1 :])
+    return jnp.moveaxis(x, axis, 0)

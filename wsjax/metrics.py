@@ -1,0 +1,166 @@
+"""Measures of predictions, and the file they are written to.
+
+    predictions [example], targets [example]  ->  {"mse", "mae", "r2", "tau"}, plain floats
+    metrics.jsonl                                 one JSON object a line, in order of step
+
+NumPy in, floats out: what is reported is computed once, in float64, outside of any `jit`.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+import scipy.stats
+
+
+def mse(predictions: np.ndarray, targets: np.ndarray) -> float:
+    """Mean squared error over all values of two arrays of one shape.
+
+    Raises:
+        ValueError: the shapes differ or are empty, or a value is NaN or infinite.
+    """
+    p, t = _checked(predictions, targets)
+    return float(np.mean((p - t) ** 2))
+
+
+def mae(predictions: np.ndarray, targets: np.ndarray) -> float:
+    """Mean absolute error over all values of two arrays of one shape; raises as `mse`."""
+    p, t = _checked(predictions, targets)
+    return float(np.mean(np.abs(p - t)))
+
+
+def r2(predictions: np.ndarray, targets: np.ndarray) -> float:
+    """The share of the targets' variance that is predicted: 1 is perfect, 0 is their mean.
+
+    For constant targets 1 if every prediction is exact and else 0, as in scikit-learn.
+
+    Args:
+        predictions: [example].
+        targets: [example].
+
+    Raises:
+        ValueError: not two vectors of one length, or a value is NaN or infinite.
+    """
+    p, t = _checked(predictions, targets, vectors=True)
+    left, spread = np.sum((t - p) ** 2), np.sum((t - t.mean()) ** 2)
+    if spread == 0:
+        return float(left == 0)
+    return float(1 - left / spread)
+
+
+def kendall_tau(predictions: np.ndarray, targets: np.ndarray) -> float:
+    """Kendall's tau-b: 1 if both put the examples in one order, -1 if in opposite ones.
+
+    tau-b corrects for ties. Where all values of either are equal it is undefined; then
+    this is 0, for a constant predictor orders nothing.
+
+    Args:
+        predictions: [example].
+        targets: [example].
+
+    Raises:
+        ValueError: not two vectors of one length, or a value is NaN or infinite.
+    """
+    p, t = _checked(predictions, targets, vectors=True)
+    if np.all(p == p[0]) or np.all(t == t[0]):
+        return 0.0
+    return float(scipy.stats.kendalltau(p, t).statistic)
+
+
+def evaluate(predictions: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """All measures of a regression at once.
+
+    Args:
+        predictions: [example].
+        targets: [example].
+
+    Returns:
+        {"mse", "mae", "r2", "tau"}.
+
+    Raises:
+        ValueError: not two vectors of one length, or a value is NaN or infinite.
+    """
+    return {
+        "mse": mse(predictions, targets),
+        "mae": mae(predictions, targets),
+        "r2": r2(predictions, targets),
+        "tau": kendall_tau(predictions, targets),
+    }
+
+
+def _checked(predictions, targets, vectors=False):
+    p, t = np.asarray(predictions, np.float64), np.asarray(targets, np.float64)
+    if p.shape != t.shape:
+        # [n, 1] against [n] would broadcast to [n, n] and give a plausible number
+        raise ValueError(f"expected predictions of shape {t.shape}, got {p.shape}")
+    if p.size == 0 or (vectors and p.ndim != 1):
+        raise ValueError(f"expected predictions of shape [example], got {p.shape}")
+    for name, x in (("predictions", p), ("targets", t)):
+        bad = x.size - int(np.isfinite(x).sum())
+        if bad:
+            raise ValueError(f"{bad} of {x.size} {name} are NaN or infinite")
+    return p, t
+
+
+class JsonLines:
+    """Appends one JSON object a line to a file, each on disk when `write` returns.
+
+    A process killed while writing leaves half a line; opening the file cuts it off.
+
+    Attributes:
+        path: the file; its folder is created.
+    """
+
+    def __init__(self, path: str | pathlib.Path):
+        self.path = pathlib.Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            _replace(self.path, self.read())
+
+    def write(self, line: Mapping) -> None:
+        """Appends an object.
+
+        Raises:
+            ValueError: a number is NaN or infinite, which JSON has no word for.
+        """
+        text = json.dumps(dict(line), allow_nan=False)
+        with self.path.open("a") as file:
+            file.write(text + "\n")
+
+    def truncate_after(self, step: int) -> None:
+        """Drops the lines whose "step" is greater: a resumed run writes them again."""
+        _replace(self.path, [line for line in self.read() if line["step"] <= step])
+
+    def read(self) -> list[dict]:
+        """All lines but a half-written last one; nothing if there is no file.
+
+        Raises:
+            ValueError: a line before the last is not JSON.
+        """
+        return read_lines(self.path)
+
+
+def read_lines(path: str | pathlib.Path) -> list[dict]:
+    """Reads a file that `JsonLines` wrote, without touching it; see `JsonLines.read`."""
+    path = pathlib.Path(path)
+    if not path.exists():
+        return []
+    # A line counts when its newline is there: half of `{"step": 12}` never parses, but half
+    # a file system block may end in bytes that do.
+    *whole, _ = path.read_bytes().split(b"\n")
+    lines = []
+    for number, text in enumerate(whole, 1):
+        try:
+            lines.append(json.loads(text))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: expected JSON, got {text[:40]!r}") from error
+    return lines
+
+
+def _replace(path, lines):
+    """Rewrites a file under another name first, so that a kill leaves the old or the new."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    os.replace(temporary, path)

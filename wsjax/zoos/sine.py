@@ -1,0 +1,564 @@
+"""The sine zoo: small SIRENs, each fitted to one wave.
+
+    a sin(b x) on [-pi, pi)  --Adam-->  1-32-32-1 network  with labels frequency b, amplitude a
+
+The task is to read b (and a) off the weights (Navon et al., 2023). The frequency zoo of
+the papers comes without the code that made it, so it is made here as the code for its
+twin makes that one, the self-supervised zoo; `Recipe` holds the settings of both, and
+`datasheet` says where a zoo departs from what was published.
+
+Networks stop at a mean squared error, low frequencies long before high ones. They are
+fitted a block at a time, by one vectorised loop that runs until its slowest network is
+done; blocks of similar waves waste little. Devices each take blocks of their own.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import rich.console
+import rich.progress
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from wsjax import architectures, trigonometry
+from wsjax.networks import Params, Spec, unravel
+from wsjax.zoos import Zoo, from_params, store
+
+PIECE = 512  # networks between two reports of progress
+PERCENTILES = (0, 25, 50, 75, 90, 99, 100)
+UNITS = {
+    "frequency": "radians per unit of x, x in [-pi, pi)",
+    "amplitude": "units of y",
+    "fit_mse": "squared units of y, mean over the grid",
+    "fit_steps": "steps of Adam",
+}
+
+Sine = Callable[[jax.Array], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a sine zoo is made; the defaults make the frequency zoo on a laptop.
+
+    Attributes:
+        networks: how many to fit.
+        seed: of waves and weights. Network i of a seed is the same in a zoo of any size.
+        widths: of the SIREN's layers.
+        omega: factor inside every sine.
+        low: smallest frequency; frequencies are uniform.
+        high: largest frequency.
+        amplitude_low: smallest amplitude; amplitudes are uniform.
+        amplitude_high: largest amplitude.
+        points: of the grid on [-pi, pi), end excluded. Published: 2,000.
+        learning_rate: of Adam.
+        weight_decay: times the weights, added to the gradient, as `torch.optim.Adam` does.
+        steps: the most that are taken, each on the full grid.
+        tolerance: mean squared error at which a network is done.
+        offset: added to the network's output.
+        keep_unfit: whether networks above the tolerance after all steps stay in the zoo.
+
+    Raises:
+        ValueError: a setting makes no sense; every one is listed.
+    """
+
+    networks: int = 6000
+    seed: int = 0
+    widths: tuple[int, ...] = (1, 32, 32, 1)
+    omega: float = 30.0
+    low: float = 0.5
+    high: float = 10.0
+    amplitude_low: float = 1.0
+    amplitude_high: float = 1.0
+    points: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    steps: int = 1500
+    tolerance: float = 1e-4
+    offset: float = 0.5
+    keep_unfit: bool = False
+
+    def __post_init__(self):
+        rules = {
+            "networks": (self.networks >= 1, "at least 1"),
+            "widths": (
+                len(self.widths) > 2 and self.widths[0] == self.widths[-1] == 1,
+                "1, ..., 1",
+            ),
+            "low": (0 <= self.low <= self.high, f"from 0 to high = {self.high}"),
+            "amplitude_low": (
+                self.amplitude_low <= self.amplitude_high,
+                f"at most amplitude_high = {self.amplitude_high}",
+            ),
+            "points": (self.points >= 2, "at least 2"),
+            "steps": (self.steps >= 1, "at least 1"),
+            "tolerance": (self.tolerance > 0, "above 0"),
+        }
+        wrong = [
+            f"  {name}: expected {rule}, got {getattr(self, name)}"
+            for name, (right, rule) in rules.items()
+            if not right
+        ]
+        if wrong:
+            raise ValueError("recipe makes no sense:\n" + "\n".join(wrong))
+
+    @classmethod
+    def published(cls, **changes: Any) -> "Recipe":
+        """The frequency zoo on the published grid, fifteen times the work of the default."""
+        return cls(**{"points": 2000, **changes})
+
+    @classmethod
+    def self_supervised(cls, **changes: Any) -> "Recipe":
+        """The zoo of a sin(b x) with a, b ~ U(0, 10) (Navon et al., 2023), on our grid.
+
+        More than a quarter of these miss the tolerance, all of them high waves. They stay,
+        as published: without them the labels would not be uniform.
+        """
+        ranges = {"low": 0.0, "amplitude_low": 0.0, "amplitude_high": 10.0}
+        return cls(**{**ranges, "keep_unfit": True, **changes})
+
+    @property
+    def spec(self) -> Spec:
+        """What the weights mean."""
+        return architectures.mlp(self.widths, "sin", omega=self.omega)
+
+
+class Waves(NamedTuple):
+    """What each network is to be: `frequencies`, `amplitudes` and `keys`, each [network]."""
+
+    frequencies: np.ndarray
+    amplitudes: np.ndarray
+    keys: jax.Array
+
+
+class State(NamedTuple):
+    """A network in training: its `mse` is that of the weights before the last step."""
+
+    params: Params
+    memory: optax.OptState
+    steps: jax.Array
+    mse: jax.Array
+
+
+class Fit(NamedTuple):
+    """Networks after training.
+
+    Attributes:
+        params: arrays [network, ...].
+        mse: [network], of these very weights, over the whole grid.
+        steps: [network], Adam's.
+    """
+
+    params: Params
+    mse: jax.Array
+    steps: jax.Array
+
+
+def waves(recipe: Recipe) -> Waves:
+    """Draws the waves and the seeds of a recipe's networks, each from its own number."""
+
+    def wave(i):
+        one, two, weights = jax.random.split(jax.random.fold_in(jax.random.key(recipe.seed), i), 3)
+        frequency = jax.random.uniform(one, minval=recipe.low, maxval=recipe.high)
+        amplitude = jax.random.uniform(
+            two, minval=recipe.amplitude_low, maxval=recipe.amplitude_high
+        )
+        return frequency, amplitude, weights
+
+    frequencies, amplitudes, keys = jax.jit(jax.vmap(wave))(jnp.arange(recipe.networks))
+    return Waves(np.asarray(frequencies), np.asarray(amplitudes), keys)
+
+
+def target(
+    recipe: Recipe, frequency: jax.Array, amplitude: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The grid x [points, 1] and the wave on it [points, 1]."""
+    x = jnp.linspace(-math.pi, math.pi, recipe.points, endpoint=False)[:, None]
+    return x, amplitude * jnp.sin(frequency * x)
+
+
+def initial(recipe: Recipe, key: jax.Array) -> Params:
+    """A network before training, as the published generator draws it.
+
+    Every sine layer, the first too, is U(-1, 1) sqrt(6 / fan in) / omega with biases 0,
+    where Sitzmann et al. (2020) give the first layer a bound of its own; the last layer
+    is PyTorch's `Linear`, U(-1, 1) / sqrt(fan in), bias included.
+    """
+    params, spec = {}, recipe.spec
+    for i, layer in enumerate(spec.layers):
+        fan_in = recipe.widths[i]
+        for j, a in enumerate(layer.arrays):
+            bound = 1 / math.sqrt(fan_in)
+            if layer.activation == "sin":
+                bound = math.sqrt(6 / fan_in) / recipe.omega if a.role == "kernel" else 0.0
+            draw = jax.random.fold_in(jax.random.fold_in(key, i), j)
+            params[a.name] = jax.random.uniform(draw, spec.shape(a), minval=-1) * bound
+    return params
+
+
+def begin(recipe: Recipe, key: jax.Array) -> State:
+    """A network about to be trained."""
+    params = initial(recipe, key)
+    return State(params, _adam(recipe).init(params), jnp.zeros((), jnp.int32), jnp.array(jnp.inf))
+
+
+def step(
+    state: State, x: jax.Array, y: jax.Array, recipe: Recipe, sine: Sine = trigonometry.sin
+) -> State:
+    """One step of Adam on the full grid, or none if the network is within the tolerance."""
+    mse, gradient = jax.value_and_grad(_error)(state.params, x, y, recipe, sine)
+    change, memory = _adam(recipe).update(gradient, state.memory, state.params)
+    done = mse <= recipe.tolerance
+    params = jax.tree.map(lambda p, c: jnp.where(done, p, p + c), state.params, change)
+    return State(params, memory, state.steps + ~done, mse)
+
+
+def fit_one(
+    recipe: Recipe,
+    frequency: jax.Array,
+    amplitude: jax.Array,
+    key: jax.Array,
+    sine: Sine = trigonometry.sin,
+) -> Fit:
+    """Trains one network to the tolerance, or for the recipe's steps; for use under `jit`."""
+    x, y = target(recipe, frequency, amplitude)
+    state = jax.lax.while_loop(
+        lambda s: (s.mse > recipe.tolerance) & (s.steps < recipe.steps),
+        lambda s: step(s, x, y, recipe, sine),
+        begin(recipe, key),
+    )
+    # The loop's own figure stands where it stopped the loop: measured anew, the last digit
+    # may differ and put a network that is done above the tolerance.
+    last = _error(state.params, x, y, recipe, sine)
+    mse = jnp.where(state.mse <= recipe.tolerance, state.mse, last)
+    return Fit(state.params, mse, state.steps)
+
+
+def fit_with(
+    recipe: Recipe,
+    frequencies: np.ndarray,
+    amplitudes: np.ndarray,
+    keys: jax.Array,
+    sine: Sine = trigonometry.sin,
+    block: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> Fit:
+    """Trains networks, one for each of the waves, all of them in one call.
+
+    Args:
+        recipe: its `networks`, `seed` and ranges play no part.
+        frequencies: [network].
+        amplitudes: [network].
+        keys: [network], of the initial weights.
+        sine: the networks' activation; `jnp.sin` where the library's own is on trial.
+        block: networks in one vectorised loop; by default what suits the device.
+        devices: share the networks out; by default all there are.
+
+    Returns:
+        The networks as NumPy arrays, in the order of the arguments.
+    """
+    devices = tuple(jax.devices() if devices is None else devices)
+    count = len(frequencies)
+    padded = -(-count // len(devices)) * len(devices)
+    run, _ = _compiled(_program(recipe), padded, sine, block, devices)
+    return _run(run, frequencies, amplitudes, keys, padded, devices)
+
+
+def make(
+    recipe: Recipe,
+    cache: pathlib.Path,
+    block: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> tuple[Zoo, store.Manifest]:
+    """The zoo of a recipe, from the cache if it is there, and its manifest.
+
+    Labels are `frequency`, `amplitude`, `fit_mse` and `fit_steps`. A network whose mean
+    squared error is above the tolerance after all steps is no sample of its wave: unless
+    the recipe says otherwise it is excluded, and the manifest's `excluded` counts it and
+    gives its wave.
+
+    Args:
+        recipe: what to make. Each recipe has a folder of its own.
+        cache: where the folders lie.
+        block: as for `fit_with`.
+        devices: as for `fit_with`.
+
+    Raises:
+        ValueError: no network at all reached the tolerance.
+    """
+    settings = dataclasses.asdict(recipe)
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    folder = pathlib.Path(cache) / f"sine-{recipe.networks}-seed{recipe.seed}-{digest[:8]}"
+    return store.cached(folder, settings, recipe.spec, lambda: generate(recipe, block, devices))
+
+
+def generate(
+    recipe: Recipe, block: int | None = None, devices: Sequence[jax.Device] | None = None
+) -> tuple[Zoo, dict[str, Any]]:
+    """Makes the zoo of a recipe, and the facts its manifest should state; `make` caches it."""
+    devices = tuple(jax.devices() if devices is None else devices)
+    block = block or _block(devices)
+    # Pieces are of one size, so that one program serves all, and in the order of the draw:
+    # each is a fair sample of waves, which makes the time left a fair guess.
+    pieces = -(-recipe.networks // PIECE)
+    unit = len(devices) * (block if pieces > 1 else 1)
+    size = -(-recipe.networks // (pieces * unit)) * unit
+    run, compiling = _compiled(_program(recipe), size, trigonometry.sin, block, devices)
+
+    every, fits, began = waves(recipe), [], time.perf_counter()
+    with progress(recipe.networks) as report:
+        for start in range(0, recipe.networks, size):
+            some = Waves(*(w[start : start + size] for w in every))
+            fits.append(_run(run, *some, size, devices))
+            report(min(start + size, recipe.networks), time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+
+    fit = Fit(*jax.tree.map(lambda *parts: np.concatenate(parts), *fits))
+    zoo, excluded = collect(recipe, every, fit)
+    facts = {
+        "seed": recipe.seed,
+        "excluded": excluded,
+        "statistics": statistics(zoo),
+        "made_on": f"{len(devices)} x {devices[0].device_kind}",
+        "compile_seconds": round(compiling, 2),
+        "seconds": round(seconds, 2),
+        "networks_per_second": round(recipe.networks / seconds, 2),
+        "licence": "MIT; generated by wsjax.zoos.sine",
+    }
+    return zoo, facts
+
+
+def collect(recipe: Recipe, waves: Waves, fit: Fit) -> tuple[Zoo, dict[str, Any]]:
+    """The zoo of those networks that the recipe lets in, and a note on the others.
+
+    Raises:
+        ValueError: none did.
+    """
+    limit = math.inf if recipe.keep_unfit else recipe.tolerance
+    fitted = np.asarray(fit.mse) <= limit  # False for NaN
+    if not fitted.any():
+        raise ValueError(
+            f"expected at least one network with a mean squared error <= {limit} "
+            f"after {recipe.steps} steps, got none of {len(fitted)}; the best has "
+            f"{np.min(fit.mse):.3g}"
+        )
+    labels = {
+        "frequency": waves.frequencies,
+        "amplitude": waves.amplitudes,
+        "fit_mse": fit.mse,
+        "fit_steps": fit.steps,
+    }
+    params = {name: array[fitted] for name, array in fit.params.items()}
+    zoo = from_params(params, recipe.spec, {k: v[fitted] for k, v in labels.items()})
+    note = {
+        "rule": f"fit_mse is NaN or above {limit} after {recipe.steps} steps",
+        "count": int((~fitted).sum()),
+        "frequencies": np.asarray(waves.frequencies)[~fitted].tolist(),
+        "amplitudes": np.asarray(waves.amplitudes)[~fitted].tolist(),
+    }
+    return zoo, note
+
+
+def statistics(zoo: Zoo) -> dict[str, Any]:
+    """What to compare two zoos by, as JSON types.
+
+    Returns:
+        `networks`; `arrays`, name -> mean and std over networks and entries; `fit_mse`
+        and `fit_steps`, percentile -> value.
+    """
+
+    def percentiles(values):
+        found = np.percentile(np.asarray(values, np.float64), PERCENTILES)
+        return {str(p): float(v) for p, v in zip(PERCENTILES, found, strict=True)}
+
+    arrays = {k: np.asarray(v, np.float64) for k, v in unravel(zoo.vectors, zoo.spec).items()}
+    return {
+        "networks": len(zoo),
+        "arrays": {k: {"mean": float(v.mean()), "std": float(v.std())} for k, v in arrays.items()},
+        "fit_mse": percentiles(zoo.labels["fit_mse"]),
+        "fit_steps": percentiles(zoo.labels["fit_steps"]),
+    }
+
+
+def departures(recipe: Mapping[str, Any]) -> list[str]:
+    """Where a zoo of this recipe differs from the published frequency zoo, in sentences."""
+    published = dataclasses.asdict(Recipe.published())
+    sentences = [
+        f"{name} is {recipe[name]} instead of {value}"
+        for name, value in published.items()
+        if name not in ("networks", "seed") and np.any(np.not_equal(recipe[name], value))
+    ]
+    if not recipe["keep_unfit"]:
+        sentences.append("networks above the tolerance are left out; published code keeps them")
+    return [
+        *sentences,
+        "the sine is a polynomial, within 2e-7 of the exact one",
+        "a network stops at the weights found within the tolerance; the published loop, which "
+        "measures before it moves, takes one step more",
+        "the published code draws b from U(0, 10) and an amplitude from U(0, 10); b from "
+        "U(0.5, 10) alone is a paper's text (Andreis et al., 2024), without code",
+    ]
+
+
+def datasheet(
+    zoo: Zoo, manifest: Mapping[str, Any], reference: Mapping[str, Any] | None = None
+) -> str:
+    """What a user of a sine zoo should know, as text.
+
+    Args:
+        zoo: from `make`.
+        manifest: from `make`.
+        reference: `statistics` of networks fitted by the published recipe with the exact
+            sine, to stand beside this zoo's.
+    """
+    own, recipe, excluded = statistics(zoo), manifest["recipe"], manifest["excluded"]
+    lines = ["Sine zoo", "", "Recipe"]
+    lines += [f"  {name:<16}{value}" for name, value in recipe.items()]
+    lines += [
+        "",
+        "Networks",
+        f"  {len(zoo)} of {recipe['networks']} fitted; {zoo.spec.count} weights each",
+        f"  {excluded['count']} excluded by the rule: {excluded['rule']}",
+    ]
+    if excluded["count"]:
+        found = excluded["frequencies"]
+        lines.append(f"  their frequencies lie in {min(found):.4g} .. {max(found):.4g}")
+    lines += ["", "Labels"]
+    for name, values in zoo.labels.items():
+        span = f"{values.min():.4g} .. {values.max():.4g}"
+        lines.append(f"  {name:<12}{span:<24}{UNITS[name]}")
+    lines += ["", f"Licence  {manifest['licence']}", "", *compare(own, reference)]
+    lines += ["", "Differences from the published recipe"]
+    lines += [f"  - {sentence}" for sentence in departures(recipe)]
+    return "\n".join(lines)
+
+
+def compare(own: Mapping[str, Any], reference: Mapping[str, Any] | None = None) -> list[str]:
+    """Two `statistics` side by side, as lines of text."""
+    head = f"{'this zoo':>13}" + (f"{'published':>13}" if reference else "")
+    both = [own, reference] if reference else [own]
+    lines = [f"{'Statistics':<28}{head}"]
+    lines.append(f"{'  networks':<28}" + "".join(f"{s['networks']:>13d}" for s in both))
+    for name in own["arrays"]:
+        for what in ("mean", "std"):
+            values = "".join(f"{s['arrays'][name][what]:>13.5f}" for s in both)
+            lines.append(f"{f'  {name} {what}':<28}{values}")
+    for label in ("fit_mse", "fit_steps"):
+        for p in own[label]:
+            values = "".join(f"{s[label][p]:>13.4g}" for s in both)
+            lines.append(f"{f'  {label} {p} %':<28}{values}")
+    return lines
+
+
+@contextlib.contextmanager
+def progress(total: int) -> Iterator[Callable[[int, float], None]]:
+    """Shows networks done, networks per second and time left, on standard error.
+
+    A bar on a terminal; elsewhere, such as in a log, a line for each report. Yields the
+    function to report by: networks done, seconds so far.
+    """
+    console = rich.console.Console(stderr=True)
+    if not console.is_terminal:
+
+        def line(done, seconds):
+            rate = done / seconds
+            print(
+                f"fitted {done} of {total} networks, {rate:.1f} networks/s, "
+                f"{(total - done) / rate:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )
+
+        yield line
+        return
+    columns = (
+        "fitting",
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        "{task.fields[rate]:.1f} networks/s",
+        rich.progress.TimeRemainingColumn(),
+    )
+    with rich.progress.Progress(*columns, console=console) as bar:
+        task = bar.add_task("fitting", total=total, rate=0.0)
+        yield lambda done, seconds: bar.update(task, completed=done, rate=done / seconds)
+
+
+def _adam(recipe):
+    decay = optax.add_decayed_weights(recipe.weight_decay)
+    return optax.chain(decay, optax.adam(recipe.learning_rate))
+
+
+def _error(params, x, y, recipe, sine):
+    out = _forward(params, x, recipe.spec, sine) + recipe.offset
+    return jnp.mean((out - y) ** 2)
+
+
+def _forward(params, x, spec, sine):
+    if sine is trigonometry.sin:
+        return architectures.forward(params, x, spec)
+    for layer in spec.layers:
+        x = x @ params[f"{layer.name}/kernel"] + params[f"{layer.name}/bias"]
+        x = sine(layer.omega * x) if layer.activation == "sin" else x
+    return x
+
+
+def _program(recipe):
+    """The recipe without what leaves the compiled program as it is: one serves all seeds."""
+    return dataclasses.replace(
+        recipe, networks=1, seed=0, low=0.0, high=0.0, amplitude_low=0.0, amplitude_high=0.0
+    )
+
+
+def _block(devices):
+    # On a CPU, 32 networks' activations stay in the cache; an accelerator wants them all.
+    return 32 if devices[0].platform == "cpu" else PIECE
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled(recipe, count, sine, block, devices):
+    """The program that fits `count` waves on these devices, and the seconds to compile it."""
+    mesh = Mesh(np.array(devices), ("network",))
+    block = min(block or _block(devices), count // len(devices))
+
+    def local(frequencies, amplitudes, keys):
+        one = lambda wave: fit_one(recipe, *wave, sine)
+        return jax.lax.map(one, (frequencies, amplitudes, keys), batch_size=block)
+
+    # Each device runs its own loops. Left to the partitioner, the devices would agree
+    # after every step on whether to go on.
+    rows = PartitionSpec("network")
+    shared = jax.shard_map(local, mesh=mesh, in_specs=rows, out_specs=rows, check_vma=False)
+    began = time.perf_counter()
+    number = jax.ShapeDtypeStruct((count,), jnp.float32, sharding=NamedSharding(mesh, rows))
+    key = jax.ShapeDtypeStruct(
+        (count,), jax.random.key(0).dtype, sharding=NamedSharding(mesh, rows)
+    )
+    run = jax.jit(shared).lower(number, number, key).compile()
+    return run, time.perf_counter() - began
+
+
+def _run(run, frequencies, amplitudes, keys, size, devices):
+    """Fits waves with a program for `size` of them, steep ones together; keeps their order."""
+    count = len(frequencies)
+    order = np.argsort(np.asarray(frequencies) * np.asarray(amplitudes), kind="stable")
+    place = np.empty(count, int)
+    # The gentlest wave pads: it is done soonest. Dealing the sorted waves out in turn
+    # gives every device as many steep ones as the next.
+    order = np.concatenate([np.repeat(order[:1], size - count), order])
+    order = order.reshape(-1, len(devices)).T.ravel()
+    place[order] = np.arange(size)
+    rows = NamedSharding(Mesh(np.array(devices), ("network",)), PartitionSpec("network"))
+    put = lambda array: jax.device_put(array[order], rows)
+    fit = run(put(np.asarray(frequencies)), put(np.asarray(amplitudes)), put(keys))
+    return jax.tree.map(lambda array: np.asarray(array)[place], fit)
