@@ -1,0 +1,1 @@
+"""One file per table of a paper; `python -m experiments` lists them."""

@@ -1,4 +1,4 @@
-"""What the experiments' command lines share: flags made from dataclasses, and rows run once.
+"""What the experiments share: flags made from dataclasses, and rows that are run once.
 
     --training.steps 100  --objective.invariance 0.1  --encoder.chunk 8
 
@@ -12,12 +12,18 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 
-from wsjax import prediction, training
-from wsjax.encoders import ENCODERS
+import jax
+import numpy as np
+
+from experiments import records
+from wsjax import metrics, plots, prediction, training
+from wsjax.encoders import ENCODERS, stat_nn
 from wsjax.prediction import Objective
 from wsjax.training import Settings
+from wsjax.zoos import Zoo
 
 ROOTS = ("training", "objective", "encoder")
 
@@ -27,30 +33,34 @@ class Row:
     """A row of a table: an encoder with its head, and how they are trained.
 
     Attributes:
-        encoder: a key of `ENCODERS`.
+        encoder: a key of `ENCODERS`; None for a row that has a `method` instead.
         settings: of the encoder, where they differ from its defaults.
         head: widths of the regressor's hidden layers.
         objective: what is minimised.
         training: how.
         words: what sets the row apart, for tables.
         paper: the paper's number, for tables.
+        method: (zoo, seed) -> predictions for the test split.
     """
 
-    encoder: str
+    encoder: str | None
     settings: Mapping[str, object] = dataclasses.field(default_factory=dict)
     head: tuple[int, ...] = (512, 512)
     objective: Objective = Objective()
     training: Settings = Settings()
     words: str = ""
     paper: str = "–"
+    method: Callable[[Zoo, int], np.ndarray] | None = None
 
     def override(self, changes: Mapping[str, object]) -> "Row":
         """The row with "part.field" settings replaced, where it has them."""
         row = self
+        if self.encoder is None:
+            return row
         for flag, value in changes.items():
             part, field = flag.split(".")
             if part == "encoder":
-                if field in ENCODERS[self.encoder].__dataclass_fields__:
+                if field in _settings(self.encoder):
                     row = dataclasses.replace(row, settings={**row.settings, field: value})
             else:
                 new = dataclasses.replace(getattr(row, part), **{field: value})
@@ -59,8 +69,9 @@ class Row:
 
     def config(self) -> dict:
         """As JSON, with the encoder's defaults written out."""
-        fields = ENCODERS[self.encoder].__dataclass_fields__.values()
-        settings = {f.name: f.default for f in fields if f.name not in ("parent", "name")}
+        if self.encoder is None:
+            return {}
+        settings = _settings(self.encoder)
         if strange := sorted(set(self.settings) - set(settings)):
             raise ValueError(f"{self.encoder} has the settings {sorted(settings)}, got {strange}")
         return {
@@ -76,11 +87,15 @@ def _fields() -> dict[str, object]:
     """Every flag and its default."""
     found = {f"training.{f.name}": f.default for f in dataclasses.fields(Settings)}
     found |= {f"objective.{f.name}": f.default for f in dataclasses.fields(Objective)}
-    for encoder in ENCODERS.values():
-        for f in dataclasses.fields(encoder):
-            if f.name not in ("parent", "name"):
-                found[f"encoder.{f.name}"] = f.default
+    for encoder in ENCODERS:
+        found |= {f"encoder.{k}": v for k, v in _settings(encoder).items()}
     return found
+
+
+def _settings(encoder: str) -> dict[str, object]:
+    """An encoder's settings and their defaults."""
+    fields = dataclasses.fields(ENCODERS[encoder])
+    return {f.name: f.default for f in fields if f.name not in ("parent", "name")}
 
 
 def _reader(default):
@@ -119,6 +134,21 @@ def parser(name: str, about: str, presets: Iterable[str]) -> argparse.ArgumentPa
     return out
 
 
+def parse(
+    name: str, about: str, presets: Iterable[str], arguments: list[str] | None
+) -> argparse.Namespace:
+    """Reads an experiment's command line, and prepares what all of them need."""
+    return prepare(parser(name, about, presets).parse_args(arguments))
+
+
+def prepare(options: argparse.Namespace) -> argparse.Namespace:
+    """Sends records where the options say, and keeps compiled programs between runs."""
+    if options.results:
+        records.RESULTS = options.results
+    training.compilation_cache(options.folder / "cache" / "xla")
+    return options
+
+
 def changes(options: argparse.Namespace) -> dict[str, object]:
     """The "part.field" settings given on the command line."""
     return {k: v for k, v in vars(options).items() if "." in k and v is not None}
@@ -137,8 +167,8 @@ def select(names: str, default: Iterable[str], rows: Iterable[str]) -> list[str]
     return chosen
 
 
-def apply(rows: Mapping[str, Row | None], given: Mapping[str, object]) -> dict[str, Row | None]:
-    """The rows with the command line's settings; None stands for one without settings.
+def apply(rows: Mapping[str, Row], given: Mapping[str, object]) -> dict[str, Row]:
+    """The rows with the command line's settings.
 
     Raises:
         SystemExit: a setting fits none of the rows, or has a value that none accepts.
@@ -146,12 +176,12 @@ def apply(rows: Mapping[str, Row | None], given: Mapping[str, object]) -> dict[s
     for flag in given:
         part, field = flag.split(".")
         if not any(
-            row and (part != "encoder" or field in ENCODERS[row.encoder].__dataclass_fields__)
+            row.encoder and (part != "encoder" or field in _settings(row.encoder))
             for row in rows.values()
         ):
             raise SystemExit(f"--{flag}: none of the rows {list(rows)} has this setting")
     try:
-        return {name: row and row.override(given) for name, row in rows.items()}
+        return {name: row.override(given) for name, row in rows.items()}
     except ValueError as error:
         raise SystemExit(str(error)) from None
 
@@ -176,15 +206,98 @@ def finish(folder: pathlib.Path, record: Mapping) -> None:
     os.replace(part, folder / "record.json")
 
 
-def setup(folder: pathlib.Path) -> None:
-    """Keeps compiled programs between runs, under `folder`."""
-    training.compilation_cache(folder / "cache" / "xla")
+def place(folder: pathlib.Path, config: Mapping) -> pathlib.Path:
+    """Where the run of a configuration lives, below the folder of all runs."""
+    name = f"{config['row']}-{config['seed']}-{fingerprint(config)}"
+    return folder / config["experiment"] / config["preset"] / name
+
+
+def run(
+    row: Row,
+    zoo: Zoo,
+    label: str,
+    about: Mapping,
+    folder: pathlib.Path,
+    extra: Callable[[prediction.Model], dict[str, float]] | None = None,
+) -> dict:
+    """Runs one row with one seed, or finds it finished; returns its record.
+
+    Args:
+        row: what is run.
+        zoo: with its splits.
+        label: what is predicted.
+        about: what else determines the run: "experiment", "preset", "row" (its name),
+            "seed", "zoo" (a recipe) and "sizes" (of the splits).
+        folder: of all runs.
+        extra: more figures of the trained model, for the record's metrics.
+    """
+    config, seed = {**row.config(), **about}, about["seed"]
+    home = place(folder, config)
+    if record := finished(home):
+        print(f"{about['row']}, seed {seed}: finished before, in {home}")
+        return record
+    print(f"{about['row']}, seed {seed}: {home}", flush=True)
+    vectors, labels = zoo.part("test", label)
+    start, parameters, steps, more = time.monotonic(), 0, 0, {}
+    if row.method:
+        predicted = row.method(zoo, seed)
+        seconds = time.monotonic() - start
+    else:
+        settings = dataclasses.replace(row.training, seed=seed)
+        model, result = prediction.train(zoo, label, config, row.objective, settings, home)
+        predicted = model.predict(vectors)
+        encoder, parameters = size(model)
+        seconds, steps = result.seconds, result.steps
+        more = {"val_mse": result.best_value, "encoder_parameters": encoder}
+        more |= extra(model) if extra else {}
+    scores = {f"test_{k}": v for k, v in metrics.evaluate(predicted, labels).items()}
+    keys = ("experiment", "row", "preset", "seed")
+    record = {
+        **{k: about[k] for k in keys},
+        "metrics": {**scores, **more},
+        "parameters": parameters,
+        "seconds": round(seconds, 1),
+        "steps": steps,
+        "words": row.words,
+        "paper": row.paper,
+        "config": config,
+    }
+    title = f"{about['row']}: test MSE {scores['test_mse']:.3f}"
+    plots.predictions(home / "predictions.png", predicted, labels, label, title)
+    records.append(record)
+    finish(home, record)
+    return record
+
+
+def boosted_trees(zoo: Zoo, label: str, seed: int) -> np.ndarray:
+    """A row's method: boosted trees on StatNN's statistics."""
+    train, validation = zoo.part("train", label), zoo.part("validation", label)
+    vectors, _ = zoo.part("test", label)
+    return stat_nn.boosted_trees(train, validation, vectors, zoo.spec, seed)
 
 
 def size(model: prediction.Model) -> tuple[int, int]:
     """Numbers of parameters: of the encoder, and with its head."""
-    import jax
-
-    count = lambda tree: sum(x.size for x in jax.tree.leaves(tree))  # noqa: E731
+    count = lambda tree: sum(x.size for x in jax.tree.leaves(tree))
     params = model.variables["params"]
     return count(params.get("encoder", {})), count(params)
+
+
+def report(runs: list[dict], columns: Mapping[str, str]) -> None:
+    """Prints a table of runs, best test error first.
+
+    Args:
+        runs: records.
+        columns: heading -> metric.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("row", "seed", "encoder", "with head", *columns, "seconds", "paper's MSE")
+    for r in sorted(runs, key=lambda r: r["metrics"]["test_mse"]):
+        m = r["metrics"]
+        sizes = [m.get("encoder_parameters", 0), r["parameters"]]
+        cells = [r["row"], str(r["seed"]), *(f"{s:,}" if s else "–" for s in sizes)]
+        cells += [f"{m[k]:.3g}" if k in m else "–" for k in columns.values()]
+        table.add_row(*cells, f"{r['seconds']:.0f}", r["paper"])
+    Console(width=110).print(table)

@@ -69,10 +69,10 @@ def read(experiment: str, **match: object) -> list[dict]:
     return [r for r in runs if all(r.get(k) == v for k, v in match.items())]
 
 
-def reference(name: str) -> dict | None:
-    """A measurement kept beside the records, `experiments/results/NAME.json`."""
-    path = ROOT / "experiments" / "results" / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else None
+def reference() -> dict | None:
+    """Statistics of networks fitted by the published recipe, as `experiments.sine_zoo` left them."""
+    path = ROOT / "experiments" / "results" / "sine_zoo_reference.json"
+    return json.loads(path.read_text())["published"]["statistics"] if path.exists() else None
 
 
 def latest(runs: Iterable[Mapping]) -> list[Mapping]:
@@ -82,7 +82,7 @@ def latest(runs: Iterable[Mapping]) -> list[Mapping]:
 
 
 def spread(values: Iterable[float], digits: int = 3) -> str:
-    """"mean ± sd (n)", or the one value there is."""
+    """Mean ± standard deviation over seeds, or the one value there is."""
     values = list(values)
     mean = f"{np.mean(values):.{digits}f}"
     if len(values) == 1:
@@ -96,51 +96,42 @@ def table(header: list[str], rows: Iterable[list[str]]) -> str:
     return "\n".join(lines)
 
 
-def frequency_table() -> str:
-    """SNE's table 1, ours beside the paper's, best test error first."""
-    from experiments import inr_frequency
+def _by_row(experiment: str, preset: str) -> dict[str, list[dict]]:
+    """The newest run of each row and seed, by row, best mean test error first."""
+    rows = {}
+    for run in latest(read(experiment, preset=preset)):
+        rows.setdefault(run["row"], []).append(run)
+    error = lambda name: np.mean([r["metrics"]["test_mse"] for r in rows[name]])
+    return {name: rows[name] for name in sorted(rows, key=error)}
 
-    out = []
-    for preset in ("laptop", "paper"):
-        runs = latest(read("inr_frequency", preset=preset))
-        rows = {}
-        for run in runs:
-            rows.setdefault(run["row"], []).append(run)
-        order = sorted(rows, key=lambda r: np.mean([x["metrics"]["test_mse"] for x in rows[r]]))
+
+def frequency_table() -> str:
+    """SNE's table 1, ours beside the paper's."""
+    tables = []
+    for preset in ("laptop", "long", "paper"):
+        rows = _by_row("inr_frequency", preset)
         lines = []
-        for name in order:
-            group = rows[name]
-            metric = lambda k, d=3, g=group: spread([x["metrics"][k] for x in g], d)  # noqa: E731
-            size = group[0]["parameters"]
-            lines.append(
-                [
-                    f"`{name}`",
-                    f"{size:,}" if size else "–",
-                    metric("test_mse"),
-                    metric("test_tau"),
-                    f"{np.mean([x['seconds'] for x in group]):.0f}",
-                    inr_frequency.PAPER.get(name, "–"),
-                ]
-            )
+        for name, group in rows.items():
+            scores = [spread(r["metrics"][k] for r in group) for k in ("test_mse", "test_tau")]
+            seconds = f"{np.mean([r['seconds'] for r in group]):.0f}"
+            size = f"{group[0]['parameters']:,}" if group[0]["parameters"] else "–"
+            lines.append([f"`{name}`", size, *scores, seconds, group[0]["paper"]])
         if lines:
             head = ["row", "parameters", "test MSE", "Kendall's τ", "seconds", "paper's MSE"]
-            where = sorted({r["device"] for r in runs})
-            out.append(f"Preset `{preset}`, on {', '.join(where)}.\n\n{table(head, lines)}")
-    return "\n\n".join(out)
+            devices = sorted({r["device"] for group in rows.values() for r in group})
+            tables.append(f"Preset `{preset}`, on {', '.join(devices)}:\n\n{table(head, lines)}")
+    return "\n\n".join(tables) or "No runs yet."
 
 
 def ablation_table() -> str:
     """SNE's tables 6 and 7, ours beside the paper's."""
-    from experiments import inr_ablation
-
     lines = []
     for preset in ("laptop", "paper"):
-        runs = {r["row"]: r for r in latest(read("inr_ablation", preset=preset))}
-        for name, row in inr_ablation.ROWS.items():
-            if name in runs:
-                m = runs[name]["metrics"]
-                values = [f"{m['test_mse']:.3f}", f"{m['invariance']:.1e}"]
-                lines.append([preset, f"`{name}`", row.words, *values, row.paper])
+        for name, group in _by_row("inr_ablation", preset).items():
+            scores = [spread(r["metrics"]["test_mse"] for r in group)]
+            known = [r["metrics"]["invariance"] for r in group if "invariance" in r["metrics"]]
+            scores.append(f"{np.mean(known):.1e}" if known else "–")
+            lines.append([preset, f"`{name}`", group[0]["words"], *scores, group[0]["paper"]])
     head = ["preset", "row", "what is changed", "test MSE", "invariance loss", "paper's MSE"]
     return table(head, lines) if lines else "No runs yet."
 

@@ -7,20 +7,22 @@
 sine. The first command fits the same waves from the same initial weights by both, prints
 their weights' statistics side by side and leaves them in `results/sine_zoo_reference.json`,
 which `wsjax.zoos.sine.datasheet` takes as its reference. Expect every standard deviation
-within a few per cent and the same steps; half a minute on two cores.
+within one per cent and about the same steps; a minute on two cores.
 
 **Networks per second.** The second command makes a zoo of 512 in blocks, as `sine.make`
 does, and fits a few of the same networks one by one: with a jitted JAX step called from
 Python, by the exact sine and by ours, and with a plain PyTorch loop, if there is a
 PyTorch. All of them look at the error after each step and stop at the same tolerance.
 The few are spread evenly over the zoo's frequencies, since high ones take longer.
-Expect the batch to be some ten times as fast; a minute on two cores.
+Expect the batch to be 4 times as fast as the JAX loop with the exact sine, twice with
+ours, and 11 times as fast as PyTorch; a minute and a half on two cores that others used too.
 """
 
 import argparse
 import dataclasses
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -61,34 +63,46 @@ def reference(count: int = 64) -> dict:
     return found
 
 
-def benchmark(count: int = 512, alone: int = 6) -> dict[str, float]:
-    """Networks per second in a batch and one by one, in one run on one machine."""
+def benchmark(count: int = 512, alone: int = 16, rounds: int = 3) -> dict[str, float]:
+    """Networks per second in a batch and one by one, in one run on one machine.
+
+    All routes take turns, and each is given its fastest round: what else the machine does
+    then weighs least.
+    """
     began, recipe = time.perf_counter(), sine.Recipe(networks=count)
-    zoo, facts = sine.generate(recipe)
-    metrics = {
-        "batch_networks_per_second": facts["networks_per_second"],
-        "batch_compile_seconds": facts["compile_seconds"],
-        "batch_networks": count,
-        "batch_mean_steps": float(zoo.labels["fit_steps"].mean()),
-    }
     waves = sine.waves(recipe)
     ranks = ((np.arange(alone) + 0.5) / alone * count).astype(int)
-    chosen = np.argsort(waves.frequencies)[ranks]
-    few = sine.Waves(*(w[chosen] for w in waves))
-    routes = {"jax_exact_sine": _jax_loop(recipe, jnp.sin)}
-    routes["jax_our_sine"] = _jax_loop(recipe, trigonometry.sin)
+    few = sine.Waves(*(w[np.argsort(waves.frequencies)[ranks]] for w in waves))
+    routes = {
+        "jax_exact_sine": _jax_loop(recipe, jnp.sin),
+        "jax_our_sine": _jax_loop(recipe, trigonometry.sin),
+    }
     torch_loop, config = _torch_loop(recipe)
     if torch_loop:
         routes["torch"] = torch_loop
-    for name, fit in routes.items():
-        seconds, steps = _timed(fit, few)
+
+    batch, best = 0.0, {name: (math.inf, []) for name in routes}
+    for _ in range(rounds):
+        zoo, facts = sine.generate(recipe)  # compiled in the first round, outside its seconds
+        batch = max(batch, facts["networks_per_second"])
+        for name, fit in routes.items():
+            best[name] = min(best[name], _timed(fit, few))
+    metrics = {
+        "batch_networks_per_second": batch,
+        "batch_compile_seconds": facts["compile_seconds"],
+        "batch_networks": count,
+        "batch_mean_steps": float(zoo.labels["fit_steps"].mean()),
+        "one_by_one_networks": alone,
+        "rounds": rounds,
+        "load_average": os.getloadavg()[0],
+    }
+    for name, (seconds, steps) in best.items():
         metrics |= {
             f"{name}_networks_per_second": alone / seconds,
             f"{name}_steps_per_second": sum(steps) / seconds,
             f"{name}_mean_steps": float(np.mean(steps)),
-            f"{name}_times_slower": facts["networks_per_second"] * seconds / alone,
+            f"batch_times_{name}": batch * seconds / alone,
         }
-    metrics["one_by_one_networks"] = alone
     for key, value in metrics.items():
         print(f"{key:<40}{value:>12.4g}")
     records.append(
@@ -139,6 +153,7 @@ def _torch_loop(recipe: sine.Recipe) -> tuple[Callable | None, dict]:
     except ImportError:
         print("PyTorch is not installed (pip install wsjax[torch]); its row is left out")
         return None, {}
+    torch.set_num_threads(1)  # the network is too small for two: they would only wait
     initial = jax.jit(lambda key: sine.initial(recipe, key))
 
     class Siren(torch.nn.Module):

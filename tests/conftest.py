@@ -15,7 +15,7 @@ def pytest_configure(config):
     # Kept between sessions: most of a session's time is compilation.
     if hasattr(config, "cache"):
         jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     # An accelerator's default multiplies float32 in fewer bits than our tolerances.
     jax.config.update("jax_default_matmul_precision", "float32")
 

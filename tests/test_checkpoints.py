@@ -103,7 +103,7 @@ def test_unreadable_metadata_is_damage_too(tmp_path, caplog):
     (tmp_path / "2" / "_CHECKPOINT_METADATA").write_text('{"item_hand')
     assert read_config(tmp_path) == CONFIG
     assert "checkpoint 2" in caplog.text
-    with pytest.raises(DamagedError, match="checkpoint 2 in .* is damaged"):
+    with pytest.raises(DamagedError, match=r"checkpoint 2 in .* is damaged"):
         read_config(tmp_path, step=2)
 
 
@@ -115,7 +115,7 @@ def test_damage_everywhere_is_an_error_and_changes_nothing(tmp_path):
         pytest.raises(DamagedError, match=r"none of the .* can be read: steps \[2, 1\]; remove"),
     ):
         saved.restore_latest(items(0))
-    with pytest.raises(DamagedError, match="checkpoint 1 in .* is damaged"):
+    with pytest.raises(DamagedError, match=r"checkpoint 1 in .* is damaged"):
         load(tmp_path, items(0)["best"], step=1)
     assert {p.name for p in tmp_path.iterdir()} == {"1", "2"}
 
@@ -158,7 +158,7 @@ def test_errors_of_place(tmp_path):
 
 
 def test_errors_of_arguments(tmp_path):
-    with pytest.raises(ValueError, match="config of JSON values: .*ndarray"):
+    with pytest.raises(ValueError, match=r"config of JSON values: .*ndarray"):
         Checkpoints(tmp_path, {"mean": np.zeros(2)})
     with pytest.raises(ValueError, match="keep at least 1 checkpoint, got 0"):
         Checkpoints(tmp_path, {}, keep=0)

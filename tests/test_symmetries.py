@@ -10,6 +10,7 @@ from wsjax import networks, symmetries, testing
 from wsjax.architectures import mlp
 
 KEY = jax.random.key(7)
+shuffle = jax.jit(symmetries.shuffle)
 SMALL = mlp([2, 3, 2, 1])
 SPECS = [mlp([2, 6, 4, 1]), mlp([1, 3, 1]), MOVABLE["attention of two reads and writes"]]
 
@@ -31,7 +32,7 @@ def test_renumbering_preserves_the_function(name):
 def test_shuffle_is_the_action_of_one_element(spec):
     vector = jnp.arange(spec.count)
     for i in range(3):
-        moved = symmetries.shuffle(jax.random.fold_in(KEY, i), vector, symmetries.moves(spec))
+        moved = shuffle(jax.random.fold_in(KEY, i), vector, symmetries.moves(spec))
         element = read_off(networks.unravel(np.asarray(moved), spec), spec)
         for axis, permutation in element.items():
             assert sorted(permutation) == list(range(dict(spec.sizes)[axis]))
@@ -92,7 +93,7 @@ def test_every_renumbering_is_as_likely(route):
         if route == "sample":
             g = symmetries.sample(key, SMALL)
             return jnp.concatenate([g["h0"], 3 + g["h1"]])
-        moved = symmetries.shuffle(key, jnp.arange(SMALL.count), symmetries.moves(SMALL))
+        moved = shuffle(key, jnp.arange(SMALL.count), symmetries.moves(SMALL))
         biases = networks.unravel(moved, SMALL)
         start = networks.offsets(SMALL)
         return jnp.concatenate(
@@ -115,9 +116,9 @@ def test_padding_changes_no_number_and_stays_in_place():
         layout, vector = symmetries.moves(spec), jnp.arange(spec.count)
         larger = symmetries.pad(layout, spec.count + 5, depth=4, axes=6, width=9)
         padded = jnp.concatenate([vector, -1 - jnp.arange(5)])
-        moved = symmetries.shuffle(KEY, padded, larger)
+        moved = shuffle(KEY, padded, larger)
         assert not np.array_equal(moved[:-5], vector)
-        np.testing.assert_array_equal(moved[:-5], symmetries.shuffle(KEY, vector, layout))
+        np.testing.assert_array_equal(moved[:-5], shuffle(KEY, vector, layout))
         np.testing.assert_array_equal(moved[-5:], padded[-5:])
 
 
@@ -127,7 +128,7 @@ def test_several_architectures_share_one_compiled_step():
     def step(key, vectors, layout):
         traces.append(1)
         keys = jax.random.split(key, len(vectors))
-        return jax.vmap(symmetries.shuffle)(keys, vectors, layout)
+        return jax.vmap(shuffle)(keys, vectors, layout)
 
     def batch(specs):
         room = dict(entries=max(s.count for s in specs), depth=3, axes=4, width=6)
@@ -139,7 +140,7 @@ def test_several_architectures_share_one_compiled_step():
     for specs in (SPECS, SPECS[::-1]):
         moved = step(KEY, *batch(specs))
         for key, row, spec in zip(jax.random.split(KEY, len(specs)), moved, specs, strict=True):
-            alone = symmetries.shuffle(key, jnp.arange(spec.count), symmetries.moves(spec))
+            alone = shuffle(key, jnp.arange(spec.count), symmetries.moves(spec))
             np.testing.assert_array_equal(row[: spec.count], alone)
     assert len(traces) == 1
 

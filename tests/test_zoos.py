@@ -16,7 +16,7 @@ from wsjax.zoos import Zoo, sine, store
 
 pytestmark = pytest.mark.trains
 
-SMALL = sine.Recipe(networks=8, high=3.0, points=32, steps=400, tolerance=1e-3)
+SMALL = sine.Recipe(networks=8, high=3.0, points=32, steps=60, tolerance=1e-3)
 SPEC = mlp([1, 2, 1])
 RECIPE = {"seed": 0, "widths": [1, 2, 1]}
 
@@ -75,7 +75,7 @@ def test_a_seed_gives_the_same_bits_and_another_seed_other_networks(generated):
         np.testing.assert_array_equal(again.labels[label], zoo.labels[label])
     other, _ = sine.generate(dataclasses.replace(SMALL, seed=1))
     assert not np.intersect1d(other.labels["frequency"], zoo.labels["frequency"]).size
-    assert not np.intersect1d(other.vectors, zoo.vectors[zoo.vectors != 0]).size
+    assert np.mean(other.vectors == zoo.vectors) < 1e-3
 
 
 def test_a_network_is_the_same_in_a_larger_zoo():
@@ -123,24 +123,25 @@ def test_one_step_is_torchs_adam_with_weight_decay():
     loss = lambda p: jnp.mean(
         (sine.architectures.forward(p, x, SMALL.spec) + SMALL.offset - y) ** 2
     )
+    grad, step = jax.jit(jax.grad(loss)), jax.jit(lambda s: sine.step(s, x, y, SMALL))
     params = {k: np.asarray(v, np.float64) for k, v in state.params.items()}
     first = {k: np.zeros_like(v) for k, v in params.items()}
     second = dict(first)
     for t in (1, 2, 3):
-        gradient = jax.grad(loss)(state.params)
+        gradient = grad(state.params)
         for k in params:
             g = np.asarray(gradient[k], np.float64) + SMALL.weight_decay * params[k]
             first[k] = 0.9 * first[k] + 0.1 * g
             second[k] = 0.999 * second[k] + 0.001 * g**2
             root = np.sqrt(second[k] / (1 - 0.999**t)) + 1e-8
             params[k] = params[k] - SMALL.learning_rate * first[k] / (1 - 0.9**t) / root
-        state = sine.step(state, x, y, SMALL)
+        state = step(state)
         for k in params:
             np.testing.assert_allclose(state.params[k], params[k], rtol=0, atol=2e-6)
 
 
 def test_initial_weights_are_the_published_generators():
-    draw = jax.vmap(lambda key: sine.initial(sine.Recipe(), key))
+    draw = jax.jit(jax.vmap(lambda key: sine.initial(sine.Recipe(), key)))
     params = draw(jax.random.split(jax.random.key(3), 300))
     bounds = {
         "Dense_0/kernel": 6**0.5 / 30,
@@ -169,7 +170,7 @@ def test_amplitude_zoo_is_a_setting_of_the_same_recipe():
 
 
 def test_unfit_networks_are_excluded_and_counted():
-    recipe = dataclasses.replace(SMALL, high=10.0, steps=60)
+    recipe = dataclasses.replace(SMALL, high=10.0)
     zoo, facts = sine.generate(recipe)
     excluded = facts["excluded"]
     assert 0 < excluded["count"] == len(excluded["frequencies"]) < recipe.networks
@@ -200,22 +201,22 @@ def test_a_zoo_of_unfit_networks_is_refused():
     w = sine.waves(recipe)
     shapes = {a.name: np.zeros((8, *recipe.spec.shape(a)), np.float32) for a in recipe.spec.arrays}
     with pytest.raises(
-        ValueError, match=r"<= 1e-09 after 400 steps, got none of 8; the best has 0.5"
+        ValueError, match=r"<= 1e-09 after 60 steps, got none of 8; the best has 0.5"
     ):
-        sine.collect(recipe, w, sine.Fit(shapes, np.full(8, 0.5), np.full(8, 400)))
+        sine.collect(recipe, w, sine.Fit(shapes, np.full(8, 0.5), np.full(8, 60)))
 
 
 def test_mistakes_in_a_recipe_are_all_named():
-    with pytest.raises(ValueError, match="networks: expected at least 1, got 0\n.*low: .*got 3"):
+    with pytest.raises(ValueError, match=r"networks: expected at least 1, got 0\n.*low: .*got 3"):
         sine.Recipe(networks=0, low=3.0, high=2.0)
 
 
 def test_four_devices_fit_the_same_networks():
     program = """
-import dataclasses, jax, numpy as np
+import jax, numpy as np
 from wsjax.zoos import sine
 assert jax.device_count() == 4
-recipe = sine.Recipe(networks=6, high=3.0, points=32, steps=8, tolerance=1e-3)
+recipe = sine.Recipe(networks=6, widths=(1, 8, 1), high=3.0, points=32, steps=8)
 w = sine.waves(recipe)
 one = sine.fit_with(recipe, *w, devices=jax.devices()[:1])
 four = sine.fit_with(recipe, *w)
@@ -225,7 +226,11 @@ for k in one.params:
 begun = sine.begin(recipe, w.keys[0]).params
 assert not np.allclose(begun["Dense_1/kernel"], four.params["Dense_1/kernel"][0], atol=1e-3)
 """
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    flags = {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir or "",
+    }
     run = subprocess.run(
         [sys.executable, "-c", program],
         env=os.environ | flags,
@@ -237,12 +242,12 @@ assert not np.allclose(begun["Dense_1/kernel"], four.params["Dense_1/kernel"][0]
     assert run.returncode == 0, run.stderr
 
 
-def test_the_library_sine_and_the_exact_one_train_alike():
-    recipe = dataclasses.replace(SMALL, steps=10)
-    w = sine.waves(recipe)
-    ours, exactly = sine.fit_with(recipe, *w), sine.fit_with(recipe, *w, sine=jnp.sin)
-    for k in ours.params:
-        np.testing.assert_allclose(ours.params[k], exactly.params[k], rtol=0, atol=1e-4)
+def test_the_library_sine_and_the_exact_one_train_alike(generated):
+    zoo, _ = generated
+    exactly = sine.fit_with(SMALL, *sine.waves(SMALL), sine=jnp.sin)
+    np.testing.assert_allclose(exactly.steps, zoo.labels["fit_steps"], rtol=0, atol=1)
+    for k, ours in zoo.params(slice(None)).items():
+        np.testing.assert_allclose(exactly.params[k], ours, rtol=0, atol=2e-3)
 
 
 def test_a_recipe_is_fitted_once(generated, tmp_path, monkeypatch):

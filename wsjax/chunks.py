@@ -103,7 +103,7 @@ def layout(spec: Spec, size: int) -> Layout:
 def _chunks_of(places, array, size, number):
     """The chunks of one array, as dicts of rows."""
     shape = places.shape
-    span = lambda axes: math.prod(shape[i] for i in axes)  # noqa: E731
+    span = lambda axes: math.prod(shape[i] for i in axes)
     ins, outs = span(array.reads), span(array.writes)
     slices = places.transpose(*array.taps, *array.writes, *array.reads).reshape(-1, outs, ins)
     per_neuron = -(-ins // size)  # chunks a neuron fills, or
@@ -173,7 +173,7 @@ def bucket(layouts: Sequence[Layout]) -> Bucket:
     """
     chunks, arrays, layers = (max(x) for x in zip(*(a.sizes for a in layouts), strict=True))
     step = max(1, 2 ** max(0, math.ceil(math.log2(chunks)) - 3))
-    up = lambda n, k: -(-n // k) * k  # noqa: E731
+    up = lambda n, k: -(-n // k) * k
     return Bucket(up(chunks, step), up(arrays, 8), up(layers, 8))
 
 

@@ -92,8 +92,8 @@ class Spec:
             function unchanged. All others (inputs, outputs, taps) are fixed.
 
     Raises:
-        ValueError: the layers name an axis without a size, an unknown kind or role, or
-            one array twice; every mistake is listed.
+        ValueError: the layers name an axis without a size, an unknown kind or role, one
+            array twice, or an axis as read and written; every mistake is listed.
     """
 
     layers: tuple[Layer, ...]
@@ -112,8 +112,16 @@ class Spec:
                     wrong.append(f"  {a.name}: listed twice")
                 seen.add(a.name)
                 wrong += [f"  {a.name}: axis {x!r} has no size" for x in a.axes if x not in sizes]
+                used = a.reads + a.writes
+                if len(set(used)) < len(used) or not set(used) <= set(range(len(a.axes))):
+                    wrong.append(
+                        f"  {a.name}: reads {a.reads} and writes {a.writes} are not distinct "
+                        f"positions in {a.axes}"
+                    )
         wrong += [f"  hidden axis {h!r} has no size" for h in self.hidden if h not in sizes]
         wrong += [f"  axis {n!r}: size {s} < 1" for n, s in self.sizes if s < 1]
+        names = [n for n, _ in self.sizes]
+        wrong += [f"  axis {n!r}: two sizes" for n in sizes if names.count(n) > 1]
         if wrong:
             raise ValueError("spec is inconsistent:\n" + "\n".join(wrong))
 
@@ -165,7 +173,8 @@ def check(params: Params, spec: Spec) -> None:
             continue
         array, want = params[a.name], spec.shape(a)
         if tuple(array.shape[array.ndim - len(want) :]) != want or array.ndim < len(want):
-            wrong.append(f"  {a.name}: expected shape [..., {_words(want)}] {a.axes}, got {array.shape}")
+            wanted = f"[..., {_words(want)}] {a.axes}"
+            wrong.append(f"  {a.name}: expected shape {wanted}, got {array.shape}")
             continue
         batches.setdefault(tuple(array.shape[: array.ndim - len(want)]), a.name)
         if not isinstance(array, jax.core.Tracer):

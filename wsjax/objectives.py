@@ -1,10 +1,14 @@
-"""Losses, per example: the mean is taken once, by whoever knows the batch."""
+"""Losses per example, and the loss of a predictor of network properties."""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
+
+from wsjax import symmetries
+
+Predict = Callable[[jax.Array], jax.Array]  # networks [batch, entry] -> predictions [batch]
 
 
 def squared_error(prediction: jax.Array, target: jax.Array) -> jax.Array:
@@ -17,19 +21,57 @@ def binary_cross_entropy(logit: jax.Array, target: jax.Array) -> jax.Array:
     return optax.sigmoid_binary_cross_entropy(logit, target)
 
 
-def logit_invariance(
-    predict: Callable[[jax.Array], jax.Array], prediction: jax.Array, renumbered: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def logit_invariance(logit: jax.Array, renumbered: jax.Array) -> jax.Array:
     """Half the squared change under renumbering (Moskalev et al., 2023; SNE, eq. 16).
 
     Args:
-        predict: networks [batch, entry] -> predictions [batch].
-        prediction: [batch], of the networks as they are.
-        renumbered: [samples, batch, entry], the same networks with hidden neurons
-            renumbered.
+        logit: [batch], of networks as they are.
+        renumbered: [samples, batch], of the same with hidden neurons renumbered.
 
     Returns:
-        The loss [batch], a mean over samples, and the predictions [samples, batch].
+        [batch], the mean over samples.
     """
-    others = jax.vmap(predict)(renumbered)
-    return 0.5 * jnp.mean((others - prediction) ** 2, axis=0), others
+    return 0.5 * jnp.mean((renumbered - logit) ** 2, axis=0)
+
+
+def regression(
+    predict: Predict,
+    error: Callable[[jax.Array, jax.Array], jax.Array],
+    vectors: jax.Array,
+    target: jax.Array,
+    key: jax.Array,
+    moves: symmetries.Moves,
+    *,
+    renumber: bool,
+    invariance: float,
+    samples: int,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The task loss plus v times the logit invariance loss (SNE, eq. 10), batch means.
+
+    Where copies are predicted for the invariance loss, the task loss is taken over them
+    too: their predictions are there, and they are as good as more data.
+
+    Args:
+        predict: the model.
+        error: of a prediction, elementwise.
+        vectors: [batch, entry].
+        target: [batch].
+        key: of the renumberings.
+        moves: of the networks, without a batch axis.
+        renumber: replace each network by a renumbered copy first.
+        invariance: the weight v; at 0 no copies are made.
+        samples: copies of each network.
+    """
+    keys = jax.random.split(key, (samples + 1, len(vectors)))
+    shuffle = jax.vmap(symmetries.shuffle, in_axes=(0, 0, None))
+    if renumber:
+        vectors = shuffle(keys[0], vectors, moves)
+    out = predict(vectors)
+    task = error(out, target).mean()
+    if not invariance:
+        return task, {"task": task}
+    copies = jax.vmap(shuffle, in_axes=(0, None, None))(keys[1:], vectors, moves)
+    others = jax.vmap(predict)(copies)
+    change = logit_invariance(out, others).mean()
+    task = (task + samples * error(others, target).mean()) / (1 + samples)
+    return task + invariance * change, {"task": task, "invariance": change}

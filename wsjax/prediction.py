@@ -25,7 +25,7 @@ from wsjax.encoders import ENCODERS, Regressor
 from wsjax.networks import Params, Spec
 from wsjax.zoos import Zoo
 
-LOSSES = ("mse", "bce")
+LOSSES = {"mse": objectives.squared_error, "bce": objectives.binary_cross_entropy}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Objective:
     def __post_init__(self):
         if self.loss not in LOSSES or self.invariance < 0 or self.samples < 1:
             raise ValueError(
-                f"expected a loss of {LOSSES}, invariance >= 0 and samples >= 1, got {self}"
+                f"expected a loss of {sorted(LOSSES)}, invariance >= 0 and samples >= 1, got {self}"
             )
 
 
@@ -203,7 +203,7 @@ def _apply(module, spec, method):
 
 
 def in_pieces(f, rows: np.ndarray, size: int = 16) -> np.ndarray:
-    """f over rows [n, ...], `size` at a time: one compiled shape, bounded memory."""
+    """F over rows [n, ...], `size` at a time: one compiled shape, bounded memory."""
     size = min(size, len(rows))
     spare = -len(rows) % size
     padded = np.concatenate([rows, np.repeat(rows[-1:], spare, axis=0)])
@@ -265,24 +265,17 @@ def train(
         return module.init(key, jnp.asarray(data["vectors"][:1]), view)["params"]
 
     def loss(params, key, batch):
-        x, y = batch["vectors"], batch["target"]
-        predict = lambda z: module.apply({"params": params, **extra}, z, view, True)  # noqa: E731
-        error = (
-            objectives.squared_error if objective.loss == "mse" else objectives.binary_cross_entropy
+        return objectives.regression(
+            lambda x: module.apply({"params": params, **extra}, x, view, True),
+            LOSSES[objective.loss],
+            batch["vectors"],
+            batch["target"],
+            key,
+            moves,
+            renumber=objective.renumber,
+            invariance=objective.invariance,
+            samples=objective.samples,
         )
-        keys = jax.random.split(key, (objective.samples + 1, len(x)))
-        shuffle = jax.vmap(symmetries.shuffle, in_axes=(0, 0, None))
-        if objective.renumber:
-            x = shuffle(keys[0], x, moves)
-        out = predict(x)
-        task = error(out, y).mean()
-        if not objective.invariance:
-            return task, {"task": task}
-        copies = jax.vmap(shuffle, in_axes=(0, None, None))(keys[1:], x, moves)
-        change, others = objectives.logit_invariance(predict, out, copies)
-        task = (task + objective.samples * error(others, y).mean()) / (1 + objective.samples)
-        change = change.mean()
-        return task + objective.invariance * change, {"task": task, "invariance": change}
 
     def model(params):
         return Model(module, {"params": params, **extra}, norm, spec, objective.loss, config)

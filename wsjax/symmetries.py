@@ -50,10 +50,17 @@ def act(element: Element, params: Params, spec: Spec) -> Params:
         The same network, written down in another order.
 
     Raises:
-        ValueError: the element permutes an axis that is not hidden.
+        ValueError: the element permutes an axis that is not hidden, or has another
+            number of neurons than the spec.
     """
     if strange := sorted(set(element) - set(spec.hidden)):
         raise ValueError(f"expected permutations of the hidden axes {spec.hidden}, got {strange}")
+    sizes = dict(spec.sizes)
+    for axis, p in element.items():
+        if p.shape != (sizes[axis],):
+            raise ValueError(
+                f"{axis!r}: expected a permutation of {sizes[axis]} neurons, got {p.shape}"
+            )
     out = {}
     for a in spec.arrays:
         array = params[a.name]
@@ -148,8 +155,9 @@ def shuffle(key: jax.Array, vector: jax.Array, layout: Moves) -> jax.Array:
     Returns:
         [entry], the same function.
     """
-    shape = (layout.sizes.shape[0], layout.width)
-    draws = jax.random.uniform(key, shape)
+    # A key per axis, so that an axis draws the same numbers however large the padding.
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(layout.sizes.shape[0]))
+    draws = jax.vmap(lambda k: jax.random.uniform(k, (layout.width,)))(keys)
     real = jnp.arange(layout.width) < jnp.asarray(layout.sizes)[:, None]
     permutations = jnp.argsort(jnp.where(real, draws, 2.0), axis=1)
     target = permutations[layout.axis, layout.coordinate]

@@ -244,17 +244,17 @@ def _movable(spec):
 
 
 def _element(key, params, spec):
-    """A random renumbering in which no axis stays in place by chance.
+    """A random renumbering in which no neuron stays in place by chance.
 
-    Of two neurons, every other permutation is the identity and would test nothing.
+    Each axis gets a random cycle through all its neurons. A plain random permutation
+    leaves one neuron in place on average, and whoever knows that neuron goes unseen.
     """
     if not (axes := _movable(spec)):
         raise ValueError("nothing to renumber: expected a hidden axis of at least two neurons")
     element = {}
     for h, p in symmetries.sample(key, spec).items():
         if h in axes:
-            stays = (p == jnp.arange(len(p))).all()
-            element[h] = jnp.where(stays, jnp.roll(p, 1), p)
+            element[h] = jnp.roll(p, 1)[jnp.argsort(p)]
     moved = symmetries.act(element, params, spec)
     if all(np.array_equal(moved[a.name], params[a.name]) for a in spec.arrays):
         raise ValueError("renumbering moves nothing: all neurons of the network are equal")

@@ -259,7 +259,7 @@ def make_step(loss: Loss, settings: Settings, mesh: Mesh) -> Callable:
 
     def cut(x):
         # Piece i is every `pieces`-th example from i on. Contiguous pieces would each lie on
-        # one device, and XLA would gather the whole batch to spread them again.
+        # one device, and XLA would move the whole batch to spread them again.
         x = x.reshape(settings.batch // pieces, pieces, *x.shape[1:]).swapaxes(0, 1)
         return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, P(None, "data")))
 
@@ -294,7 +294,7 @@ def make_step(loss: Loss, settings: Settings, mesh: Mesh) -> Callable:
             count = state.step.astype(jnp.float32)
             keep = jnp.minimum(settings.ema, (1 + count) / (10 + count))
             average = optax.incremental_update(variables, average, 1 - keep)
-        metrics["gradient_norm"] = optax.global_norm(gradient)
+        metrics["gradient_norm"] = optax.tree.norm(gradient)
         metrics["learning_rate"] = rate(state.step)
         state = state.replace(
             step=state.step + 1, variables=variables, opt_state=opt_state, average=average

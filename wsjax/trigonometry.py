@@ -29,7 +29,7 @@ def _folded_sine(x, turns):
 
 @jax.custom_jvp
 def sin(x: jax.Array) -> jax.Array:
-    """sin(x), float32, for |x| < 1e4."""
+    """The sine, float32, for |x| < 1e4."""
     turns = jnp.round(x * (1 / jnp.pi))
     y = _folded_sine(x, turns)
     return jnp.where(turns.astype(jnp.int32) & 1 == 1, -y, y)
@@ -37,7 +37,7 @@ def sin(x: jax.Array) -> jax.Array:
 
 @jax.custom_jvp
 def cos(x: jax.Array) -> jax.Array:
-    """cos(x), float32, for |x| < 1e4."""
+    """The cosine, float32, for |x| < 1e4."""
     halves = 2 * jnp.round(x * (1 / jnp.pi) - 0.5) + 1
     y = _folded_sine(x, halves * 0.5)
     return jnp.where(halves.astype(jnp.int32) & 2 == 0, -y, y)

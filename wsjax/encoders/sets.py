@@ -46,7 +46,7 @@ def attend(query, key, value, mask, heads: int, block: int = 0) -> jax.Array:
         rest = jax.checkpoint(lambda q, m: attend(q, key, value, m, heads))
         out = jnp.moveaxis(jax.lax.map(lambda x: rest(*x), tuple(pieces)), 0, -3)
         return out.reshape(*out.shape[:-3], n + spare, out.shape[-1])[..., :n, :]
-    split = lambda x: x.reshape(*x.shape[:-1], heads, -1)  # noqa: E731
+    split = lambda x: x.reshape(*x.shape[:-1], heads, -1)
     size = query.shape[-1] // heads
     scores = jnp.einsum("...nhd,...mhd->...hnm", split(query) * size**-0.5, split(key))
     scores = jnp.where(mask[..., None, :, :], scores, jnp.finfo(scores.dtype).min)

@@ -171,7 +171,7 @@ class SNE(nn.Module):
         if not self.block or count <= self.block:
             return encode(self.chunk_encoder, values, *fields)
         pieces = [_blocks(values, 1, self.block, 0)]
-        pieces += [_blocks(f, 0 if a is None else 1, self.block, 0) for f, a in zip(fields, axes)]
+        pieces += [_blocks(f, 0 if view.index.ndim == 2 else 1, self.block, 0) for f in fields]
 
         def body(encoder, carry, piece):
             return carry, nn.remat(encode)(encoder, *piece)

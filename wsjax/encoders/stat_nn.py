@@ -43,6 +43,37 @@ def statistics(vectors: jax.Array, where: Bounds) -> jax.Array:
     return jnp.concatenate(parts, axis=-1)
 
 
+def boosted_trees(
+    train: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray],
+    vectors: np.ndarray,
+    spec: Spec,
+    seed: int,
+) -> np.ndarray:
+    """Boosted trees on the statistics, with early stopping on the validation networks.
+
+    Scikit-learn's histogram gradient boosting; the spec may not vary.
+
+    Args:
+        train: vectors [network, entry] and targets [network].
+        validation: the same.
+        vectors: [network, entry], to be judged.
+        spec: what the entries mean.
+        seed: of the trees.
+
+    Returns:
+        Predictions [network].
+    """
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    where = bounds(spec)
+    x, held, new = (np.asarray(statistics(v, where)) for v in (train[0], validation[0], vectors))
+    trees = HistGradientBoostingRegressor(
+        max_iter=1000, learning_rate=0.05, early_stopping=True, random_state=seed
+    )
+    return trees.fit(x, train[1], X_val=held, y_val=validation[1]).predict(new)
+
+
 class StatNN(nn.Module):
     """An MLP on the statistics, standardised with those of the training networks.
 
@@ -64,7 +95,10 @@ class StatNN(nn.Module):
         """Mean and deviation of each statistic over training networks [network, entry]."""
         x = np.asarray(statistics(jnp.asarray(vectors), view), np.float64)
         spread = np.maximum(x.std(0), 1e-6)
-        return {"mean": jnp.asarray(x.mean(0), jnp.float32), "spread": jnp.asarray(spread, jnp.float32)}
+        return {
+            "mean": jnp.asarray(x.mean(0), jnp.float32),
+            "spread": jnp.asarray(spread, jnp.float32),
+        }
 
     @nn.compact
     def __call__(self, vectors: jax.Array, view: Bounds, train: bool = False) -> jax.Array:

@@ -44,7 +44,7 @@ class Zoo:
         members = np.concatenate([np.zeros(0, int), *self.splits.values()])
         if len(np.unique(members)) != len(members):
             raise ValueError("a network sits in two splits")
-        if len(members) and not (0 <= members.min() and members.max() < n):
+        if len(members) and not (members.min() >= 0 and members.max() < n):
             raise ValueError(f"a split names networks outside 0..{n - 1}")
         check(unravel(self.vectors, self.spec), self.spec)
 

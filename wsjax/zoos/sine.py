@@ -515,9 +515,9 @@ def _forward(params, x, spec, sine):
 
 def _program(recipe):
     """The recipe without what leaves the compiled program as it is: one serves all seeds."""
-    return dataclasses.replace(
-        recipe, networks=1, seed=0, low=0.0, high=0.0, amplitude_low=0.0, amplitude_high=0.0
-    )
+    same = {"networks": 1, "seed": 0, "keep_unfit": False}
+    ranges = {"low": 0.0, "high": 0.0, "amplitude_low": 0.0, "amplitude_high": 0.0}
+    return dataclasses.replace(recipe, **same, **ranges)
 
 
 def _block(devices):

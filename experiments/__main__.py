@@ -1,0 +1,27 @@
+"""Lists every experiment with the table it reproduces and what its presets cost."""
+
+from experiments import inr_ablation, inr_frequency
+
+EXPERIMENTS = {
+    "inr_frequency": ("SNE, table 1: frequencies of INRs", inr_frequency.PRESETS),
+    "inr_ablation": ("SNE, tables 6 and 7, figure 3, appendix E.3", inr_ablation.PRESETS),
+}
+TOOLS = {
+    "sine_zoo": "the sine zoo against the published recipe; how fast it is made",
+    "benchmarks": "milliseconds and memory of a training step of SNE",
+    "records": "renders the README's tables from the records",
+}
+
+
+def main() -> None:
+    """Prints the list."""
+    for name, (table, presets) in EXPERIMENTS.items():
+        print(f"python -m experiments.{name}\n    {table}")
+        for preset, settings in presets.items():
+            print(f"    --preset {preset:8} {settings.cost}; rows {', '.join(settings.rows)}")
+    for name, words in TOOLS.items():
+        print(f"python -m experiments.{name}\n    {words}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""How long a training step of SNE takes, and how much memory: what was tried, what it gave.
+
+    python -m experiments.benchmarks                 a few minutes on 2 CPU cores
+
+Every figure of a run is measured in that run, the variants in turn and several times over,
+and the least time counts, so that ratios hold on a shared machine. Memory is what XLA says
+the compiled step needs for temporaries.
+"""
+
+import argparse
+import dataclasses
+import pathlib
+import time
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import commands, records
+from wsjax import architectures, objectives, prediction, symmetries, training
+from wsjax.encoders import SNE, Regressor
+
+SPEC = architectures.mlp([1, 32, 32, 1], "sin", 30.0)
+SHORT = {"chunk_depth": 1, "depth": 2}  # the laptop preset's SNE
+
+
+def step(
+    settings: Mapping[str, object], batch: int, microbatch: int, invariance: float
+) -> tuple[Callable[[], object], int]:
+    """A compiled training step on random networks, and its bytes of temporary memory."""
+    module = prediction.Predictor(SNE(**settings), Regressor())
+    view, moves = module.encoder.view(SPEC), symmetries.moves(SPEC)
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((batch, SPEC.count)).astype(np.float32)
+    data = {"vectors": vectors, "target": vectors[:, 0].copy()}
+
+    def loss(params, key, batch):
+        return objectives.regression(
+            lambda x: module.apply({"params": params}, x, view),
+            objectives.squared_error,
+            batch["vectors"],
+            batch["target"],
+            key,
+            moves,
+            renumber=True,
+            invariance=invariance,
+            samples=1,
+        )
+
+    how = training.Settings(steps=1000, batch=batch, microbatch=microbatch)
+    params = jax.jit(module.init)(jax.random.key(0), jnp.asarray(vectors[:1]), view)["params"]
+    update = training.make_step(loss, how, training.data_mesh())
+    compiled = update.lower(training.init_state(params, how), data).compile()
+    state = [training.init_state(params, how)]
+
+    def run():
+        state[0], out = compiled(state[0], data)
+        return jax.block_until_ready(out["loss"])
+
+    return run, compiled.memory_analysis().temp_size_in_bytes
+
+
+def in_turn(runs: Mapping[str, Callable], rounds: int) -> dict[str, float]:
+    """The least milliseconds of each, over rounds in which all take turns."""
+    best = dict.fromkeys(runs, np.inf)
+    for f in runs.values():
+        f()
+    for _ in range(rounds):
+        for name, f in runs.items():
+            start = time.perf_counter()
+            f()
+            best[name] = min(best[name], 1e3 * (time.perf_counter() - start))
+    return best
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs"))
+    parser.add_argument("--results", type=pathlib.Path)
+    options = commands.prepare(parser.parse_args(arguments))
+    begin = time.monotonic()
+    groups = {
+        # name: {variant: (encoder settings, batch, microbatch, invariance)}
+        "sne_step": {
+            f"batch {b}, chunk {c}{', invariance' * bool(v)}": ({"chunk": c}, b, 4, v)
+            for b in (32, 128)
+            for c in (8, 32)
+            for v in (0.0, 0.1)
+        },
+        "sne_step_tried": {
+            "whole batch of 32": ({}, 32, 0, 0.0),
+            "microbatch 16": ({}, 32, 16, 0.0),
+            "microbatch 8": ({}, 32, 8, 0.0),
+            "microbatch 4": ({}, 32, 4, 0.0),
+            "microbatch 2": ({}, 32, 2, 0.0),
+            "microbatch 4, two heads": ({"heads": 2}, 32, 4, 0.0),
+            "microbatch 4, one head": ({"heads": 1}, 32, 4, 0.0),
+            "microbatch 4, pre-norm": ({"norm": "pre"}, 32, 4, 0.0),
+            "microbatch 4, no attention": ({"attention": False}, 32, 4, 0.0),
+            "microbatch 4, half the depth (laptop)": (SHORT, 32, 4, 0.0),
+            "microbatch 4, half the depth, width 32": ({**SHORT, "width": 32}, 32, 4, 0.0),
+            "whole batch, blocks of 256 chunks": ({"chunk": 8, "block": 256}, 32, 0, 0.0),
+        },
+    }
+    for name, variants in groups.items():
+        built = {k: step(*v) for k, v in variants.items()}
+        took = in_turn({k: run for k, (run, _) in built.items()}, options.rounds)
+        figures = {}
+        for k, milliseconds in took.items():
+            figures[f"{k}: ms"] = round(milliseconds, 1)
+            figures[f"{k}: MiB"] = round(built[k][1] / 2**20, 1)
+            print(f"{k:50} {milliseconds:9.1f} ms {built[k][1] / 2**20:9.1f} MiB", flush=True)
+        records.append(
+            {
+                "experiment": "benchmarks",
+                "row": name,
+                "preset": "laptop",
+                "seed": 0,
+                "metrics": figures,
+                "parameters": 0,
+                "seconds": round(time.monotonic() - begin, 1),
+                "steps": 0,
+                "config": {"spec": dataclasses.asdict(SPEC)["sizes"]},
+            }
+        )
+
+
+if __name__ == "__main__":
+    main()
