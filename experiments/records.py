@@ -70,7 +70,7 @@ def read(experiment: str, **match: object) -> list[dict]:
 
 
 def reference() -> dict | None:
-    """Statistics of networks fitted by the published recipe, as `experiments.sine_zoo` left them."""
+    """Statistics of networks fitted by the published recipe, see `experiments.sine_zoo`."""
     path = ROOT / "experiments" / "results" / "sine_zoo_reference.json"
     return json.loads(path.read_text())["published"]["statistics"] if path.exists() else None
 

@@ -97,7 +97,7 @@ def test_encoders_that_see_the_numbering_are_caught(name):
     encoder = ROWS[name]
     variables, vectors, view = start(encoder, SIREN)
     encode = lambda p: encoder.apply(variables, networks.ravel(p, SIREN)[None], view)[0]
-    with pytest.raises(AssertionError, match="Not equal"):
+    with pytest.raises(AssertionError, match="depends on the numbering"):
         testing.assert_invariant(
             encode, networks.unravel(vectors[0], SIREN), SIREN, jax.random.key(1)
         )
@@ -141,7 +141,10 @@ def test_blocks_give_the_same_numbers_and_gradients(mixed):
     loss = lambda v, encoder: (encoder.apply(v, vectors, view) ** 2).sum()
     in_blocks = SMALL.clone(block=4)
     assert view.sizes[0] > 4
-    a, b = (jax.jit(jax.value_and_grad(loss), static_argnums=1)(variables, e) for e in (SMALL, in_blocks))
+    a, b = (
+        jax.jit(jax.value_and_grad(loss), static_argnums=1)(variables, e)
+        for e in (SMALL, in_blocks)
+    )
     np.testing.assert_allclose(a[0], b[0], rtol=1e-6)
     total = lambda tree: jnp.concatenate([x.ravel() for x in jax.tree.leaves(tree)])
     error = jnp.linalg.norm(total(a[1]) - total(b[1])) / jnp.linalg.norm(total(a[1]))
@@ -149,16 +152,16 @@ def test_blocks_give_the_same_numbers_and_gradients(mixed):
 
 
 def test_blocks_bound_memory():
-    wide = architectures.mlp([4, 256, 256, 1])
+    wide = architectures.mlp([4, 64, 64, 1])
     view = SMALL.view(wide)
     vectors = np.zeros((1, wide.count), np.float32)
-    variables = SMALL.init(jax.random.key(0), vectors, view)
+    variables = jax.eval_shape(SMALL.init, jax.random.key(0), vectors, view)
 
     def bytes_needed(encoder):
         f = jax.jit(lambda v: encoder.apply(v, vectors, view))
         return f.lower(variables).compile().memory_analysis().temp_size_in_bytes
 
-    assert bytes_needed(SMALL.clone(block=256)) < 0.2 * bytes_needed(SMALL)
+    assert bytes_needed(SMALL.clone(block=64)) < 0.3 * bytes_needed(SMALL)
 
 
 @pytest.mark.parametrize("off", ["level", "type", "position", "attention"])
@@ -184,10 +187,10 @@ def test_without_position_no_neuron_is_told_from_another():
     params = networks.unravel(vectors, SIREN)
     torn = {**params, "Dense_1/kernel": np.roll(params["Dense_1/kernel"], 1, axis=-1)}
     code, moved = (encoder.apply(variables, networks.ravel(p, SIREN), view) for p in (params, torn))
-    np.testing.assert_allclose(moved, code, rtol=1e-4, atol=1e-6)
+    assert np.abs(moved - code).max() < 1e-6
     variables, vectors, view = start(SMALL, SIREN, batch=1)
     code, moved = (SMALL.apply(variables, networks.ravel(p, SIREN), view) for p in (params, torn))
-    assert np.abs(moved - code).max() > 1e-4
+    assert np.abs(moved - code).max() > 1e-5
 
 
 def test_the_inr_preset_has_the_papers_size():
@@ -222,7 +225,11 @@ def test_a_residual_is_seen():
     spec = architectures.mlp([1, 6, 6, 6, 1], "relu")
     skip = lambda source: dataclasses.replace(
         spec,
-        layers=(*spec.layers[:-1], networks.Layer("skip", "residual", 2, source=source), spec.layers[-1]),
+        layers=(
+            *spec.layers[:-1],
+            networks.Layer("skip", "residual", 2, source=source),
+            spec.layers[-1],
+        ),
     )
     vectors = network(spec)[None]
     variables = SMALL.init(jax.random.key(0), vectors, SMALL.view(skip(0)))
@@ -236,7 +243,9 @@ def test_a_residual_is_seen():
 
 def test_attention_is_flaxs():
     key = jax.random.key(0)
-    q, k, v = (jax.random.normal(jax.random.fold_in(key, i), (2, n, 8)) for i, n in enumerate((5, 7, 7)))
+    q, k, v = (
+        jax.random.normal(jax.random.fold_in(key, i), (2, n, 8)) for i, n in enumerate((5, 7, 7))
+    )
     mask = jax.random.bernoulli(key, 0.6, (2, 5, 7)).at[..., 0].set(True)
     ours = sets.attend(q, k, v, mask, heads=2)
     heads = lambda x: x.reshape(*x.shape[:-1], 2, 4)

@@ -64,8 +64,10 @@ def forward(params: Params, x: jax.Array, spec: Spec) -> jax.Array:
     for layer in spec.layers:
         if layer.kind != "dense":
             raise ValueError(f"{layer.name}: expected a dense layer, got {layer.kind!r}")
-        for a in layer.arrays:
-            x = x @ params[a.name] if a.role == "kernel" else x + params[a.name]
+        named = {a.role: params[a.name] for a in layer.arrays}  # stored in any order
+        x = x @ named["kernel"]
+        if "bias" in named:
+            x = x + named["bias"]
         if layer.activation != "none":
             x = ACTIVATIONS[layer.activation](layer.omega * x)
     return x

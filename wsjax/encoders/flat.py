@@ -64,5 +64,5 @@ class DeepSets(nn.Module):
         for width in self.widths:
             x = nn.relu(nn.Dense(width)(x))
         mask = jnp.asarray(view)[..., None]
-        mean = jnp.where(mask, x, 0).sum(-2) / jnp.maximum(mask.sum(-2), 1)
+        mean = jnp.where(mask, x, 0).sum(-2) / jnp.maximum(mask.sum(-2), 1).astype(x.dtype)
         return nn.Dense(self.code)(nn.relu(nn.Dense(self.widths[-1])(mean)))

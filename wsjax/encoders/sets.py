@@ -158,8 +158,9 @@ class SetToVector(nn.Module):
         """[..., n, width], mask [..., sets, n] -> [..., sets, seeds * width]."""
         width, sets = x.shape[-1], mask.shape[-2]
         if not self.attention:
+            mask = mask.astype(x.dtype)
             share = mask / jnp.maximum(mask.sum(-1, keepdims=True), 1)
-            return jnp.einsum("...sn,...nw->...sw", share.astype(x.dtype), x)
+            return jnp.einsum("...sn,...nw->...sw", share, x)
         x = nn.relu(nn.Dense(width, kernel_init=_maps(1), name="feed_forward")(x))
         seeds = self.param("seed", nn.initializers.normal(0.5), (self.seeds, width))
         seeds = jnp.tile(seeds, (sets, 1))

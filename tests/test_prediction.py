@@ -1,0 +1,160 @@
+"""A predictor learns what blind ones cannot, comes back from its path, and refuses bad input."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from wsjax import architectures, prediction, testing, training, zoos
+from wsjax.prediction import Objective
+
+pytestmark = pytest.mark.trains
+
+SPEC = architectures.mlp([1, 4, 1], "tanh")
+TINY = {"chunk": 4, "width": 16, "code": 8, "heads": 2, "chunk_depth": 1, "depth": 1}
+
+
+def make_zoo(count=64, seed=0):
+    """The label is what the wiring says: which first weight meets which second one."""
+    params = testing.draw(jax.random.key(seed), SPEC, (count,))
+    params = {k: np.asarray(v) for k, v in params.items()}
+    path = np.einsum("nij,njk->n", params["Dense_0/kernel"], params["Dense_1/kernel"])
+    share = (path - path.min()) / np.ptp(path)
+    zoo = zoos.from_params(params, SPEC, {"path": path, "share": share})
+    return zoos.split(zoo, {"train": count // 2, "validation": count // 4, "test": count // 4}, 0)
+
+
+def train(zoo, folder, encoder="sne", settings=TINY, label="path", steps=10, **objective):
+    config = {"encoder": encoder, "encoder_settings": settings, "head": [16]}
+    how = training.Settings(
+        steps=steps, batch=16, learning_rate=3e-3, evaluate_every=steps, checkpoint_every=steps
+    )
+    return prediction.train(zoo, label, config, Objective(**objective), how, folder, progress=False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    zoo = make_zoo()
+    model, result = train(zoo, folder, invariance=0.1, samples=2)
+    return zoo, model, result, folder
+
+
+def test_it_learns_the_wiring_and_a_blind_encoder_does_not(tmp_path):
+    zoo = make_zoo(1024)
+    vectors, labels = zoo.part("test", "path")
+    error = {}
+    for name, settings in (("sne", TINY), ("deepsets", {"widths": (16, 16)})):
+        model, _ = train(zoo, tmp_path / name, name, settings, steps=300)
+        error[name] = np.mean((model.predict(vectors) - labels) ** 2) / labels.var()
+    assert error["sne"] < 0.5
+    assert error["deepsets"] > 0.8
+
+
+def test_restore_needs_nothing_but_the_path(trained):
+    zoo, model, result, folder = trained
+    again = prediction.restore(folder)
+    vectors, _ = zoo.part("test", "path")
+    np.testing.assert_array_equal(again.predict(vectors), model.predict(vectors))
+    np.testing.assert_array_equal(again.encode(vectors), model.encode(vectors))
+    assert again.spec == SPEC
+    assert np.std(model.predict(vectors)) > 0
+    held, wanted = zoo.part("validation", "path")
+    assert np.mean((again.predict(held) - wanted) ** 2) == pytest.approx(result.best_value)
+
+
+def test_a_statistics_encoder_comes_back_with_its_constants(tmp_path):
+    zoo = make_zoo()
+    model, _ = train(zoo, tmp_path, "stat_nn", {"widths": (8,), "code": 4})
+    vectors, _ = zoo.part("test", "path")
+    again = prediction.restore(tmp_path)
+    np.testing.assert_allclose(again.predict(vectors), model.predict(vectors), rtol=1e-5)
+    assert np.abs(np.asarray(again.variables["statistics"]["encoder"]["mean"])).max() > 0
+
+
+def test_named_arrays_and_vectors_one_and_many_agree(trained):
+    zoo, model, _, _ = trained
+    many = model.predict(zoo.params(slice(0, 5)))
+    assert many.shape == (5,)
+    np.testing.assert_allclose(model.predict(zoo.params(2)), many[2], rtol=1e-5)
+    np.testing.assert_allclose(model.predict(zoo.vectors[2]), many[2], rtol=1e-5)
+    assert model.encode(zoo.params(2)).shape == (8,)
+
+
+def test_it_reads_another_architecture_of_known_arrays(trained):
+    _, model, _, _ = trained
+    wide = architectures.mlp([1, 9, 1], "tanh")
+    out = model.predict(testing.draw(jax.random.key(0), wide), wide)
+    assert np.isfinite(out)
+
+
+def test_bad_networks_are_refused_by_name(trained, tmp_path):
+    zoo, model, _, _ = trained
+    params = dict(zoo.params(0))
+    broken = {**params, "Dense_0/bias": np.full(4, np.nan)}
+    with pytest.raises(ValueError, match="Dense_0/bias: 4 of 4 values are NaN"):
+        model.predict(broken)
+    del params["Dense_1/bias"]
+    with pytest.raises(ValueError, match="Dense_1/bias: expected, absent"):
+        model.predict(params)
+    deep = architectures.mlp([1, 4, 4, 1], "tanh")
+    with pytest.raises(ValueError, match=r"trained on arrays .* got also .'dense/bias/2'"):
+        model.predict(testing.draw(jax.random.key(0), deep), deep)
+    flat, _ = train(zoo, tmp_path, "mlp", {"widths": (4,)})
+    wide = architectures.mlp([1, 9, 1], "tanh")
+    other = testing.draw(jax.random.key(0), wide)
+    with pytest.raises(ValueError, match=r"MLP reads only the architecture .*'h0': 4.*'h0': 9"):
+        flat.predict(other, wide)
+
+
+def test_scales_are_those_of_the_training_networks_alone():
+    zoo = make_zoo()
+    norm = prediction.normalisation(zoo, "path", "mse")
+    train_params = zoo.params(zoo.splits["train"])
+    want = np.sqrt(np.mean(train_params["Dense_0/kernel"].astype(np.float64) ** 2))
+    assert norm.scales["dense/kernel/0"] == pytest.approx(want)
+    vectors = zoo.vectors.copy()
+    vectors[zoo.splits["test"]] *= 100
+    other = dataclasses.replace(zoo, vectors=vectors)
+    assert prediction.normalisation(other, "path", "mse") == norm
+
+
+def test_cross_entropy_predicts_shares(tmp_path):
+    zoo = make_zoo()
+    model, _ = train(zoo, tmp_path, "stat_nn", {"widths": (8,), "code": 4}, "share", loss="bce")
+    vectors, _ = zoo.part("test", "share")
+    predicted = model.predict(vectors)
+    assert ((predicted > 0) & (predicted < 1)).all()
+    with pytest.raises(ValueError, match=r"labels in \[0, 1\], got -"):
+        prediction.normalisation(zoo, "path", "bce")
+
+
+def test_fewer_networks_than_the_batch(tmp_path):
+    with pytest.raises(ValueError, match="batch of 16 examples, got 8"):
+        train(make_zoo(16), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"encoder": "gpt"}, r"encoder of \['deepsets', .*, got 'gpt'"),
+        ({"encoder": "sne", "encoder_settings": {"size": 3}}, r"got \['size'\]"),
+    ],
+)
+def test_unknown_encoders_and_settings(config, message):
+    with pytest.raises(ValueError, match=message):
+        prediction.build({"encoder_settings": {}, "head": [4], **config})
+
+
+def test_objectives_are_checked():
+    with pytest.raises(ValueError, match=r"loss of \['bce', 'mse'\].*'mae'"):
+        Objective(loss="mae")
+
+
+def test_invariance_loss_is_learned(trained):
+    """The logit invariance term falls when it is weighed, against the same run without it."""
+    zoo, _, _, folder = trained
+    lines = [x for x in training.read_lines(folder / "metrics.jsonl")]
+    assert lines[-1]["invariance"] > 0
+    assert networks.from_json(networks.to_json(zoo.spec)) == zoo.spec
