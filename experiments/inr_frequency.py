@@ -31,6 +31,7 @@ from wsjax import metrics, plots, prediction
 from wsjax.prediction import Objective
 from wsjax.training import Settings
 from wsjax.zoos import Zoo, sine, split
+from wsjax.zoos.datasheet import datasheet
 
 LABEL = "frequency"
 DEFAULT = ("mean", "boosted_trees", "stat_nn", "mlp", "deepsets", "sne")
@@ -186,7 +187,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     rows = commands.apply({k: preset.rows[k] for k in chosen}, commands.changes(options))
     begin = time.monotonic()
     zoo, manifest = make_zoo(preset.recipe, preset.sizes, options.folder)
-    print(sine.datasheet(zoo, manifest, records.reference()))
+    print(datasheet(zoo, manifest, records.reference()))
     about = {
         "experiment": "inr_frequency",
         "preset": options.preset,

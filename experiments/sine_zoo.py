@@ -6,7 +6,7 @@
 **By both recipes.** Ours has 128 grid points where 2,000 were published, and a polynomial
 sine. The first command fits the same waves from the same initial weights by both, prints
 their weights' statistics side by side and leaves them in `results/sine_zoo_reference.json`,
-which `wsjax.zoos.sine.datasheet` takes as its reference. Expect every standard deviation
+which `wsjax.zoos.datasheet` takes as its reference. Expect every standard deviation
 within one per cent and about the same steps; a minute on two cores.
 
 **Networks per second.** The second command makes a zoo of 512 in blocks, as `sine.make`
@@ -32,7 +32,7 @@ import numpy as np
 
 from experiments import records
 from wsjax import trigonometry
-from wsjax.zoos import sine
+from wsjax.zoos import datasheet, sine
 
 REFERENCE = records.RESULTS / "sine_zoo_reference.json"
 
@@ -53,11 +53,11 @@ def reference(count: int = 64) -> dict:
             "sine": "exact" if wave is jnp.sin else "polynomial",
             "seconds": round(time.perf_counter() - began, 1),
             "excluded": excluded,
-            "statistics": sine.statistics(zoo),
+            "statistics": datasheet.statistics(zoo),
         }
     REFERENCE.parent.mkdir(parents=True, exist_ok=True)
     REFERENCE.write_text(json.dumps(found, indent=1) + "\n")
-    lines = sine.compare(found["ours"]["statistics"], found["published"]["statistics"])
+    lines = datasheet.compare(found["ours"]["statistics"], found["published"]["statistics"])
     print("\n".join(lines))
     print({name: found[name]["seconds"] for name in found}, "seconds, compilation included")
     return found

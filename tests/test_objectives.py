@@ -56,7 +56,8 @@ def test_renumbering_keeps_the_function():
 
 
 def test_cross_entropy_against_numpy():
-    logit, share = np.linspace(-3, 3, 7), np.linspace(0, 1, 7)
+    logit = np.linspace(-3, 3, 7, dtype=np.float32)
+    share = np.linspace(0, 1, 7, dtype=np.float32)
     p = 1 / (1 + np.exp(-logit))
     want = -(share * np.log(p) + (1 - share) * np.log(1 - p))
     np.testing.assert_allclose(objectives.binary_cross_entropy(logit, share), want, rtol=1e-5)

@@ -150,11 +150,3 @@ def test_unknown_encoders_and_settings(config, message):
 def test_objectives_are_checked():
     with pytest.raises(ValueError, match=r"loss of \['bce', 'mse'\].*'mae'"):
         Objective(loss="mae")
-
-
-def test_invariance_loss_is_learned(trained):
-    """The logit invariance term falls when it is weighed, against the same run without it."""
-    zoo, _, _, folder = trained
-    lines = [x for x in training.read_lines(folder / "metrics.jsonl")]
-    assert lines[-1]["invariance"] > 0
-    assert networks.from_json(networks.to_json(zoo.spec)) == zoo.spec

@@ -17,12 +17,14 @@ MAY_IMPORT = {  # module of wsjax -> modules of wsjax it may import
     "metrics": set(),
     "checkpoints": set(),
     "plots": set(),
-    "training": {"checkpoints", "metrics"},
+    "optimization": set(),
+    "reporting": set(),
+    "training": {"checkpoints", "metrics", "optimization", "reporting"},
     "architectures": {"networks", "trigonometry"},
     "symmetries": {"networks"},
     "chunks": {"networks"},
     "objectives": {"symmetries"},  # logit invariance renumbers
-    "zoos": {"networks", "architectures", "trigonometry", "zoos"},
+    "zoos": {"networks", "architectures", "trigonometry", "reporting", "zoos"},
     "testing": {"networks", "symmetries"},
     "encoders": {"networks", "chunks", "encoders"},
     "prediction": {

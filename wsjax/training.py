@@ -16,13 +16,8 @@ stopped, bit for bit on one kind of device.
 import contextlib
 import dataclasses
 import functools
-import itertools
 import json
-import math
 import pathlib
-import signal
-import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -37,85 +32,11 @@ from jax.sharding import PartitionSpec as P
 
 from wsjax.checkpoints import Checkpoints, abstract_like, read_config
 from wsjax.metrics import JsonLines
+from wsjax.optimization import Settings, make_optimizer, make_schedule
+from wsjax.reporting import Recent, board, expect_finite, interruptible, report
 
 Tree = Any
 Loss = Callable[[Tree, jax.Array, Tree], tuple[jax.Array, dict[str, jax.Array]]]
-
-SCHEDULES = ("cosine", "constant", "multistep")
-OPTIMIZERS = ("adamw", "adam")
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How to train.
-
-    Attributes:
-        steps: how many updates.
-        batch: examples an update.
-        microbatch: examples a gradient is computed of at a time, 0 for the whole batch; it
-            bounds memory, and on a CPU a piece that fits the cache is faster.
-        learning_rate: the highest one.
-        warmup: steps of linear increase before it.
-        schedule: one of `SCHEDULES`, after the warm-up: a cosine down to 0 at the last step,
-            a constant, or a product with `decay` at each of `milestones`.
-        milestones: for "multistep", as fractions of `steps`, increasing.
-        decay: for "multistep", the factor.
-        weight_decay: of all variables; apart from the gradient with "adamw" (Loshchilov and
-            Hutter), added to it with "adam", as in PyTorch.
-        optimizer: one of `OPTIMIZERS`.
-        clip: largest global norm of a gradient, 0 for no limit.
-        seed: of the initial variables, the order of the data and the loss's keys.
-        evaluate_every: steps between evaluations; the last step has one too.
-        checkpoint_every: steps between checkpoints; the last step has one too.
-        ema: decay of the exponential moving average of the variables that is evaluated in
-            their place, 0 for none.
-        tensorboard: also write the metrics for TensorBoard.
-
-    Raises:
-        ValueError: a value is out of range; all are listed.
-    """
-
-    steps: int = 1000
-    batch: int = 32
-    microbatch: int = 0
-    learning_rate: float = 1e-3
-    warmup: int = 0
-    schedule: str = "cosine"
-    milestones: tuple[float, ...] = (0.5, 0.75)
-    decay: float = 0.1
-    weight_decay: float = 0.0
-    optimizer: str = "adamw"
-    clip: float = 1.0
-    seed: int = 0
-    evaluate_every: int = 100
-    checkpoint_every: int = 500
-    ema: float = 0.0
-    tensorboard: bool = False
-
-    def __post_init__(self):
-        wrong = []
-
-        def expect(name, right, words):
-            if not right:
-                wrong.append(f"  {name}: expected {words}, got {getattr(self, name)!r}")
-
-        for name in ("steps", "batch", "evaluate_every", "checkpoint_every"):
-            expect(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("weight_decay", "clip", "seed"):
-            expect(name, getattr(self, name) >= 0, "at least 0")
-        divides = self.microbatch == 0 or (self.microbatch > 0 and not self.batch % self.microbatch)
-        expect("microbatch", divides, f"0 or a divisor of batch = {self.batch}")
-        expect("learning_rate", self.learning_rate > 0, "more than 0")
-        expect("warmup", 0 <= self.warmup < self.steps, f"0 or more, below steps = {self.steps}")
-        expect("schedule", self.schedule in SCHEDULES, f"one of {SCHEDULES}")
-        between = (0.0, *self.milestones, 1.0)
-        rising = all(a < b for a, b in itertools.pairwise(between))
-        expect("milestones", rising, "increasing fractions between 0 and 1")
-        expect("decay", 0 < self.decay <= 1, "a factor in (0, 1]")
-        expect("optimizer", self.optimizer in OPTIMIZERS, f"one of {OPTIMIZERS}")
-        expect("ema", 0 <= self.ema < 1, "a decay in [0, 1)")
-        if wrong:
-            raise ValueError("training settings are wrong:\n" + "\n".join(wrong))
 
 
 @flax.struct.dataclass
@@ -167,39 +88,6 @@ class FitResult:
     seconds: float
     steps: int
     resumed: int
-
-
-def make_schedule(settings: Settings) -> optax.Schedule:
-    """The learning rate as a function of the step, from 0."""
-    rate, left = settings.learning_rate, settings.steps - settings.warmup
-    if settings.schedule == "cosine":
-        after = optax.cosine_decay_schedule(rate, left)
-    elif settings.schedule == "constant":
-        after = optax.constant_schedule(rate)
-    else:
-        at = [round(m * settings.steps) - settings.warmup for m in settings.milestones]
-        # a milestone inside the warm-up counts from its end on
-        factors = {max(a, 0): settings.decay ** (i + 1) for i, a in enumerate(at)}
-        steps = sorted(factors)
-        pieces = [optax.constant_schedule(rate * f) for f in (1.0, *(factors[s] for s in steps))]
-        after = optax.join_schedules(pieces, steps)
-    if not settings.warmup:
-        return after
-    # starts above 0: an update of size 0 would be wasted
-    before = optax.linear_schedule(rate / settings.warmup, rate, settings.warmup)
-    return optax.join_schedules([before, after], [settings.warmup])
-
-
-def make_optimizer(settings: Settings) -> optax.GradientTransformation:
-    """Clipping, then Adam or AdamW on the schedule."""
-    rate, decay, parts = make_schedule(settings), settings.weight_decay, []
-    if settings.clip:
-        parts.append(optax.clip_by_global_norm(settings.clip))
-    if settings.optimizer == "adamw":
-        parts.append(optax.adamw(rate, weight_decay=decay))
-    else:
-        parts += [optax.add_decayed_weights(decay), optax.adam(rate)]
-    return optax.chain(*parts)
 
 
 def init_state(variables: Tree, settings: Settings) -> State:
@@ -395,15 +283,19 @@ def fit(
             state, spent = _state(items), float(items["train"]["seconds"])
         history = JsonLines(folder / "metrics.jsonl")
         history.truncate_after(resumed)
-        board = stack.enter_context(_board(folder, settings, resumed))
-        report = stack.enter_context(_report(settings, resumed, progress))
-        stop = stack.enter_context(_interruptible())
-        recent, began = _Recent(settings.batch), time.monotonic() - spent
+        record = stack.enter_context(
+            board(folder / "tensorboard" if settings.tensorboard else None, resumed)
+        )
+        tell = stack.enter_context(
+            report(settings.steps, settings.batch, select, resumed, quiet=not progress)
+        )
+        stop = stack.enter_context(interruptible())
+        recent, began = Recent(settings.batch), time.monotonic() - spent
 
         for done in range(resumed + 1, settings.steps + 1):
             pick = rows(done - 1)
             state, metrics = step(state, {name: x[pick] for name, x in data.items()})
-            report(done, recent.add(done, metrics))
+            tell(done, recent.add(done, metrics))
             last = done == settings.steps
             if last or done % settings.evaluate_every == 0:
                 means, values = recent.take(), _values(evaluate(state.evaluated), select, done)
@@ -411,8 +303,8 @@ def fit(
                 line = {"step": done, **means, **{f"val_{k}": v for k, v in values.items()}}
                 line["seconds"] = round(time.monotonic() - began, 3)
                 history.write(line)
-                board(line)
-                report(done, line, finished=True)
+                record(line)
+                tell(done, line, finished=True)
                 recent.restart()
             if last or stop or done % settings.checkpoint_every == 0:
                 recent.flush()  # what is not finite must not be saved
@@ -505,132 +397,5 @@ def _values(values, select, step):
     if select not in values:
         raise ValueError(f"expected evaluate to give {select!r}, got {sorted(values)}")
     for name, v in values.items():
-        _expect_finite(f"validation {name}", v, step)
+        expect_finite(f"validation {name}", v, step)
     return values
-
-
-def _expect_finite(name, value, step):
-    if not math.isfinite(value):
-        raise FloatingPointError(f"{name} is {value} at step {step}")
-
-
-class _Recent:
-    """The metrics of the steps since the last line.
-
-    Each step's are fetched when the next one is already under way: so every step is checked
-    and the device does not wait for the host.
-    """
-
-    def __init__(self, batch):
-        self.batch, self.waiting, self.last = batch, None, {}
-        self.restart()
-
-    def restart(self):
-        self.rows, self.start = [], time.monotonic()
-
-    def add(self, step, metrics):
-        """Hands in a step's metrics, as arrays; returns the newest known, as floats."""
-        self.flush()
-        self.waiting = (step, metrics)
-        return self.last
-
-    def flush(self):
-        if self.waiting is None:
-            return
-        step, metrics = self.waiting
-        self.waiting = None
-        self.last = {name: float(x) for name, x in jax.device_get(metrics).items()}
-        _expect_finite("loss", self.last["loss"], step)
-        _expect_finite("gradient norm", self.last["gradient_norm"], step)
-        self.rows.append(self.last)
-
-    def take(self):
-        """The means, and how many examples a second."""
-        self.flush()
-        means = {name: float(np.mean([r[name] for r in self.rows])) for name in self.last}
-        means["learning_rate"] = self.last["learning_rate"]
-        seconds = max(time.monotonic() - self.start, 1e-9)
-        means["examples_per_second"] = round(len(self.rows) * self.batch / seconds, 1)
-        return means
-
-
-class _Stop:
-    """True once Ctrl-C was pressed."""
-
-    asked = False
-
-    def __bool__(self):
-        return self.asked
-
-
-@contextlib.contextmanager
-def _interruptible():
-    """Makes the first Ctrl-C a request; the second acts at once."""
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread may handle signals
-        return
-
-    def ask(*_):
-        stop.asked = True
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextlib.contextmanager
-def _board(folder, settings, resumed):
-    """A function that hands a line's numbers to TensorBoard, or does nothing."""
-    if not settings.tensorboard:
-        yield lambda line: None
-        return
-    try:
-        import tensorboardX
-    except ImportError as error:
-        raise ImportError(
-            "tensorboard=True needs tensorboardX: pip install 'wsjax[tensorboard]'"
-        ) from error
-    with tensorboardX.SummaryWriter(str(folder / "tensorboard"), purge_step=resumed + 1) as out:
-
-        def write(line):
-            for name, value in line.items():
-                if name != "step":
-                    out.add_scalar(name, value, line["step"])
-
-        yield write
-
-
-@contextlib.contextmanager
-def _report(settings, resumed, progress):
-    """A function of (step, metrics, finished=False) that tells the user; quiet if not wanted."""
-
-    def words(done, line):
-        shown = [f"{k} {v:.4g}" for k, v in line.items() if k == "loss" or k.startswith("val_")]
-        rest = f"{line['examples_per_second']:.0f} examples/s  {line['seconds']:.1f} s"
-        return f"step {done}/{settings.steps}  " + "  ".join([*shown, rest])
-
-    if not progress:
-        yield lambda done, line, finished=False: None
-    elif not sys.stdout.isatty():
-        yield lambda done, line, finished=False: finished and print(words(done, line), flush=True)
-    else:
-        from rich import progress as bars
-
-        parts = ("{task.description}", bars.BarColumn(), bars.MofNCompleteColumn())
-        rate = bars.TextColumn("{task.fields[rate]}")
-        with bars.Progress(*parts, rate, bars.TimeRemainingColumn()) as bar:
-            task = bar.add_task("loss", total=settings.steps, completed=resumed, rate="")
-
-            def show(done, line, finished=False):
-                if finished:
-                    bar.console.print(words(done, line))
-                loss = f"loss {line['loss']:.4g}" if line else "loss"
-                speed = bar.tasks[0].speed
-                rate = f"{speed * settings.batch:.0f} examples/s" if speed else ""
-                bar.update(task, completed=done, description=loss, rate=rate)
-
-            yield show

@@ -1,4 +1,4 @@
-"""Sinusoidal encodings of integers (Vaswani et al., 2017) with a learned scale."""
+"""Encodings of integers: sinusoids with a learned scale, and learned tables of categories."""
 
 import flax.linen as nn
 import jax
@@ -40,3 +40,25 @@ class Position(nn.Module):
         """Encodes; negative positions become zeros."""
         scale = self.param("scale", nn.initializers.constant(self.scale), ())
         return scale * sinusoid(position, self.width, self.longest)
+
+
+class Category(nn.Module):
+    """A learned encoding of one of `count` categories [...] as [..., width].
+
+    Attributes:
+        count: number of categories.
+        width: of the encoding.
+        scale: standard deviation of its start.
+    """
+
+    count: int
+    width: int
+    scale: float = 0.3
+
+    @nn.compact
+    def __call__(self, category: jax.Array) -> jax.Array:
+        """Encodes; negative categories become zeros."""
+        init = nn.initializers.normal(self.scale)
+        table = self.param("table", init, (self.count, self.width))
+        found = table[jnp.maximum(category, 0)]
+        return jnp.where(jnp.asarray(category)[..., None] < 0, 0.0, found)

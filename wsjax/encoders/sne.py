@@ -16,14 +16,19 @@ Deviations: the paper adds the level after Phi_4 in eq. 9's notation and before 
 text; we add it before. What the paper leaves open is a field below.
 """
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from wsjax import chunks
-from wsjax.encoders.positions import Position
+from wsjax.encoders.positions import Category, Position
 from wsjax.encoders.sets import SetToSet, SetToVector
-from wsjax.networks import Spec
+from wsjax.networks import KINDS, ROLES, Spec
+
+TYPES = ("learned", "sinusoidal")
+INSIDE = ("read", "write", "chunk_level", "chunk_type")  # encodings inside a chunk
 
 
 class SNE(nn.Module):
@@ -44,6 +49,7 @@ class SNE(nn.Module):
         position: encode neurons, taps and chunk numbers; False switches off level and
             type as well (table 6, "positional and hierarchical encoding").
         attention: False replaces every set function by maps and means (table 6).
+        types: "learned", a vector for each kind and role, or "sinusoidal" like the rest.
         longest: longest wavelength of the encodings, in units of 2 pi.
         scale: where the encodings' learned scales start.
         block: if positive, chunks are encoded in blocks of this many, one after another,
@@ -63,6 +69,7 @@ class SNE(nn.Module):
     type: bool = True
     position: bool = True
     attention: bool = True
+    types: str = "learned"
     longest: float = 100.0
     scale: float = 0.3
     block: int = 0
@@ -78,35 +85,29 @@ class SNE(nn.Module):
         block = dict(
             attention=self.attention, heads=self.heads, norm=self.norm, residual=self.residual
         )
-        self.chunk_encoder = ChunkEncoder(
-            self.width, self.chunk_depth, self._encode, block, self.longest, self.scale
-        )
+        how = self._encodings
+        self.chunk_encoder = ChunkEncoder(self.width, self.chunk_depth, how, block)
         self.phi_array = SetToSet(self.depth, block=self.block, **block)
         self.phi_layer = SetToSet(self.depth, **block)
         self.phi_network = SetToSet(self.depth, **block)
         self.gamma_array = SetToVector(**block)
         self.gamma_layer = SetToVector(**block)
         self.gamma_network = SetToVector(self.seeds, **block)
-        self.encodings = {
-            name: Position(self.width, self.longest, self.scale, name=f"position_{name}")
-            for name in self._encode
-            if name not in ("read", "write", "chunk_level", "chunk_type")
-        }
+        self.encodings = {name: how.module(name) for name in how.on if name not in INSIDE}
         self.project = nn.Dense(self.code)
 
     @property
-    def _encode(self) -> tuple[str, ...]:
-        """Names of the encodings that are switched on."""
-        if not self.position:
-            return ()
+    def _encodings(self) -> "Encodings":
+        """The encodings that are switched on."""
         names = ["read", "write", "chunk", "row", "column", "depth"]
         names += ["chunk_level", "array_level", "layer_level", "network_level"] * self.level
         names += ["source"] * self.level
         names += ["chunk_type", "array_type", "layer_type"] * self.type
-        return tuple(names)
+        on = tuple(names) if self.position else ()
+        return Encodings(on, self.width, self.types, self.longest, self.scale)
 
     def _add(self, x, name, position):
-        return x + self.encodings[name](position) if name in self._encode else x
+        return x + self.encodings[name](position) if name in self.encodings else x
 
     def __call__(self, vectors: jax.Array, view: chunks.Layout, train: bool = False) -> jax.Array:
         """Encodes networks.
@@ -182,33 +183,56 @@ class SNE(nn.Module):
         return codes[:, :count]
 
 
+@dataclasses.dataclass(frozen=True)
+class Encodings:
+    """Which encodings there are, and how they are made.
+
+    Attributes:
+        on: their names.
+        width, types, longest, scale: as in `SNE`.
+    """
+
+    on: tuple[str, ...]
+    width: int
+    types: str
+    longest: float
+    scale: float
+
+    def __post_init__(self):
+        if self.types not in TYPES:
+            raise ValueError(f"expected types of {TYPES}, got {self.types!r}")
+
+    def module(self, name: str) -> nn.Module:
+        """The module that makes an encoding."""
+        label = f"position_{name}"
+        if name.endswith("_type") and self.types == "learned":
+            count = len(KINDS) * (1 if name == "layer_type" else len(ROLES))
+            return Category(count, self.width, self.scale, name=label)
+        return Position(self.width, self.longest, self.scale, name=label)
+
+
 class ChunkEncoder(nn.Module):
     """Encodes one chunk (eqs. 2-6).
 
     Attributes:
         width: of the elements and of the code.
         depth: SABs in each of Phi_1 and Phi_2.
-        encode: names of the encodings that are switched on.
+        encodings: what is encoded, and how.
         settings: of the set functions.
-        longest, scale: of the encodings.
     """
 
     width: int
     depth: int
-    encode: tuple[str, ...]
+    encodings: Encodings
     settings: dict
-    longest: float
-    scale: float
 
     @nn.compact
     def __call__(self, values, mask, read, write, kind, level) -> jax.Array:
         """Values, mask, read, write [place]; kind, level scalars -> [width]."""
 
         def add(x, name, position):
-            if name not in self.encode:
-                return x
-            encoding = Position(self.width, self.longest, self.scale, name=f"position_{name}")
-            return x + encoding(position)
+            on = name in self.encodings.on
+            return x + self.encodings.module(name)(position) if on else x
 
         x = nn.Dense(self.width, name="lift")(values[:, None])
         x = add(add(x, "read", read), "write", write)

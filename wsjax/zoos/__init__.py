@@ -3,7 +3,8 @@
     Zoo(vectors [network, entry], spec, labels {name: [network]}, splits {name: [i]})
     networks i and j of one training run never sit in different splits
 
-`zoos.sine` makes one by training; `zoos.store` keeps zoos on disk.
+`zoos.sine` makes one by training, `zoos.store` keeps zoos on disk, `zoos.datasheet` says
+what a sine zoo is.
 """
 
 import dataclasses

@@ -5,133 +5,37 @@
 The task is to read b (and a) off the weights (Navon et al., 2023). The frequency zoo of
 the papers comes without the code that made it, so it is made here as the code for its
 twin makes that one, the self-supervised zoo; `Recipe` holds the settings of both, and
-`datasheet` says where a zoo departs from what was published.
+`zoos.datasheet` says where a zoo departs from what was published.
 
 Networks stop at a mean squared error, low frequencies long before high ones. They are
 fitted a block at a time, by one vectorised loop that runs until its slowest network is
 done; blocks of similar waves waste little. Devices each take blocks of their own.
 """
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import math
 import pathlib
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import rich.console
-import rich.progress
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from wsjax import architectures, trigonometry
-from wsjax.networks import Params, Spec, unravel
-from wsjax.zoos import Zoo, from_params, store
+from wsjax import architectures, reporting, trigonometry
+from wsjax.networks import Params
+from wsjax.zoos import Zoo, datasheet, from_params, store
+from wsjax.zoos.recipe import Recipe
 
 PIECE = 512  # networks between two reports of progress
-PERCENTILES = (0, 25, 50, 75, 90, 99, 100)
-UNITS = {
-    "frequency": "radians per unit of x, x in [-pi, pi)",
-    "amplitude": "units of y",
-    "fit_mse": "squared units of y, mean over the grid",
-    "fit_steps": "steps of Adam",
-}
 
 Sine = Callable[[jax.Array], jax.Array]
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """How a sine zoo is made; the defaults make the frequency zoo on a laptop.
-
-    Attributes:
-        networks: how many to fit.
-        seed: of waves and weights. Network i of a seed is the same in a zoo of any size.
-        widths: of the SIREN's layers.
-        omega: factor inside every sine.
-        low: smallest frequency; frequencies are uniform.
-        high: largest frequency.
-        amplitude_low: smallest amplitude; amplitudes are uniform.
-        amplitude_high: largest amplitude.
-        points: of the grid on [-pi, pi), end excluded. Published: 2,000.
-        learning_rate: of Adam.
-        weight_decay: times the weights, added to the gradient, as `torch.optim.Adam` does.
-        steps: the most that are taken, each on the full grid.
-        tolerance: mean squared error at which a network is done.
-        offset: added to the network's output.
-        keep_unfit: whether networks above the tolerance after all steps stay in the zoo.
-
-    Raises:
-        ValueError: a setting makes no sense; every one is listed.
-    """
-
-    networks: int = 6000
-    seed: int = 0
-    widths: tuple[int, ...] = (1, 32, 32, 1)
-    omega: float = 30.0
-    low: float = 0.5
-    high: float = 10.0
-    amplitude_low: float = 1.0
-    amplitude_high: float = 1.0
-    points: int = 128
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-    steps: int = 1500
-    tolerance: float = 1e-4
-    offset: float = 0.5
-    keep_unfit: bool = False
-
-    def __post_init__(self):
-        rules = {
-            "networks": (self.networks >= 1, "at least 1"),
-            "widths": (
-                len(self.widths) > 2 and self.widths[0] == self.widths[-1] == 1,
-                "1, ..., 1",
-            ),
-            "low": (0 <= self.low <= self.high, f"from 0 to high = {self.high}"),
-            "amplitude_low": (
-                self.amplitude_low <= self.amplitude_high,
-                f"at most amplitude_high = {self.amplitude_high}",
-            ),
-            "points": (self.points >= 2, "at least 2"),
-            "steps": (self.steps >= 1, "at least 1"),
-            "tolerance": (self.tolerance > 0, "above 0"),
-        }
-        wrong = [
-            f"  {name}: expected {rule}, got {getattr(self, name)}"
-            for name, (right, rule) in rules.items()
-            if not right
-        ]
-        if wrong:
-            raise ValueError("recipe makes no sense:\n" + "\n".join(wrong))
-
-    @classmethod
-    def published(cls, **changes: Any) -> "Recipe":
-        """The frequency zoo on the published grid, fifteen times the work of the default."""
-        return cls(**{"points": 2000, **changes})
-
-    @classmethod
-    def self_supervised(cls, **changes: Any) -> "Recipe":
-        """The zoo of a sin(b x) with a, b ~ U(0, 10) (Navon et al., 2023), on our grid.
-
-        More than a quarter of these miss the tolerance, all of them high waves. They stay,
-        as published: without them the labels would not be uniform.
-        """
-        ranges = {"low": 0.0, "amplitude_low": 0.0, "amplitude_high": 10.0}
-        return cls(**{**ranges, "keep_unfit": True, **changes})
-
-    @property
-    def spec(self) -> Spec:
-        """What the weights mean."""
-        return architectures.mlp(self.widths, "sin", omega=self.omega)
 
 
 class Waves(NamedTuple):
@@ -317,7 +221,7 @@ def generate(
     run, compiling = _compiled(_program(recipe), size, trigonometry.sin, block, devices)
 
     every, fits, began = waves(recipe), [], time.perf_counter()
-    with progress(recipe.networks) as report:
+    with reporting.progress(recipe.networks) as report:
         for start in range(0, recipe.networks, size):
             some = Waves(*(w[start : start + size] for w in every))
             fits.append(_run(run, *some, size, devices))
@@ -329,7 +233,7 @@ def generate(
     facts = {
         "seed": recipe.seed,
         "excluded": excluded,
-        "statistics": statistics(zoo),
+        "statistics": datasheet.statistics(zoo),
         "made_on": f"{len(devices)} x {devices[0].device_kind}",
         "compile_seconds": round(compiling, 2),
         "seconds": round(seconds, 2),
@@ -368,130 +272,6 @@ def collect(recipe: Recipe, waves: Waves, fit: Fit) -> tuple[Zoo, dict[str, Any]
         "amplitudes": np.asarray(waves.amplitudes)[~fitted].tolist(),
     }
     return zoo, note
-
-
-def statistics(zoo: Zoo) -> dict[str, Any]:
-    """What to compare two zoos by, as JSON types.
-
-    Returns:
-        `networks`; `arrays`, name -> mean and std over networks and entries; `fit_mse`
-        and `fit_steps`, percentile -> value.
-    """
-
-    def percentiles(values):
-        found = np.percentile(np.asarray(values, np.float64), PERCENTILES)
-        return {str(p): float(v) for p, v in zip(PERCENTILES, found, strict=True)}
-
-    arrays = {k: np.asarray(v, np.float64) for k, v in unravel(zoo.vectors, zoo.spec).items()}
-    return {
-        "networks": len(zoo),
-        "arrays": {k: {"mean": float(v.mean()), "std": float(v.std())} for k, v in arrays.items()},
-        "fit_mse": percentiles(zoo.labels["fit_mse"]),
-        "fit_steps": percentiles(zoo.labels["fit_steps"]),
-    }
-
-
-def departures(recipe: Mapping[str, Any]) -> list[str]:
-    """Where a zoo of this recipe differs from the published frequency zoo, in sentences."""
-    published = dataclasses.asdict(Recipe.published())
-    sentences = [
-        f"{name} is {recipe[name]} instead of {value}"
-        for name, value in published.items()
-        if name not in ("networks", "seed") and np.any(np.not_equal(recipe[name], value))
-    ]
-    if not recipe["keep_unfit"]:
-        sentences.append("networks above the tolerance are left out; published code keeps them")
-    return [
-        *sentences,
-        "the sine is a polynomial, within 2e-7 of the exact one",
-        "a network stops at the weights found within the tolerance; the published loop, which "
-        "measures before it moves, takes one step more",
-        "the published code draws b from U(0, 10) and an amplitude from U(0, 10); b from "
-        "U(0.5, 10) alone is a paper's text (Andreis et al., 2024), without code",
-    ]
-
-
-def datasheet(
-    zoo: Zoo, manifest: Mapping[str, Any], reference: Mapping[str, Any] | None = None
-) -> str:
-    """What a user of a sine zoo should know, as text.
-
-    Args:
-        zoo: from `make`.
-        manifest: from `make`.
-        reference: `statistics` of networks fitted by the published recipe with the exact
-            sine, to stand beside this zoo's.
-    """
-    own, recipe, excluded = statistics(zoo), manifest["recipe"], manifest["excluded"]
-    lines = ["Sine zoo", "", "Recipe"]
-    lines += [f"  {name:<16}{value}" for name, value in recipe.items()]
-    lines += [
-        "",
-        "Networks",
-        f"  {len(zoo)} of {recipe['networks']} fitted; {zoo.spec.count} weights each",
-        f"  {excluded['count']} excluded by the rule: {excluded['rule']}",
-    ]
-    if excluded["count"]:
-        found = excluded["frequencies"]
-        lines.append(f"  their frequencies lie in {min(found):.4g} .. {max(found):.4g}")
-    lines += ["", "Labels"]
-    for name, values in zoo.labels.items():
-        span = f"{values.min():.4g} .. {values.max():.4g}"
-        lines.append(f"  {name:<12}{span:<24}{UNITS[name]}")
-    lines += ["", f"Licence  {manifest['licence']}", "", *compare(own, reference)]
-    lines += ["", "Differences from the published recipe"]
-    lines += [f"  - {sentence}" for sentence in departures(recipe)]
-    return "\n".join(lines)
-
-
-def compare(own: Mapping[str, Any], reference: Mapping[str, Any] | None = None) -> list[str]:
-    """Two `statistics` side by side, as lines of text."""
-    head = f"{'this zoo':>13}" + (f"{'published':>13}" if reference else "")
-    both = [own, reference] if reference else [own]
-    lines = [f"{'Statistics':<28}{head}"]
-    lines.append(f"{'  networks':<28}" + "".join(f"{s['networks']:>13d}" for s in both))
-    for name in own["arrays"]:
-        for what in ("mean", "std"):
-            values = "".join(f"{s['arrays'][name][what]:>13.5f}" for s in both)
-            lines.append(f"{f'  {name} {what}':<28}{values}")
-    for label in ("fit_mse", "fit_steps"):
-        for p in own[label]:
-            values = "".join(f"{s[label][p]:>13.4g}" for s in both)
-            lines.append(f"{f'  {label} {p} %':<28}{values}")
-    return lines
-
-
-@contextlib.contextmanager
-def progress(total: int) -> Iterator[Callable[[int, float], None]]:
-    """Shows networks done, networks per second and time left, on standard error.
-
-    A bar on a terminal; elsewhere, such as in a log, a line for each report. Yields the
-    function to report by: networks done, seconds so far.
-    """
-    console = rich.console.Console(stderr=True)
-    if not console.is_terminal:
-
-        def line(done, seconds):
-            rate = done / seconds
-            print(
-                f"fitted {done} of {total} networks, {rate:.1f} networks/s, "
-                f"{(total - done) / rate:.0f} s left",
-                file=sys.stderr,
-                flush=True,
-            )
-
-        yield line
-        return
-    columns = (
-        "fitting",
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        "{task.fields[rate]:.1f} networks/s",
-        rich.progress.TimeRemainingColumn(),
-    )
-    with rich.progress.Progress(*columns, console=console) as bar:
-        task = bar.add_task("fitting", total=total, rate=0.0)
-        yield lambda done, seconds: bar.update(task, completed=done, rate=done / seconds)
 
 
 def _adam(recipe):

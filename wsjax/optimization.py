@@ -1,0 +1,120 @@
+"""How to train: the settings of a run, its learning rate and its optimiser.
+
+Settings(steps=1000, warmup=100, schedule="cosine", optimizer="adamw")
+make_schedule(settings): step -> learning rate
+make_optimizer(settings): clip, then Adam or AdamW on that rate
+"""
+
+import dataclasses
+import itertools
+
+import optax
+
+SCHEDULES = ("cosine", "constant", "multistep")
+OPTIMIZERS = ("adamw", "adam")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How to train.
+
+    Attributes:
+        steps: how many updates.
+        batch: examples an update.
+        microbatch: examples a gradient is computed of at a time, 0 for the whole batch; it
+            bounds memory, and on a CPU a piece that fits the cache is faster.
+        learning_rate: the highest one.
+        warmup: steps of linear increase before it.
+        schedule: one of `SCHEDULES`, after the warm-up: a cosine down to 0 at the last step,
+            a constant, or a product with `decay` at each of `milestones`.
+        milestones: for "multistep", as fractions of `steps`, increasing.
+        decay: for "multistep", the factor.
+        weight_decay: of all variables; apart from the gradient with "adamw" (Loshchilov and
+            Hutter), added to it with "adam", as in PyTorch.
+        optimizer: one of `OPTIMIZERS`.
+        clip: largest global norm of a gradient, 0 for no limit.
+        seed: of the initial variables, the order of the data and the loss's keys.
+        evaluate_every: steps between evaluations; the last step has one too.
+        checkpoint_every: steps between checkpoints; the last step has one too.
+        ema: decay of the exponential moving average of the variables that is evaluated in
+            their place, 0 for none.
+        tensorboard: also write the metrics for TensorBoard.
+
+    Raises:
+        ValueError: a value is out of range; all are listed.
+    """
+
+    steps: int = 1000
+    batch: int = 32
+    microbatch: int = 0
+    learning_rate: float = 1e-3
+    warmup: int = 0
+    schedule: str = "cosine"
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    decay: float = 0.1
+    weight_decay: float = 0.0
+    optimizer: str = "adamw"
+    clip: float = 1.0
+    seed: int = 0
+    evaluate_every: int = 100
+    checkpoint_every: int = 500
+    ema: float = 0.0
+    tensorboard: bool = False
+
+    def __post_init__(self):
+        wrong = []
+
+        def expect(name, right, words):
+            if not right:
+                wrong.append(f"  {name}: expected {words}, got {getattr(self, name)!r}")
+
+        for name in ("steps", "batch", "evaluate_every", "checkpoint_every"):
+            expect(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("weight_decay", "clip", "seed"):
+            expect(name, getattr(self, name) >= 0, "at least 0")
+        divides = self.microbatch == 0 or (self.microbatch > 0 and not self.batch % self.microbatch)
+        expect("microbatch", divides, f"0 or a divisor of batch = {self.batch}")
+        expect("learning_rate", self.learning_rate > 0, "more than 0")
+        expect("warmup", 0 <= self.warmup < self.steps, f"0 or more, below steps = {self.steps}")
+        expect("schedule", self.schedule in SCHEDULES, f"one of {SCHEDULES}")
+        between = (0.0, *self.milestones, 1.0)
+        rising = all(a < b for a, b in itertools.pairwise(between))
+        expect("milestones", rising, "increasing fractions between 0 and 1")
+        expect("decay", 0 < self.decay <= 1, "a factor in (0, 1]")
+        expect("optimizer", self.optimizer in OPTIMIZERS, f"one of {OPTIMIZERS}")
+        expect("ema", 0 <= self.ema < 1, "a decay in [0, 1)")
+        if wrong:
+            raise ValueError("training settings are wrong:\n" + "\n".join(wrong))
+
+
+def make_schedule(settings: Settings) -> optax.Schedule:
+    """The learning rate as a function of the step, from 0."""
+    rate, left = settings.learning_rate, settings.steps - settings.warmup
+    if settings.schedule == "cosine":
+        after = optax.cosine_decay_schedule(rate, left)
+    elif settings.schedule == "constant":
+        after = optax.constant_schedule(rate)
+    else:
+        at = [round(m * settings.steps) - settings.warmup for m in settings.milestones]
+        # a milestone inside the warm-up counts from its end on
+        factors = {max(a, 0): settings.decay ** (i + 1) for i, a in enumerate(at)}
+        steps = sorted(factors)
+        pieces = [optax.constant_schedule(rate * f) for f in (1.0, *(factors[s] for s in steps))]
+        after = optax.join_schedules(pieces, steps)
+    if not settings.warmup:
+        return after
+    # starts above 0: an update of size 0 would be wasted
+    before = optax.linear_schedule(rate / settings.warmup, rate, settings.warmup)
+    return optax.join_schedules([before, after], [settings.warmup])
+
+
+def make_optimizer(settings: Settings) -> optax.GradientTransformation:
+    """Clipping, then Adam or AdamW on the schedule."""
+    rate, decay, parts = make_schedule(settings), settings.weight_decay, []
+    if settings.clip:
+        parts.append(optax.clip_by_global_norm(settings.clip))
+    if settings.optimizer == "adamw":
+        parts.append(optax.adamw(rate, weight_decay=decay))
+    else:
+        parts += [optax.add_decayed_weights(decay), optax.adam(rate)]
+    return optax.chain(*parts)
