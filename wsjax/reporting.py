@@ -1,7 +1,7 @@
 """What a long loop tells its user, and how it hears from them.
 
     recent = Recent(batch)           metrics of steps -> checked, averaged, examples a second
-    with bar(total) as shown:        a bar on a terminal, `None` elsewhere
+    with bar("loss", 100) as shown:  a bar on a terminal, `None` elsewhere
     with report(...) as tell:        a training run: the bar, and a line at each evaluation
     with progress(total) as tell:    a zoo being made: the bar, or a line for each piece
     with board(folder, 0) as write:  TensorBoard
@@ -87,9 +87,9 @@ class Recent:
 class Bar:
     """A bar on a terminal, with words before it and a rate behind it; see `bar`."""
 
-    def __init__(self, display, total: int, done: int):
+    def __init__(self, display, words: str, total: int, done: int):
         self._display = display
-        self._task = display.add_task("", total=total, completed=done, rate="")
+        self._task = display.add_task(words, total=total, completed=done, rate="")
 
     def show(self, done: int, words: str, rate: str) -> None:
         """Moves the bar."""
@@ -106,7 +106,7 @@ class Bar:
 
 
 @contextlib.contextmanager
-def bar(total: int, done: int = 0, out: TextIO | None = None) -> Iterator[Bar | None]:
+def bar(words: str, total: int, done: int = 0, out: TextIO | None = None) -> Iterator[Bar | None]:
     """A bar of `total` steps if `out` (standard output) is a terminal, else `None`.
 
     Lines that overwrite each other are of no use in a log: whoever gets `None` prints.
@@ -126,7 +126,7 @@ def bar(total: int, done: int = 0, out: TextIO | None = None) -> Iterator[Bar | 
         rich_progress.TimeRemainingColumn(),
     )
     with rich_progress.Progress(*columns, console=rich.console.Console(file=out)) as display:
-        yield Bar(display, total, done)
+        yield Bar(display, words, total, done)
 
 
 @contextlib.contextmanager
@@ -150,7 +150,7 @@ def report(
     if quiet:
         yield lambda step, line, finished=False: None
         return
-    with bar(steps, done) as shown:
+    with bar("loss", steps, done) as shown:
 
         def tell(step, line, finished=False):
             if finished:
@@ -173,7 +173,7 @@ def progress(total: int) -> Iterator[Callable[[int, float], None]]:
     A bar on a terminal; elsewhere, such as in a log, a line for each report. Yields the
     function to report by: networks done, seconds so far.
     """
-    with bar(total, out=sys.stderr) as shown:
+    with bar("fitting", total, out=sys.stderr) as shown:
 
         def tell(done, seconds):
             rate = done / seconds
