@@ -46,6 +46,7 @@ def step(
             renumber=True,
             invariance=invariance,
             samples=1,
+            share=1.0,
         )
 
     how = training.Settings(steps=1000, batch=batch, microbatch=microbatch)

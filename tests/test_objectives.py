@@ -12,7 +12,7 @@ FIRST = lambda x: x[:, 0]  # sees the numbering
 
 
 def run(predict, **settings):
-    how = {"renumber": False, "invariance": 0.0, "samples": 1} | settings
+    how = {"renumber": False, "invariance": 0.0, "samples": 1, "share": 1.0} | settings
     moves = symmetries.moves(SPEC)
     return objectives.regression(
         predict, objectives.squared_error, VECTORS, TARGET, KEY, moves, **how
@@ -35,6 +35,21 @@ def test_invariance_is_zero_for_an_invariant_predictor_and_only_then():
 def test_invariance_is_half_the_mean_square_change():
     a, b = jnp.array([1.0, 2.0]), jnp.array([[3.0, 2.0], [1.0, 5.0]])
     np.testing.assert_allclose(objectives.logit_invariance(a, b), [1.0, 2.25])
+
+
+def test_a_share_of_the_batch_is_copied():
+    seen = []
+    run(lambda x: (seen.append(len(x)), x[:, 0])[1], invariance=1.0, samples=2, share=0.4)
+    assert seen == [6, 2 * 3]
+
+
+def test_copies_count_as_examples():
+    """For an invariant predictor a copy's error is its original's."""
+    predict = lambda x: jnp.abs(x).sum(1)
+    errors = (predict(VECTORS) - TARGET) ** 2
+    loss, _ = run(predict, invariance=1.0, samples=2, share=0.5)
+    want = (errors.sum() + 2 * errors[:3].sum()) / 12
+    np.testing.assert_allclose(loss, want, rtol=1e-4)
 
 
 def test_its_weight_enters_the_loss():

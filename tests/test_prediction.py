@@ -32,7 +32,7 @@ def make_zoo(count=64, seed=0):
 def train(zoo, folder, encoder="sne", settings=TINY, label="ratio", steps=10, **objective):
     config = {"encoder": encoder, "encoder_settings": settings, "head": [16]}
     how = training.Settings(
-        steps=steps, batch=16, learning_rate=3e-3, evaluate_every=steps, checkpoint_every=steps
+        steps=steps, batch=16, learning_rate=1e-2, evaluate_every=steps, checkpoint_every=steps
     )
     return prediction.train(zoo, label, config, Objective(**objective), how, folder, progress=False)
 

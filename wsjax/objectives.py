@@ -1,5 +1,6 @@
 """Losses per example, and the loss of a predictor of network properties."""
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -45,6 +46,7 @@ def regression(
     renumber: bool,
     invariance: float,
     samples: int,
+    share: float,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The task loss plus v times the logit invariance loss (SNE, eq. 10), batch means.
 
@@ -60,7 +62,8 @@ def regression(
         moves: of the networks, without a batch axis.
         renumber: replace each network by a renumbered copy first.
         invariance: the weight v; at 0 no copies are made.
-        samples: copies of each network.
+        samples: copies of each network that has any.
+        share: of the batch's networks that have copies, rounded up.
     """
     keys = jax.random.split(key, (samples + 1, len(vectors)))
     shuffle = jax.vmap(symmetries.shuffle, in_axes=(0, 0, None))
@@ -70,8 +73,11 @@ def regression(
     task = error(out, target).mean()
     if not invariance:
         return task, {"task": task}
-    copies = jax.vmap(shuffle, in_axes=(0, None, None))(keys[1:], vectors, moves)
-    others = jax.vmap(predict)(copies)
-    change = logit_invariance(out, others).mean()
-    task = (task + samples * error(others, target).mean()) / (1 + samples)
+    count = len(vectors)
+    some = math.ceil(share * count)
+    copies = jax.vmap(shuffle, in_axes=(0, None, None))(keys[1:, :some], vectors[:some], moves)
+    others = predict(copies.reshape(-1, copies.shape[-1])).reshape(samples, some)
+    change = logit_invariance(out[:some], others).mean()
+    total = count * task + error(others, target[:some]).sum()
+    task = total / (count + samples * some)
     return task + invariance * change, {"task": task, "invariance": change}

@@ -38,17 +38,22 @@ class Objective:
         invariance: weight v of the logit invariance loss (SNE, eq. 10); 0 switches it off.
         samples: renumbered copies per network for that loss. The task loss is taken
             over the copies as well, since their predictions are there.
+        share: of the networks of a batch (of a microbatch, if there are any) that are
+            copied. A quarter makes the loss cost a quarter instead of all of a step.
     """
 
     loss: str = "mse"
     renumber: bool = True
     invariance: float = 0.0
     samples: int = 1
+    share: float = 1.0
 
     def __post_init__(self):
-        if self.loss not in LOSSES or self.invariance < 0 or self.samples < 1:
+        fine = self.invariance >= 0 and self.samples >= 1 and 0 < self.share <= 1
+        if self.loss not in LOSSES or not fine:
             raise ValueError(
-                f"expected a loss of {sorted(LOSSES)}, invariance >= 0 and samples >= 1, got {self}"
+                f"expected a loss of {sorted(LOSSES)}, invariance >= 0, samples >= 1 and a "
+                f"share in (0, 1], got {self}"
             )
 
 
@@ -275,6 +280,7 @@ def train(
             renumber=objective.renumber,
             invariance=objective.invariance,
             samples=objective.samples,
+            share=objective.share,
         )
 
     def model(params):
