@@ -129,10 +129,12 @@ def ablation_table() -> str:
     for preset in ("laptop", "paper"):
         for name, group in _by_row("inr_ablation", preset).items():
             scores = [spread(r["metrics"]["test_mse"] for r in group)]
-            known = [r["metrics"]["invariance"] for r in group if "invariance" in r["metrics"]]
-            scores.append(f"{np.mean(known):.1e}" if known else "–")
+            for key in ("invariance", "untrained_code_error", "code_error"):
+                known = [r["metrics"][key] for r in group if key in r["metrics"]]
+                scores.append(f"{np.mean(known):.1e}" if known else "–")
             lines.append([preset, f"`{name}`", group[0]["words"], *scores, group[0]["paper"]])
-    head = ["preset", "row", "what is changed", "test MSE", "invariance loss", "paper's MSE"]
+    head = ["preset", "row", "what is changed", "test MSE", "invariance loss"]
+    head += ["code error untrained", "trained", "paper's MSE"]
     return table(head, lines) if lines else "No runs yet."
 
 
