@@ -108,7 +108,7 @@ def _presets() -> dict[str, Preset]:
             floor
             | {
                 "stat_nn": _steps(stat, 2500),
-                "mlp": _steps(flat, 2000, weight_decay=0.1, evaluate_every=25),
+                "mlp": _steps(flat, 4000, weight_decay=0.1),
                 "deepsets": _steps(sets, 600, microbatch=4),
                 "sne": _steps(short, 2600, batch=16, microbatch=4, warmup=100),
             },

@@ -52,8 +52,6 @@ class SNE(nn.Module):
         types: "learned", a vector for each kind and role, or "sinusoidal" like the rest.
         longest: longest wavelength of the encodings, in units of 2 pi.
         scale: where the encodings' learned scales start.
-        across: let Phi_3 look at the chunks of all arrays of the network, not of one array
-            alone (eq. 7); beyond the paper.
         block: if positive, chunks are encoded in blocks of this many, one after another,
             and recomputed in the backward pass: memory is bounded, numbers stay.
     """
@@ -74,7 +72,6 @@ class SNE(nn.Module):
     types: str = "learned"
     longest: float = 100.0
     scale: float = 0.3
-    across: bool = False
     block: int = 0
 
     fixed = False  # reads any architecture
@@ -133,8 +130,7 @@ class SNE(nn.Module):
         x = self._add(x, "chunk", view.position)
         for i, name in enumerate(("row", "column", "depth")):
             x = self._add(x, name, view.tap[..., i])
-        group = jnp.minimum(view.array, 0) if self.across else view.array
-        x = self.phi_array(x, _same(group, group))
+        x = self.phi_array(x, _same(view.array, view.array))
         x = self._add(x, "array_level", level)
         x = self.gamma_array(x, _same(_numbers(view.layer), view.array))  # [batch, array, width]
 
