@@ -108,7 +108,7 @@ def _presets() -> dict[str, Preset]:
             floor
             | {
                 "stat_nn": _steps(stat, 2500),
-                "mlp": _steps(flat, 4000, weight_decay=0.1),
+                "mlp": _steps(flat, 2000, weight_decay=0.1, evaluate_every=25),
                 "deepsets": _steps(sets, 600, microbatch=4),
                 "sne": _steps(short, 2600, batch=16, microbatch=4, warmup=100),
             },
@@ -121,7 +121,7 @@ def _presets() -> dict[str, Preset]:
             floor
             | {
                 "stat_nn": _steps(stat, 6000),
-                "sne": _steps(short, 11000, batch=16, microbatch=4, warmup=100),
+                "sne": _steps(short, 9000, batch=16, microbatch=4, warmup=100),
             },
             "an hour on 2 CPU cores",
         ),
