@@ -4,7 +4,7 @@
 
 Every figure of a run is measured in that run, the variants in turn and several times over,
 and the least time counts, so that ratios hold on a shared machine. Memory is what XLA says
-the compiled step needs for temporaries.
+the compiled step needs for temporaries, beside the weights and the batch (a few MiB).
 """
 
 import argparse
@@ -79,10 +79,10 @@ def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--groups", default="", help="sne_step, sne_step_tried, sne_step_memory")
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs"))
     parser.add_argument("--results", type=pathlib.Path)
     options = commands.prepare(parser.parse_args(arguments))
-    begin = time.monotonic()
     groups = {
         # name: {variant: (encoder settings, batch, microbatch, invariance)}
         "sne_step": {
@@ -103,10 +103,20 @@ def main(arguments: list[str] | None = None) -> None:
             "microbatch 4, no attention": ({"attention": False}, 32, 4, 0.0),
             "microbatch 4, half the depth (laptop)": (SHORT, 32, 4, 0.0),
             "microbatch 4, half the depth, width 32": ({**SHORT, "width": 32}, 32, 4, 0.0),
-            "whole batch, blocks of 256 chunks": ({"chunk": 8, "block": 256}, 32, 0, 0.0),
+        },
+        "sne_step_memory": {
+            "chunk 8, whole batch of 32": ({"chunk": 8}, 32, 0, 0.0),
+            "chunk 8, whole batch of 32, blocks of 32 chunks": (
+                {"chunk": 8, "block": 32},
+                32,
+                0,
+                0.0,
+            ),
+            "chunk 8, microbatch 4": ({"chunk": 8}, 32, 4, 0.0),
         },
     }
-    for name, variants in groups.items():
+    for name in options.groups.split(",") if options.groups else groups:
+        variants, begin = groups[name], time.monotonic()
         built = {k: step(*v) for k, v in variants.items()}
         took = in_turn({k: run for k, (run, _) in built.items()}, options.rounds)
         figures = {}

@@ -54,18 +54,19 @@ class Row:
 
     def override(self, changes: Mapping[str, object]) -> "Row":
         """The row with "part.field" settings replaced, where it has them."""
-        row = self
         if self.encoder is None:
-            return row
+            return self
+        new = {"training": {}, "objective": {}, "encoder": {}}
         for flag, value in changes.items():
             part, field = flag.split(".")
-            if part == "encoder":
-                if field in _settings(self.encoder):
-                    row = dataclasses.replace(row, settings={**row.settings, field: value})
-            else:
-                new = dataclasses.replace(getattr(row, part), **{field: value})
-                row = dataclasses.replace(row, **{part: new})
-        return row
+            new[part][field] = value
+        known = _settings(self.encoder)
+        return dataclasses.replace(
+            self,
+            settings={**self.settings, **{k: v for k, v in new["encoder"].items() if k in known}},
+            objective=dataclasses.replace(self.objective, **new["objective"]),
+            training=dataclasses.replace(self.training, **new["training"]),
+        )
 
     def config(self) -> dict:
         """As JSON, with the encoder's defaults written out."""
@@ -86,6 +87,7 @@ class Row:
 def _fields() -> dict[str, object]:
     """Every flag and its default."""
     found = {f"training.{f.name}": f.default for f in dataclasses.fields(Settings)}
+    del found["training.seed"]  # --seeds says how many
     found |= {f"objective.{f.name}": f.default for f in dataclasses.fields(Objective)}
     for encoder in ENCODERS:
         found |= {f"encoder.{k}": v for k, v in _settings(encoder).items()}
@@ -110,7 +112,8 @@ def _reader(default):
 
         return boolean
     if isinstance(default, tuple):
-        return lambda text: tuple(int(x) for x in text.split(","))
+        kind = type(default[0])
+        return lambda text: tuple(kind(x) for x in text.split(","))
     return type(default)
 
 
@@ -125,7 +128,7 @@ def parser(name: str, about: str, presets: Iterable[str]) -> argparse.ArgumentPa
     )
     out.add_argument("--preset", choices=list(presets), default="laptop")
     out.add_argument("--rows", default="", help="comma-separated; all for every row there is")
-    out.add_argument("--seeds", type=int, default=0, help="how many; the preset's if 0")
+    out.add_argument("--seeds", type=int, default=0, help="how many; the preset's if 0 or less")
     out.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs"))
     out.add_argument("--results", type=pathlib.Path, help="where records go, if not the usual")
     group = out.add_argument_group("settings of the selected rows")
@@ -152,6 +155,11 @@ def prepare(options: argparse.Namespace) -> argparse.Namespace:
 def changes(options: argparse.Namespace) -> dict[str, object]:
     """The "part.field" settings given on the command line."""
     return {k: v for k, v in vars(options).items() if "." in k and v is not None}
+
+
+def preset_name(options: argparse.Namespace) -> str:
+    """What a record calls the preset: with settings changed, it is another one."""
+    return f"{options.preset}-custom" if changes(options) else options.preset
 
 
 def select(names: str, default: Iterable[str], rows: Iterable[str]) -> list[str]:
@@ -181,7 +189,11 @@ def apply(rows: Mapping[str, Row], given: Mapping[str, object]) -> dict[str, Row
         ):
             raise SystemExit(f"--{flag}: none of the rows {list(rows)} has this setting")
     try:
-        return {name: row.override(given) for name, row in rows.items()}
+        new = {name: row.override(given) for name, row in rows.items()}
+        for row in new.values():
+            if row.encoder:
+                prediction.build(row.config())
+        return new
     except ValueError as error:
         raise SystemExit(str(error)) from None
 
@@ -231,10 +243,13 @@ def run(
         folder: of all runs.
         extra: more figures of the trained model, for the record's metrics.
     """
-    config, seed = {**row.config(), **about}, about["seed"]
+    seed = about["seed"]
+    if row.encoder:
+        row = dataclasses.replace(row, training=dataclasses.replace(row.training, seed=seed))
+    config = {**row.config(), **about}
     home = place(folder, config)
     if record := finished(home):
-        print(f"{about['row']}, seed {seed}: finished before, in {home}")
+        print(f"{about['row']}, seed {seed}: finished before, by {record['commit']}, in {home}")
         return record
     print(f"{about['row']}, seed {seed}: {home}", flush=True)
     vectors, labels = zoo.part("test", label)
@@ -243,8 +258,7 @@ def run(
         predicted = row.method(zoo, seed)
         seconds = time.monotonic() - start
     else:
-        settings = dataclasses.replace(row.training, seed=seed)
-        model, result = prediction.train(zoo, label, config, row.objective, settings, home)
+        model, result = prediction.train(zoo, label, config, row.objective, row.training, home)
         predicted = model.predict(vectors)
         encoder, parameters = size(model)
         seconds, steps = result.seconds, result.steps
@@ -264,8 +278,9 @@ def run(
     }
     title = f"{about['row']}: test MSE {scores['test_mse']:.3f}"
     plots.predictions(home / "predictions.png", predicted, labels, label, title)
-    records.append(record)
+    record = records.append(record)
     finish(home, record)
+    print(f"{about['row']}, seed {seed}: test MSE {scores['test_mse']:.6f}", flush=True)
     return record
 
 

@@ -15,7 +15,9 @@ finished are not run again.
 
 Protocol, where the paper is silent or we differ: the published zoo is not to be had, so we
 make our own with its recipe (`wsjax.zoos.sine`); the laptop preset trains on 4 000 networks
-and tests on 1 000, where the paper's set has about 1 000 in all splits together.
+and tests on 1 000, where the paper's set is said to have 1 000 for training and 100 for testing.
+All seeds of a row share one zoo and one split: their spread is that of initial weights and of
+the order of the data.
 """
 
 import dataclasses
@@ -156,9 +158,13 @@ def make_zoo(recipe: sine.Recipe, sizes: Mapping[str, int], folder: pathlib.Path
     return split(zoo, sizes, recipe.seed), manifest
 
 
-def evaluate(path: pathlib.Path, folder: pathlib.Path) -> float:
-    """Measures a checkpoint on the test split it was made for; needs nothing but the path."""
+def evaluate(path: pathlib.Path) -> float:
+    """Measures a checkpoint on the test split it was made for; needs nothing but the path.
+
+    The zoo is the one that lies beside the run, or is made anew by the run's recipe.
+    """
     model = prediction.restore(path)
+    folder = path.resolve().parents[2]
     zoo, _ = make_zoo(sine.Recipe(**_tuples(model.config["zoo"])), model.config["sizes"], folder)
     vectors, labels = zoo.part("test", LABEL)
     scores = metrics.evaluate(model.predict(vectors), labels)
@@ -191,7 +197,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     parser.add_argument("--evaluate", type=pathlib.Path, help="a checkpoint folder to measure")
     options = commands.prepare(parser.parse_args(arguments))
     if options.evaluate:
-        evaluate(options.evaluate, options.folder)
+        evaluate(options.evaluate)
         return []
     preset = PRESETS[options.preset]
     default = [name for name in DEFAULT if name in preset.rows]
@@ -202,17 +208,17 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     print(datasheet(zoo, manifest, records.reference()))
     about = {
         "experiment": "inr_frequency",
-        "preset": options.preset,
+        "preset": commands.preset_name(options),
         "zoo": dataclasses.asdict(preset.recipe),
         "sizes": dict(preset.sizes),
     }
     runs = [
         commands.run(row, zoo, LABEL, {**about, "row": name, "seed": seed}, options.folder)
         for name, row in rows.items()
-        for seed in range(options.seeds or preset.seeds)
+        for seed in range(max(options.seeds, 0) or preset.seeds)
     ]
     commands.report(runs, {"test MSE": "test_mse", "tau": "test_tau", "R²": "test_r2"})
-    home = options.folder / "inr_frequency" / options.preset
+    home = options.folder / "inr_frequency" / about["preset"]
     curves(runs, options.folder, home / "curves.png")
     print(f"{(time.monotonic() - begin) / 60:.1f} minutes; runs and plots are in {home}")
     return runs

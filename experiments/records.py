@@ -11,12 +11,15 @@ import argparse
 import datetime
 import importlib.metadata
 import json
+import os
 import pathlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
+
+from wsjax import metrics
 
 ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"
@@ -25,12 +28,17 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scik
 KEYS = ("experiment", "row", "preset", "seed", "metrics", "parameters", "seconds", "steps")
 
 
-def append(record: Mapping) -> None:
-    """Adds a run to `experiments/results/EXPERIMENT.jsonl`.
+def append(record: Mapping) -> dict:
+    """Adds a run to `experiments/results/EXPERIMENT.jsonl` and makes the README's tables anew.
+
+    Where `RESULTS` was pointed elsewhere, the README is left alone.
 
     Args:
         record: the keys in `KEYS` and anything else worth keeping ("config", ...).
             Commit, versions, device and time are added here.
+
+    Returns:
+        The record as written.
 
     Raises:
         ValueError: keys are missing.
@@ -46,9 +54,11 @@ def append(record: Mapping) -> None:
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    with open(RESULTS / f"{record['experiment']}.jsonl", "a") as f:
-        f.write(json.dumps({**record, **stamp}, sort_keys=True) + "\n")
+    whole = dict(sorted({**record, **stamp}.items()))
+    metrics.JsonLines(RESULTS / f"{record['experiment']}.jsonl").write(whole)
+    if ROOT / "experiments" / "results" == RESULTS:
+        update()
+    return whole
 
 
 def _commit() -> str:
@@ -62,10 +72,7 @@ def _commit() -> str:
 
 def read(experiment: str, **match: object) -> list[dict]:
     """The runs of an experiment whose keys equal `match`, oldest first."""
-    path = RESULTS / f"{experiment}.jsonl"
-    if not path.exists():
-        return []
-    runs = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    runs = metrics.read_lines(RESULTS / f"{experiment}.jsonl")
     return [r for r in runs if all(r.get(k) == v for k, v in match.items())]
 
 
@@ -175,17 +182,25 @@ def render(text: str) -> str:
     return "".join([*pieces, rest])
 
 
+def update() -> None:
+    """Writes the README with its tables made anew, all of it or nothing."""
+    old = README.read_text()
+    if (new := render(old)) != old:
+        part = README.with_suffix(".md.part")
+        part.write_text(new)
+        os.replace(part, README)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m experiments.records", description=__doc__)
     parser.add_argument("--check", action="store_true", help="only compare, exit 1 if different")
     check = parser.parse_args(arguments).check
-    old = README.read_text()
-    new = render(old)
-    if check and old != new:
+    text = README.read_text()
+    if check and render(text) != text:
         raise SystemExit("README.md disagrees with the records: run python -m experiments.records")
     if not check:
-        README.write_text(new)
+        update()
 
 
 if __name__ == "__main__":

@@ -6,9 +6,12 @@ import re
 import subprocess
 import sys
 
+import jax
+import numpy as np
 import pytest
 
 from experiments import commands, inr_ablation, inr_frequency, records
+from wsjax import architectures, networks, prediction, testing
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -67,6 +70,25 @@ def test_the_ablation_measures_invariance(smoke):
     assert list(folder.glob("inr_ablation/smoke/training_size.png"))
 
 
+@pytest.mark.parametrize("encoder", ["mlp", "stat_nn", "deepsets"])
+def test_invariance_tells_who_sees_the_numbering(encoder):
+    spec = architectures.mlp([1, 6, 6, 1], "sin", 30.0)
+    vectors = np.asarray(networks.ravel(testing.draw(jax.random.key(0), spec, (8,)), spec))
+    config = {"encoder": encoder, "encoder_settings": {}, "head": [8], "seed": 0}
+    module = prediction.build(config)
+    view = module.encoder.view(spec)
+    variables = jax.jit(module.init)(jax.random.key(config["seed"]), vectors, view)
+    scales = {f"{x.kind}/{a.role}/{x.level}": 1.0 for x in spec.layers for a in x.arrays}
+    norm = prediction.Normalisation(scales, mean=2.0, deviation=3.0)
+    model = prediction.Model(module, variables, norm, spec, "mse", config)
+    found = inr_ablation.invariance(model, vectors)
+    if encoder == "mlp":
+        assert found["invariance"] > 1e-5
+        assert found["code_error"] > 1e-2
+    else:
+        assert found["invariance"] < 1e-8
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -80,7 +102,10 @@ def test_the_ablation_measures_invariance(smoke):
     ],
     ids=lambda x: x[0] if isinstance(x, list) else "",
 )
-def test_wrong_command_lines_are_one_clear_error(arguments, message, tmp_path, capsys):
+def test_wrong_command_lines_are_one_clear_error(
+    arguments, message, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
     with pytest.raises((SystemExit, FileNotFoundError)) as error:
         inr_frequency.main([*arguments, "--folder", str(tmp_path)])
     assert message in str(error.value) + capsys.readouterr().err

@@ -1,6 +1,7 @@
 """The shape of the repository, kept by a test rather than by memory."""
 
 import ast
+import doctest
 import os
 import pathlib
 import shlex
@@ -142,6 +143,14 @@ def test_the_root_holds_nothing_else():
     files = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     entries = {line.split("/")[0] for line in files.splitlines()}
     assert {e for e in entries if not e.startswith(".")} <= AT_ROOT
+
+
+def test_the_readmes_code_runs():
+    failed, attempted = doctest.testfile(
+        str(ROOT / "README.md"), module_relative=False, encoding="utf-8"
+    )
+    assert failed == 0
+    assert attempted > 5
 
 
 def test_ci_runs_what_the_readme_says():

@@ -1,10 +1,13 @@
 """Run as a program, this file trains in a process of its own, to be killed or given devices:
 
 python tests/test_training.py OUT PAUSE FOLDER STEPS [FOLDER STEPS ...]
+
+Evaluations after the sixth (of step 30) take PAUSE seconds more.
 """
 
 import dataclasses
 import functools
+import itertools
 import os
 import re
 import shutil
@@ -87,8 +90,10 @@ def compiled_once():
 
 
 def main(out, pause, *runs):
+    evaluations = itertools.count(1)
+
     def slowly(variables):
-        time.sleep(float(pause))
+        time.sleep(float(pause) if next(evaluations) > 6 else 0)
         return evaluate(variables)
 
     training.compilation_cache(os.environ["CACHE"])
@@ -123,7 +128,7 @@ def command(out, *runs, pause=0.0, devices=1):
 
 
 def finish(process):
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=180)
     assert process.returncode == 0, errors
 
 
@@ -148,8 +153,8 @@ def moved(variables):
 def test_killed_and_resumed_is_uninterrupted_bit_for_bit(whole, tmp_path):
     killed, out = tmp_path / "killed", tmp_path / "out.npz"
     history = killed / "metrics.jsonl"
-    victim = command(out, killed, 60, pause=0.25)
-    deadline = time.monotonic() + 60
+    victim = command(out, killed, 60, pause=5)  # half a minute to be killed in
+    deadline = time.monotonic() + 180
     while not (any(x["step"] >= 30 for x in read_lines(history)) and (killed / "20").is_dir()):
         assert victim.poll() is None, victim.communicate()[1]
         assert time.monotonic() < deadline

@@ -108,19 +108,20 @@ def test_weights_rest_once_the_tolerance_is_reached(generated, beginnings):
     i = int(steps.argmin())
     x, y = sine.target(SMALL, w.frequencies[i], w.amplitudes[i])
     state = jax.tree.map(lambda a: np.asarray(a)[i], states)
-    for _ in range(int(steps[i])):
-        before, state = state, STEP(state, x, y)
+    while (state := STEP(before := state, x, y)).steps > before.steps:
         assert any(
             (a != b).any()
             for a, b in zip(*map(jax.tree.leaves, (before.params, state.params)), strict=True)
         )
+    assert abs(int(state.steps) - int(steps[i])) <= 1  # not the batch's program
     for _ in range(5):
         rested = STEP(state, x, y)
         jax.tree.map(np.testing.assert_array_equal, rested.params, state.params)
-        assert rested.steps == state.steps == steps[i]
+        assert rested.steps == state.steps
         state = rested
     alone = zoos.from_params(jax.tree.map(lambda a: a[None], state.params), zoo.spec, {})
-    np.testing.assert_allclose(alone.vectors[0], zoo.vectors[i], rtol=0, atol=1e-4)
+    atol = 1e-4 if state.steps == steps[i] else 2e-3
+    np.testing.assert_allclose(alone.vectors[0], zoo.vectors[i], rtol=0, atol=atol)
 
 
 def test_one_step_is_torchs_adam_with_weight_decay(beginnings):
@@ -243,10 +244,13 @@ np.savez(sys.argv[1], steps=fit.steps, **fit.params)
     )
     assert run.returncode == 0, run.stderr
     (one, _), four = generated, np.load(tmp_path / "four.npz")
-    same = jax.default_backend() == "cpu"  # else the fixture's device is of another kind
-    np.testing.assert_allclose(four["steps"], one.labels["fit_steps"], atol=0 if same else 1)
+    np.testing.assert_allclose(four["steps"], one.labels["fit_steps"], rtol=0, atol=1)
+    same = four["steps"] == one.labels["fit_steps"]
+    same &= jax.default_backend() == "cpu"  # else the fixture's device is of another kind
     for name, array in one.params(slice(None)).items():
-        np.testing.assert_allclose(four[name], array, rtol=0, atol=1e-5 if same else 2e-3)
+        for i in range(len(one)):
+            atol = 1e-5 if same[i] else 2e-3
+            np.testing.assert_allclose(four[name][i], array[i], rtol=0, atol=atol)
 
 
 def test_the_library_sine_and_the_exact_one_train_alike(generated):

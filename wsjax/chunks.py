@@ -156,6 +156,12 @@ def join(values: jax.Array, layout: Layout, count: int) -> jax.Array:
     return out.at[..., where].set(values, mode="drop")
 
 
+def _round(n):
+    """Up to 1, 1.25, 1.5 or 1.75 times a power of two."""
+    step = max(1, 2 ** max(0, math.ceil(math.log2(n)) - 3))
+    return -(-n // step) * step
+
+
 @dataclasses.dataclass(frozen=True)
 class Bucket:
     """Numbers of chunks, arrays and layers that a padded layout has room for."""
@@ -172,9 +178,8 @@ def bucket(layouts: Sequence[Layout]) -> Bucket:
     of a bucket is padding. Arrays and layers are rounded up to multiples of eight.
     """
     chunks, arrays, layers = (max(x) for x in zip(*(a.sizes for a in layouts), strict=True))
-    step = max(1, 2 ** max(0, math.ceil(math.log2(chunks)) - 3))
-    up = lambda n, k: -(-n // k) * k
-    return Bucket(up(chunks, step), up(arrays, 8), up(layers, 8))
+    eights = lambda n: -(-n // 8) * 8
+    return Bucket(_round(chunks), eights(arrays), eights(layers))
 
 
 def pad(layout: Layout, room: Bucket) -> Layout:
@@ -202,3 +207,19 @@ def stack(layouts: Sequence[Layout]) -> Layout:
     """Layouts of several networks, padded to their common bucket, with a batch axis."""
     room = bucket(layouts)
     return jax.tree.map(lambda *x: np.stack(x), *(pad(x, room) for x in layouts))
+
+
+def collate(networks: Sequence[np.ndarray], layouts: Sequence[Layout]) -> tuple[np.ndarray, Layout]:
+    """A batch of networks of several architectures.
+
+    Args:
+        networks: raveled, each [entry] of its own length.
+        layouts: theirs, all of one chunk size.
+
+    Returns:
+        Vectors [batch, entry], padded with zeros to a length that few different batches
+        differ in, and the layouts stacked.
+    """
+    width = _round(max(map(len, networks)))
+    vectors = np.stack([np.pad(x, (0, width - len(x))) for x in networks])
+    return vectors, stack(layouts)

@@ -128,6 +128,8 @@ class JsonLines:
         text = json.dumps(dict(line), allow_nan=False)
         with self.path.open("a") as file:
             file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def truncate_after(self, step: int) -> None:
         """Drops the lines whose "step" is greater: a resumed run writes them again."""

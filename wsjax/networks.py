@@ -172,6 +172,9 @@ def check(params: Params, spec: Spec) -> None:
         if a.name not in params:
             continue
         array, want = params[a.name], spec.shape(a)
+        if not hasattr(array, "shape"):
+            wrong.append(f"  {a.name}: expected an array, got {type(array).__name__}")
+            continue
         if tuple(array.shape[array.ndim - len(want) :]) != want or array.ndim < len(want):
             wanted = f"[..., {_words(want)}] {a.axes}"
             wrong.append(f"  {a.name}: expected shape {wanted}, got {array.shape}")

@@ -209,6 +209,8 @@ def _apply(module, spec, method):
 
 def in_pieces(f, rows: np.ndarray, size: int = 16) -> np.ndarray:
     """F over rows [n, ...], `size` at a time: one compiled shape, bounded memory."""
+    if not len(rows):
+        raise ValueError(f"expected at least one network, got {rows.shape}")
     size = min(size, len(rows))
     spare = -len(rows) % size
     padded = np.concatenate([rows, np.repeat(rows[-1:], spare, axis=0)])

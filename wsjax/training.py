@@ -17,6 +17,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import logging
 import pathlib
 import time
 from collections.abc import Callable, Mapping
@@ -34,6 +35,8 @@ from wsjax.checkpoints import Checkpoints, abstract_like, read_config
 from wsjax.metrics import JsonLines
 from wsjax.optimization import Settings, make_optimizer, make_schedule
 from wsjax.reporting import Recent, board, expect_finite, interruptible, report
+
+_LOG = logging.getLogger(__name__)
 
 Tree = Any
 Loss = Callable[[Tree, jax.Array, Tree], tuple[jax.Array, dict[str, jax.Array]]]
@@ -104,9 +107,17 @@ def init_state(variables: Tree, settings: Settings) -> State:
     )
 
 
-def data_mesh() -> Mesh:
-    """All devices of this process along one axis, "data"."""
+def data_mesh(settings: Settings | None = None) -> Mesh:
+    """The devices of this process along one axis, "data".
+
+    All of them; or, with settings, as many as the pieces of a batch can be shared out to.
+    """
     devices = jax.local_devices()
+    if settings:
+        piece, count = settings.microbatch or settings.batch, len(devices)
+        devices = devices[: max(n for n in range(1, count + 1) if piece % n == 0)]
+        if len(devices) < count:
+            _LOG.warning("%d of %d devices share a piece of %d", len(devices), count, piece)
     return jax.make_mesh((len(devices),), ("data",), (AxisType.Auto,), devices=devices)
 
 
@@ -262,8 +273,8 @@ def fit(
     if len(set(lengths.values())) != 1:
         raise ValueError(f"expected arrays of one number of examples, got {lengths}")
     rows = batches(next(iter(lengths.values())), settings.batch, settings.seed)
-    folder, mesh = pathlib.Path(folder), data_mesh()
-    config = {"training": dataclasses.asdict(settings), **config}
+    folder, mesh = pathlib.Path(folder), data_mesh(settings)
+    config = {**config, "training": dataclasses.asdict(settings)}
     step, everywhere = make_step(loss, settings, mesh), NamedSharding(mesh, P())
 
     def first():

@@ -18,6 +18,12 @@ NORMS = ("none", "post", "pre")
 RESIDUALS = ("identity", "projected")
 
 
+def same(a: jax.Array, b: jax.Array) -> jax.Array:
+    """[..., n], [..., m] -> [..., n, m]: do both numbers agree, and is neither "none" (-1)?"""
+    a, b = jnp.asarray(a)[..., :, None], jnp.asarray(b)[..., None, :]
+    return (a == b) & (b >= 0)
+
+
 def attend(query, key, value, mask, heads: int, block: int = 0) -> jax.Array:
     """Multi-head attention.
 
@@ -25,33 +31,56 @@ def attend(query, key, value, mask, heads: int, block: int = 0) -> jax.Array:
         query: [..., n, width].
         key: [..., m, width].
         value: [..., m, width].
-        mask: [..., n, m] bool, True where n may look at m; broadcasts.
+        mask: [..., n, m] bool, True where n may look at m; broadcasts. Or a pair of
+            integers [..., n] and [..., m]: n may look at m where they are the `same`.
         heads: number of heads; divides the width.
         block: if positive, queries are taken in blocks of this many, one after another,
-            so that memory grows with block * m and not with n * m. The numbers are
-            the same.
+            and again in the backward pass, so that memory grows with block * m and not
+            with n * m, if the mask is a pair. The numbers are the same.
 
     Returns:
         [..., n, width]. An element that may look at nothing gets the mean of all.
     """
-    n = query.shape[-2]
+    n, pair = query.shape[-2], isinstance(mask, tuple)
     if block and n > block:
-        spare = -n % block
-        mask = jnp.broadcast_to(mask, (*mask.shape[:-2], n, mask.shape[-1]))
-        pieces = []
-        for x in (query, mask):
-            x = jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(0, spare), (0, 0)])
-            x = x.reshape(*x.shape[:-2], -1, block, x.shape[-1])
-            pieces.append(jnp.moveaxis(x, -3, 0))
-        rest = jax.checkpoint(lambda q, m: attend(q, key, value, m, heads))
-        out = jnp.moveaxis(jax.lax.map(lambda x: rest(*x), tuple(pieces)), 0, -3)
-        return out.reshape(*out.shape[:-3], n + spare, out.shape[-1])[..., :n, :]
+        rows = jnp.asarray(mask[0])[..., None] if pair else jnp.asarray(mask)
+        rows = jnp.broadcast_to(rows, (*rows.shape[:-2], n, rows.shape[-1]))
+
+        @jax.checkpoint
+        def one(queries, rows):
+            some = (rows[..., 0], mask[1]) if pair else rows
+            return attend(queries, key, value, some, heads)
+
+        pieces = (blocks(query, -2, block), blocks(rows, -2, block))
+        return unblock(jax.lax.map(lambda x: one(*x), pieces), -2)[..., :n, :]
+    if pair:
+        mask = same(*mask)
     split = lambda x: x.reshape(*x.shape[:-1], heads, -1)
     size = query.shape[-1] // heads
     scores = jnp.einsum("...nhd,...mhd->...hnm", split(query) * size**-0.5, split(key))
     scores = jnp.where(mask[..., None, :, :], scores, jnp.finfo(scores.dtype).min)
     out = jnp.einsum("...hnm,...mhd->...nhd", jax.nn.softmax(scores), split(value))
     return out.reshape(*out.shape[:-2], -1)
+
+
+def blocks(x: jax.Array, axis: int, size: int) -> jax.Array:
+    """Pads an axis with zeros to a multiple of `size` and brings its blocks to the front.
+
+    [..., n, ...] -> [block, ..., size, ...]; `unblock` undoes it, but for the padding.
+    """
+    x = jnp.asarray(x)
+    axis %= x.ndim
+    grow = [(0, 0)] * x.ndim
+    grow[axis] = (0, -x.shape[axis] % size)
+    x = jnp.pad(x, grow)
+    return jnp.moveaxis(x.reshape(*x.shape[:axis], -1, size, *x.shape[axis + 1 :]), axis, 0)
+
+
+def unblock(x: jax.Array, axis: int) -> jax.Array:
+    """[block, ..., size, ...] -> [..., block * size, ...], at `axis` of the result."""
+    axis %= x.ndim - 1
+    x = jnp.moveaxis(x, 0, axis)
+    return x.reshape(*x.shape[:axis], -1, *x.shape[axis + 2 :])
 
 
 def _maps(*gains):
@@ -129,7 +158,7 @@ class SetToSet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
-        """[..., n, width], mask [..., n, n] -> [..., n, width]."""
+        """[..., n, width], mask [..., n, n] or a pair as in `attend` -> [..., n, width]."""
         for _ in range(self.depth):
             if self.attention:
                 x = MAB(self.heads, self.norm, self.residual, self.block)(x, None, mask)

@@ -21,10 +21,11 @@ import dataclasses
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from wsjax import chunks
 from wsjax.encoders.positions import Category, Position
-from wsjax.encoders.sets import SetToSet, SetToVector
+from wsjax.encoders.sets import SetToSet, SetToVector, blocks, same, unblock
 from wsjax.networks import KINDS, ROLES, Spec
 
 TYPES = ("learned", "sinusoidal")
@@ -76,6 +77,13 @@ class SNE(nn.Module):
 
     fixed = False  # reads any architecture
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.width % 2 or self.width % self.heads:
+            raise ValueError(
+                f"expected an even width that heads = {self.heads} divide, got {self.width}"
+            )
+
     def view(self, spec: Spec) -> chunks.Layout:
         """What the encoder needs to know of an architecture."""
         return chunks.layout(spec, self.chunk)
@@ -120,6 +128,9 @@ class SNE(nn.Module):
         Returns:
             [batch, code].
         """
+        entries = int(view.index.max()) + 1 if isinstance(view.index, np.ndarray) else 0
+        if vectors.shape[-1] < entries:
+            raise ValueError(f"expected at least {entries} entries, got vectors {vectors.shape}")
         array = _rows(view.array, view.layer)  # [chunk] -> its layer
         level = _rows(array, view.level)
         kind = _rows(view.array, view.array_type)
@@ -130,17 +141,18 @@ class SNE(nn.Module):
         x = self._add(x, "chunk", view.position)
         for i, name in enumerate(("row", "column", "depth")):
             x = self._add(x, name, view.tap[..., i])
-        x = self.phi_array(x, _same(view.array, view.array))
+        x = self.phi_array(x, (view.array, view.array))
         x = self._add(x, "array_level", level)
-        x = self.gamma_array(x, _same(_numbers(view.layer), view.array))  # [batch, array, width]
+        x = self.gamma_array(x, same(_numbers(view.layer), view.array))  # [batch, array, width]
 
         x = self._add(x, "array_type", view.array_type)
-        x = self.phi_layer(x, _same(view.layer, view.layer))
+        x = self.phi_layer(x, same(view.layer, view.layer))
         x = self._add(x, "layer_level", _rows(view.layer, view.level))
-        x = self.gamma_layer(x, _same(_numbers(view.level), view.layer))  # [batch, layer, width]
+        x = self.gamma_layer(x, same(_numbers(view.level), view.layer))  # [batch, layer, width]
 
-        bare = (view.source >= 0)[..., None]  # a residual has no arrays: its token is blank
-        x = jnp.where(bare, 0.0, x)
+        # the token of a layer without arrays, such as a residual, starts blank
+        owns = same(_numbers(view.level), view.layer).any(-1)
+        x = jnp.where(owns[..., None], x, 0.0)
         for name, value in (
             ("network_level", view.level),
             ("layer_type", view.layer_type),
@@ -171,16 +183,15 @@ class SNE(nn.Module):
         count = values.shape[1]
         if not self.block or count <= self.block:
             return encode(self.chunk_encoder, values, *fields)
-        pieces = [_blocks(values, 1, self.block, 0)]
-        pieces += [_blocks(f, 0 if view.index.ndim == 2 else 1, self.block, 0) for f in fields]
+        pieces = [blocks(values, 1, self.block)]
+        pieces += [blocks(f, view.index.ndim - 2, self.block) for f in fields]
 
         def body(encoder, carry, piece):
             return carry, nn.remat(encode)(encoder, *piece)
 
         scan = nn.scan(body, variable_broadcast="params", split_rngs={"params": False})
         _, codes = scan(self.chunk_encoder, (), tuple(pieces))  # [blocks, batch, block, width]
-        codes = jnp.moveaxis(codes, 0, 1).reshape(codes.shape[1], -1, codes.shape[-1])
-        return codes[:, :count]
+        return unblock(codes, 1)[:, :count]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,13 +260,6 @@ def _rows(index, table):
     return jnp.where(index < 0, chunks.NONE, found)
 
 
-def _same(a, b):
-    """[..., n], [..., m] -> [..., n, m]: do both say the same, and not none?"""
-    return (jnp.asarray(a)[..., :, None] == jnp.asarray(b)[..., None, :]) & (
-        jnp.asarray(b)[..., None, :] >= 0
-    )
-
-
 def _numbers(x):
     """0, 1, 2, ... in the shape of x's last axis."""
     return jnp.arange(x.shape[-1])
@@ -263,13 +267,3 @@ def _numbers(x):
 
 def _square(x):
     return (*x.shape, x.shape[-1])
-
-
-def _blocks(x, axis, block, fill):
-    """Pads an axis to a multiple of `block` and brings the blocks to the front."""
-    x = jnp.asarray(x)
-    grow = [(0, 0)] * x.ndim
-    grow[axis] = (0, -x.shape[axis] % block)
-    x = jnp.pad(x, grow, constant_values=fill)
-    x = x.reshape(*x.shape[:axis], -1, block, *x.shape[axis + 1 :])
-    return jnp.moveaxis(x, axis, 0)
