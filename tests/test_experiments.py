@@ -102,9 +102,7 @@ def test_invariance_tells_who_sees_the_numbering(encoder):
     ],
     ids=lambda x: x[0] if isinstance(x, list) else "",
 )
-def test_wrong_command_lines_are_one_clear_error(
-    arguments, message, tmp_path, capsys, monkeypatch
-):
+def test_wrong_command_lines_are_one_clear_error(arguments, message, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
     with pytest.raises((SystemExit, FileNotFoundError)) as error:
         inr_frequency.main([*arguments, "--folder", str(tmp_path)])
@@ -164,3 +162,17 @@ def test_records_must_be_whole(tmp_path, monkeypatch):
 def test_broken_markers(text, message):
     with pytest.raises(ValueError, match=message):
         records.render(text)
+
+
+def test_the_readmes_rows_are_those_of_the_presets():
+    """A number in the README was made with the settings that its command has today."""
+    for module in (inr_frequency, inr_ablation):
+        name = module.__name__.rsplit(".", 1)[1]
+        for preset, settings in module.PRESETS.items():
+            for run_ in records.latest(records.read(name, preset=preset)):
+                row = settings.rows[run_["row"]]
+                if row.encoder is None:
+                    continue
+                want = json.loads(json.dumps(row.config()))
+                want["training"]["seed"] = run_["seed"]
+                assert {k: run_["config"][k] for k in want} == want, f"{name} {run_['row']}"
