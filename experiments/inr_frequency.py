@@ -96,10 +96,10 @@ def _presets() -> dict[str, Preset]:
             1,
             floor
             | {
-                "stat_nn": _steps(stat, 60, batch=16, warmup=3, evaluate_every=20),
-                "mlp": _steps(flat, 60, batch=16, warmup=3, evaluate_every=20),
-                "deepsets": _steps(sets, 30, batch=16, warmup=3, evaluate_every=10),
-                "sne": _steps(tiny, 40, batch=16, microbatch=4, warmup=4, evaluate_every=10),
+                "stat_nn": _steps(stat, 60, batch=16, warmup=3, evaluate_every=30),
+                "mlp": _steps(flat, 60, batch=16, warmup=3, evaluate_every=30),
+                "deepsets": _steps(sets, 30, batch=16, warmup=3, evaluate_every=15),
+                "sne": _steps(tiny, 30, batch=16, warmup=4, evaluate_every=15),
             },
             "under 40 s on 2 CPU cores",
         ),
