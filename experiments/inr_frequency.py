@@ -88,7 +88,9 @@ def _presets() -> dict[str, Preset]:
     # copies of a quarter of each batch: on a CPU the budget is passes, not networks
     thrifty = Objective(invariance=0.1, share=0.25)
     short = dataclasses.replace(sne, settings={"chunk_depth": 1, "depth": 2}, objective=thrifty)
-    tiny = dataclasses.replace(sne, settings={"chunk_depth": 1, "depth": 1, "width": 16, "heads": 2})
+    tiny = dataclasses.replace(
+        sne, settings={"chunk_depth": 1, "depth": 1, "width": 16, "heads": 2}
+    )
     return {
         "smoke": Preset(
             sine.Recipe(networks=160, points=32),
