@@ -23,7 +23,7 @@ from wsjax import metrics, plots, prediction, training
 from wsjax.encoders import ENCODERS, stat_nn
 from wsjax.prediction import Objective
 from wsjax.training import Settings
-from wsjax.zoos import Zoo
+from wsjax.zoos import Zoo, sine
 
 ROOTS = ("training", "objective", "encoder")
 
@@ -82,6 +82,25 @@ class Row:
             "objective": dataclasses.asdict(self.objective),
             "training": dataclasses.asdict(self.training),
         }
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """How large the experiment is.
+
+    Attributes:
+        recipe: of the zoo.
+        sizes: networks in the splits; the recipe's other networks are spare.
+        seeds: how many runs a row has.
+        rows: all there are, by name.
+        cost: in words.
+    """
+
+    recipe: sine.Recipe
+    sizes: Mapping[str, int]
+    seeds: int
+    rows: Mapping[str, Row]
+    cost: str
 
 
 def _fields() -> dict[str, object]:

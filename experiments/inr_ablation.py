@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from experiments import commands
-from experiments.commands import Row
+from experiments.commands import Preset, Row
 from wsjax import networks, plots, prediction, symmetries
 from wsjax.prediction import Objective
 from wsjax.training import Settings
@@ -34,25 +34,6 @@ LABEL = "frequency"
 SHARES = (20, 40, 60, 80)  # per cent of the training networks
 HELD_OUT = 5  # renumberings
 CHUNKS = {4: "0.095 ± .012", 8: "0.090 ± .023", 16: "0.118 ± .019", 32: "0.056 ± .020"}  # table 7
-
-
-@dataclasses.dataclass(frozen=True)
-class Preset:
-    """How large the experiment is.
-
-    Attributes:
-        recipe: of the zoo.
-        sizes: networks in the splits.
-        seeds: how many runs a row has.
-        rows: by name.
-        cost: in words.
-    """
-
-    recipe: sine.Recipe
-    sizes: Mapping[str, int]
-    seeds: int
-    rows: Mapping[str, Row]
-    cost: str
 
 
 def boosted_trees(zoo: Zoo, seed: int) -> np.ndarray:

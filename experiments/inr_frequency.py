@@ -28,7 +28,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from experiments import commands, records
-from experiments.commands import Row
+from experiments.commands import Preset, Row
 from wsjax import metrics, plots, prediction
 from wsjax.prediction import Objective
 from wsjax.training import Settings
@@ -37,25 +37,6 @@ from wsjax.zoos.datasheet import datasheet
 
 LABEL = "frequency"
 DEFAULT = ("mean", "boosted_trees", "stat_nn", "mlp", "deepsets", "sne")
-
-
-@dataclasses.dataclass(frozen=True)
-class Preset:
-    """How large the experiment is.
-
-    Attributes:
-        recipe: of the zoo.
-        sizes: networks in the splits; the recipe's other networks are spare.
-        seeds: how many runs a row has.
-        rows: all there are, by name; a default run takes `DEFAULT`.
-        cost: in words.
-    """
-
-    recipe: sine.Recipe
-    sizes: Mapping[str, int]
-    seeds: int
-    rows: Mapping[str, Row]
-    cost: str
 
 
 def mean(zoo: Zoo, seed: int) -> np.ndarray:

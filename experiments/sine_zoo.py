@@ -14,8 +14,8 @@ does, and fits a few of the same networks one by one: with a jitted JAX step cal
 Python, by the exact sine and by ours, and with a plain PyTorch loop, if there is a
 PyTorch. All of them look at the error after each step and stop at the same tolerance.
 The few are spread evenly over the zoo's frequencies, since high ones take longer.
-Expect the batch to be 4 times as fast as the JAX loop with the exact sine, twice with
-ours, and 11 times as fast as PyTorch; a minute and a half on two cores that others used too.
+The newest figures are in the README's table; a minute and a
+half on two cores.
 """
 
 import argparse
