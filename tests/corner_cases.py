@@ -46,8 +46,8 @@ def attention():
     return Layer("Attention_0", "attention", 1, arrays)
 
 
-def spec(*layers, hidden, **sizes):
-    return Spec(layers, tuple(sizes.items()), hidden)
+def spec(*layers, hidden, nested=(), **sizes):
+    return Spec(layers, tuple(sizes.items()), hidden, nested)
 
 
 def norm(name, level, axis, activation="tanh"):
@@ -120,6 +120,36 @@ SPECS = {
         hidden=("s", "head", "qk", "v"),
         **dict(x=3, s=6, head=2, qk=4, v=3, y=2),
     ),
+    "dimensions within heads": spec(
+        Layer("Embed", "embedding", 0, (kernel("Embed", "x", "s", reads=(0,), writes=(1,)),)),
+        attention(),
+        Layer("Add_0", "residual", 1, source=0),
+        dense("Dense_0", 2, "s", "y"),
+        hidden=("s", "head", "qk", "v"),
+        nested=(("qk", "head"), ("v", "head")),
+        **dict(x=3, s=6, head=3, qk=4, v=2, y=2),
+    ),
+    "channels within groups": spec(
+        Layer(
+            "Dense_0",
+            "dense",
+            0,
+            (
+                kernel("Dense_0", "member", "x", "group", reads=(1,), writes=(0, 2)),
+                vector("Dense_0", "bias", "group", "member"),
+            ),
+        ),
+        Layer("Norm_0", "norm", 1, (vector("Norm_0", "scale", "group", "member"),), "tanh"),
+        Layer(
+            "Dense_1",
+            "dense",
+            2,
+            (kernel("Dense_1", "group", "member", "y", reads=(0, 1), writes=(2,)),),
+        ),
+        hidden=("group", "member"),
+        nested=(("member", "group"),),
+        **dict(x=2, group=3, member=4, y=2),
+    ),
     "one axis twice in an array": spec(
         dense("In", 0, "x", "h0"),
         dense("Recurrent", 1, "h0", "h0", "tanh"),
@@ -191,6 +221,13 @@ def attend(p, x):
     return affine(p, "Dense_0", x.mean(0))
 
 
+def grouped(p, x):
+    x = jnp.einsum("x,mxg->gm", x[:2], p["Dense_0/kernel"]) + p["Dense_0/bias"]
+    x = (x - x.mean(1, keepdims=True)) / jnp.sqrt(x.var(1, keepdims=True) + 1e-5)
+    x = jnp.tanh(x * p["Norm_0/scale"])
+    return jnp.einsum("gm,gmy->y", x, p["Dense_1/kernel"])
+
+
 def recurrent(p, x):
     state = jnp.zeros(5)
     for now in x[:6].reshape(3, 2):
@@ -211,5 +248,7 @@ FORWARDS = {name: chain(spec) for name, spec in SPECS.items()} | {
     "norm without a kernel": normed,
     "residual without arrays": residual,
     "attention of two reads and writes": attend,
+    "dimensions within heads": attend,
+    "channels within groups": grouped,
     "one axis twice in an array": recurrent,
 }

@@ -31,6 +31,9 @@ Params = Mapping[str, jax.Array]
 
 KINDS = ("dense", "conv", "norm", "attention", "embedding", "residual")
 ROLES = ("kernel", "bias", "scale", "mean", "variance")
+ACTIVATIONS = ("none", "relu", "tanh", "gelu", "sin", "leaky_relu", "silu", "sigmoid")
+
+Setting = tuple[str, object]  # name and hashable value: ("stride", (2, 2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,11 +68,15 @@ class Layer:
         name: as in the params' keys.
         kind: one of `KINDS`. A "residual" has no arrays: it adds the output of level
             `source` to that of its own.
-        level: depth in the order of computation, from 0; layers at one depth share it.
+        level: depth in the order of computation, from 0; layers at one depth share it,
+            and their outputs are added.
         arrays: what it stores.
-        activation: "sin", "tanh", "relu", "gelu" or "none".
+        activation: one of `ACTIVATIONS`, after the layer.
         omega: factor inside the activation, `sin(omega * x)`.
-        source: for a residual, the level it starts from.
+        source: the level whose output it takes in; the one before its own if None. The
+            network's input is level -1.
+        settings: how it computes, beyond its arrays: ("stride", (2, 2)), ("pool", "mean").
+            `architectures` lists what it understands; nothing else looks inside.
     """
 
     name: str
@@ -79,6 +86,7 @@ class Layer:
     activation: str = "none"
     omega: float = 1.0
     source: int | None = None
+    settings: tuple[Setting, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,21 +98,40 @@ class Spec:
         sizes: (axis name, number of neurons).
         hidden: the axes whose neurons have no identity: renumbering them leaves the
             function unchanged. All others (inputs, outputs, taps) are fixed.
+        nested: (inner, outer) hidden axes. The neurons of `inner` are renumbered on their
+            own within each neuron of `outer`: the dimensions within each attention head,
+            the channels within each group of a GroupNorm.
 
     Raises:
         ValueError: the layers name an axis without a size, an unknown kind or role, one
-            array twice, or an axis as read and written; every mistake is listed.
+            array twice, or an axis as read and written, or are not in the order of their
+            levels; every mistake is listed.
     """
 
     layers: tuple[Layer, ...]
     sizes: tuple[tuple[str, int], ...]
     hidden: tuple[str, ...]
+    nested: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self):
-        sizes, seen, wrong = dict(self.sizes), set(), []
+        sizes, seen, wrong, depth = dict(self.sizes), set(), [], 0
         for layer in self.layers:
             if layer.kind not in KINDS:
                 wrong.append(f"  {layer.name}: kind {layer.kind!r} is not one of {KINDS}")
+            if layer.activation not in ACTIVATIONS:
+                wrong.append(
+                    f"  {layer.name}: activation {layer.activation!r} is not one of {ACTIVATIONS}"
+                )
+            if layer.kind == "residual" and (layer.source is None or layer.arrays):
+                wrong.append(f"  {layer.name}: a residual has a source and no arrays")
+            if layer.source is not None and not -1 <= layer.source < layer.level:
+                wrong.append(
+                    f"  {layer.name}: source {layer.source} is not a level from -1 to "
+                    f"{layer.level - 1}"
+                )
+            if layer.level < depth:
+                wrong.append(f"  {layer.name}: level {layer.level} comes after level {depth}")
+            depth = layer.level
             for a in layer.arrays:
                 if a.role not in ROLES:
                     wrong.append(f"  {a.name}: role {a.role!r} is not one of {ROLES}")
@@ -120,10 +147,26 @@ class Spec:
                     )
         wrong += [f"  hidden axis {h!r} has no size" for h in self.hidden if h not in sizes]
         wrong += [f"  axis {n!r}: size {s} < 1" for n, s in self.sizes if s < 1]
+        wrong += self._nested_mistakes()
         names = [n for n, _ in self.sizes]
         wrong += [f"  axis {n!r}: two sizes" for n in sizes if names.count(n) > 1]
         if wrong:
             raise ValueError("spec is inconsistent:\n" + "\n".join(wrong))
+
+    def _nested_mistakes(self):
+        outer, wrong = dict(self.nested), []
+        if len(outer) < len(self.nested):
+            wrong.append(f"  nested {self.nested}: an axis lies within two")
+        for inner, around in self.nested:
+            if not {inner, around} <= set(self.hidden) or around in outer:
+                wrong.append(
+                    f"  {inner!r} within {around!r}: expected two hidden axes, the outer of "
+                    "them not nested itself"
+                )
+            for a in self.arrays:
+                if a.axes.count(inner) > 1 or (inner in a.axes and a.axes.count(around) != 1):
+                    wrong.append(f"  {a.name}: expected {inner!r} once, beside {around!r} once")
+        return wrong
 
     @property
     def arrays(self) -> tuple[Array, ...]:
@@ -153,9 +196,18 @@ def from_json(data: Mapping) -> Spec:
         a = {k: tuple(v) if k in ("axes", "reads", "writes") else v for k, v in a.items()}
         return Array(**a)
 
-    layers = [Layer(**{**x, "arrays": tuple(map(array, x["arrays"]))}) for x in data["layers"]]
+    def layer(x):
+        settings = tuple(map(_frozen, x.get("settings", ())))
+        return Layer(**{**x, "arrays": tuple(map(array, x["arrays"])), "settings": settings})
+
+    layers = tuple(map(layer, data["layers"]))
     sizes = tuple((name, int(size)) for name, size in data["sizes"])
-    return Spec(tuple(layers), sizes, tuple(data["hidden"]))
+    return Spec(layers, sizes, tuple(data["hidden"]), _frozen(data.get("nested", ())))
+
+
+def _frozen(x):
+    """Lists as tuples, all the way down."""
+    return tuple(map(_frozen, x)) if isinstance(x, list | tuple) else x
 
 
 def check(params: Params, spec: Spec) -> None:

@@ -5,6 +5,12 @@ array that has the axis, leaves the network's function as it is (Hecht-Nielsen, 
 
     g = {"h0": [2, 0, 1]}       neuron 0 of act(g, p) is neuron 2 of p
 
+An axis nested within another is renumbered on its own within each of its neurons; its
+permutations are a table, one row for each neuron of the outer axis as *renumbered*:
+
+    g = {"head": [1, 0], "v": [[2, 0, 1], [0, 2, 1]]}
+    dimension j of head i of act(g, p) is dimension g["v"][i, j] of head g["head"][i] of p
+
 Two forms of the one action. By name, on `Params`: `sample`, `act`, `compose`,
 `inverse`. By position, on `ravel`'s vector: `moves` says once, in NumPy, which entries
 of the vector a permutation carries, and `shuffle` samples and acts inside a jitted
@@ -25,17 +31,25 @@ from wsjax.networks import Params, Spec, offsets
 Element = dict[str, jax.Array]  # hidden axis -> permutation of its neurons
 
 
+def shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
+    """For each hidden axis, the shape of its permutations: [size] or, nested, [outer, size]."""
+    sizes, outer = dict(spec.sizes), dict(spec.nested)
+    return {h: (*([sizes[outer[h]]] if h in outer else []), sizes[h]) for h in spec.hidden}
+
+
 def sample(key: jax.Array, spec: Spec) -> Element:
     """One uniform renumbering per hidden axis."""
-    sizes = dict(spec.sizes)
-    keys = {h: jax.random.fold_in(key, zlib.crc32(h.encode())) for h in spec.hidden}
-    return {h: jax.random.permutation(keys[h], sizes[h]) for h in spec.hidden}
+    out = {}
+    for h, shape in shapes(spec).items():
+        mine = jax.random.fold_in(key, zlib.crc32(h.encode()))
+        order = jnp.broadcast_to(jnp.arange(shape[-1]), shape)
+        out[h] = jax.random.permutation(mine, order, axis=-1, independent=len(shape) > 1)
+    return out
 
 
 def identity(spec: Spec) -> Element:
     """The renumbering that changes nothing."""
-    sizes = dict(spec.sizes)
-    return {h: jnp.arange(sizes[h]) for h in spec.hidden}
+    return {h: jnp.broadcast_to(jnp.arange(s[-1]), s) for h, s in shapes(spec).items()}
 
 
 def act(element: Element, params: Params, spec: Spec) -> Params:
@@ -55,35 +69,53 @@ def act(element: Element, params: Params, spec: Spec) -> Params:
     """
     if strange := sorted(set(element) - set(spec.hidden)):
         raise ValueError(f"expected permutations of the hidden axes {spec.hidden}, got {strange}")
-    sizes = dict(spec.sizes)
+    want, outer = shapes(spec), dict(spec.nested)
     for axis, p in element.items():
-        if p.shape != (sizes[axis],):
+        if p.shape != want[axis]:
             raise ValueError(
-                f"{axis!r}: expected a permutation of {sizes[axis]} neurons, got {p.shape}"
+                f"{axis!r}: expected permutations {want[axis]} of its neurons, got {p.shape}"
             )
     out = {}
     for a in spec.arrays:
-        array = params[a.name]
+        array, last = params[a.name], len(a.axes)
         for i, axis in enumerate(a.axes):
-            if axis in element:
-                array = jnp.take(array, element[axis], axis=i - len(a.axes))
+            if axis in element and axis not in outer:
+                array = jnp.take(array, element[axis], axis=i - last)
+        for i, axis in enumerate(a.axes):
+            if axis in element and axis in outer:  # by rows of the outer axis, now in place
+                around = a.axes.index(outer[axis])
+                table = element[axis] if around < i else element[axis].T
+                shape = [1] * array.ndim
+                shape[around - last], shape[i - last] = want[axis]
+                array = jnp.take_along_axis(array, table.reshape(shape), axis=i - last)
         out[a.name] = array
     return out
 
 
-def compose(second: Element, first: Element) -> Element:
+def compose(second: Element, first: Element, spec: Spec) -> Element:
     """The renumbering that does `first`, then `second`.
 
-    `act(compose(g, f), p) == act(g, act(f, p))`.
+    `act(compose(g, f, spec), p, spec) == act(g, act(f, p, spec), spec)`.
     """
     if set(first) != set(second):
         raise ValueError(f"expected the same axes, got {sorted(first)} and {sorted(second)}")
-    return {axis: first[axis][second[axis]] for axis in first}
+    outer, out = dict(spec.nested), {}
+    for axis, p in first.items():
+        if axis in outer and outer[axis] in second:
+            p = p[second[outer[axis]]]
+        out[axis] = jnp.take_along_axis(p, second[axis], axis=-1)
+    return out
 
 
-def inverse(element: Element) -> Element:
+def inverse(element: Element, spec: Spec) -> Element:
     """The renumbering that undoes `element`."""
-    return {axis: jnp.argsort(p) for axis, p in element.items()}
+    outer, out = dict(spec.nested), {}
+    for axis, p in element.items():
+        undone = jnp.argsort(p, axis=-1)
+        if axis in outer and outer[axis] in element:
+            undone = undone[jnp.argsort(element[outer[axis]])]
+        out[axis] = undone
+    return out
 
 
 @flax.struct.dataclass
@@ -91,15 +123,16 @@ class Moves:
     """How permutations of the hidden axes move the entries of `ravel`'s vector.
 
     Entry i has the coordinate `coordinate[i, k]` along its k-th hidden axis, which is
-    row `axis[i, k]` of the table of hidden axes; one neuron further along that axis
+    row `axis[i, k]` of the table of permutations (a nested axis has a row for each
+    neuron of the outer one, every other axis has one); one neuron further along that axis
     lies `stride[i, k]` entries further in the vector. Unused k, and padding, have
     stride 0. A batch of several architectures has one more axis in front of all.
 
     Attributes:
-        axis: [entry, k] row of `sizes`.
+        axis: [entry, k] row of the table, as of `sizes`.
         coordinate: [entry, k] neuron.
         stride: [entry, k] step in the vector.
-        sizes: [axis] number of neurons; padding has none.
+        sizes: [row] number of neurons; padding has none.
         width: largest size, the same for all of a batch (static).
     """
 
@@ -113,7 +146,10 @@ class Moves:
 @functools.lru_cache(maxsize=256)
 def moves(spec: Spec) -> Moves:
     """The `Moves` of a spec."""
-    rows, sizes = {h: i for i, h in enumerate(spec.hidden)}, dict(spec.sizes)
+    rows, counts, outer = {}, [], dict(spec.nested)
+    for h, shape in shapes(spec).items():
+        rows[h] = len(counts)
+        counts += [shape[-1]] * math.prod(shape[:-1])
     places = offsets(spec)
     hidden = {a.name: [i for i, x in enumerate(a.axes) if x in rows] for a in spec.arrays}
     depth = max([1, *map(len, hidden.values())])
@@ -123,10 +159,12 @@ def moves(spec: Spec) -> Moves:
         grid = np.indices(shape).reshape(len(shape), -1)
         for k, i in enumerate(hidden[a.name]):
             axis[at, k] = rows[a.axes[i]]
+            if a.axes[i] in outer:
+                axis[at, k] += grid[a.axes.index(outer[a.axes[i]])]
             coordinate[at, k] = grid[i]
             stride[at, k] = math.prod(shape[i + 1 :])
-    counts = np.array([sizes[h] for h in spec.hidden] or [0], np.int32)
-    return Moves(axis, coordinate, stride, counts, width=int(max(counts.max(), 1)))
+    table = np.array(counts or [0], np.int32)
+    return Moves(axis, coordinate, stride, table, width=int(max(table.max(), 1)))
 
 
 def pad(layout: Moves, entries: int, depth: int, axes: int, width: int) -> Moves:

@@ -254,7 +254,8 @@ def _element(key, params, spec):
     element = {}
     for h, p in symmetries.sample(key, spec).items():
         if h in axes:
-            element[h] = jnp.roll(p, 1)[jnp.argsort(p)]
+            cycle = jnp.roll(p, 1, axis=-1)
+            element[h] = jnp.take_along_axis(cycle, jnp.argsort(p, axis=-1), axis=-1)
     moved = symmetries.act(element, params, spec)
     if all(np.array_equal(moved[a.name], params[a.name]) for a in spec.arrays):
         raise ValueError("renumbering moves nothing: all neurons of the network are equal")
