@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax import padding
 from wsjax.networks import KINDS, ROLES, Spec, offsets
 
 NONE = -1  # "does not apply", where a position or an index is expected
@@ -156,12 +157,6 @@ def join(values: jax.Array, layout: Layout, count: int) -> jax.Array:
     return out.at[..., where].set(values, mode="drop")
 
 
-def _round(n):
-    """Up to 1, 1.25, 1.5 or 1.75 times a power of two."""
-    step = max(1, 2 ** max(0, math.ceil(math.log2(n)) - 3))
-    return -(-n // step) * step
-
-
 @dataclasses.dataclass(frozen=True)
 class Bucket:
     """Numbers of chunks, arrays and layers that a padded layout has room for."""
@@ -178,8 +173,8 @@ def bucket(layouts: Sequence[Layout]) -> Bucket:
     of a bucket is padding. Arrays and layers are rounded up to multiples of eight.
     """
     chunks, arrays, layers = (max(x) for x in zip(*(a.sizes for a in layouts), strict=True))
-    eights = lambda n: -(-n // 8) * 8
-    return Bucket(_round(chunks), eights(arrays), eights(layers))
+    eights = lambda n: padding.multiple(n, 8)
+    return Bucket(padding.room(chunks), eights(arrays), eights(layers))
 
 
 def pad(layout: Layout, room: Bucket) -> Layout:
@@ -220,6 +215,4 @@ def collate(networks: Sequence[np.ndarray], layouts: Sequence[Layout]) -> tuple[
         Vectors [batch, entry], padded with zeros to a length that few different batches
         differ in, and the layouts stacked.
     """
-    width = _round(max(map(len, networks)))
-    vectors = np.stack([np.pad(x, (0, width - len(x))) for x in networks])
-    return vectors, stack(layouts)
+    return padding.vectors(networks), stack(layouts)

@@ -4,6 +4,11 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax import graphs
+from wsjax.networks import ROLES
 
 
 class Regressor(nn.Module):
@@ -23,3 +28,44 @@ class Regressor(nn.Module):
             code = nn.relu(nn.Dense(width, kernel_init=he)(code))
         small = nn.initializers.variance_scaling(0.01, "fan_in", "normal")
         return nn.Dense(1, kernel_init=small)(code)[..., 0]
+
+
+class Editor(nn.Module):
+    """A network in, an edited network out: theta + gamma * delta (Lim et al., appendix E.2).
+
+    Commutes with renumberings of hidden neurons: editing a renumbered network gives the
+    renumbered edit.
+
+    Attributes:
+        encoder: with `states(vectors, view)` -> [batch, edge, width], as `GMN` has.
+        arrays: how many arrays have a scale gamma of their own; of the network's arrays if
+            0. Give it for zoos of several architectures: the most that any of them has.
+        initial: what the scales start from.
+    """
+
+    encoder: nn.Module
+    arrays: int = 0
+    initial: float = 0.01
+
+    @nn.compact
+    def __call__(self, vectors: jax.Array, view: graphs.Graph, train: bool = False) -> jax.Array:
+        """Edits networks, [batch, entry] -> [batch, entry].
+
+        Raises:
+            ValueError: a network has more arrays than there are scales.
+        """
+        present = int(view.relation_role.shape[-1])
+        if isinstance(view.relation_role, np.ndarray):
+            owned = (view.relation_role >= 0) & (view.relation_role < len(ROLES))
+            present = int(owned.sum(-1).max())
+        count = self.arrays or present
+        if present > count:
+            raise ValueError(f"expected networks of at most {count} arrays, got {present}")
+        gamma = self.param("gamma", nn.initializers.constant(self.initial), (count,))
+        delta = nn.Dense(1, name="delta")(self.encoder.states(vectors, view))[..., 0]
+        # arrays are the first relations of a graph; edges without a parameter are left out
+        scale = gamma[jnp.clip(view.relation, 0, count - 1)]
+        back = lambda g, x: graphs.parameters(g, x, vectors.shape[-1])
+        if view.relation.ndim == 2:
+            return vectors + jax.vmap(back)(view, scale * delta)
+        return vectors + back(view, scale * delta)
