@@ -1,10 +1,14 @@
 """Lists every experiment with the table it reproduces and what its presets cost."""
 
-from experiments import inr_ablation, inr_frequency
+from experiments import inr_ablation, inr_frequency, inr_self_supervised
 
 EXPERIMENTS = {
     "inr_frequency": ("SNE, table 1: frequencies of INRs", inr_frequency.PRESETS),
     "inr_ablation": ("SNE, tables 6 and 7, figure 3, appendix E.3", inr_ablation.PRESETS),
+    "inr_self_supervised": (
+        "GMN, table 3: codes learned without labels",
+        inr_self_supervised.PRESETS,
+    ),
 }
 TOOLS = {
     "sine_zoo": "the sine zoo against the published recipe; how fast it is made",

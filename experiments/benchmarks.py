@@ -62,19 +62,6 @@ def step(
     return run, compiled.memory_analysis().temp_size_in_bytes
 
 
-def in_turn(runs: Mapping[str, Callable], rounds: int) -> dict[str, float]:
-    """The least milliseconds of each, over rounds in which all take turns."""
-    best = dict.fromkeys(runs, np.inf)
-    for f in runs.values():
-        f()
-    for _ in range(rounds):
-        for name, f in runs.items():
-            start = time.perf_counter()
-            f()
-            best[name] = min(best[name], 1e3 * (time.perf_counter() - start))
-    return best
-
-
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks", description=__doc__)
@@ -118,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name in options.groups.split(",") if options.groups else groups:
         variants, begin = groups[name], time.monotonic()
         built = {k: step(*v) for k, v in variants.items()}
-        took = in_turn({k: run for k, (run, _) in built.items()}, options.rounds)
+        took = commands.in_turn({k: run for k, (run, _) in built.items()}, options.rounds)
         figures = {}
         for k, milliseconds in took.items():
             figures[f"{k}: ms"] = round(milliseconds, 1)

@@ -2,8 +2,8 @@
 
     --training.steps 100  --objective.invariance 0.1  --encoder.chunk 8
 
-Each field of `training.Settings`, `prediction.Objective` and of every encoder is a flag; an
-unknown one, or one that no selected row has, is an error.
+Each field of `training.Settings`, of the experiment's objective and of every encoder is a
+flag; an unknown one, or one that no selected row has, is an error.
 """
 
 import argparse
@@ -19,13 +19,17 @@ import jax
 import numpy as np
 
 from experiments import records
-from wsjax import metrics, plots, prediction, training
+from wsjax import contrastive, metrics, plots, prediction, reading, training
 from wsjax.encoders import ENCODERS, stat_nn
 from wsjax.prediction import Objective
 from wsjax.training import Settings
-from wsjax.zoos import Zoo, sine
+from wsjax.zoos import Zoo, sine, split
+from wsjax.zoos.store import Manifest
 
 ROOTS = ("training", "objective", "encoder")
+
+Objectives = Objective | contrastive.Objective
+Work = Callable[["Row", Mapping, pathlib.Path], dict]  # row, config, folder -> what it gave
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Row:
     Attributes:
         encoder: a key of `ENCODERS`; None for a row that has a `method` instead.
         settings: of the encoder, where they differ from its defaults.
-        head: widths of the regressor's hidden layers.
+        head: widths of the head's layers: those that are hidden in a regressor, all of a
+            projection.
         objective: what is minimised.
         training: how.
         words: what sets the row apart, for tables.
@@ -46,7 +51,7 @@ class Row:
     encoder: str | None
     settings: Mapping[str, object] = dataclasses.field(default_factory=dict)
     head: tuple[int, ...] = (512, 512)
-    objective: Objective = Objective()
+    objective: Objectives = Objective()
     training: Settings = Settings()
     words: str = ""
     paper: str = "–"
@@ -103,11 +108,11 @@ class Preset:
     cost: str
 
 
-def _fields() -> dict[str, object]:
+def _fields(objective: type) -> dict[str, object]:
     """Every flag and its default."""
     found = {f"training.{f.name}": f.default for f in dataclasses.fields(Settings)}
     del found["training.seed"]  # --seeds says how many
-    found |= {f"objective.{f.name}": f.default for f in dataclasses.fields(Objective)}
+    found |= {f"objective.{f.name}": f.default for f in dataclasses.fields(objective)}
     for encoder in ENCODERS:
         found |= {f"encoder.{k}": v for k, v in _settings(encoder).items()}
     return found
@@ -136,8 +141,10 @@ def _reader(default):
     return type(default)
 
 
-def parser(name: str, about: str, presets: Iterable[str]) -> argparse.ArgumentParser:
-    """A command line with the flags every experiment has."""
+def parser(
+    name: str, about: str, presets: Iterable[str], objective: type = Objective
+) -> argparse.ArgumentParser:
+    """A command line with the flags every experiment has, and those of its objective."""
     shape = argparse.RawDescriptionHelpFormatter
     out = argparse.ArgumentParser(
         prog=f"python -m experiments.{name}",
@@ -151,7 +158,7 @@ def parser(name: str, about: str, presets: Iterable[str]) -> argparse.ArgumentPa
     out.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs"))
     out.add_argument("--results", type=pathlib.Path, help="where records go, if not the usual")
     group = out.add_argument_group("settings of the selected rows")
-    for flag, default in _fields().items():
+    for flag, default in _fields(objective).items():
         group.add_argument(f"--{flag}", type=_reader(default), default=None, metavar="VALUE")
     return out
 
@@ -211,7 +218,7 @@ def apply(rows: Mapping[str, Row], given: Mapping[str, object]) -> dict[str, Row
         new = {name: row.override(given) for name, row in rows.items()}
         for row in new.values():
             if row.encoder:
-                prediction.build(row.config())
+                reading.build_encoder(row.config())
         return new
     except ValueError as error:
         raise SystemExit(str(error)) from None
@@ -243,24 +250,34 @@ def place(folder: pathlib.Path, config: Mapping) -> pathlib.Path:
     return folder / config["experiment"] / config["preset"] / name
 
 
-def run(
-    row: Row,
-    zoo: Zoo,
-    label: str,
-    about: Mapping,
-    folder: pathlib.Path,
-    extra: Callable[[prediction.Model], dict[str, float]] | None = None,
-) -> dict:
+def make_zoo(
+    recipe: sine.Recipe, sizes: Mapping[str, int], folder: pathlib.Path
+) -> tuple[Zoo, Manifest]:
+    """A zoo with its splits, from the cache below the folder of all runs or made now."""
+    zoo, manifest = sine.make(recipe, folder / "cache" / "zoos")
+    return split(zoo, sizes, recipe.seed), manifest
+
+
+def zoo_of(config: Mapping, path: pathlib.Path) -> Zoo:
+    """The zoo of a run, given its config and its folder.
+
+    It is the one that lies beside the run, or is made anew by the run's recipe.
+    """
+    recipe = {k: tuple(v) if isinstance(v, list) else v for k, v in config["zoo"].items()}
+    zoo, _ = make_zoo(sine.Recipe(**recipe), config["sizes"], path.resolve().parents[2])
+    return zoo
+
+
+def run(row: Row, about: Mapping, folder: pathlib.Path, work: Work) -> dict:
     """Runs one row with one seed, or finds it finished; returns its record.
 
     Args:
         row: what is run.
-        zoo: with its splits.
-        label: what is predicted.
         about: what else determines the run: "experiment", "preset", "row" (its name),
             "seed", "zoo" (a recipe) and "sizes" (of the splits).
         folder: of all runs.
-        extra: more figures of the trained model, for the record's metrics.
+        work: what there is to do: row, config, folder of the run -> the record's "metrics",
+            "test_mse" among them, "parameters", "seconds" and "steps".
     """
     seed = about["seed"]
     if row.encoder:
@@ -271,36 +288,54 @@ def run(
         print(f"{about['row']}, seed {seed}: finished before, by {record['commit']}, in {home}")
         return record
     print(f"{about['row']}, seed {seed}: {home}", flush=True)
-    vectors, labels = zoo.part("test", label)
-    start, parameters, steps, more = time.monotonic(), 0, 0, {}
-    if row.method:
-        predicted = row.method(zoo, seed)
-        seconds = time.monotonic() - start
-    else:
-        model, result = prediction.train(zoo, label, config, row.objective, row.training, home)
-        predicted = model.predict(vectors)
-        encoder, parameters = size(model)
-        seconds, steps = result.seconds, result.steps
-        more = {"val_mse": result.best_value, "encoder_parameters": encoder}
-        more |= extra(model) if extra else {}
-    scores = {f"test_{k}": v for k, v in metrics.evaluate(predicted, labels).items()}
+    found = work(row, config, home)
+    found["seconds"] = round(found["seconds"], 1)
     keys = ("experiment", "row", "preset", "seed")
-    record = {
-        **{k: about[k] for k in keys},
-        "metrics": {**scores, **more},
-        "parameters": parameters,
-        "seconds": round(seconds, 1),
-        "steps": steps,
-        "words": row.words,
-        "paper": row.paper,
-        "config": config,
-    }
-    title = f"{about['row']}: test MSE {scores['test_mse']:.3f}"
-    plots.predictions(home / "predictions.png", predicted, labels, label, title)
-    record = records.append(record)
+    record = records.append(
+        {
+            **{k: about[k] for k in keys},
+            **found,
+            "words": row.words,
+            "paper": row.paper,
+            "config": config,
+        }
+    )
     finish(home, record)
-    print(f"{about['row']}, seed {seed}: test MSE {scores['test_mse']:.6f}", flush=True)
+    print(f"{about['row']}, seed {seed}: test MSE {found['metrics']['test_mse']:.6f}", flush=True)
     return record
+
+
+def regression(
+    zoo: Zoo, label: str, extra: Callable[[prediction.Model], dict[str, float]] | None = None
+) -> Work:
+    """Work for `run`: train on a label of the zoo, or take the row's method; test; plot.
+
+    Args:
+        zoo: with its splits.
+        label: what is predicted.
+        extra: more figures of the trained model, for the record's metrics.
+    """
+
+    def work(row, config, home):
+        vectors, labels = zoo.part("test", label)
+        start, parameters, steps, more = time.monotonic(), 0, 0, {}
+        if row.method:
+            predicted = row.method(zoo, config["seed"])
+            seconds = time.monotonic() - start
+        else:
+            model, result = prediction.train(zoo, label, config, row.objective, row.training, home)
+            predicted = model.predict(vectors)
+            encoder, parameters = size(model)
+            seconds, steps = result.seconds, result.steps
+            more = {"val_mse": result.best_value, "encoder_parameters": encoder}
+            more |= extra(model) if extra else {}
+        scores = {f"test_{k}": v for k, v in metrics.evaluate(predicted, labels).items()}
+        title = f"{config['row']}: test MSE {scores['test_mse']:.3f}"
+        plots.predictions(home / "predictions.png", predicted, labels, label, title)
+        found = {"metrics": {**scores, **more}, "parameters": parameters}
+        return {**found, "seconds": seconds, "steps": steps}
+
+    return work
 
 
 def boosted_trees(zoo: Zoo, label: str, seed: int) -> np.ndarray:
@@ -310,7 +345,7 @@ def boosted_trees(zoo: Zoo, label: str, seed: int) -> np.ndarray:
     return stat_nn.boosted_trees(train, validation, vectors, zoo.spec, seed)
 
 
-def size(model: prediction.Model) -> tuple[int, int]:
+def size(model: prediction.Model | contrastive.Model) -> tuple[int, int]:
     """Numbers of parameters: of the encoder, and with its head."""
     count = lambda tree: sum(x.size for x in jax.tree.leaves(tree))
     params = model.variables["params"]
@@ -335,3 +370,37 @@ def report(runs: list[dict], columns: Mapping[str, str]) -> None:
         cells += [f"{m[k]:.3g}" if k in m else "–" for k in columns.values()]
         table.add_row(*cells, f"{r['seconds']:.0f}", r["paper"])
     Console(width=110).print(table)
+
+
+def curves(runs: list[dict], folder: pathlib.Path, path: pathlib.Path, y: str) -> None:
+    """Draws validation error against seconds for the trained rows, the others as levels.
+
+    Args:
+        runs: records.
+        folder: of all runs.
+        path: of the picture; none is made if nothing was trained.
+        y: what the error is of.
+    """
+    lines, levels = {}, {}
+    for r in runs:
+        if r["steps"]:
+            history = metrics.read_lines(place(folder, r["config"]) / "metrics.jsonl")
+            name = f"{r['row']}, seed {r['seed']}" if r["seed"] else r["row"]
+            lines[name] = ([h["seconds"] for h in history], [h["val_mse"] for h in history])
+        elif r["seed"] == 0:
+            levels[f"{r['row']} (test)"] = r["metrics"]["test_mse"]
+    if lines:
+        plots.curves(path, lines, "seconds", y, "Validation error while training", levels=levels)
+
+
+def in_turn(runs: Mapping[str, Callable], rounds: int) -> dict[str, float]:
+    """The least milliseconds of each, over rounds in which all take turns."""
+    best = dict.fromkeys(runs, np.inf)
+    for f in runs.values():
+        f()
+    for _ in range(rounds):
+        for name, f in runs.items():
+            start = time.perf_counter()
+            f()
+            best[name] = min(best[name], 1e3 * (time.perf_counter() - start))
+    return best

@@ -28,7 +28,7 @@ from experiments.commands import Preset, Row
 from wsjax import networks, plots, prediction, symmetries
 from wsjax.prediction import Objective
 from wsjax.training import Settings
-from wsjax.zoos import Zoo, sine, split
+from wsjax.zoos import Zoo, sine
 
 LABEL = "frequency"
 SHARES = (20, 40, 60, 80)  # per cent of the training networks
@@ -172,8 +172,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     chosen = commands.select(options.rows, preset.rows, preset.rows)
     rows = commands.apply({k: preset.rows[k] for k in chosen}, commands.changes(options))
     begin = time.monotonic()
-    zoo, _ = sine.make(preset.recipe, options.folder / "cache" / "zoos")
-    zoo = split(zoo, preset.sizes, preset.recipe.seed)
+    zoo, _ = commands.make_zoo(preset.recipe, preset.sizes, options.folder)
     about = {
         "experiment": "inr_ablation",
         "preset": commands.preset_name(options),
@@ -181,14 +180,13 @@ def main(arguments: list[str] | None = None) -> list[dict]:
         "sizes": dict(preset.sizes),
     }
     vectors, _ = zoo.part("test", LABEL)
+    extra = lambda model: before_and_after(model, vectors[:100])
     runs = [
         commands.run(
             row,
-            reduced(zoo, name),
-            LABEL,
             {**about, "row": name, "seed": seed},
             options.folder,
-            lambda model: before_and_after(model, vectors[:100]),
+            commands.regression(reduced(zoo, name), LABEL, extra),
         )
         for name, row in rows.items()
         for seed in range(max(options.seeds, 0) or preset.seeds)

@@ -23,16 +23,15 @@ the order of the data.
 import dataclasses
 import pathlib
 import time
-from collections.abc import Mapping
 
 import numpy as np
 
 from experiments import commands, records
 from experiments.commands import Preset, Row
-from wsjax import metrics, plots, prediction
+from wsjax import metrics, prediction
 from wsjax.prediction import Objective
 from wsjax.training import Settings
-from wsjax.zoos import Zoo, sine, split
+from wsjax.zoos import Zoo, sine
 from wsjax.zoos.datasheet import datasheet
 
 LABEL = "frequency"
@@ -69,6 +68,10 @@ def _presets() -> dict[str, Preset]:
     # copies of a quarter of each batch: on a CPU the budget is passes, not networks
     thrifty = Objective(invariance=0.1, share=0.25)
     short = dataclasses.replace(sne, settings={"chunk_depth": 1, "depth": 2}, objective=thrifty)
+    # messages that multiply weights and neurons halve the error of sums, see README
+    graph = {"width": 48, "layers": 3, "aggregate": "mean", "product": True}
+    fast = dataclasses.replace(quick, learning_rate=3e-3, microbatch=4)
+    gmn = Row("gmn", settings=graph, objective=plain, training=fast)
     tiny = dataclasses.replace(
         sne, settings={"chunk_depth": 1, "depth": 1, "width": 16, "heads": 2}
     )
@@ -96,6 +99,7 @@ def _presets() -> dict[str, Preset]:
                 "mlp": _steps(flat, 2000, weight_decay=0.1, evaluate_every=25),
                 "deepsets": _steps(sets, 600, microbatch=4),
                 "sne": _steps(short, 2600, batch=16, microbatch=4, warmup=100),
+                "gmn": _steps(gmn, 1500),
             },
             "12 minutes on 2 CPU cores",
         ),
@@ -107,6 +111,7 @@ def _presets() -> dict[str, Preset]:
             | {
                 "stat_nn": _steps(stat, 6000),
                 "sne": _steps(short, 9000, batch=16, microbatch=4, warmup=100),
+                "gmn": _steps(gmn, 6000),
             },
             "an hour on 2 CPU cores",
         ),
@@ -135,43 +140,17 @@ def _presets() -> dict[str, Preset]:
 PRESETS = _presets()
 
 
-def make_zoo(recipe: sine.Recipe, sizes: Mapping[str, int], folder: pathlib.Path):
-    """The zoo, from the cache under `folder` or made now, with its splits and manifest."""
-    zoo, manifest = sine.make(recipe, folder / "cache" / "zoos")
-    return split(zoo, sizes, recipe.seed), manifest
-
-
 def evaluate(path: pathlib.Path) -> float:
     """Measures a checkpoint on the test split it was made for; needs nothing but the path.
 
     The zoo is the one that lies beside the run, or is made anew by the run's recipe.
     """
     model = prediction.restore(path)
-    folder = path.resolve().parents[2]
-    zoo, _ = make_zoo(sine.Recipe(**_tuples(model.config["zoo"])), model.config["sizes"], folder)
+    zoo = commands.zoo_of(model.config, path)
     vectors, labels = zoo.part("test", LABEL)
     scores = metrics.evaluate(model.predict(vectors), labels)
     print(f"test MSE {scores['mse']:.6f} on {len(labels)} networks")
     return scores["mse"]
-
-
-def _tuples(settings):
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-
-
-def curves(runs: list[dict], folder: pathlib.Path, path: pathlib.Path) -> None:
-    """Draws validation error against seconds for the trained rows, the others as levels."""
-    lines, levels = {}, {}
-    for r in runs:
-        if r["steps"]:
-            history = metrics.read_lines(commands.place(folder, r["config"]) / "metrics.jsonl")
-            name = f"{r['row']}, seed {r['seed']}" if r["seed"] else r["row"]
-            lines[name] = ([h["seconds"] for h in history], [h["val_mse"] for h in history])
-        elif r["seed"] == 0:
-            levels[f"{r['row']} (test)"] = r["metrics"]["test_mse"]
-    if lines:
-        title = "Validation error while training"
-        plots.curves(path, lines, "seconds", "MSE of the frequency", title, levels=levels)
 
 
 def main(arguments: list[str] | None = None) -> list[dict]:
@@ -187,7 +166,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     chosen = commands.select(options.rows, default, preset.rows)
     rows = commands.apply({k: preset.rows[k] for k in chosen}, commands.changes(options))
     begin = time.monotonic()
-    zoo, manifest = make_zoo(preset.recipe, preset.sizes, options.folder)
+    zoo, manifest = commands.make_zoo(preset.recipe, preset.sizes, options.folder)
     print(datasheet(zoo, manifest, records.reference()))
     about = {
         "experiment": "inr_frequency",
@@ -195,14 +174,15 @@ def main(arguments: list[str] | None = None) -> list[dict]:
         "zoo": dataclasses.asdict(preset.recipe),
         "sizes": dict(preset.sizes),
     }
+    work = commands.regression(zoo, LABEL)
     runs = [
-        commands.run(row, zoo, LABEL, {**about, "row": name, "seed": seed}, options.folder)
+        commands.run(row, {**about, "row": name, "seed": seed}, options.folder, work)
         for name, row in rows.items()
         for seed in range(max(options.seeds, 0) or preset.seeds)
     ]
     commands.report(runs, {"test MSE": "test_mse", "tau": "test_tau", "R²": "test_r2"})
     home = options.folder / "inr_frequency" / about["preset"]
-    curves(runs, options.folder, home / "curves.png")
+    commands.curves(runs, options.folder, home / "curves.png", "MSE of the frequency")
     print(f"{(time.monotonic() - begin) / 60:.1f} minutes; runs and plots are in {home}")
     return runs
 

@@ -145,6 +145,28 @@ def ablation_table() -> str:
     return table(head, lines) if lines else "No runs yet."
 
 
+def self_supervised_table() -> str:
+    """GMN's table 3, ours beside the paper's."""
+    tables = []
+    for preset in ("laptop", "paper"):
+        rows, lines = _by_row("inr_self_supervised", preset), []
+        for name, group in rows.items():
+            keys = ("test_mse", "test_mse_amplitude", "test_mse_frequency")
+            scores = [spread((r["metrics"][k] for r in group), 2) for k in keys]
+            seconds = f"{np.mean([r['seconds'] for r in group]):.0f}"
+            count = group[0]["metrics"].get("encoder_parameters")
+            size = f"{count:,}" if count else "–"
+            lines.append(
+                [f"`{name}`", group[0]["words"], size, *scores, seconds, group[0]["paper"]]
+            )
+        if lines:
+            head = ["row", "what is special", "encoder's parameters", "test MSE", "of a", "of b"]
+            head += ["seconds", "paper's MSE"]
+            devices = sorted({r["device"] for group in rows.values() for r in group})
+            tables.append(f"Preset `{preset}`, on {', '.join(devices)}:\n\n{table(head, lines)}")
+    return "\n\n".join(tables) or "No runs yet."
+
+
 def benchmark_table() -> str:
     """The newest figures of each benchmark."""
     runs = {r["row"]: r for r in read("benchmarks")}
@@ -159,6 +181,7 @@ def benchmark_table() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "inr_frequency": frequency_table,
     "inr_ablation": ablation_table,
+    "inr_self_supervised": self_supervised_table,
     "benchmarks": benchmark_table,
 }
 

@@ -119,7 +119,7 @@ def test_renumberings_are_automorphisms_of_parameter_graphs(name):
 
 def test_a_network_that_pools_is_refused():
     spec = architectures.cnn([1, 3], [2], kernel=2)
-    with pytest.raises(ValueError, match="Conv_0: expected .* without pooling, got 'conv'"):
+    with pytest.raises(ValueError, match="Conv_0: expected a dense .* without pooling, got"):  # noqa: RUF043
         automorphisms.computation_graph(spec, (4, 4))
     with pytest.raises(ValueError, match=r"Dense_0: expected an image \(2, 1\), got \(3, 2\)"):
         automorphisms.computation_graph(CNN, (9, 8))

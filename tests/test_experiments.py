@@ -10,10 +10,11 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import commands, inr_ablation, inr_frequency, records
+from experiments import commands, inr_ablation, inr_frequency, inr_self_supervised, records
 from wsjax import architectures, networks, prediction, testing
 
 ROOT = pathlib.Path(__file__).parent.parent
+EXPERIMENTS = (inr_frequency, inr_ablation, inr_self_supervised)
 
 
 def run(module, *arguments, check=True):
@@ -135,7 +136,7 @@ def test_the_list_of_experiments_names_every_preset():
     out = subprocess.run(
         [sys.executable, "-m", "experiments"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    for module in (inr_frequency, inr_ablation):
+    for module in EXPERIMENTS:
         for preset in module.PRESETS.values():
             assert preset.cost in out
 
@@ -166,7 +167,7 @@ def test_broken_markers(text, message):
 
 def test_the_readmes_rows_are_those_of_the_presets():
     """A number in the README was made with the settings that its command has today."""
-    for module in (inr_frequency, inr_ablation):
+    for module in EXPERIMENTS:
         name = module.__name__.rsplit(".", 1)[1]
         for preset, settings in module.PRESETS.items():
             for run_ in records.latest(records.read(name, preset=preset)):

@@ -181,7 +181,7 @@ def test_padding_is_marked_and_the_rest_stays():
     both = graphs.stack([one, other])
     for i, graph in enumerate((one, other)):
         row = jax.tree.map(lambda x, i=i: x[i], both)
-        nodes, edges, places, relations = graph.sizes
+        nodes, edges, *_ = graph.sizes
         assert (row.relation[edges:] == -1).all()
         assert (row.place[nodes:] == -1).all()
         assert (row.parameter[edges:] == -1).all()

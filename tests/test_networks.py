@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special
 
 from wsjax import architectures, networks, testing
 from wsjax.architectures import mlp
@@ -53,6 +54,9 @@ NUMPY = {
     "tanh": np.tanh,
     "gelu": lambda x: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
     "sin": np.sin,
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "silu": lambda x: x * special.expit(x),
+    "sigmoid": special.expit,
 }
 
 
@@ -182,8 +186,10 @@ def test_mlp_refuses(build, message):
         build()
 
 
-def test_forward_refuses_other_layers(params):
+def test_forward_refuses_layers_whose_arrays_do_not_fit_them(params):
     first = dataclasses.replace(SPEC.layers[0], kind="conv")
     spec = dataclasses.replace(SPEC, layers=(first, *SPEC.layers[1:]))
-    with pytest.raises(ValueError, match="Dense_0: expected a dense layer, got 'conv'"):
+    with pytest.raises(
+        ValueError, match=r"Dense_0: expected a window .* got a kernel \('x', 'h0'\)"
+    ):
         architectures.forward(params, jnp.ones(2), spec)

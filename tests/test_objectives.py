@@ -1,6 +1,9 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from wsjax import architectures, networks, objectives, symmetries, testing
 
@@ -76,3 +79,61 @@ def test_cross_entropy_against_numpy():
     p = 1 / (1 + np.exp(-logit))
     want = -(share * np.log(p) + (1 - share) * np.log(1 - p))
     np.testing.assert_allclose(objectives.binary_cross_entropy(logit, share), want, rtol=1e-5)
+
+
+def slow_nt_xent(one, other, temperature):
+    """Chen et al. (2020), eq. 1, written out: a loop over anchors, and one over the others."""
+    views = np.concatenate([one, other]).astype(np.float64)
+    n = len(one)
+    cosine = lambda a, b: a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+    losses = np.zeros(2 * n)
+    for i in range(2 * n):
+        total = 0.0
+        for k in range(2 * n):
+            if k != i:
+                total += np.exp(cosine(views[i], views[k]) / temperature)
+        losses[i] = -np.log(
+            np.exp(cosine(views[i], views[(i + n) % (2 * n)]) / temperature) / total
+        )
+    return np.array([(losses[i] + losses[i + n]) / 2 for i in range(n)])
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5, 2.0])
+def test_nt_xent_against_a_double_loop(temperature):
+    one, other = jax.random.normal(KEY, (2, 7, 5)) * jnp.arange(1.0, 8.0)[:, None]
+    found = objectives.nt_xent(one, other, temperature)
+    np.testing.assert_allclose(found, slow_nt_xent(one, other, temperature), rtol=1e-5)
+    # both views are anchors, and lengths do not count
+    np.testing.assert_allclose(objectives.nt_xent(other, one, temperature), found, rtol=1e-5)
+    np.testing.assert_allclose(objectives.nt_xent(3 * one, other, temperature), found, rtol=1e-4)
+
+
+def test_nt_xent_in_its_limits():
+    """Views all alike tell nothing: log(2n - 1). Orthogonal pairs that agree: close to 0."""
+    same = jnp.ones((6, 4))
+    np.testing.assert_allclose(objectives.nt_xent(same, same, 0.1), np.log(11), rtol=1e-5)
+    apart = jnp.eye(6)
+    np.testing.assert_allclose(objectives.nt_xent(apart, apart, 0.05), 0, atol=1e-6)
+    want = np.log(np.e + 10) - 1  # at temperature 1: the partner's e against ten times e^0
+    np.testing.assert_allclose(objectives.nt_xent(apart, apart, 1.0), want, rtol=1e-5)
+    swapped = jnp.roll(apart, 1, axis=0)  # each pair's views belong to two other pairs
+    assert objectives.nt_xent(apart, swapped, 0.05).min() > 19
+
+
+def test_nt_xent_has_a_gradient_at_views_of_zeros():
+    slope = jax.grad(lambda x: objectives.nt_xent(x, x, 0.1).sum())(jnp.zeros((3, 4)))
+    assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize(
+    ("shapes", "temperature", "message"),
+    [
+        (((1, 4), (1, 4)), 0.1, "at least 2 examples, got (1, 4)"),
+        (((3, 4), (3, 5)), 0.1, "got (3, 4) and (3, 5)"),
+        (((3,), (3,)), 0.1, "two views [batch, width]"),
+        (((3, 4), (3, 4)), 0.0, "temperature above 0, got 0.0"),
+    ],
+)
+def test_nt_xent_refuses(shapes, temperature, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        objectives.nt_xent(*map(jnp.ones, shapes), temperature)

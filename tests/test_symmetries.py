@@ -165,7 +165,8 @@ def test_act_refuses_an_axis_that_is_not_hidden(axis):
 
 def test_act_refuses_a_permutation_of_another_size():
     params = testing.draw(KEY, SMALL)
-    with pytest.raises(ValueError, match=r"'h0': expected permutations \(3,\) of its neurons, got \(2,\)"):
+    message = r"'h0': expected permutations \(3,\) of its neurons, got \(2,\)"
+    with pytest.raises(ValueError, match=message):
         symmetries.act({"h0": jnp.array([1, 0])}, params, SMALL)
 
 

@@ -49,7 +49,11 @@ class _Unrolled(graphs.Builder):
         for layer in self.spec.layers:
             settings = dict(layer.settings)
             strange = [k for k in settings if k not in ("stride", "padding", "pool")]
-            if layer.kind not in ("dense", "conv") or strange or settings.get("pool", "tokens") != "tokens":
+            if (
+                layer.kind not in ("dense", "conv")
+                or strange
+                or settings.get("pool", "tokens") != "tokens"
+            ):
                 raise ValueError(
                     f"{layer.name}: expected a dense layer or a convolution without pooling, "
                     f"got {layer.kind!r} with {settings}"
@@ -81,7 +85,9 @@ class _Unrolled(graphs.Builder):
         receiver = self.at[join.writes]
         number = np.array([NONE])
         node = self.add_nodes(join.array.role, layer.kind, join.slot, layer.level, "none", number)
-        parameter = np.broadcast_to(parameter.transpose(np.argsort(join.write_axes)), receiver.shape)
+        parameter = np.broadcast_to(
+            parameter.transpose(np.argsort(join.write_axes)), receiver.shape
+        )
         self._add(join, layer, [(np.broadcast_to(node[0], receiver.shape), receiver, parameter)])
 
     def _kernel(self, join, layer, parameter) -> None:
@@ -116,7 +122,8 @@ class _Unrolled(graphs.Builder):
         if isinstance(pads, str) and len(here) == len(window):
             pads = jax.lax.padtype_to_pads(here, window, stride, pads)
         spans = [
-            (n + sum(p) - w) // s + 1 for n, w, s, p in zip(here, window, stride, pads, strict=False)
+            (n + sum(p) - w) // s + 1
+            for n, w, s, p in zip(here, window, stride, pads, strict=False)
         ]
         if len(here) != len(window) or min(spans, default=0) < 1:
             raise ValueError(f"{layer.name}: expected an image that {window} fits, got {here}")

@@ -210,7 +210,9 @@ class Builder:
             _align(nodes, axes, len(shape)), shape
         )  # node numbers, laid along the array's own axes
         if join.reads is None:
-            node = self.add_nodes(a.role, layer.kind, join.slot, layer.level, "none", np.array([NONE]))
+            node = self.add_nodes(
+                a.role, layer.kind, join.slot, layer.level, "none", np.array([NONE])
+            )
             sender = np.broadcast_to(node[0], shape)
         else:
             sender = along(self.at[join.reads], join.read_axes)
@@ -220,9 +222,7 @@ class Builder:
             tap[:, k] = np.broadcast_to(line, shape).ravel()
         receiver = along(self.at[join.writes], join.write_axes)
         parameter = parameter.astype(np.int32)
-        self.add_edges(
-            a.role, layer.kind, join.slot, layer.level, sender, receiver, parameter, tap
-        )
+        self.add_edges(a.role, layer.kind, join.slot, layer.level, sender, receiver, parameter, tap)
 
     def _free(self, role, kind, level, sender, receiver) -> None:
         """Edges without parameters."""
@@ -230,9 +230,6 @@ class Builder:
         none = np.full(sender.size, NONE, np.int32)
         tap = np.full((sender.size, TAPS), NONE, np.int16)
         self.add_edges(role, kind, 0, level, sender, receiver, none, tap)
-
-    def _kind(self, i: int) -> str:
-        return self.wiring.places[i].kind
 
     def _ties(self) -> None:
         """Joins neurons of one axis that no chain of residuals joins."""
@@ -251,7 +248,7 @@ class Builder:
             for earlier in range(later):
                 if places[earlier].axes == place.axes and root(earlier) != root(later):
                     start, end = self.at[earlier], self.at[later]
-                    self._free("tie", self._kind(later), place.level, start, end)
+                    self._free("tie", place.kind, place.level, start, end)
                     joined[root(earlier)] = root(later)
 
     def _blocks(self) -> None:
@@ -264,7 +261,7 @@ class Builder:
             if not any(len(places[i].axes) > 1 for i in found):
                 continue
             first, *rest = found
-            kind, level = self._kind(first), places[first].level
+            kind, level = places[first].kind, places[first].level
             number = np.full(self.sizes[axis], NONE)
             node = self.add_nodes("block", kind, places[first].slot, level, "none", number)
             blocks = []  # for each place, the block node of each neuron
@@ -276,7 +273,7 @@ class Builder:
             if rest:
                 self._free("block", kind, level, self.at[first], blocks[0])
             for i, block in list(zip(found, blocks, strict=True))[1 if rest else 0 :]:
-                self._free("block", self._kind(i), places[i].level, block, self.at[i])
+                self._free("block", places[i].kind, places[i].level, block, self.at[i])
 
     def _is_head(self, axis) -> bool:
         return any(p.kind == "attention" and axis in p.axes[:1] and len(p.axes) > 1

@@ -1,4 +1,4 @@
-"""Losses per example, and the loss of a predictor of network properties."""
+"""Losses per example, supervised and contrastive, and the loss of a predictor of properties."""
 
 import math
 from collections.abc import Callable
@@ -33,6 +33,42 @@ def logit_invariance(logit: jax.Array, renumbered: jax.Array) -> jax.Array:
         [batch], the mean over samples.
     """
     return 0.5 * jnp.mean((renumbered - logit) ** 2, axis=0)
+
+
+def nt_xent(one: jax.Array, other: jax.Array, temperature: float) -> jax.Array:
+    """The normalised temperature-scaled cross-entropy (Chen et al., 2020, eq. 1).
+
+    Each of the 2 n views must tell its partner from the 2 (n - 1) views of other examples,
+    by the cosine over the temperature. Examples are each other's negatives: the loss of one
+    depends on its batch.
+
+    Args:
+        one: [batch, width], a view of each example.
+        other: [batch, width], another view of each.
+        temperature: above 0.
+
+    Returns:
+        [batch], the mean over an example's two views.
+
+    Raises:
+        ValueError: the shapes differ, there are fewer than two examples (the loss of one
+            would be 0 whatever its views are), or the temperature is not above 0.
+    """
+    if one.ndim != 2 or one.shape != other.shape or len(one) < 2:
+        raise ValueError(
+            "expected two views [batch, width] of at least 2 examples, got "
+            f"{one.shape} and {other.shape}"
+        )
+    if temperature <= 0:
+        raise ValueError(f"expected a temperature above 0, got {temperature}")
+    count = len(one)
+    views = jnp.concatenate([one, other])
+    # the bound keeps the gradient at a view of zeros finite
+    views = views * jax.lax.rsqrt(jnp.maximum((views**2).sum(-1, keepdims=True), 1e-12))
+    cosines = jnp.where(jnp.eye(2 * count, dtype=bool), -jnp.inf, views @ views.T / temperature)
+    partner = (jnp.arange(2 * count) + count) % (2 * count)
+    losses = optax.softmax_cross_entropy_with_integer_labels(cosines, partner)
+    return losses.reshape(2, count).mean(0)
 
 
 def regression(

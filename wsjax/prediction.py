@@ -5,13 +5,10 @@
     frequency = model.predict(params)    # in the label's own units
 
 A model is a module, its params and a `Normalisation`, all that is needed to read a raw
-network; a checkpoint holds the three. Arrays are divided by the root mean square that
-arrays of their kind, role and level have among the training networks: one number per
-array, so no symmetry is touched.
+network; a checkpoint holds the three.
 """
 
 import dataclasses
-import functools
 import pathlib
 from collections.abc import Mapping
 
@@ -20,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import checkpoints, metrics, networks, objectives, symmetries, training
-from wsjax.encoders import ENCODERS, Regressor
+from wsjax import checkpoints, metrics, networks, objectives, reading, symmetries, training
+from wsjax.encoders import Regressor
 from wsjax.networks import Params, Spec
 from wsjax.zoos import Zoo
 
@@ -58,13 +55,13 @@ class Objective:
 
 
 class Predictor(nn.Module):
-    """An encoder and a head, as one module: networks in, predictions out."""
+    """An encoder and a head, as one module: networks in, what the head says of them out."""
 
     encoder: nn.Module
     head: nn.Module
 
     def __call__(self, vectors: jax.Array, view, train: bool = False) -> jax.Array:
-        """[batch, entry] -> [batch]."""
+        """[batch, entry] -> [batch], or what else the head makes of codes."""
         return self.head(self.encoder(vectors, view, train))
 
     def encode(self, vectors: jax.Array, view) -> jax.Array:
@@ -78,14 +75,7 @@ def build(config: Mapping) -> Predictor:
     Raises:
         ValueError: the encoder or one of its settings is unknown.
     """
-    name, settings = config["encoder"], dict(config["encoder_settings"])
-    if name not in ENCODERS:
-        raise ValueError(f"expected an encoder of {sorted(ENCODERS)}, got {name!r}")
-    fields = {f.name for f in dataclasses.fields(ENCODERS[name])} - {"parent", "name"}
-    if strange := sorted(set(settings) - fields):
-        raise ValueError(f"encoder {name!r} has the settings {sorted(fields)}, got {strange}")
-    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-    return Predictor(ENCODERS[name](**settings), Regressor(tuple(config["head"])))
+    return Predictor(reading.build_encoder(config), Regressor(tuple(config["head"])))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +83,7 @@ class Normalisation:
     """Constants of the training networks.
 
     Attributes:
-        scales: "kind/role/level" -> root mean square of such arrays.
+        scales: as from `reading.measure_scales`.
         mean: of the label; predictions are shifted back by it.
         deviation: of the label.
     """
@@ -103,18 +93,10 @@ class Normalisation:
     deviation: float
 
 
-def _kinds(spec):
-    return {a.name: f"{x.kind}/{a.role}/{x.level}" for x in spec.layers for a in x.arrays}
-
-
 def normalisation(zoo: Zoo, label: str, loss: str) -> Normalisation:
     """Measures the constants on the zoo's training split."""
     vectors, labels = zoo.part("train", label)
-    params = networks.unravel(vectors, zoo.spec)
-    squares = {}
-    for name, kind in _kinds(zoo.spec).items():
-        squares.setdefault(kind, []).append(np.square(params[name], dtype=np.float64).ravel())
-    scales = {k: float(np.sqrt(np.concatenate(v).mean())) or 1.0 for k, v in squares.items()}
+    scales = reading.measure_scales(vectors, zoo.spec)
     if loss == "bce":
         if labels.min() < 0 or labels.max() > 1:
             raise ValueError(
@@ -122,20 +104,6 @@ def normalisation(zoo: Zoo, label: str, loss: str) -> Normalisation:
             )
         return Normalisation(scales, 0.0, 1.0)
     return Normalisation(scales, float(labels.mean()), float(labels.std()) or 1.0)
-
-
-def scale(spec: Spec, norm: Normalisation) -> np.ndarray:
-    """What each entry of a raveled network is divided by, [entry].
-
-    Raises:
-        ValueError: the spec has arrays of a kind, role and level not seen in training.
-    """
-    kinds = _kinds(spec)
-    if strange := sorted(set(kinds.values()) - set(norm.scales)):
-        raise ValueError(f"trained on arrays {sorted(norm.scales)}, got also {strange}")
-    return np.concatenate(
-        [np.full(int(np.prod(spec.shape(a))), norm.scales[kinds[a.name]]) for a in spec.arrays]
-    ).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,39 +151,8 @@ class Model:
         return self._run(networks_, spec, "encode")
 
     def _run(self, given, spec, method):
-        spec = spec or self.spec
-        if spec != self.spec and self.module.encoder.fixed:
-            raise ValueError(
-                f"{type(self.module.encoder).__name__} reads only the architecture it was "
-                f"trained on, of sizes {dict(self.spec.sizes)}; got {dict(spec.sizes)}"
-            )
-        if isinstance(given, Mapping):
-            networks.check(given, spec)
-            vectors = np.asarray(networks.ravel(given, spec), np.float32)
-        else:
-            vectors = np.asarray(given, np.float32)
-            networks.check(networks.unravel(vectors, spec), spec)
-        rows = np.atleast_2d(vectors) / scale(spec, self.norm)
-        out = in_pieces(functools.partial(_apply(self.module, spec, method), self.variables), rows)
-        return out if vectors.ndim == 2 else out[0]
-
-
-@functools.lru_cache(maxsize=32)
-def _apply(module, spec, method):
-    """The jitted forward pass; the view is a constant of the program."""
-    view = module.encoder.view(spec)
-    return jax.jit(lambda variables, x: module.apply(variables, x, view, method=method))
-
-
-def in_pieces(f, rows: np.ndarray, size: int = 16) -> np.ndarray:
-    """F over rows [n, ...], `size` at a time: one compiled shape, bounded memory."""
-    if not len(rows):
-        raise ValueError(f"expected at least one network, got {rows.shape}")
-    size = min(size, len(rows))
-    spare = -len(rows) % size
-    padded = np.concatenate([rows, np.repeat(rows[-1:], spare, axis=0)])
-    out = [np.asarray(f(padded[i : i + size])) for i in range(0, len(padded), size)]
-    return np.concatenate(out)[: len(rows)]
+        reader = reading.Reader(self.module, self.variables, self.norm.scales, self.spec)
+        return reader(given, spec, method)
 
 
 def train(
@@ -246,26 +183,21 @@ def train(
     """
     norm, spec = normalisation(zoo, label, objective.loss), zoo.spec
     module = build(config)
-    encoder = module.encoder
-    view, moves = encoder.view(spec), symmetries.moves(spec)
-    unit = scale(spec, norm)
+    view, moves = module.encoder.view(spec), symmetries.moves(spec)
     vectors, labels = zoo.part("train", label)
     held, wanted = zoo.part("validation", label)
     data = {
-        "vectors": vectors / unit,
+        "vectors": vectors / reading.units(spec, norm.scales),
         "target": ((labels - norm.mean) / norm.deviation).astype(np.float32),
     }
-    statistics = {}
-    if hasattr(encoder, "calibrate"):
-        statistics = {"encoder": encoder.calibrate(data["vectors"], view)}
-    extra = {"statistics": statistics} if statistics else {}
+    statistics = reading.calibrate(module.encoder, data["vectors"], view)
     config = {
         **config,
         "spec": networks.to_json(spec),
         "label": label,
         "objective": dataclasses.asdict(objective),
         "normalisation": dataclasses.asdict(norm),
-        "statistics": jax.tree.map(lambda x: np.asarray(x).tolist(), statistics),
+        "statistics": reading.statistics_to_json(statistics),
     }
 
     def initial(key):
@@ -273,7 +205,7 @@ def train(
 
     def loss(params, key, batch):
         return objectives.regression(
-            lambda x: module.apply({"params": params, **extra}, x, view, True),
+            lambda x: module.apply(reading.bind(params, statistics), x, view, True),
             LOSSES[objective.loss],
             batch["vectors"],
             batch["target"],
@@ -286,7 +218,8 @@ def train(
         )
 
     def model(params):
-        return Model(module, {"params": params, **extra}, norm, spec, objective.loss, config)
+        variables = reading.bind(params, statistics)
+        return Model(module, variables, norm, spec, objective.loss, config)
 
     def evaluate(params):
         return metrics.evaluate(model(params).predict(held), wanted)
@@ -305,17 +238,6 @@ def restore(folder: str | pathlib.Path) -> Model:
     """
     config = checkpoints.read_config(folder)
     module, spec = build(config), networks.from_json(config["spec"])
-    view = module.encoder.view(spec)
-    abstract = jax.eval_shape(
-        lambda: module.init(jax.random.key(0), jnp.zeros((1, spec.count)), view)["params"]
-    )
-    params = checkpoints.load(folder, abstract)
-    statistics = jax.tree.map(
-        lambda x: jnp.asarray(x, jnp.float32),
-        config["statistics"],
-        is_leaf=lambda x: isinstance(x, list),
-    )
-    extra = {"statistics": statistics} if statistics else {}
+    variables = reading.load(folder, module, spec, config["statistics"])
     norm = Normalisation(**config["normalisation"])
-    loss = config["objective"]["loss"]
-    return Model(module, {"params": params, **extra}, norm, spec, loss, config)
+    return Model(module, variables, norm, spec, config["objective"]["loss"], config)

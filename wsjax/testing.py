@@ -80,7 +80,7 @@ def assert_function_preserved(
     """
     code = lambda p: forward(p, inputs)
     _assert_same(code, params, spec, key, rtol, "the function")
-    for name, axis, torn in _tears(params, spec):
+    for name, axis, torn in tears(params, spec):
         if not _moved(code(torn), code(params)) > MARGIN * rtol:
             raise AssertionError(f"the function is blind to {name} along {axis!r}")
 
@@ -116,7 +116,7 @@ def assert_invariant(
     """
     _assert_same(encode, params, spec, key, rtol, "the code")
     code = encode(params)
-    for name, axis, torn in _tears(params, spec):
+    for name, axis, torn in tears(params, spec):
         if not (moved := _moved(encode(torn), code)) > MARGIN * rtol:
             raise AssertionError(f"blind to {name} along {axis!r}: moved {moved:.1e}")
 
@@ -169,7 +169,7 @@ def assert_equivariant(
         moved = symmetries.act({h: element[h]}, edited, spec)
         if not _furthest(moved, edited) > MARGIN * rtol:
             raise AssertionError(f"the edited network is constant along {h!r}")
-    for name, axis, torn in _tears(params, spec):
+    for name, axis, torn in tears(params, spec):
         if not (moved := _furthest(edit(torn), edited)) > MARGIN * rtol:
             raise AssertionError(f"blind to {name} along {axis!r}: moved {moved:.1e}")
 
@@ -275,7 +275,16 @@ def _assert_same(encode, params, spec, key, rtol, what):
         )
 
 
-def _tears(params, spec) -> Iterator[tuple[str, str, Params]]:
+def tears(params: Params, spec: Spec) -> Iterator[tuple[str, str, Params]]:
+    """Every array rolled along every hidden axis it has, one at a time.
+
+    Yields:
+        The array's name, the axis, and the torn network.
+
+    Raises:
+        ValueError: an array has equal entries along an axis, and its tear is no other
+            network.
+    """
     for a, i, torn in _tears_of(params, spec):
         yield a.name, a.axes[i], torn
 

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from wsjax.encoders import messages
 from wsjax.encoders.messages import EdgeFeatures, Flat, NodeFeatures
-from wsjax.graphs import Graph, parameter_graph
+from wsjax.graphs import Graph, parameter_graph, stack
 
 AGGREGATES = ("sum", "mean")
 NORMS = ("none", "layer")
@@ -134,7 +134,7 @@ class GraphLayer(nn.Module):
             total = total + messages_between(flat.receiver, flat.sender, back)
             if count is not None:
                 count = count + messages.arrivals(flat.sender, flat)
-        total = total if count is None else total / count
+        total = total if count is None else total / jnp.maximum(count, 1)
         x = self._project("node_self", nodes, bias=True) + self._project("node_messages", total)
         if shared is not None:
             x = x + messages.spread(self._project("node_shared", shared), x.shape[0])
@@ -196,6 +196,7 @@ class GMN(nn.Module):
     waves: int = 8
 
     fixed = False  # reads any architecture
+    stack = staticmethod(stack)
 
     def __post_init__(self):
         super().__post_init__()
@@ -206,7 +207,11 @@ class GMN(nn.Module):
         ):
             if value not in known:
                 raise ValueError(f"expected {name} of {known}, got {value!r}")
-        if self.waves % 2 or min(self.width, self.layers, self.depth) < 1 or self.lift not in (1, 2):
+        if (
+            self.waves % 2
+            or min(self.width, self.layers, self.depth) < 1
+            or self.lift not in (1, 2)
+        ):
             raise ValueError(
                 "expected even waves, width, layers and depth of at least 1, and a lift of 1 or "
                 f"2, got {self.waves}, {self.width}, {self.layers}, {self.depth}, {self.lift}"

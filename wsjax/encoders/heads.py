@@ -38,8 +38,8 @@ class Editor(nn.Module):
 
     Attributes:
         encoder: with `states(vectors, view)` -> [batch, edge, width], as `GMN` has.
-        arrays: how many arrays have a scale gamma of their own; of the network's arrays if
-            0. Give it for zoos of several architectures: the most that any of them has.
+        arrays: how many arrays have a scale gamma of their own; all relations of the view
+            if 0. Give it for zoos of several architectures: the most that any of them has.
         initial: what the scales start from.
     """
 
@@ -54,17 +54,16 @@ class Editor(nn.Module):
         Raises:
             ValueError: a network has more arrays than there are scales.
         """
-        present = int(view.relation_role.shape[-1])
+        count = self.arrays or view.relation_role.shape[-1]
         if isinstance(view.relation_role, np.ndarray):
             owned = (view.relation_role >= 0) & (view.relation_role < len(ROLES))
-            present = int(owned.sum(-1).max())
-        count = self.arrays or present
-        if present > count:
-            raise ValueError(f"expected networks of at most {count} arrays, got {present}")
+            if (present := int(owned.sum(-1).max())) > count:
+                raise ValueError(f"expected networks of at most {count} arrays, got {present}")
         gamma = self.param("gamma", nn.initializers.constant(self.initial), (count,))
         delta = nn.Dense(1, name="delta")(self.encoder.states(vectors, view))[..., 0]
-        # arrays are the first relations of a graph; edges without a parameter are left out
-        scale = gamma[jnp.clip(view.relation, 0, count - 1)]
+        # Arrays are the first relations of a graph; edges without a parameter are left out.
+        # An array too many, in a view that is traced, edits by NaN rather than in silence.
+        scale = jnp.take(gamma, jnp.maximum(view.relation, 0), mode="fill", fill_value=jnp.nan)
         back = lambda g, x: graphs.parameters(g, x, vectors.shape[-1])
         if view.relation.ndim == 2:
             return vectors + jax.vmap(back)(view, scale * delta)

@@ -71,9 +71,8 @@ def collect(messages: jax.Array, ends: jax.Array, flat: Flat) -> jax.Array:
 
 
 def arrivals(ends: jax.Array, flat: Flat) -> jax.Array:
-    """How many edges end at each node, [batch * node, 1], at least one."""
-    ones = jnp.ones((ends.shape[0], 1))
-    return jnp.maximum(collect(ones, ends, flat), 1)
+    """How many edges end at each node, [batch * node, 1]."""
+    return collect(jnp.ones((ends.shape[0], 1)), ends, flat)
 
 
 def spread(shared: jax.Array, rows: int) -> jax.Array:

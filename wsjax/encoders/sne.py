@@ -76,6 +76,7 @@ class SNE(nn.Module):
     block: int = 0
 
     fixed = False  # reads any architecture
+    stack = staticmethod(chunks.stack)
 
     def __post_init__(self):
         super().__post_init__()

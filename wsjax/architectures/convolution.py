@@ -1,0 +1,89 @@
+"""Convolutions and pooling of windows, over any number of dimensions.
+
+Two routes to one result. `by_xla` is XLA's own convolution. `by_slices` lays the windows
+side by side, one strided slice of the images for each position in the window, and
+multiplies once. Which is faster depends on what surrounds it, see `by_slices`.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+Padding = str | tuple[tuple[int, int], ...]  # "SAME", "VALID", or (before, after) by dimension
+Convolve = Callable[[jax.Array, jax.Array, tuple[int, ...], Padding], jax.Array]
+
+
+def by_xla(x: jax.Array, kernel: jax.Array, stride: tuple[int, ...], padding: Padding) -> jax.Array:
+    """Convolves images, as `flax.linen.Conv` does.
+
+    Args:
+        x: [..., *positions, inputs].
+        kernel: [*window, inputs, outputs].
+        stride: by dimension.
+        padding: as `Padding`.
+
+    Returns:
+        [..., *positions, outputs].
+    """
+    d = len(stride)
+    lead, letters = x.shape[: -d - 1], "DHW"[3 - d :]
+    layout = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
+    images = x.reshape(math.prod(lead), *x.shape[-d - 1 :])
+    y = jax.lax.conv_general_dilated(images, kernel, stride, padding, dimension_numbers=layout)
+    return y.reshape(*lead, *y.shape[1:])
+
+
+def by_slices(
+    x: jax.Array, kernel: jax.Array, stride: tuple[int, ...], padding: Padding
+) -> jax.Array:
+    """The same as `by_xla`, as one product of matrices.
+
+    For thousands of small networks on a CPU: XLA:CPU is slow at convolutions whose kernels
+    `vmap` batches, and at all that stand inside a loop (jax-ml/jax#12868). Holds as many
+    copies of the images as the window has positions.
+    """
+    window, d = kernel.shape[:-2], len(stride)
+    spans = positions(x.shape[-d - 1 : -1], window, stride, padding)
+    pads = _pads(x.shape[-d - 1 : -1], window, stride, padding)
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - d - 1) + [*pads, (0, 0)])
+    pieces = []
+    for start in itertools.product(*map(range, window)):
+        cut = [
+            slice(i, i + (n - 1) * s + 1, s) for i, n, s in zip(start, spans, stride, strict=True)
+        ]
+        pieces.append(x[(..., *cut, slice(None))])
+    patches = jnp.concatenate(pieces, axis=-1)  # [..., *positions, window * inputs]
+    return patches @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def max_pool(
+    x: jax.Array, window: tuple[int, ...], stride: tuple[int, ...], padding: Padding
+) -> jax.Array:
+    """The largest of each window, by channel: [..., *positions, channels] to the same."""
+    d = len(window)
+    ones = (1,) * (x.ndim - d - 1)
+    pads = _pads(x.shape[-d - 1 : -1], window, stride, padding)
+    pads = [(0, 0)] * len(ones) + [*pads, (0, 0)]
+    return jax.lax.reduce_window(
+        x, -jnp.inf, jax.lax.max, (*ones, *window, 1), (*ones, *stride, 1), pads
+    )
+
+
+def positions(
+    size: Sequence[int], window: Sequence[int], stride: Sequence[int], padding: Padding
+) -> tuple[int, ...]:
+    """How many positions windows take along each dimension; less than 1 where none fits."""
+    pads = _pads(size, window, stride, padding)
+    return tuple(
+        (n + before + after - w) // s + 1
+        for n, w, s, (before, after) in zip(size, window, stride, pads, strict=True)
+    )
+
+
+def _pads(size, window, stride, padding) -> tuple[tuple[int, int], ...]:
+    if isinstance(padding, str):
+        return tuple(jax.lax.padtype_to_pads(size, window, stride, padding))
+    return tuple(padding)

@@ -1,0 +1,405 @@
+"""Neural graphs: neurons with biases, pairs of neurons with weights (Kofinas et al., 2024).
+
+    node i      the parameters that only feed neuron i: bias, scale, mean, ...
+    pair (i,j)  the weights from neuron i to neuron j: one, or one channel for each tap
+
+    kernel ("x", "h0")           [x_i, h0_j] = w_ij            channel 0
+    kernel ("row", "x", "h0")    [x_i, h0_j] = w_0ij, w_1ij    channels by rank in the pair
+    bias ("h0",)                 h0_j = b_j
+    residual, tie, block         1 in a channel of its own; heads and groups are nodes
+
+Values become random Fourier features. A relational transformer (Diao & Loynd, 2023), in
+which pairs take part in queries, keys and values, or a PNA (Corso et al., 2020) reads the
+graph. The graph is `graphs.parameter_graph` with parameter nodes folded into neurons, so
+that the code is exactly invariant to renumberings of hidden neurons.
+
+Deviations: positions of neurons are sinusoids of depth and number, with role, kind and
+activation, under one Dense, where the original has a table that fits one architecture;
+outputs are averaged, not concatenated; probes share one projection, not one per layer; PNA
+normalises each node, not the whole batch, and measures degrees by the network at hand;
+weights are not standardised here. Fourier frequencies are constants of the class, so that
+neither weight decay nor checkpoints touch them.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax import graphs, networks
+from wsjax.architectures import ACTIVATIONS
+from wsjax.encoders.backbones import PNALayer, RelationalLayer
+from wsjax.encoders.messages import NodeFeatures
+from wsjax.graphs import EDGE_ROLES, NODE_ROLES, NONE, Graph
+from wsjax.networks import ROLES, Spec
+
+BACKBONES = ("transformer", "pna")
+POOLS = ("output", "all")
+FREE = ("residual", "tie", "block")  # joined without a parameter
+ONE = -2  # in place of a parameter's position: the weight is 1
+
+
+@flax.struct.dataclass
+class View:
+    """Neurons, and which parameters stand at each and join each pair.
+
+    A stack has a batch axis in front of all arrays.
+
+    Attributes:
+        graph: its nodes are neurons and blocks, its edges the pairs that something joins.
+        weight: [pair, channel] position in `ravel`'s vector; -1 for none, -2 for a 1.
+        own: [node, feature] likewise.
+        omega: [node] float32, the factor inside the activation; only probes need it.
+        depth: levels that probes go through, or 0 (static).
+    """
+
+    graph: Graph
+    weight: np.ndarray
+    own: np.ndarray
+    omega: np.ndarray
+    depth: int = flax.struct.field(pytree_node=False, default=0)
+
+
+@functools.lru_cache(maxsize=256)
+def neurons(spec: Spec, channels: int, features: int) -> View:
+    """The view of an architecture.
+
+    Args:
+        spec: the architecture.
+        channels: room for weights that join one pair.
+        features: room for parameters of one role at one neuron.
+
+    Raises:
+        ValueError: there is no room; the layer is named.
+    """
+    graph = graphs.parameter_graph(spec)
+    kept = ~np.isin(graph.place_role[graph.place], [NODE_ROLES.index(r) for r in ROLES])
+    number, count = np.cumsum(kept) - 1, int(kept.sum())
+    role = graph.relation_role[graph.relation]
+    order = (graph.relation, *graph.tap.T)  # in which parallel edges are told apart
+
+    from_node = ~kept[graph.sender]
+    to, which = number[graph.receiver[from_node]], role[from_node]
+    rank = _ranks(to * len(ROLES) + which, *(x[from_node] for x in order))
+    _assert_room(spec, graph.relation[from_node], rank, "features", features)
+    own = np.full((count, len(ROLES) * features), NONE, np.int32)
+    own[to, which * features + rank] = graph.parameter[from_node]
+
+    keys = number[graph.sender] * count + number[graph.receiver]
+    pairs, row = np.unique(keys[~from_node], return_inverse=True)
+    relation, role, parameter = (x[~from_node] for x in (graph.relation, role, graph.parameter))
+    free = parameter < 0
+    rank = _ranks(row[~free], *(x[~from_node][~free] for x in order))
+    _assert_room(spec, relation[~free], rank, "channels", channels)
+    weight = np.full((len(pairs), channels + len(FREE)), NONE, np.int32)
+    weight[row[~free], rank] = parameter[~free]
+    weight[row[free], channels + role[free] - EDGE_ROLES.index(FREE[0])] = ONE
+
+    none = np.full(len(pairs), NONE, np.int32)
+    joined = graph.replace(
+        sender=(pairs // count).astype(np.int32),
+        receiver=(pairs % count).astype(np.int32),
+        parameter=none,  # they are in `weight`
+        tap=np.full((len(pairs), graph.tap.shape[1]), NONE, np.int32),
+        relation=np.zeros_like(none),
+        **{k: getattr(graph, k)[kept] for k in ("place", "number", "head")},
+    )
+    return View(joined, weight, own, np.ones(count, np.float32))
+
+
+def _ranks(group: np.ndarray, *order: np.ndarray) -> np.ndarray:
+    """The number of each entry among those of its group, in the order of the other arrays."""
+    sort = np.lexsort((*reversed(order), group))
+    _, count = np.unique(group, return_counts=True)
+    rank = np.empty(len(group), np.int64)
+    rank[sort] = np.arange(len(group)) - np.repeat(np.cumsum(count) - count, count)
+    return rank
+
+
+def _assert_room(spec, relation, rank, setting, room):
+    if not len(rank) or (most := int(rank.max()) + 1) <= room:
+        return
+    name = spec.arrays[relation[np.argmax(rank)]].name
+    layer = next(x.name for x in spec.layers if name in [a.name for a in x.arrays])
+    what = {"channels": "weights join two neurons", "features": "parameters of a role feed one"}
+    raise ValueError(
+        f"{layer}: {most} {what[setting]}, those of {name} among them; expected at most "
+        f"{setting} = {room}"
+    )
+
+
+def _assert_chain(spec: Spec, inputs: int) -> None:
+    """Raises `ValueError` if probes cannot run through a network."""
+    wrong, ends = [], None
+    for i, layer in enumerate(spec.layers):
+        kernels = [a for a in layer.arrays if a.role == "kernel"]
+        rest = [a for a in layer.arrays if a.role != "kernel"]
+        plain = len(kernels) == 1 and len(kernels[0].axes) == 2 and len(kernels[0].writes) == 1
+        plain = plain and len(rest) <= 1 and all(a.role == "bias" for a in rest)
+        if layer.kind != "dense" or not plain:
+            wrong.append(f"  {layer.name}: not a dense layer of a kernel and a bias")
+            continue
+        kernel = kernels[0]
+        start, end = ([kernel.axes[k] for k in x] for x in (kernel.reads, kernel.writes))
+        if layer.level != i or layer.source not in (None, i - 1) or ends not in (None, start):
+            wrong.append(f"  {layer.name}: does not read what the layer before it writes")
+        if start == end:
+            wrong.append(f"  {layer.name}: reads what it writes")
+        if i == 0 and (n := dict(spec.sizes)[start[0]]) != inputs:
+            wrong.append(f"  {layer.name}: {n} inputs, where the encoder has inputs = {inputs}")
+        ends = end
+    if wrong:
+        raise ValueError("probes run through chains of dense layers only:\n" + "\n".join(wrong))
+
+
+def stack(views: Sequence[View]) -> View:
+    """Views of several architectures, padded to a common bucket, with a batch axis."""
+    graph = graphs.stack([v.graph for v in views])
+    nodes, pairs = graph.sizes[:2]
+    fill = lambda x, rows, value: np.pad(
+        x, [(0, rows - len(x))] + [(0, 0)] * (x.ndim - 1), constant_values=value
+    )
+    return View(
+        graph,
+        np.stack([fill(v.weight, pairs, NONE) for v in views]),
+        np.stack([fill(v.own, nodes, NONE) for v in views]),
+        np.stack([fill(v.omega, nodes, 1.0) for v in views]),
+        -4 * (-max(v.depth for v in views) // 4),  # few different ones: spare levels do nothing
+    )
+
+
+def gather(vectors: jax.Array, index: np.ndarray) -> jax.Array:
+    """Parameters by position: [batch, entry], [(batch,) row, channel] -> [batch, row, channel].
+
+    Position -1 gives 0 and -2 gives 1.
+    """
+    vectors, index = jnp.asarray(vectors), jnp.asarray(index)
+    if index.ndim == 3:
+        return jax.vmap(lambda v, i: gather(v[None], i)[0])(vectors, index)
+    rest = jnp.where(index == ONE, 1.0, 0.0).astype(vectors.dtype)
+    return jnp.where(index < 0, rest, vectors[:, jnp.maximum(index, 0)])
+
+
+def fourier(values: jax.Array, count: int, sigma: float) -> jax.Array:
+    """Gaussian random Fourier features (Tancik et al., 2020), [..., n] -> [..., 2 * count].
+
+    Frequencies are normal with deviation `sigma`, drawn once from a fixed seed.
+    """
+    normal = np.random.default_rng(0).standard_normal((values.shape[-1], count))
+    angle = values @ jnp.asarray(2 * math.pi * sigma * normal, values.dtype)
+    return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
+
+
+def activations(vectors: jax.Array, view: View, features: int, probes: jax.Array) -> jax.Array:
+    """What each neuron of dense chains answers to inputs, after its activation.
+
+    Args:
+        vectors: [batch, entry].
+        view: of chains, with its depth.
+        features: as in `neurons`.
+        probes: [probe, input].
+
+    Returns:
+        [batch, node, probe]; of an input neuron, the input.
+    """
+    batch, graph = vectors.shape[0], view.graph
+    kernel = square(gather(vectors, view.weight)[..., :1], ends(graph, batch), graph.sizes[0])
+    kernel = kernel[..., 0]
+    bias = gather(vectors, view.own)[..., features * ROLES.index("bias")]  # [batch, node]
+    of_node = lambda x: jnp.broadcast_to(
+        jnp.take_along_axis(jnp.asarray(x), jnp.maximum(graph.place, 0), axis=-1), bias.shape
+    )[:, None]  # [batch, 1, node]
+    level, kind = of_node(graph.place_level), of_node(graph.place_activation)
+    number = jnp.asarray(graph.number).reshape(-1, bias.shape[1])
+    x = jnp.where(level < 0, probes.T[jnp.maximum(number, 0)].swapaxes(1, 2), 0)
+    omega = jnp.asarray(view.omega).reshape(-1, 1, bias.shape[1])
+    for depth in range(view.depth):
+        y = omega * (x @ kernel + bias[:, None])
+        z = y
+        for i, name in enumerate(networks.ACTIVATIONS):
+            z = jnp.where(kind == i, ACTIVATIONS[name](y), z)
+        x = jnp.where(level == depth, z, x)
+    return x.swapaxes(1, 2)
+
+
+def ends(graph: Graph, batch: int, reverse: bool = False) -> tuple[jax.Array, jax.Array]:
+    """Nodes that pairs join, each [batch, pair]: from which, to which.
+
+    Padding is given the number of nodes, which is no node's. With `reverse`, the same pairs
+    the other way round come after them.
+    """
+    nodes, pairs = graph.sizes[:2]
+    real = jnp.asarray(graph.relation) >= 0
+    one, two = (
+        jnp.broadcast_to(jnp.where(real, jnp.asarray(i, jnp.int32), nodes), (batch, pairs))
+        for i in (graph.sender, graph.receiver)
+    )
+    if not reverse:
+        return one, two
+    return jnp.concatenate([one, two], axis=1), jnp.concatenate([two, one], axis=1)
+
+
+def square(
+    x: jax.Array, ends: tuple[jax.Array, jax.Array], nodes: int, fill: jax.Array | float = 0.0
+) -> jax.Array:
+    """Pairs [batch, pair, width] as [batch, node, node, width], `fill` where nothing joins."""
+    batch, _, width = x.shape
+    out = jnp.broadcast_to(jnp.asarray(fill, x.dtype), (batch, nodes, nodes, width))
+    return out.at[jnp.arange(batch)[:, None], *ends].set(x, mode="drop")
+
+
+class NeuralGraph(nn.Module):
+    """Encodes networks into codes, invariant to their symmetries.
+
+    The defaults are those of NG-T on INRs. NG-GNN is backbone "pna" with width and
+    edge_width 32 (or 64), head (32, 32) and sigma 3.
+
+    Attributes:
+        backbone: "transformer" or "pna".
+        width: of nodes.
+        edge_width: of pairs.
+        layers: of the backbone.
+        attention, hidden, edge_hidden, heads: as in `RelationalLayer`.
+        head: widths of the layers between the pooled nodes and the code.
+        code: of the result.
+        frequencies: of the Fourier features.
+        sigma: their deviation.
+        channels: the most weights that may join two neurons: 25 for windows of 5 by 5.
+        features: the most parameters of one role that one neuron may have.
+        reverse: pairs also hold what joins them the other way round.
+        pool: "output" or "all", the nodes whose mean is read. A PNA without `reverse`
+            sends what it reads `layers` levels forward and no further.
+        probes: learned inputs, sent through the networks; 0 for none.
+        inputs: of the networks, if they are probed.
+        waves: sinusoids for each integer of the graph.
+    """
+
+    backbone: str = "transformer"
+    width: int = 64
+    edge_width: int = 32
+    layers: int = 4
+    attention: int = 128
+    hidden: int = 128
+    edge_hidden: int = 64
+    heads: int = 8
+    head: Sequence[int] = (128,)
+    code: int = 32
+    frequencies: int = 128
+    sigma: float = 1.0
+    channels: int = 25
+    features: int = 4
+    reverse: bool = False
+    pool: str = "output"
+    probes: int = 0
+    inputs: int = 0
+    waves: int = 8
+
+    fixed = False  # reads any architecture
+    stack = staticmethod(stack)
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name, value, known in (
+            ("backbone", self.backbone, BACKBONES),
+            ("pool", self.pool, POOLS),
+        ):
+            if value not in known:
+                raise ValueError(f"expected {name} of {known}, got {value!r}")
+        if self.attention % self.heads or self.waves % 2 or min(self.channels, self.features) < 1:
+            raise ValueError(
+                "expected heads that divide the attention's width, even waves, and at least one "
+                f"channel and feature, got {self.heads} of {self.attention}, {self.waves}, "
+                f"{self.channels} and {self.features}"
+            )
+
+    def view(self, spec: Spec) -> View:
+        """What the encoder needs to know of an architecture.
+
+        Raises:
+            ValueError: more weights join two neurons, or more parameters of a role feed
+                one, than there is room for; or the network cannot be probed.
+        """
+        view = neurons(spec, self.channels, self.features)
+        if not self.probes:
+            return view
+        _assert_chain(spec, self.inputs)
+        factors = [1.0 if x.activation == "none" else x.omega for x in spec.layers]
+        level = view.graph.place_level[view.graph.place]
+        omega = np.where(level < 0, 1.0, np.array(factors)[level]).astype(np.float32)
+        return view.replace(omega=omega, depth=len(spec.layers))
+
+    @nn.compact
+    def __call__(self, vectors: jax.Array, view: View, train: bool = False) -> jax.Array:
+        """Encodes networks.
+
+        Args:
+            vectors: [batch, entry], as `networks.ravel` lays them out.
+            view: of their architecture, or `stack` of theirs.
+            train: unused; the encoder behaves the same in training.
+
+        Returns:
+            [batch, code].
+        """
+        graph = view.graph
+        mixed = graph.place.ndim == 2
+        real = jnp.asarray(graph.place) >= 0 if mixed else None
+        weights = gather(vectors, view.weight)
+        if self.reverse:
+            none = jnp.zeros_like(weights)
+            ways = [weights, none, weights], [none, weights, weights]
+            weights = jnp.concatenate([jnp.concatenate(w, axis=-1) for w in ways], axis=1)
+        joined = ends(graph, vectors.shape[0], self.reverse)
+        run = self._transformer if self.backbone == "transformer" else self._pna
+        x = run(self._nodes(vectors, view), weights, joined, real)  # [batch, node, width]
+
+        read = jnp.asarray(graph.place) >= 0
+        if self.pool == "output":
+            role = jnp.take_along_axis(
+                jnp.asarray(graph.place_role), jnp.maximum(graph.place, 0), axis=-1
+            )
+            read = read & (role == NODE_ROLES.index("output"))
+        x = jnp.where(read[..., None], x, 0).sum(1) / read.sum(-1)[..., None].astype(x.dtype)
+        for i, width in enumerate(self.head):
+            x = nn.relu(nn.Dense(width, name=f"head_{i}")(x))
+        return nn.Dense(self.code, name="code")(x)
+
+    def _nodes(self, vectors, view):
+        """First states of nodes, [batch, node, width]."""
+        own = gather(vectors, view.own)
+        x = nn.Dense(self.width, name="parameters")(fourier(own, self.frequencies, self.sigma))
+        if self.probes:
+            uniform = lambda key, shape: jax.random.uniform(key, shape, minval=-1.0)
+            probes = self.param("probes", uniform, (self.probes, self.inputs))
+            answers = activations(vectors, view, self.features, probes)
+            answers = nn.Dense(self.width, name="answers")(answers)
+            x = x + nn.LayerNorm(name="answer_norm")(answers)
+        x = nn.Dense(self.width, name="node_in")(x)
+        return x + NodeFeatures(self.width, self.waves, name="position")(view.graph)
+
+    def _pairs(self, weights):
+        """First states of pairs [..., edge_width] from what joins them [..., channel]."""
+        e = fourier(weights, self.frequencies, self.sigma)
+        e = nn.Dense(self.edge_width, name="weights")(e)
+        return nn.Dense(self.edge_width, name="pair_in")(e)
+
+    def _transformer(self, x, weights, joined, real):
+        # pairs that nothing joins all start alike: encoded once, in one more row
+        none = jnp.zeros_like(weights[:, :1])
+        e = self._pairs(jnp.concatenate([weights, none], axis=1))
+        e = square(e[:, :-1], joined, x.shape[1], e[:, -1, None, None])
+        for i in range(self.layers):
+            edge_hidden = self.edge_hidden if i < self.layers - 1 else 0
+            settings = self.attention, self.hidden, edge_hidden, self.heads
+            x, e = RelationalLayer(*settings, name=f"layer_{i}")(x, e, real)
+        return x
+
+    def _pna(self, x, weights, joined, real):
+        e = self._pairs(weights).reshape(-1, self.edge_width)
+        for i in range(self.layers):
+            x, e = PNALayer(i == self.layers - 1, name=f"layer_{i}")(x, e, joined, real)
+        return x
