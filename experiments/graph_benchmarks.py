@@ -121,7 +121,7 @@ def dense(variables, vectors, spec: Spec) -> jax.Array:
             for e, (s, read, w, write, n) in zip(edges, at, strict=True)
         ]
     total = sum(e.sum(tuple(range(1, e.ndim - 1))) for e in edges)
-    return apply("project", total / ends[-1])[:, 0]
+    return apply("project", total / float(ends[-1]))[:, 0]
 
 
 def _affine(dense, x):

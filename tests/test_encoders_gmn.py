@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from corner_cases import SPECS
 
+from experiments import graph_benchmarks
 from wsjax import architectures, graphs, networks, symmetries, testing
 from wsjax.encoders import GMN, Editor, messages
 from wsjax.encoders.gmn import GraphLayer
@@ -226,3 +227,17 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
 def test_an_unknown_telling_of_heads_is_refused():
     with pytest.raises(ValueError, match="expected heads as one of"):
         GMN(heads="names").view(HEADS)
+
+
+@pytest.mark.parametrize("spec", [SPECS["ordinary"], SPECS["taps in two dimensions"]],
+                         ids=["dense", "taps"])  # fmt: skip
+def test_three_routes_to_one_result(spec):
+    """One edge list for the batch, one for each network, and none at all."""
+    vectors = np.stack([raveled(spec, seed) for seed in range(3)])
+    routes = (graph_benchmarks.flat, graph_benchmarks.vmapped, graph_benchmarks.dense)
+    encoder = graph_benchmarks.GNN
+    variables = jax.jit(encoder.init)(KEY, vectors, encoder.view(spec))
+    flat, *others = (jax.jit(route, static_argnums=2)(variables, vectors, spec) for route in routes)
+    assert np.abs(flat[0] - flat[1]) > 1e-3
+    for other in others:
+        np.testing.assert_allclose(other, flat, rtol=1e-4, atol=1e-5)

@@ -9,7 +9,7 @@ import pytest
 from corner_cases import SPECS, conv, dense, kernel, spec, vector
 from families import FAMILIES
 
-from wsjax import architectures, graphs, networks
+from wsjax import architectures, graphs, networks, plots
 from wsjax.graphs import EDGE_ROLES, NODE_ROLES
 from wsjax.networks import Layer, Spec
 
@@ -285,3 +285,17 @@ def test_a_spec_survives_json_with_its_settings():
     for s in ALL.values():
         assert networks.from_json(networks.to_json(s)) == s
         assert isinstance(s, Spec)
+
+
+def test_a_picture_of_a_graph(tmp_path):
+    network = SPECS["dimensions within heads"]
+    graph = graphs.parameter_graph(network)
+    weights = np.asarray(graphs.weights(graph, np.linspace(-1, 1, network.count)))
+    plots.parameter_graph(tmp_path / "graph.png", graph, weights, "attention")
+    other = tmp_path / "other.png"
+    plots.parameter_graph(other, graph, -weights, "attention")
+    drawn = (tmp_path / "graph.png").read_bytes()
+    assert drawn.startswith(b"\x89PNG")
+    assert drawn != other.read_bytes()
+    with pytest.raises(ValueError, match="at most 100 edges to draw, got 296"):
+        plots.parameter_graph(other, graph, weights, "attention", most=100)

@@ -16,9 +16,9 @@ A is counted in edges of the `Spec`: a weight that is zero is an edge all the sa
 invariant to the renumberings of hidden neurons. Memory grows with the square of neurons.
 
 Deviations: LayerNorm where the original has BatchNorm, because a code must not depend on
-the other networks of a batch; rho is smooth at 0, see `signed_root`; of the degree scaler's
-two coefficients one starts at one and one at zero, where the original draws both. Lim et
-al. do not say how edges are embedded, nor what head they use.
+the other networks of a batch; rho is smooth at 0, see `signed_root`; the degree scaler's
+coefficients start at one, where the original draws them. Lim et al. do not say how edges
+are embedded, nor what head they use.
 """
 
 import functools
@@ -166,9 +166,9 @@ class Layer(nn.Module):
     ) -> tuple[jax.Array, jax.Array]:
         """Nodes [batch, node, width] and pairs [batch, node, node, width], updated."""
         out, pairs = Attention(self.width, self.heads, self.clamp, name="attention")(x, e, real)
-        ones, zeros = nn.initializers.ones, nn.initializers.zeros
+        ones = nn.initializers.ones
         plain = self.param("plain", ones, (self.width,))  # theta_1
-        scaled = self.param("scaled", zeros, (self.width,))  # theta_2
+        scaled = self.param("scaled", ones, (self.width,))  # theta_2
         out = out * plain + jnp.log1p(degree)[..., None] * out * scaled
         x = nn.LayerNorm(name="node_norm")(x + nn.Dense(self.width, name="node_out")(out))
         e = nn.LayerNorm(name="pair_norm")(e + nn.Dense(self.width, name="pair_out")(pairs))

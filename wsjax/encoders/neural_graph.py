@@ -292,7 +292,7 @@ class NeuralGraph(nn.Module):
     frequencies: int = 128
     sigma: float = 1.0
     channels: int = 25
-    features: int = 4
+    features: int = 16
     reverse: bool = False
     pool: str = "output"
     probes: int = 0
