@@ -171,7 +171,8 @@ def test_other_architectures_in_the_same_bucket_do_not_recompile():
 @both
 def test_gradients_are_finite(backbone):
     """Also of a network of zeros, whose neurons all receive equal messages."""
-    encoder = SMALL[backbone].clone(probes=3, inputs=2)
+    probed = {"probes": 3, "inputs": 2} if backbone == "pna" else {}  # once is enough
+    encoder = SMALL[backbone].clone(**probed)
     variables, vectors, view = start(encoder, CHAIN)
     loss = lambda v, x: (encoder.apply(v, x, view) ** 2).sum()
     slope = jax.jit(jax.grad(loss, argnums=(0, 1)))
