@@ -3,9 +3,11 @@
 SNE, table 1 (Andreis et al., NeurIPS 2024): INRs 1-32-32-1 with sine activations, fitted to
 sin(bx) on [-pi, pi], b ~ U(0.5, 10); an encoder makes a code of 32 numbers, a head of two
 layers of 512 predicts b; mean squared error on held-out networks. The paper: SNE .098 +- .002
-with 358K parameters, DWSNet .209, NFT .401, boosted trees not tried.
+with 358K parameters, DWSNet .209, NFT .401, boosted trees not tried. GMN, GRIT and NeuralGraph,
+which read the parameter graph and are exactly invariant, are not in the paper's table.
 
-    python -m experiments.inr_frequency                      laptop: all of it on 2 CPU cores
+    python -m experiments.inr_frequency                      laptop, on 2 CPU cores
+    python -m experiments.inr_frequency --rows grit,neural_graph,neural_graph_pna
     python -m experiments.inr_frequency --preset paper       three seeds, for a GPU
     python -m experiments.inr_frequency --rows sne --training.steps 20000
     python -m experiments.inr_frequency --evaluate runs/inr_frequency/laptop/sne-0-...
@@ -35,7 +37,7 @@ from wsjax.zoos import Zoo, sine
 from wsjax.zoos.datasheet import datasheet
 
 LABEL = "frequency"
-DEFAULT = ("mean", "boosted_trees", "stat_nn", "mlp", "deepsets", "sne")
+DEFAULT = ("mean", "boosted_trees", "stat_nn", "mlp", "deepsets", "sne", "gmn")
 
 
 def mean(zoo: Zoo, seed: int) -> np.ndarray:
@@ -72,6 +74,18 @@ def _presets() -> dict[str, Preset]:
     graph = {"width": 48, "layers": 3, "aggregate": "mean", "product": True}
     fast = dataclasses.replace(quick, learning_rate=3e-3, microbatch=4)
     gmn = Row("gmn", settings=graph, objective=plain, training=fast)
+    pairs = dataclasses.replace(quick, microbatch=4)
+    narrow = {"width": 32, "edge_width": 16, "attention": 64, "hidden": 64, "edge_hidden": 32}
+    relational = Row(
+        "neural_graph",
+        settings={**narrow, "heads": 4, "layers": 3},
+        objective=plain,
+        training=pairs,
+    )
+    pna = {"backbone": "pna", "width": 32, "edge_width": 32, "head": (32, 32), "sigma": 3.0}
+    pna = Row("neural_graph", settings=pna, objective=plain, training=pairs)
+    grit = {"width": 32, "layers": 2, "heads": 4}
+    grit = Row("grit", settings=grit, objective=plain, training=pairs)
     tiny = dataclasses.replace(
         sne, settings={"chunk_depth": 1, "depth": 1, "width": 16, "heads": 2}
     )
@@ -86,6 +100,16 @@ def _presets() -> dict[str, Preset]:
                 "mlp": _steps(flat, 60, batch=16, warmup=3, evaluate_every=30),
                 "deepsets": _steps(sets, 12, batch=16, warmup=3, evaluate_every=6),
                 "sne": _steps(tiny, 20, batch=16, warmup=4, evaluate_every=10),
+                **{
+                    name: _steps(
+                        dataclasses.replace(row, settings={**row.settings, "layers": 1}),
+                        12,
+                        batch=16,
+                        warmup=3,
+                        evaluate_every=6,
+                    )
+                    for name, row in {"gmn": gmn, "grit": grit, "neural_graph": relational}.items()
+                },
             },
             "45 s on 2 CPU cores, half of it compilation",
         ),
@@ -100,6 +124,9 @@ def _presets() -> dict[str, Preset]:
                 "deepsets": _steps(sets, 600, microbatch=4),
                 "sne": _steps(short, 2600, batch=16, microbatch=4, warmup=100),
                 "gmn": _steps(gmn, 1500),
+                "grit": _steps(grit, 900),
+                "neural_graph": _steps(relational, 300),
+                "neural_graph_pna": _steps(pna, 1500),
             },
             "12 minutes on 2 CPU cores",
         ),
@@ -130,6 +157,20 @@ def _presets() -> dict[str, Preset]:
                     batch=64,
                     learning_rate=5e-4,
                     warmup=500,
+                ),
+                "gmn": _steps(
+                    dataclasses.replace(gmn, settings={**graph, "width": 64, "layers": 4}),
+                    20000,
+                    batch=64,
+                    microbatch=0,
+                    learning_rate=1e-3,
+                    warmup=500,
+                ),
+                "grit": _steps(
+                    dataclasses.replace(grit, settings={}), 20000, batch=64, microbatch=0
+                ),
+                "neural_graph": _steps(
+                    dataclasses.replace(relational, settings={}), 20000, batch=64, microbatch=0
                 ),
             },
             "hours, for a GPU; resumable row by row",

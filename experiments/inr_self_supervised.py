@@ -143,7 +143,7 @@ def _presets() -> dict[str, Preset]:
         "inr2vec": (1000, 64, 8, {}),
         "transformer": (400, 32, 8, {}),
         "sne": (220, 32, 4, {"chunk_depth": 1, "depth": 2}),
-        "gmn": (220, 32, 4, {}),
+        "gmn": (220, 64, 4, {}),
     }
     large = {"batch": 512, "learning_rate": 5e-3, "warmup": 100}
     return {
