@@ -13,6 +13,7 @@ EXPERIMENTS = {
 TOOLS = {
     "sine_zoo": "the sine zoo against the published recipe; how fast it is made",
     "benchmarks": "milliseconds and memory of a training step of SNE",
+    "graph_benchmarks": "message passing by three routes and in PyTorch; graphs of large networks",
     "records": "renders the README's tables from the records",
 }
 

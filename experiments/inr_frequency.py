@@ -124,7 +124,7 @@ def _presets() -> dict[str, Preset]:
                 "deepsets": _steps(sets, 600, microbatch=4),
                 "sne": _steps(short, 2600, batch=16, microbatch=4, warmup=100),
                 "gmn": _steps(gmn, 1500),
-                "grit": _steps(grit, 900),
+                "grit": _steps(grit, 500),
                 "neural_graph": _steps(relational, 300),
                 "neural_graph_pna": _steps(pna, 1500),
             },

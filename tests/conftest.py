@@ -5,6 +5,8 @@ a float to an integer power. Ranks may differ: batch axes in front are the conve
 this library, and a bias of rank one is added to them. Warnings are errors, see pyproject.
 """
 
+import os
+
 import jax
 import pytest
 from corner_cases import MOVABLE, SPECS
@@ -14,7 +16,9 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "trains: runs Optax, so types promote as in use")
     # Kept between sessions: most of a session's time is compilation.
     if hasattr(config, "cache"):
-        jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
+        # One for each process of the session: entries are not written atomically.
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+        jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir(f"jax-{worker}")))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     # An accelerator's default multiplies float32 in fewer bits than our tolerances.
     jax.config.update("jax_default_matmul_precision", "float32")

@@ -299,3 +299,18 @@ def test_a_picture_of_a_graph(tmp_path):
     assert drawn != other.read_bytes()
     with pytest.raises(ValueError, match="at most 100 edges to draw, got 296"):
         plots.parameter_graph(other, graph, weights, "attention", most=100)
+
+
+def test_slots_tell_apart_what_stands_side_by_side():
+    """A block's convolution and its shortcut; the tables of a hash grid."""
+    found = graphs.wiring(FAMILIES["resnet"][0])
+    joins = [j for j in found.joins if j.array.role == "kernel"]
+    beside = {}
+    for j in joins:
+        level = FAMILIES["resnet"][0].layers[j.layer].level
+        beside.setdefault(level, []).append(j.slot)
+    assert [0, 1] in beside.values()
+    graph = graphs.parameter_graph(FAMILIES["hash grid"][0])
+    tables = graph.place_level == 0
+    tables &= np.array([NODE_ROLES[r] == "hidden" for r in graph.place_role])
+    assert sorted(graph.place_slot[tables]) == [0, 1, 2]

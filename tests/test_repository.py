@@ -27,6 +27,8 @@ MAY_IMPORT = {  # module of wsjax -> modules of wsjax it may import
     "graphs": {"networks", "wiring", "padding"},
     "automorphisms": {"networks", "wiring", "graphs", "symmetries"},
     "symmetries": {"networks"},
+    "signals": {"networks", "wiring"},
+    "scalings": {"networks", "signals"},
     "alignment": {"networks", "symmetries"},
     "chunks": {"networks", "padding"},
     "objectives": {"symmetries"},  # logit invariance renumbers

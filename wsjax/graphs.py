@@ -59,7 +59,7 @@ class Graph:
         relation: [edge] the array, or the set of edges without parameters, it belongs to.
         relation_role: [relation] index into `EDGE_ROLES`.
         relation_kind: [relation] its layer's, index into `KINDS`.
-        relation_slot: [relation] number among its layer's arrays of that role, which tells
+        relation_slot: [relation] as of `wiring.Join`, which tells
             queries from keys.
         relation_level: [relation] its layer's.
         place: [node] the set of neurons it belongs to.

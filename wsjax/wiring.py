@@ -27,7 +27,7 @@ class Place:
         axes: that index them; several for attention heads and groups of channels.
         level: of the layer that makes them; -1 for the network's inputs.
         kind: of that layer; "input" for inputs.
-        slot: which of the layer's kernels makes them: queries 0, values 2.
+        slot: of the kernel that makes them, as in `Join`: queries 0, values 2.
         activation: that they go through; "none" inside a layer.
     """
 
@@ -45,7 +45,9 @@ class Join:
     Attributes:
         array: the array.
         layer: position of its layer in the spec.
-        slot: its number among the arrays of its role in the layer.
+        slot: its number among the arrays of its role, in layers of its kind at its level:
+            it tells queries from keys, a block's last convolution from its shortcut, and
+            one table of a hash grid from another.
         reads: number of the place it reads; None for what reads nothing.
         read_axes: for each axis of that place, its position in the array.
         writes: number of the place it feeds.
@@ -108,10 +110,15 @@ class _Search:
 
     def level(self, level: int, layers: list[tuple[int, Layer]]) -> None:
         made: dict[tuple[str, ...], int] = {}  # by axes, at this level
+        slots: dict[tuple[str, str], int] = {}  # arrays so far at this level, by kind and role
         inside: set[int] = set()  # places that only their own layer sees
         for number, layer in layers:
             if layer.kind != "residual":
-                self._layer(number, layer, made, inside)
+                mine = {}
+                for a in layer.arrays:
+                    mine[a.name] = slots.get((layer.kind, a.role), 0)
+                    slots[layer.kind, a.role] = mine[a.name] + 1
+                self._layer(number, layer, mine, made, inside)
         outer = [p for p in made.values() if p not in inside]
         self.out[level] = outer or self._at(level - 1)
         for number, layer in layers:
@@ -122,13 +129,11 @@ class _Search:
         """What comes out of the deepest level up to this one."""
         return self.out[max(k for k in self.out if k <= level)]
 
-    def _layer(self, number, layer, made, inside) -> None:
+    def _layer(self, number, layer, slots, made, inside) -> None:
         top = layer.level - 1 if layer.source is None else layer.source
-        slots = {}
         own: dict[tuple[str, ...], int] = {}
         later = []
         for a in layer.arrays:
-            slots[a.name] = sum(b.role == a.role for b in layer.arrays[: layer.arrays.index(a)])
             if a.reads and (place := self._find(a, top)) is None:
                 later.append(a)
             elif a.reads:

@@ -19,7 +19,7 @@ from wsjax.encoders.positions import sinusoid
 from wsjax.graphs import EDGE_ROLES, NODE_ROLES, TAPS, Graph, weights
 from wsjax.networks import ACTIVATIONS, KINDS
 
-SLOTS = 4  # queries, keys, values, outputs
+SLOTS = 4  # sinusoids for a slot
 
 
 @flax.struct.dataclass
@@ -108,7 +108,7 @@ class NodeFeatures(nn.Module):
         place = [
             jax.nn.one_hot(graph.place_role, len(NODE_ROLES)),
             jax.nn.one_hot(graph.place_kind, len(KINDS)),
-            jax.nn.one_hot(graph.place_slot, SLOTS),
+            sinusoid(jnp.asarray(graph.place_slot), SLOTS, 100.0),
             jax.nn.one_hot(graph.place_activation, len(ACTIVATIONS)),
             sinusoid(jnp.asarray(graph.place_level), self.waves, 100.0),
         ]
@@ -136,7 +136,7 @@ class EdgeFeatures(nn.Module):
         relation = [
             jax.nn.one_hot(graph.relation_role, len(EDGE_ROLES)),
             jax.nn.one_hot(graph.relation_kind, len(KINDS)),
-            jax.nn.one_hot(graph.relation_slot, SLOTS),
+            sinusoid(jnp.asarray(graph.relation_slot), SLOTS, 100.0),
             sinusoid(jnp.asarray(graph.relation_level), self.waves, 100.0),
         ]
         x = nn.Dense(self.width, name="relation")(jnp.concatenate(relation, axis=-1))
