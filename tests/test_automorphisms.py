@@ -123,3 +123,6 @@ def test_a_network_that_pools_is_refused():
         automorphisms.computation_graph(spec, (4, 4))
     with pytest.raises(ValueError, match=r"Dense_0: expected an image \(2, 1\), got \(3, 2\)"):
         automorphisms.computation_graph(CNN, (9, 8))
+    tiny = architectures.cnn([1, 3], [2], kernel=3, stride=2, pool="flatten", size=(2, 2))
+    with pytest.raises(ValueError, match="Conv_0: expected an image that all of the window meets"):
+        automorphisms.computation_graph(tiny, (2, 2))

@@ -185,6 +185,11 @@ def test_an_editor_begins_with_small_edits_and_edits_mixed_batches():
         np.testing.assert_allclose(edited[: len(vector)], single, rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(edited[len(vector) :], 0)
         assert 0 < np.abs(single - vector).max() < 0.2
+    # as many scales as arrays: edges without a parameter have none, and no gradient of NaN
+    exact = Editor(GMN(width=8, layers=2), arrays=10)
+    start_of = jax.jit(exact.init)(KEY, vectors, view)
+    loss = lambda v: (exact.apply(v, vectors, view) ** 2).sum()
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(jax.jit(jax.grad(loss))(start_of)))
     few = Editor(GMN(width=8, layers=2), arrays=2)
     with pytest.raises(ValueError, match="expected networks of at most 2 arrays, got 10"):
         few.init(KEY, vectors[:1], GMN().view(HEADS))

@@ -210,7 +210,33 @@ def test_summary_counts():
     assert str(found).splitlines()[1] == "edges  13: 9 kernel, 4 bias"
 
 
+def test_where_a_residual_starts_is_told():
+    """From before a norm or from after it: the same neurons, another network."""
+
+    def block(source):
+        return spec(
+            dense("Dense_0", 0, "x", "h0"),
+            Layer("Norm_0", "norm", 1, (vector("Norm_0", "scale", "h0"),)),
+            dense("Dense_1", 2, "h0", "h0"),
+            Layer("Add_0", "residual", 2, source=source),
+            dense("Dense_2", 3, "h0", "y"),
+            hidden=("h0",),
+            **dict(x=2, h0=3, y=1),
+        )
+
+    one, other = (graphs.parameter_graph(block(source)) for source in (0, 1))
+    np.testing.assert_array_equal(one.sender, other.sender)
+    assert (one.relation_slot != other.relation_slot).any()
+
+
 BROKEN = {
+    "Dense_1: adds to neurons ('h0',) of level 0 with activation 'relu'": spec(
+        dense("Dense_0", 0, "x", "h0", "tanh"),
+        dense("Dense_1", 0, "x", "h0", "relu"),
+        dense("Dense_2", 1, "h0", "y"),
+        hidden=("h0",),
+        **dict(x=2, h0=3, y=1),
+    ),
     "Dense_1: Dense_1/kernel reads neurons ['h9']": spec(
         dense("Dense_0", 0, "x", "h0"),
         dense("Dense_1", 1, "h9", "y"),
@@ -273,7 +299,7 @@ def test_a_network_that_makes_no_graph_is_refused_by_its_layer(message):
 
 def test_networks_that_do_not_match_are_refused():
     one = graphs.parameter_graph(SPECS["ordinary"])
-    with pytest.raises(ValueError, match="network 1: expected at least 44 parameters, got 43"):
+    with pytest.raises(ValueError, match="network 1: expected 44 parameters, got 43"):
         graphs.collate([np.zeros(44), np.zeros(43)], [one, one])
     bad = np.zeros(44)
     bad[3] = np.nan

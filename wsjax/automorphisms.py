@@ -59,7 +59,8 @@ class _Unrolled(graphs.Builder):
                     f"got {layer.kind!r} with {settings}"
                 )
         where = offsets(self.spec)
-        for join in self.wiring.joins:
+        # kernels first: they make the neurons that vectors act on
+        for join in sorted(self.wiring.joins, key=lambda j: (j.layer, j.reads is None)):
             layer, parameter = self.spec.layers[join.layer], where[join.array.name]
             if join.reads is None:
                 self._bias(join, layer, parameter)
@@ -128,10 +129,17 @@ class _Unrolled(graphs.Builder):
         if len(here) != len(window) or min(spans, default=0) < 1:
             raise ValueError(f"{layer.name}: expected an image that {window} fits, got {here}")
         receiver, uses = self._nodes(join.writes, tuple(spans)), []
+        met = set()
         for out, tap in itertools.product(np.ndindex(*spans), np.ndindex(*window)):
             at = tuple(o * s + t - p[0] for o, s, t, p in zip(out, stride, tap, pads, strict=True))
             if all(0 <= a < n for a, n in zip(at, here, strict=True)):
                 uses.append((sender[at], receiver[out], parameter[tap]))
+                met.add(tap)
+        if blind := sorted(set(np.ndindex(*window)) - met):
+            raise ValueError(
+                f"{layer.name}: expected an image that all of the window meets, got {here}: "
+                f"taps {blind} see nothing but padding"
+            )
         return uses
 
     def _add(self, join, layer, uses) -> None:

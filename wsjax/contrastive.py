@@ -146,7 +146,7 @@ def probe(codes: np.ndarray, targets: np.ndarray) -> Probe:
         if bad := values.size - int(np.isfinite(values).sum()):
             raise ValueError(f"{bad} of {values.size} {name} are NaN or infinite")
     mean, spread = x.mean(0), x.std(0)
-    deviation = np.where(spread > 0, spread, 1.0)
+    deviation = np.where(spread > 1e-9 * (1 + np.abs(mean)), spread, 1.0)  # of a constant: rounding
     intercept = y.mean(0)
     coefficients, *_ = np.linalg.lstsq((x - mean) / deviation, y - intercept)
     return Probe(mean, deviation, coefficients, intercept)
@@ -322,6 +322,8 @@ def train(
 
 def restore(folder: str | pathlib.Path) -> Model:
     """The model a training run left in `folder`; needs nothing but the path.
+
+    A run whose networks were aligned to a reference reads networks so aligned.
 
     Raises:
         FileNotFoundError, ValueError: no such folder, no whole checkpoint in it, or a run

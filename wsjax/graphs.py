@@ -59,8 +59,8 @@ class Graph:
         relation: [edge] the array, or the set of edges without parameters, it belongs to.
         relation_role: [relation] index into `EDGE_ROLES`.
         relation_kind: [relation] its layer's, index into `KINDS`.
-        relation_slot: [relation] as of `wiring.Join`, which tells
-            queries from keys.
+        relation_slot: [relation] as of `wiring.Join`: tells queries from keys; the level a
+            residual starts from, plus one.
         relation_level: [relation] its layer's.
         place: [node] the set of neurons it belongs to.
         number: [node] which input or output it is; -1 for hidden neurons.
@@ -97,7 +97,7 @@ class Graph:
         return tuple(x.shape[-1] for x in fields)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=64)
 def parameter_graph(spec: Spec, heads: str = "nodes") -> Graph:
     """The parameter graph of an architecture.
 
@@ -136,7 +136,8 @@ class Builder:
             self._array(join, positions[join.array.name])
         for number, start, end in self.wiring.residuals:
             layer = self.spec.layers[number]
-            self._free("residual", layer.kind, layer.level, self.at[start], self.at[end])
+            start, end = self.at[start], self.at[end]
+            self._free("residual", layer.kind, layer.level, start, end, layer.source + 1)
         self._ties()
         self._blocks()
         return self.join()
@@ -180,7 +181,7 @@ class Builder:
             number = np.ravel_multi_index([grid[k] for k in fixed], [shape[k] for k in fixed])
         head = None
         if self.heads == "index" and place.kind == "attention" and len(shape) > 1:
-            head = grid[0]
+            head = grid[place.axes.index(self._head(place))]
         role = "input" if place.level < 0 else "hidden"
         if i in self.wiring.outputs:
             role = "output"
@@ -224,12 +225,12 @@ class Builder:
         parameter = parameter.astype(np.int32)
         self.add_edges(a.role, layer.kind, join.slot, layer.level, sender, receiver, parameter, tap)
 
-    def _free(self, role, kind, level, sender, receiver) -> None:
+    def _free(self, role, kind, level, sender, receiver, slot=0) -> None:
         """Edges without parameters."""
         sender, receiver = np.broadcast_arrays(sender, receiver)
         none = np.full(sender.size, NONE, np.int32)
         tap = np.full((sender.size, TAPS), NONE, np.int16)
-        self.add_edges(role, kind, 0, level, sender, receiver, none, tap)
+        self.add_edges(role, kind, slot, level, sender, receiver, none, tap)
 
     def _ties(self) -> None:
         """Joins neurons of one axis that no chain of residuals joins."""
@@ -254,8 +255,9 @@ class Builder:
     def _blocks(self) -> None:
         """Joins neurons that share a coordinate on an axis which is only a part of theirs."""
         places, inner = self.wiring.places, dict(self.spec.nested)
+        told = [self._head(p) for p in places if p.kind == "attention" and len(p.axes) > 1]
         for axis in self.spec.hidden:
-            if axis in inner or (self.heads == "index" and self._is_head(axis)):
+            if axis in inner or (self.heads == "index" and axis in told):
                 continue
             found = [i for i, p in enumerate(places) if axis in p.axes]
             if not any(len(places[i].axes) > 1 for i in found):
@@ -275,9 +277,10 @@ class Builder:
             for i, block in list(zip(found, blocks, strict=True))[1 if rest else 0 :]:
                 self._free("block", places[i].kind, places[i].level, block, self.at[i])
 
-    def _is_head(self, axis) -> bool:
-        return any(p.kind == "attention" and axis in p.axes[:1] and len(p.axes) > 1
-                   for p in self.wiring.places)  # fmt: skip
+    def _head(self, place) -> str:
+        """The axis of an attention place that counts heads."""
+        outer = dict(self.spec.nested).values()
+        return next((a for a in place.axes if a in outer), place.axes[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -439,11 +442,9 @@ def collate(networks: Sequence[np.ndarray], graphs: Sequence[Graph]) -> tuple[np
         differ in, and the graphs stacked.
 
     Raises:
-        ValueError: a network is shorter than its graph needs, or not finite.
+        ValueError: a network has more or fewer parameters than its graph, or is not finite.
     """
     for i, (vector, graph) in enumerate(zip(networks, graphs, strict=True)):
-        if len(vector) <= (last := int(graph.parameter.max())):
-            raise ValueError(
-                f"network {i}: expected at least {last + 1} parameters, got {len(vector)}"
-            )
+        if len(vector) != (count := int(graph.parameter.max()) + 1):
+            raise ValueError(f"network {i}: expected {count} parameters, got {len(vector)}")
     return padding.vectors(networks), stack(graphs)

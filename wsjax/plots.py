@@ -112,7 +112,8 @@ def parameter_graph(
     points = np.stack([x, y], axis=1)
     figure, axes = _axes(2.2 + 2.2 * len(column), 4.5)
     ends = np.stack([points[graph.sender], points[graph.receiver]], axis=1)
-    own, bound = graph.parameter >= 0, float(np.abs(weights).max()) or 1.0
+    own = graph.parameter >= 0
+    bound = float(np.abs(weights[own]).max(initial=0)) or 1.0
     order = np.argsort(np.abs(weights[own]))  # the heaviest on top
     lines = LineCollection(ends[own][order], cmap="coolwarm", linewidths=0.8, alpha=0.8)
     lines.set_array(weights[own][order])

@@ -156,6 +156,8 @@ class Reader:
         else:
             vectors = np.asarray(given, np.float32)
             networks.check(networks.unravel(vectors, spec), spec)
+        if vectors.ndim > 2:
+            raise ValueError(f"expected one network or one batch axis, got {vectors.shape}")
         rows = np.atleast_2d(vectors) / units(spec, self.scales)
         out = in_pieces(functools.partial(_apply(self.module, spec, method), self.variables), rows)
         return out if vectors.ndim == 2 else out[0]

@@ -70,6 +70,7 @@ def act(element: Element, params: Params, spec: Spec) -> Params:
     if strange := sorted(set(element) - set(spec.hidden)):
         raise ValueError(f"expected permutations of the hidden axes {spec.hidden}, got {strange}")
     want, outer = shapes(spec), dict(spec.nested)
+    element = {axis: jnp.asarray(p) for axis, p in element.items()}
     for axis, p in element.items():
         if p.shape != want[axis]:
             raise ValueError(

@@ -147,7 +147,7 @@ def assert_equivariant(
         AssertionError: naming the array or the axis.
         ValueError: the network cannot show a difference, see `assert_invariant`.
     """
-    element, edited = _element(key, params, spec), edit(params)
+    element, edited = derange(key, params, spec), edit(params)
     want = {a.name: spec.shape(a) for a in spec.arrays}
     got = {name: tuple(array.shape) for name, array in edited.items()}
     if want != got:
@@ -243,11 +243,14 @@ def _movable(spec):
     return [h for h in spec.hidden if sizes[h] > 1]
 
 
-def _element(key, params, spec):
-    """A random renumbering in which no neuron stays in place by chance.
+def derange(key: jax.Array, params: Params, spec: Spec) -> symmetries.Element:
+    """A random renumbering in which no neuron of an axis of two or more stays in place.
 
     Each axis gets a random cycle through all its neurons. A plain random permutation
     leaves one neuron in place on average, and whoever knows that neuron goes unseen.
+
+    Raises:
+        ValueError: there is no such axis, or all neurons are equal.
     """
     if not (axes := _movable(spec)):
         raise ValueError("nothing to renumber: expected a hidden axis of at least two neurons")
@@ -263,7 +266,7 @@ def _element(key, params, spec):
 
 
 def _assert_same(encode, params, spec, key, rtol, what):
-    element, code = _element(key, params, spec), encode(params)
+    element, code = derange(key, params, spec), encode(params)
 
     def moved(element):
         return _moved(encode(symmetries.act(element, params, spec)), code)

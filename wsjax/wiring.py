@@ -183,6 +183,12 @@ class _Search:
         axes = tuple(a.axes[i] for i in a.writes)
         if not axes:
             raise ValueError(f"{layer.name}: {a.name} reads {a.axes} and writes no neurons")
+        if axes in made and self.places[made[axes]].activation != layer.activation:
+            raise ValueError(
+                f"{layer.name}: adds to neurons {axes} of level {layer.level} with activation "
+                f"{layer.activation!r}, where another layer has "
+                f"{self.places[made[axes]].activation!r}; expected one, or levels of their own"
+            )
         if axes not in made:
             made[axes] = self._new(Place(axes, layer.level, layer.kind, slot, layer.activation))
         own[axes] = made[axes]
@@ -227,6 +233,11 @@ class _Search:
             raise ValueError(
                 f"{layer.name}: cannot add neurons {[self.places[p].axes for p in start]} of "
                 f"level {layer.source} to {[self.places[p].axes for p in end]}"
+            )
+        if alone := set(end) - {e for _, e in pairs}:
+            raise ValueError(
+                f"{layer.name}: adds nothing to {[self.places[p].axes for p in alone]} of level "
+                f"{layer.level}; expected all neurons of the level to be added to"
             )
         for s, e in pairs:
             if s == e:

@@ -151,6 +151,9 @@ def _plan(spec: Spec) -> Plan:
         places = [found.places[p].axes for p in found.outputs]
         raise ValueError(f"{spec.layers[-1].name}: expected one output, got neurons {places}")
     inputs = tuple(i for i, p in enumerate(found.places) if p.level == -1)
+    if len({found.places[i].axes for i in inputs}) > 1:
+        axes = [found.places[i].axes for i in inputs]
+        raise ValueError(f"{spec.layers[0].name}: expected one input, got neurons {axes}")
     readers = [(s, j) for s in steps for j in s.kernels() if j.reads in inputs]
     if not readers:
         raise ValueError(f"{spec.layers[0].name}: expected a kernel that reads the input, got none")
@@ -303,6 +306,11 @@ def _attention(step: Step, params: Params, read: Callable, convolve) -> Signal:
         if join.array.reads:
             last = len(parts)
             parts.append([join, array, None])
+        elif last is None or parts[last][2] is not None:
+            raise ValueError(
+                f"{step.layer.name}: expected every bias right after its kernel, got "
+                f"{[j.array.name for j in step.joins]}"
+            )
         else:
             parts[last][2] = array
     if len(parts) != 4:

@@ -61,6 +61,8 @@ def vit(
             "expected an image that patches divide and a pool of ['first', 'mean'], got "
             f"{size}, {patch} and {pool!r}"
         )
+    if heads < 1:
+        raise ValueError(f"expected at least one head, got {heads}")
     if head_width is None and width % heads:
         raise ValueError(f"expected a width in {heads} equal heads, got {width}")
     dimension = head_width or width // heads

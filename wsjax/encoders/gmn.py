@@ -12,8 +12,8 @@ Exactly invariant to the renumberings of a network's hidden neurons, whatever it
 architecture (proposition 2); `graphs` sees to it that it is invariant to no others.
 
 Deviations: an edge has one state for both directions. What the paper leaves open is a field
-below; with the defaults of `GraphLayer`, width 512 and 4 layers the count is that of its
-editing experiment.
+below. At width 512 with 4 layers, lift 2 and no norm an editor has .3 % more parameters
+than the paper's.
 """
 
 import flax.linen as nn
@@ -62,7 +62,7 @@ class GraphLayer(nn.Module):
             is what a network does with its weights.
         aggregate: "sum" or "mean" of the messages that arrive.
         edges: update the edges.
-        share: with `edges`, update the globals.
+        share: update the global features, if there are any.
         norm: LayerNorm of every update: "none" or "layer".
         residual: add updates to what was there.
     """

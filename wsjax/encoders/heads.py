@@ -63,7 +63,8 @@ class Editor(nn.Module):
         delta = nn.Dense(1, name="delta")(self.encoder.states(vectors, view))[..., 0]
         # Arrays are the first relations of a graph; edges without a parameter are left out.
         # An array too many, in a view that is traced, edits by NaN rather than in silence.
-        scale = jnp.take(gamma, jnp.maximum(view.relation, 0), mode="fill", fill_value=jnp.nan)
+        own = jnp.where(jnp.asarray(view.parameter) < 0, 0, view.relation)
+        scale = jnp.take(gamma, own, mode="fill", fill_value=jnp.nan)
         back = lambda g, x: graphs.parameters(g, x, vectors.shape[-1])
         if view.relation.ndim == 2:
             return vectors + jax.vmap(back)(view, scale * delta)

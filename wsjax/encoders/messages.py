@@ -14,6 +14,7 @@ import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from wsjax.encoders.positions import sinusoid
 from wsjax.graphs import EDGE_ROLES, NODE_ROLES, TAPS, Graph, weights
@@ -147,7 +148,20 @@ class EdgeFeatures(nn.Module):
 
 
 def edge_values(graph: Graph, vectors: jax.Array) -> jax.Array:
-    """The weight on every edge of a batch, [batch, edge]; see `graphs.weights`."""
+    """The weight on every edge of a batch, [batch, edge]; see `graphs.weights`.
+
+    Raises:
+        ValueError: networks are shorter than their graph, or another number of them came.
+    """
+    if isinstance(graph.parameter, np.ndarray):
+        need = int(graph.parameter.max()) + 1
+        if vectors.shape[-1] < need:
+            raise ValueError(f"expected networks of at least {need} entries, got {vectors.shape}")
+    if graph.sender.ndim == 2 and len(graph.sender) != len(vectors):
+        raise ValueError(
+            f"expected as many networks as stacked graphs, got {len(vectors)} networks and "
+            f"{len(graph.sender)} graphs"
+        )
     if graph.sender.ndim == 2:
         return jax.vmap(weights)(graph, vectors)
     return weights(graph, vectors)

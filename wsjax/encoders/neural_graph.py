@@ -17,8 +17,10 @@ Deviations: positions of neurons are sinusoids of depth and number, with role, k
 activation, under one Dense, where the original has a table that fits one architecture;
 outputs are averaged, not concatenated; probes share one projection, not one per layer; PNA
 normalises each node, not the whole batch, and measures degrees by the network at hand;
-weights are not standardised here. Fourier frequencies are constants of the class, so that
-neither weight decay nor checkpoints touch them.
+weights are not standardised here; taps are channels by their rank in the window, where the
+original pads windows to one size, so windows of several sizes do not line up. Fourier
+frequencies are constants of the class, so that neither weight decay nor checkpoints touch
+them.
 """
 
 import functools
@@ -65,7 +67,7 @@ class View:
     depth: int = flax.struct.field(pytree_node=False, default=0)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=64)
 def neurons(spec: Spec, channels: int, features: int) -> View:
     """The view of an architecture.
 
