@@ -199,15 +199,15 @@ def torch_step(spec: Spec, vectors: np.ndarray) -> Callable | None:
 
     net = Net()
     adam = torch.optim.Adam(net.parameters())
-    values = torch.as_tensor(np.asarray(graphs.weights(graph, vectors))).reshape(-1, 1)
-    target = torch.as_tensor(vectors[:, 0])
+    values = torch.as_tensor(np.array(graphs.weights(graph, vectors))).reshape(-1, 1)
+    target = torch.as_tensor(vectors[:, 0].copy())
 
     def run():
         adam.zero_grad()
         loss = ((net(values) - target) ** 2).mean()
         loss.backward()
         adam.step()
-        return float(loss)
+        return float(loss.detach())
 
     return run
 

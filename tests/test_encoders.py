@@ -86,7 +86,7 @@ def test_every_encoder_is_in_the_battery():
 def test_golden_values(name):
     encoder = ROWS[name]
     variables, vectors, view = start(encoder, SPECS.get(name, SIREN))
-    code = encoder.apply(variables, vectors, view)
+    code = jax.jit(encoder.apply)(variables, vectors, view)
     assert code.shape == (3, 4)
     direction = np.random.default_rng(0).standard_normal(code.shape)
     np.testing.assert_allclose(np.sum(np.asarray(code) * direction), GOLDEN[name], atol=1e-4)
@@ -130,7 +130,8 @@ def test_statistics_are_blind_to_numbering(name):
 def test_statistics_are_blind_to_wiring_and_the_assertion_says_so(name):
     encoder = ROWS[name]
     variables, vectors, view = start(encoder, SIREN)
-    encode = lambda p: encoder.apply(variables, networks.ravel(p, SIREN)[None], view)[0]
+    run = jax.jit(lambda x: encoder.apply(variables, x[None], view)[0])
+    encode = lambda p: run(networks.ravel(p, SIREN))
     with pytest.raises(AssertionError, match="blind to"):
         testing.assert_invariant(
             encode, networks.unravel(vectors[0], SIREN), SIREN, jax.random.key(1)
@@ -141,7 +142,8 @@ def test_statistics_are_blind_to_wiring_and_the_assertion_says_so(name):
 def test_encoders_that_see_the_numbering_are_caught(name):
     encoder, spec = ROWS[name], SPECS.get(name, SIREN)
     variables, vectors, view = start(encoder, spec)
-    encode = lambda p: encoder.apply(variables, networks.ravel(p, spec)[None], view)[0]
+    run = jax.jit(lambda x: encoder.apply(variables, x[None], view)[0])
+    encode = lambda p: run(networks.ravel(p, spec))
     with pytest.raises(AssertionError, match="depends on the numbering"):
         testing.assert_invariant(
             encode, networks.unravel(vectors[0], spec), spec, jax.random.key(1)
@@ -154,14 +156,14 @@ def test_encoders_that_see_the_numbering_are_caught(name):
 def test_padding_and_stacking_change_no_number():
     other = architectures.mlp([2, 3, 1], "relu")
     variables, vectors, view = start(SMALL, SIREN, batch=1)
-    alone = SMALL.apply(variables, vectors, view)
+    alone = jax.jit(SMALL.apply)(variables, vectors, view)
     short = network(other)[None]
-    alone_other = SMALL.apply(variables, short, SMALL.view(other))
+    alone_other = jax.jit(SMALL.apply)(variables, short, SMALL.view(other))
     both = chunks.stack([view, SMALL.view(other)])
     padded = np.zeros((2, SIREN.count), np.float32)
     padded[0], padded[1, : other.count] = vectors[0], short[0]
     padded[1, other.count :] = 99.0  # what lies behind a network must not be read
-    code = SMALL.apply(variables, padded, both)
+    code = jax.jit(SMALL.apply)(variables, padded, both)
     np.testing.assert_allclose(code[0], alone[0], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(code[1], alone_other[0], rtol=1e-5, atol=1e-6)
 
@@ -173,7 +175,7 @@ def test_padding_does_not_reach_a_layer_without_arrays():
     both = chunks.stack([view, SMALL.view(large)])
     padded = np.zeros((2, large.count), np.float32)
     padded[0, : spec.count], padded[1] = vectors[0], network(large)
-    alone, code = (SMALL.apply(variables, *x) for x in ((vectors, view), (padded, both)))
+    alone, code = (jax.jit(SMALL.apply)(variables, *x) for x in ((vectors, view), (padded, both)))
     np.testing.assert_allclose(code[0], alone[0], rtol=1e-5, atol=1e-6)
 
 
@@ -243,10 +245,14 @@ def test_without_position_no_neuron_is_told_from_another():
     variables, vectors, view = start(encoder, SIREN, batch=1)
     params = networks.unravel(vectors, SIREN)
     torn = {**params, "Dense_1/kernel": np.roll(params["Dense_1/kernel"], 1, axis=-1)}
-    code, moved = (encoder.apply(variables, networks.ravel(p, SIREN), view) for p in (params, torn))
+    code, moved = (
+        jax.jit(encoder.apply)(variables, networks.ravel(p, SIREN), view) for p in (params, torn)
+    )
     assert np.abs(moved - code).max() < 1e-6
     variables, vectors, view = start(SMALL, SIREN, batch=1)
-    code, moved = (SMALL.apply(variables, networks.ravel(p, SIREN), view) for p in (params, torn))
+    code, moved = (
+        jax.jit(SMALL.apply)(variables, networks.ravel(p, SIREN), view) for p in (params, torn)
+    )
     assert np.abs(moved - code).max() > 1e-5
 
 
@@ -265,8 +271,8 @@ def test_the_inr_preset_has_the_papers_size():
 def test_norms_and_residuals_are_different_functions(norm, residual):
     encoder = SMALL.clone(norm=norm, residual=residual)
     variables, vectors, view = start(encoder, SIREN)
-    code = np.asarray(encoder.apply(variables, vectors, view))
-    plain = np.asarray(SMALL.apply(start(SMALL, SIREN)[0], vectors, view))
+    code = np.asarray(jax.jit(encoder.apply)(variables, vectors, view))
+    plain = np.asarray(jax.jit(SMALL.apply)(start(SMALL, SIREN)[0], vectors, view))
     assert np.isfinite(code).all()
     same = (norm, residual) == ("none", "identity")
     assert np.allclose(code, plain) == same
@@ -290,7 +296,9 @@ def test_a_residual_is_seen():
     )
     vectors = network(spec)[None]
     variables = SMALL.init(jax.random.key(0), vectors, SMALL.view(skip(0)))
-    codes = [SMALL.apply(variables, vectors, SMALL.view(s)) for s in (spec, skip(0), skip(1))]
+    codes = [
+        jax.jit(SMALL.apply)(variables, vectors, SMALL.view(s)) for s in (spec, skip(0), skip(1))
+    ]
     assert np.abs(codes[0] - codes[1]).max() > 1e-6
     assert np.abs(codes[1] - codes[2]).max() > 1e-6
 

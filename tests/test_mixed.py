@@ -31,16 +31,17 @@ def test_a_second_batch_of_other_architectures_does_not_recompile():
         assert view.sizes[0] > ENCODER.view(OTHERS[0]).sizes[0]
         together = encode(variables, vectors, view)
         for spec, vector, code in zip(specs, alone, together, strict=True):
-            single = ENCODER.apply(variables, vector[None], ENCODER.view(spec))[0]
+            single = encode(variables, vector[None], ENCODER.view(spec))[0]
             np.testing.assert_allclose(code, single, rtol=1e-5, atol=1e-6)
             codes.append(np.asarray(code))
-    assert encode._cache_size() == 1
+    # one program for all mixed batches, and one for each of the three networks alone
+    assert encode._cache_size() == 1 + 3
     assert min(np.abs(a - b).max() for a in codes for b in codes if a is not b) > 1e-6
 
 
 def test_lengths_are_rounded_up_so_that_few_occur():
-    lengths = {batch(architectures.mlp([1, n, n, 1]))[1][0].shape[1] for n in range(20, 40)}
-    assert len(lengths) <= 8
+    lengths = {batch(architectures.mlp([1, n, n, 1]))[1][0].shape[1] for n in range(20, 40, 4)}
+    assert len(lengths) <= 3
     vectors, (padded, _) = batch(LARGE, OTHERS[0])
     assert padded.shape[1] <= 1.25 * len(vectors[0])
     np.testing.assert_array_equal(padded[1, len(vectors[1]) :], 0)
