@@ -1,6 +1,7 @@
 """Every encoder on every architecture: how far its code moves, and when it should.
 
-    python tests/battery.py                prints the table
+    python tests/battery.py                prints the table, in ten minutes
+    python tests/battery.py gmn grit       of these encoders alone
 
 A cell holds two figures: how far renumbering hidden neurons moves the code, which should be
 rounding, and how little the least felt of all tears moves it (see `wsjax.testing`), which
@@ -8,6 +9,7 @@ should not. Views are stacked, so that an encoder compiles once for all architec
 """
 
 import dataclasses
+import sys
 from collections.abc import Callable
 
 import jax
@@ -99,10 +101,10 @@ def errors(encode: Callable[[Params], jax.Array], spec: Spec) -> tuple[float, fl
     return moved(symmetries.act(element, params, spec)), min(torn)
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
     """Prints the table, and who reads what."""
     found = {FUNCTION: Readers({n: f for n, (_, f) in CASES.items()}, {})}
-    found |= {name: readers(encoder) for name, encoder in ROWS.items()}
+    found |= {name: readers(encoder) for name, encoder in ROWS.items() if name in (names or ROWS)}
     print("architecture".ljust(42), *(n.rjust(16) for n in found))
     worst = {name: [0.0, np.inf] for name in found}
     for case, (spec, _) in CASES.items():
@@ -122,4 +124,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
