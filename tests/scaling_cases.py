@@ -6,8 +6,9 @@ Smooth networks admit no scales; these are of relu, of sines, with maxima, and m
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from corner_cases import FORWARDS, SPECS, dense, spec
+from corner_cases import FORWARDS, SPECS, affine, dense, spec
 from families import FAMILIES
 
 from wsjax import architectures, testing
@@ -72,9 +73,26 @@ def runs(network):
     return lambda p, x: architectures.forward(p, x, network)
 
 
+def recurrence_of_sines():
+    network = SPECS["one axis twice in an array"]
+    layers = [
+        dataclasses.replace(x, activation="sin") if x.name == "Recurrent" else x
+        for x in network.layers
+    ]
+    return dataclasses.replace(network, layers=tuple(layers))
+
+
+def recur(p, x):
+    state = jnp.zeros(5)
+    for now in x.reshape(3, 2):
+        state = jnp.sin(affine(p, "Recurrent", state) + affine(p, "In", now))
+    return affine(p, "Out", state)
+
+
 CASES = {name: (s, (60,), FORWARDS[name]) for name, s in SPECS.items()}
 CASES |= {name: (s, shape, runs(s)) for name, (s, shape) in (FAMILIES | MORE).items()}
 
+CASES["recurrence of sines"] = (recurrence_of_sines(), (6,), recur)
 NOTHING = {
     "no hidden axis": "there is no hidden neuron",
     "tanh and maxima": "a maximum lets no sign pass, and tanh no scale",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from corner_cases import FORWARDS, SPECS, attend, attention, dense, kernel, norm, spec, vector
 from families import FAMILIES
-from scaling_cases import KEY, MIXED, MORE, chain_of, moved, runs, setting
+from scaling_cases import CASES, KEY, MIXED, MORE, chain_of, moved, runs, setting
 
 from wsjax import networks, testing
 from wsjax.architectures import cnn, deepsets, grid, mlp, resnet, vit
@@ -66,7 +66,8 @@ def test_what_admits_what():
         "LayerNorm_2": "sign scale s",
     }
     assert words(FAMILIES["cnn group norm"][0])["Conv_0"] == "sign c0_group"
-    assert words(SPECS["one axis twice in an array"]) == {"In": "sign h0"}
+    for name in ("one axis twice in an array", "recurrence of sines"):
+        assert words(CASES[name][0]) == {"In": "sign h0"}
 
 
 # Nothing is missed: every pattern of signs of a small network is tried, and exponents of

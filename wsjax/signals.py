@@ -3,7 +3,7 @@
 A *signal* is what the neurons of a place carry between two layers. It can be multiplied by a
 factor, one for each neuron, if all arrays that write it are multiplied and all that read it
 divided by that factor, and if what acts on it in between lets the factor pass (Godfrey et
-al., 2022; Kalogeropoulos et al., 2024, section 4):
+al., 2022; Kalogeropoulos et al., 2024):
 
     z = W x + b,  y = f(z),  y' = V y        W, b, V  ->  s W, s b, V / s
 
