@@ -128,7 +128,7 @@ def _presets() -> dict[str, Preset]:
                 "neural_graph": _steps(relational, 300),
                 "neural_graph_pna": _steps(pna, 1500),
             },
-            "12 minutes on 2 CPU cores",
+            "about 15 minutes on 2 CPU cores",
         ),
         "long": Preset(
             sine.Recipe(networks=14000),

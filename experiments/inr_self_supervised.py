@@ -164,7 +164,7 @@ def _presets() -> dict[str, Preset]:
                 k: _resize(rows[k], 8, piece, settings, steps=steps, batch=batch, warmup=20)
                 for k, (steps, batch, piece, settings) in quick.items()
             },
-            "12 minutes on 2 CPU cores",
+            "about 20 minutes on 2 CPU cores",
         ),
         "paper": Preset(
             sine.Recipe.self_supervised(networks=6000, points=2000),
