@@ -14,6 +14,8 @@ TOOLS = {
     "sine_zoo": "the sine zoo against the published recipe; how fast it is made",
     "benchmarks": "milliseconds and memory of a training step of SNE",
     "graph_benchmarks": "message passing by three routes and in PyTorch; graphs of large networks",
+    "scalegmn_benchmarks": "a training step of ScaleGMN, sliced and masked",
+    "audits": "which symmetries every encoder respects, in float32 and float64",
     "records": "renders the README's tables from the records",
 }
 

@@ -86,6 +86,15 @@ def _presets() -> dict[str, Preset]:
     pna = Row("neural_graph", settings=pna, objective=plain, training=pairs)
     grit = {"width": 32, "layers": 2, "heads": 4}
     grit = Row("grit", settings=grit, objective=plain, training=pairs)
+    # ScaleGMN of about 115,000 parameters; the last knows of no signs: what they are worth
+    scalegmn = {
+        name: Row("scalegmn", settings={"layers": 3, **settings}, objective=plain, training=fast)
+        for name, settings in {
+            "scalegmn": {"width": 32, "symmetry": "sign", "backward": "none"},
+            "scalegmn_b": {"width": 26, "symmetry": "sign"},
+            "scalegmn_permutation": {"width": 48, "symmetry": "permutation"},
+        }.items()
+    }
     tiny = dataclasses.replace(
         sne, settings={"chunk_depth": 1, "depth": 1, "width": 16, "heads": 2}
     )
@@ -108,7 +117,12 @@ def _presets() -> dict[str, Preset]:
                         warmup=3,
                         evaluate_every=6,
                     )
-                    for name, row in {"gmn": gmn, "grit": grit, "neural_graph": relational}.items()
+                    for name, row in {
+                        "gmn": gmn,
+                        "grit": grit,
+                        "neural_graph": relational,
+                        "scalegmn_b": scalegmn["scalegmn_b"],
+                    }.items()
                 },
             },
             "45 s on 2 CPU cores, half of it compilation",
@@ -127,6 +141,7 @@ def _presets() -> dict[str, Preset]:
                 "grit": _steps(grit, 500),
                 "neural_graph": _steps(relational, 300),
                 "neural_graph_pna": _steps(pna, 1500),
+                **{name: _steps(row, 1500) for name, row in scalegmn.items()},
             },
             "about 15 minutes on 2 CPU cores",
         ),
@@ -172,6 +187,17 @@ def _presets() -> dict[str, Preset]:
                 "neural_graph": _steps(
                     dataclasses.replace(relational, settings={}), 20000, batch=64, microbatch=0
                 ),
+                **{
+                    name: _steps(
+                        dataclasses.replace(row, settings={**row.settings, "width": 64}),
+                        20000,
+                        batch=64,
+                        microbatch=0,
+                        learning_rate=1e-3,
+                        warmup=500,
+                    )
+                    for name, row in scalegmn.items()
+                },
             },
             "hours, for a GPU; resumable row by row",
         ),

@@ -91,6 +91,7 @@ def _row(encoder, paper="–", words="", renumber=False, **settings):
 
 # 97,000 parameters; the paper has "about 100,000" at hidden 76 with three layers
 GMN = {"width": 76, "layers": 3, "edges": "last", "receiver": False, "aggregate": "mean"}
+SIGNS = {"layers": 3, "symmetry": "sign"}  # widths below: likewise about 100,000 parameters
 
 
 def _rows() -> dict[str, Row]:
@@ -110,6 +111,11 @@ def _rows() -> dict[str, Row]:
         "transformer": _row("transformer", "5.11 ± .12"),
         "sne": _row("sne"),
         "gmn": _row("gmn", "1.13 ± .08", **GMN),
+        "scalegmn": _row("scalegmn", **SIGNS, backward="none", width=30),
+        "scalegmn_b": _row("scalegmn", **SIGNS, width=24),
+        "scalegmn_permutation": _row(
+            "scalegmn", words="knows of no signs", layers=3, symmetry="permutation", width=44
+        ),
     }
 
 
@@ -132,6 +138,9 @@ def _presets() -> dict[str, Preset]:
         "sne": {"chunk_depth": 1, "depth": 1, "width": 16, "heads": 2},
         "transformer": {"width": 16, "depth": 1},
         "gmn": {"width": 8, "layers": 1},
+        "scalegmn": {"width": 8, "layers": 1},
+        "scalegmn_b": {"width": 8, "layers": 1},
+        "scalegmn_permutation": {"width": 8, "layers": 1},
         "deepsets": {"widths": (16, 16)},
     }
     quick = {  # steps, batch, piece, settings: what minutes on two cores allow
@@ -144,6 +153,9 @@ def _presets() -> dict[str, Preset]:
         "transformer": (400, 32, 8, {}),
         "sne": (220, 32, 4, {"chunk_depth": 1, "depth": 2}),
         "gmn": (220, 64, 4, {}),
+        "scalegmn": (220, 64, 4, {}),
+        "scalegmn_b": (220, 64, 4, {}),
+        "scalegmn_permutation": (220, 64, 4, {}),
     }
     large = {"batch": 512, "learning_rate": 5e-3, "warmup": 100}
     return {

@@ -178,11 +178,62 @@ def benchmark_table() -> str:
     return table(["benchmark", "figure", "value"], lines) if lines else "No runs yet."
 
 
+def audit_cell(run: Mapping, symmetry: str) -> str:
+    """What an audit found of one symmetry, over networks and precisions; worst verdict first.
+
+    Behind a verdict stands the largest change of a code in float32 and, where that says
+    more, in float64. A precision is named where the verdicts of the two differ.
+    """
+    from wsjax.auditing import VERDICTS, figure
+
+    groups, idle = {}, set()
+    for network, by_dtype in run["metrics"].items():
+        rows = [by_dtype[dtype][symmetry] for dtype in ("float32", "float64")]
+        if all(r["verdict"] == "not applicable" for r in rows):
+            idle |= {r["reason"] for r in rows}
+        else:
+            groups.setdefault(tuple(r["verdict"] for r in rows), {})[network] = rows
+    if not groups:
+        unread = any(reason.startswith("the wider network") for reason in idle)
+        return "cannot read" if unread else "–"
+    texts = []
+    badness = lambda verdicts: max(map(VERDICTS.index, verdicts))
+    for verdicts in sorted(groups, key=badness, reverse=True):
+        pairs = zip(*groups[verdicts].values(), strict=True)
+        largest = [figure(max(r["change"] or 0.0 for r in rows)) for rows in pairs]
+        if len(set(verdicts)) > 1:
+            both = zip(verdicts, largest, ("float32", "float64"), strict=True)
+            text = ", ".join(f"{v} ({x}) in {dtype}" for v, x, dtype in both)
+        elif verdicts[0] in ("broken", "blind"):
+            text = f"{verdicts[0]} ({largest[0]})" if verdicts[0] == "broken" else "blind"
+        else:
+            text = f"{verdicts[0]} ({largest[0]}; {largest[1]})"
+        texts.append((text, groups[verdicts]))
+    if len(texts) == 1:
+        return texts[0][0]
+    named = [f"{text}: {', '.join(where)}" for text, where in texts[:-1]]
+    return "; ".join([*named, f"else {texts[-1][0]}"])
+
+
+def audits_table() -> str:
+    """Which symmetries each encoder respects."""
+    runs = latest(read("audits", preset="laptop"))
+    if not runs:
+        return "No runs yet."
+    symmetries = ("permutation", "sign", "scale", "phase", "widening")
+    lines = []
+    for run in runs:
+        reads = "all but " + ", ".join(run["refused"]) if run["refused"] else "all"
+        lines.append([f"`{run['row']}`", reads, *(audit_cell(run, s) for s in symmetries)])
+    return table(["encoder", "networks it reads", *symmetries], lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "inr_frequency": frequency_table,
     "inr_ablation": ablation_table,
     "inr_self_supervised": self_supervised_table,
     "benchmarks": benchmark_table,
+    "audits": audits_table,
 }
 
 

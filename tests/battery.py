@@ -22,7 +22,7 @@ from test_encoders import ROWS
 from wsjax import architectures, networks, padding, symmetries, testing
 from wsjax.networks import Params, Spec
 
-EXACT = ("gmn", "grit", "neural_graph")  # invariant by construction, and to no more
+EXACT = ("gmn", "grit", "neural_graph", "scalegmn")  # invariant by construction, and to no more
 FUNCTION = "the function"
 
 

@@ -29,8 +29,13 @@ def test_exact_encoders_are_blind_to_numbering_and_see_every_wire(reader):
 def test_they_read_every_architecture(reader):
     name, found = reader
     # three tables of 16 entries feed each neuron of the triplane
-    assert set(found.refused) == ({"triplane"} if name == "neural_graph" else set())
-    assert len(found.encode) > 50
+    refused = {"triplane"} if name in ("neural_graph", "scalegmn") else set()
+    if name == "scalegmn":  # their parameters do not carry the factors of neurons alone
+        for case, (spec, _) in battery.CASES.items():
+            if {x.kind for x in spec.layers} & {"norm", "attention"}:
+                refused.add(case)
+    assert set(found.refused) == refused
+    assert len(found.encode) > (30 if name == "scalegmn" else 50)
 
 
 @pytest.mark.parametrize("name", battery.EXACT)

@@ -11,7 +11,7 @@ import pytest
 from corner_cases import SPECS
 
 from wsjax import architectures, graphs, networks, padding, testing
-from wsjax.encoders import backbones, neural_graph
+from wsjax.encoders import backbones, neural_graph, neurons
 from wsjax.encoders.neural_graph import NeuralGraph
 from wsjax.networks import ACTIVATIONS
 
@@ -60,7 +60,7 @@ def test_the_code_is_invariant_and_reads_the_wiring(movable, backbone):
 
 
 def test_every_parameter_stands_in_exactly_one_place(spec):
-    view = neural_graph.neurons(spec, 12, 2)
+    view = neurons.neurons(spec, 12, 2)
     places = np.concatenate([view.weight.ravel(), view.own.ravel()])
     np.testing.assert_array_equal(np.sort(places[places >= 0]), np.arange(spec.count))
     ends = list(zip(view.graph.sender.tolist(), view.graph.receiver.tolist(), strict=True))
@@ -71,16 +71,16 @@ def test_every_parameter_stands_in_exactly_one_place(spec):
     assert sorted(roles) == sorted(
         r for r in graph.place_role[graph.place] if graphs.NODE_ROLES[r] not in networks.ROLES
     )
-    free = [graphs.EDGE_ROLES[r] in neural_graph.FREE for r in graph.relation_role[graph.relation]]
-    assert (view.weight == neural_graph.ONE).sum() == sum(free)
+    free = [graphs.EDGE_ROLES[r] in neurons.FREE for r in graph.relation_role[graph.relation]]
+    assert (view.weight == neurons.ONE).sum() == sum(free)
 
 
 def test_weights_stand_at_the_neurons_they_join_and_vectors_at_theirs():
     case = SPECS["taps in two dimensions"]
     params = testing.draw(jax.random.key(0), case)
-    view = neural_graph.neurons(case, 6, 1)
+    view = neurons.neurons(case, 6, 1)
     vectors = networks.ravel(params, case)[None]
-    weight, own = (np.asarray(neural_graph.gather(vectors, x))[0] for x in (view.weight, view.own))
+    weight, own = (np.asarray(neurons.gather(vectors, x))[0] for x in (view.weight, view.own))
     place = view.graph.place
     at = lambda role, level: [
         i for i in range(len(place))
@@ -102,18 +102,18 @@ def test_weights_stand_at_the_neurons_they_join_and_vectors_at_theirs():
 
 def test_parallel_weights_rank_by_array_and_free_joins_have_channels_of_their_own():
     case = SPECS["attention of two reads and writes"]
-    view, positions = neural_graph.neurons(case, 2, 1), networks.offsets(case)
+    view, positions = neurons.neurons(case, 2, 1), networks.offsets(case)
     row = np.flatnonzero(view.weight[:, 0] == positions["Query/kernel"][0, 1, 2])
     np.testing.assert_array_equal(view.weight[row, 1], positions["Key/kernel"][0, 1, 2])
-    ones = (view.weight == neural_graph.ONE).sum(0)
+    ones = (view.weight == neurons.ONE).sum(0)
     np.testing.assert_array_equal(ones, [0, 0, 6, 0, 28])  # residual, tie, block
-    tied = neural_graph.neurons(SPECS["one axis twice in an array"], 2, 1)
-    np.testing.assert_array_equal((tied.weight == neural_graph.ONE).sum(0), [0, 0, 0, 5, 0])
+    tied = neurons.neurons(SPECS["one axis twice in an array"], 2, 1)
+    np.testing.assert_array_equal((tied.weight == neurons.ONE).sum(0), [0, 0, 0, 5, 0])
 
 
 def test_all_vectors_of_a_norm_are_features_of_its_neurons():
     case = SPECS["norm without a kernel"]
-    view, positions = neural_graph.neurons(case, 1, 2), networks.offsets(case)
+    view, positions = neurons.neurons(case, 1, 2), networks.offsets(case)
     row = int(np.flatnonzero(view.own[:, 2] == positions["Dense_0/bias"][3])[0])
     at = lambda name: positions[name][3]  # two of each role: kernel, bias, scale, mean, variance
     biases = [at("Dense_0/bias"), at("Norm_0/bias")]

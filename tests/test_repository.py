@@ -33,8 +33,15 @@ MAY_IMPORT = {  # module of wsjax -> modules of wsjax it may import
     "chunks": {"networks", "padding"},
     "objectives": {"symmetries"},  # logit invariance renumbers
     "zoos": {"networks", "architectures", "trigonometry", "reporting", "zoos"},
-    "testing": {"networks", "symmetries"},
-    "encoders": {"networks", "chunks", "graphs", "architectures", "encoders"},
+    "widening": {"networks", "wiring"},
+    "auditing": {
+        *("networks", "architectures", "scalings", "symmetries", "widening", "wiring"),
+    },
+    "testing": {"networks", "symmetries", "auditing"},
+    "encoders": {
+        *("networks", "architectures", "encoders", "padding"),
+        *("chunks", "graphs", "signals", "wiring"),
+    },
     "augmentations": set(),
     "reading": {"networks", "encoders", "checkpoints"},
     "prediction": {

@@ -298,7 +298,8 @@ def train(
 
     def loss(params, key, batch):
         copies = disturb(key, batch["vectors"], objective, moves)
-        apply = lambda x: module.apply(reading.bind(params, statistics), x, view, True)
+        variables, rngs = reading.bind(params, statistics), {"dropout": jax.random.fold_in(key, 1)}
+        apply = lambda x: module.apply(variables, x, view, True, rngs=rngs)
         both = jnp.concatenate([batch["vectors"], copies])
         one, other = jnp.split(_by_piece(apply, both, piece), 2)
         return objectives.nt_xent(one, other, objective.temperature).mean(), {}

@@ -204,8 +204,9 @@ def train(
         return module.init(key, jnp.asarray(data["vectors"][:1]), view)["params"]
 
     def loss(params, key, batch):
+        rngs = {"dropout": jax.random.fold_in(key, 1)}
         return objectives.regression(
-            lambda x: module.apply(reading.bind(params, statistics), x, view, True),
+            lambda x: module.apply(reading.bind(params, statistics), x, view, True, rngs=rngs),
             LOSSES[objective.loss],
             batch["vectors"],
             batch["target"],

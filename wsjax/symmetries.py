@@ -119,6 +119,34 @@ def inverse(element: Element, spec: Spec) -> Element:
     return out
 
 
+def movable(spec: Spec) -> list[str]:
+    """The hidden axes with more than one neuron."""
+    sizes = dict(spec.sizes)
+    return [h for h in spec.hidden if sizes[h] > 1]
+
+
+def derange(key: jax.Array, params: Params, spec: Spec) -> Element:
+    """A random renumbering in which no neuron of an axis of two or more stays in place.
+
+    Each axis gets a random cycle through all its neurons. A plain random permutation
+    leaves one neuron in place on average, and whoever knows that neuron goes unseen.
+
+    Raises:
+        ValueError: there is no such axis, or all neurons are equal.
+    """
+    if not (axes := movable(spec)):
+        raise ValueError("nothing to renumber: expected a hidden axis of at least two neurons")
+    element = {}
+    for h, p in sample(key, spec).items():
+        if h in axes:
+            cycle = jnp.roll(p, 1, axis=-1)
+            element[h] = jnp.take_along_axis(cycle, jnp.argsort(p, axis=-1), axis=-1)
+    moved = act(element, params, spec)
+    if all(np.array_equal(moved[a.name], params[a.name]) for a in spec.arrays):
+        raise ValueError("renumbering moves nothing: all neurons of the network are equal")
+    return element
+
+
 @flax.struct.dataclass
 class Moves:
     """How permutations of the hidden axes move the entries of `ravel`'s vector.

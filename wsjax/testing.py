@@ -21,7 +21,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import symmetries
+from wsjax.auditing import audit
 from wsjax.networks import Array, Params, Spec
+from wsjax.symmetries import derange, movable
+
+__all__ = [
+    "MARGIN",
+    "assert_equivariant",
+    "assert_function_preserved",
+    "assert_invariant",
+    "assert_reads_wiring",
+    "audit",
+    "derange",
+    "draw",
+    "invariance_error",
+    "tears",
+]
 
 MARGIN = 10.0  # a tear must move the output so many times further than `rtol` allows
 
@@ -165,7 +180,7 @@ def assert_equivariant(
         raise AssertionError(
             f"the edit does not commute with renumbering {axes}: {', '.join(names)} differ"
         )
-    for h in _movable(spec):
+    for h in movable(spec):
         moved = symmetries.act({h: element[h]}, edited, spec)
         if not _furthest(moved, edited) > MARGIN * rtol:
             raise AssertionError(f"the edited network is constant along {h!r}")
@@ -237,34 +252,6 @@ def invariance_error(
     return float(np.mean(errors))
 
 
-def _movable(spec):
-    """The hidden axes with more than one neuron."""
-    sizes = dict(spec.sizes)
-    return [h for h in spec.hidden if sizes[h] > 1]
-
-
-def derange(key: jax.Array, params: Params, spec: Spec) -> symmetries.Element:
-    """A random renumbering in which no neuron of an axis of two or more stays in place.
-
-    Each axis gets a random cycle through all its neurons. A plain random permutation
-    leaves one neuron in place on average, and whoever knows that neuron goes unseen.
-
-    Raises:
-        ValueError: there is no such axis, or all neurons are equal.
-    """
-    if not (axes := _movable(spec)):
-        raise ValueError("nothing to renumber: expected a hidden axis of at least two neurons")
-    element = {}
-    for h, p in symmetries.sample(key, spec).items():
-        if h in axes:
-            cycle = jnp.roll(p, 1, axis=-1)
-            element[h] = jnp.take_along_axis(cycle, jnp.argsort(p, axis=-1), axis=-1)
-    moved = symmetries.act(element, params, spec)
-    if all(np.array_equal(moved[a.name], params[a.name]) for a in spec.arrays):
-        raise ValueError("renumbering moves nothing: all neurons of the network are equal")
-    return element
-
-
 def _assert_same(encode, params, spec, key, rtol, what):
     element, code = derange(key, params, spec), encode(params)
 
@@ -294,7 +281,7 @@ def tears(params: Params, spec: Spec) -> Iterator[tuple[str, str, Params]]:
 
 def _tears_of(params, spec) -> Iterator[tuple[Array, int, Params]]:
     """Every array rolled along every hidden axis, one at a time."""
-    axes = _movable(spec)
+    axes = movable(spec)
     for a in spec.arrays:
         for i, axis in enumerate(a.axes):
             if axis in axes:

@@ -16,9 +16,10 @@ in `tests/test_encoders.py`.
 from wsjax.encoders.flat import MLP, DeepSets
 from wsjax.encoders.gmn import GMN
 from wsjax.encoders.grit import GRIT
-from wsjax.encoders.heads import Editor, Regressor
+from wsjax.encoders.heads import Editor, Regressor, ScaleEditor
 from wsjax.encoders.inr2vec import INR2Vec
 from wsjax.encoders.neural_graph import NeuralGraph
+from wsjax.encoders.scalegmn import ScaleGMN
 from wsjax.encoders.sne import SNE
 from wsjax.encoders.stat_nn import StatNN
 from wsjax.encoders.transformer import Transformer
@@ -28,6 +29,7 @@ ENCODERS = {
     "gmn": GMN,
     "grit": GRIT,
     "neural_graph": NeuralGraph,
+    "scalegmn": ScaleGMN,
     "stat_nn": StatNN,
     "mlp": MLP,
     "deepsets": DeepSets,
@@ -46,6 +48,8 @@ __all__ = [
     "INR2Vec",
     "NeuralGraph",
     "Regressor",
+    "ScaleEditor",
+    "ScaleGMN",
     "StatNN",
     "Transformer",
 ]

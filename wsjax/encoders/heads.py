@@ -69,3 +69,42 @@ class Editor(nn.Module):
         if view.relation.ndim == 2:
             return vectors + jax.vmap(back)(view, scale * delta)
         return vectors + back(view, scale * delta)
+
+
+class ScaleEditor(nn.Module):
+    """A network in, an edited network out, theta + gamma * delta, by `ScaleGMN`.
+
+    Commutes with renumberings of hidden neurons and with their factors (Kalogeropoulos et al.,
+    2024): what is added to a parameter carries the factors that the parameter carries.
+
+    Attributes:
+        encoder: a `ScaleGMN` whose read-out is "edit".
+        arrays: how many arrays have a scale gamma of their own; all of the view if 0.
+        initial: what the scales start from.
+    """
+
+    encoder: nn.Module
+    arrays: int = 0
+    initial: float = 0.01
+
+    @nn.compact
+    def __call__(self, vectors: jax.Array, view, train: bool = False) -> jax.Array:
+        """Edits networks, [batch, entry] -> [batch, entry].
+
+        Raises:
+            ValueError: the encoder does not edit, or a network has more arrays than there
+                are scales.
+        """
+        if self.encoder.readout != "edit":
+            raise ValueError(f"expected readout='edit', got {self.encoder.readout!r}")
+        count = self.arrays
+        if isinstance(view.array, np.ndarray):
+            present = int(view.array.max()) + 1
+            if present > (count := count or present):
+                raise ValueError(f"expected networks of at most {count} arrays, got {present}")
+        elif not count:
+            raise ValueError("expected a number of arrays, as the view is traced; got 0")
+        gamma = self.param("gamma", nn.initializers.constant(self.initial), (count,))
+        own = jnp.asarray(view.array)  # -1 on padding
+        scale = jnp.where(own < 0, 0, jnp.take(gamma, own, mode="fill", fill_value=jnp.nan))
+        return vectors + scale.astype(vectors.dtype) * self.encoder(vectors, view, train)

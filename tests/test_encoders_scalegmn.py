@@ -1,0 +1,308 @@
+"""ScaleGMN: its factors, directions, options, editor, and what the published one gets wrong."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from corner_cases import MOVABLE
+from families import FAMILIES
+from scaling_cases import MORE
+
+from wsjax import architectures, networks, padding, scalings, signals, testing
+from wsjax.encoders import ScaleEditor, ScaleGMN
+from wsjax.encoders.scalegmn_settings import PUBLISHED_PARAMETERS, SETTINGS
+
+KEY = jax.random.key(7)
+SMALL = {"width": 12, "layers": 2, "code": 4}
+SIREN = architectures.mlp([2, 32, 32, 1], "sin", 30.0)
+TANH, RELU = (architectures.mlp([2, 6, 5, 3], f) for f in ("tanh", "relu"))
+CNN = architectures.cnn([1, 16, 16, 16], [10])
+SPECS = {**MOVABLE, **{k: v[0] for k, v in {**FAMILIES, **MORE}.items()}}
+
+
+def shaken(module, *args):
+    """Variables none of which is zero or one by its initialiser."""
+    variables = jax.jit(module.init)(jax.random.key(0), *args)
+    leaves, tree = jax.tree.flatten(variables)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    noise = [0.1 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(tree, [x + n for x, n in zip(leaves, noise, strict=True)])
+
+
+def reader(encoder, spec):
+    """params -> what the module makes of them."""
+    view = getattr(encoder, "encoder", encoder).view(spec)
+    variables = shaken(encoder, jnp.zeros((1, spec.count)), view)
+    return jax.jit(lambda p: encoder.apply(variables, networks.ravel(p, spec)[None], view)[0])
+
+
+def moved(code, other):
+    return float(np.abs(np.asarray(other) - code).max() / np.abs(code).max())
+
+
+# one network of each make: activations, convolutions, residuals, linear layers, grids
+MAKES = ("mlp siren", "relu", "linear", "mixed activations", "cnn", "relu and maxima",
+         "cnn flattened", "sine and maxima", "residual of relu without norm", "residual of sines",
+         "grid", "one axis twice in an array")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def every():
+    """name -> (vector -> code), one program for all."""
+    encoder = ScaleGMN(**SMALL)
+    views = [encoder.view(SPECS[name]) for name in MAKES]
+    width = padding.room(max(SPECS[name].count for name in MAKES))
+    stacked = encoder.stack(views)
+    single = [jax.tree.map(lambda x, i=i: x[i : i + 1], stacked) for i in range(len(views))]
+    variables = shaken(encoder, jnp.zeros((1, width)), single[0])
+    apply = jax.jit(lambda x, view: encoder.apply(variables, x, view)[0])
+    pad = lambda x: np.pad(np.asarray(x), (0, width - x.size))[None]
+    read = lambda view: lambda vector: np.asarray(apply(pad(vector), view))
+    return {n: read(v) for n, v in zip(MAKES, single, strict=True)}, variables
+
+
+@pytest.mark.parametrize("name", MAKES)
+def test_codes_are_blind_to_factors_that_all_arrays_carry_and_to_no_others(every, name):
+    spec, encode = SPECS[name], every[0][name]
+    vector = np.asarray(networks.ravel(testing.draw(KEY, spec), spec))
+    g = scalings.sample(jax.random.key(3), spec, ("sign", "scale"), 0.7)
+    factor, code = np.asarray(scalings.factors(g, spec)[0]), encode(vector)
+    assert np.abs(factor - 1).max() > 0.1
+    assert moved(code, encode(vector * factor)) < 1e-5
+    for a in spec.arrays:  # an array that carries its factors alone
+        where = networks.offsets(spec)[a.name].ravel()
+        torn = vector.copy()
+        torn[where] *= factor[where]
+        if np.abs(torn - vector).max() > 1e-2:
+            assert moved(code, encode(torn)) > 1e-4, a.name
+
+
+def test_stacked_networks_have_the_codes_they_have_alone(every):
+    encoder, (read, variables) = ScaleGMN(**SMALL), every
+    for name in ("mixed activations", "relu", "cnn flattened"):
+        spec = SPECS[name]
+        view, vector = encoder.view(spec), networks.ravel(testing.draw(KEY, spec), spec)
+        alone = jax.jit(lambda x, w=view: encoder.apply(variables, x, w))(vector[None])[0]
+        assert moved(alone, read[name](vector)) < 1e-5
+
+
+OPTIONS = {
+    "forward alone": {"backward": "none"},
+    "absolute values": {"symmetrise": False, "symmetry": "sign"},
+    "outputs": {"readout": "last", "plain": True},
+    "outputs, forward": {
+        **{"readout": "last", "backward": "none", "layers": 3},
+        **{"apart": False, "skip": False},
+    },
+    "a table": {"layout": (3, 3, 4), "positions": ("message", "update"), "add": False},
+    "a table of outputs": {"layout": (2, 2, 3), "readout": "last", "pair_positions": False},
+    "two layers in nets": {"depth": 2, "norm": False},
+    "reciprocal": {"backward": "reciprocal"},
+    "no positions": {"node_positions": False, "pair_positions": False},
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_keeps_the_factors(option):
+    settings = OPTIONS[option]
+    spec = TANH if settings.get("symmetry") == "sign" else architectures.mlp([2, 6, 5, 3])
+    params = testing.draw(KEY, spec)
+    encode = reader(ScaleGMN(**{**SMALL, **settings}), spec)
+    g = scalings.sample(jax.random.key(3), spec, ("sign", "scale"), 0.7)
+    assert moved(encode(params), encode(scalings.act(g, params, spec))) < 1e-5
+    testing.assert_invariant(encode, params, spec, KEY, rtol=1e-6)
+
+
+def test_without_factors_it_is_blind_to_numbering_alone():
+    params, encode = (
+        testing.draw(KEY, RELU),
+        reader(ScaleGMN(**SMALL, symmetry="permutation"), RELU),
+    )
+    testing.assert_invariant(encode, params, RELU, KEY, rtol=1e-6)
+    g = scalings.sample(jax.random.key(3), RELU, spread=0.7)
+    assert moved(encode(params), encode(scalings.act(g, params, RELU))) > 1e-3
+
+
+@pytest.mark.parametrize("symmetry", ["scale", "hetero"])
+def test_the_published_messages_back_break_scales_and_the_others_do_not(symmetry):
+    params = testing.draw(KEY, RELU)
+    g = scalings.sample(jax.random.key(3), RELU, spread=0.7)
+    errors = {}
+    for backward in ("none", "as_published", "reciprocal", "gated"):
+        encode = reader(ScaleGMN(**SMALL, symmetry=symmetry, backward=backward), RELU)
+        errors[backward] = moved(encode(params), encode(scalings.act(g, params, RELU)))
+    assert errors.pop("as_published") > 1e-2
+    assert max(errors.values()) < 1e-5
+
+
+def test_in_networks_of_signs_all_messages_back_are_one():
+    params, codes = testing.draw(KEY, TANH), {}
+    for backward in ("none", "as_published", "reciprocal", "gated"):
+        codes[backward] = reader(ScaleGMN(**SMALL, symmetry="sign", backward=backward), TANH)(
+            params
+        )
+    np.testing.assert_array_equal(codes["gated"], codes["as_published"])
+    np.testing.assert_array_equal(codes["gated"], codes["reciprocal"])
+    assert moved(codes["none"], codes["gated"]) > 1e-2
+
+
+def extremes(spec):
+    """Networks at which norms, quotients and squares go wrong."""
+    params = testing.draw(KEY, spec)
+    names = [a.name for a in spec.arrays]
+    biases = [a.name for a in spec.arrays if a.role == "bias"]
+    yield "zero biases", {**params, **{n: 0 * params[n] for n in biases}}
+    yield "zeros", {n: 0 * params[n] for n in names}
+    dead = spec.arrays[0].name
+    yield (
+        "dead neurons",
+        {**params, dead: params[dead].at[..., :2].set(0), biases[0]: 0 * params[biases[0]]},
+    )
+    for size in (1e-15, 1e8):
+        yield f"{size:g}", {n: size * params[n] for n in names}
+        yield f"some {size:g}", {n: params[n].at[..., ::2].multiply(size) for n in names}
+
+
+@pytest.mark.parametrize("settings", ["mnist", "mnist_b", "cifar10_relu", "cifar10_relu_b", "any"])
+def test_gradients_are_finite_at_extremes(settings):
+    if settings == "any":  # with masked padding
+        encoder = ScaleGMN(**SMALL)
+        view = encoder.stack([encoder.view(CNN), encoder.view(RELU), encoder.view(TANH)])
+        spec, rows = CNN, 3
+    else:
+        spec, rows = (SIREN if "mnist" in settings else CNN), 1
+        small = {"width": 8, "dropout": 0.0, "backward": "gated" if "_b" in settings else "none"}
+        encoder = ScaleGMN(**{**SETTINGS[settings], **small})
+        view = encoder.view(spec)
+    width = padding.room(spec.count) if rows > 1 else spec.count
+    variables = shaken(encoder, jnp.zeros((rows, width)), view)
+    loss = lambda v, x: jnp.square(jnp.tanh(encoder.apply(v, x, view))).sum()
+    both = jax.jit(jax.value_and_grad(loss, (0, 1)))
+    others = [networks.ravel(testing.draw(KEY, s), s) for s in (RELU, TANH)][: rows - 1]
+    for name, params in extremes(spec):
+        vectors = [networks.ravel(params, spec), *others]
+        found = both(variables, jnp.stack([jnp.pad(x, (0, width - x.size)) for x in vectors]))
+        for x in jax.tree.leaves(found):
+            assert np.isfinite(x).all(), name
+
+
+def test_reciprocals_overflow_where_gates_do_not():
+    """Weights of 1e-15, as trained CNNs have them, three layers deep."""
+    params = testing.draw(KEY, CNN)
+    small = {n: x.at[..., ::2].multiply(1e-15) for n, x in params.items()}
+    found = {}
+    for backward in ("reciprocal", "gated"):
+        encoder = ScaleGMN(**{**SETTINGS["cifar10_relu"], "width": 8, "backward": backward})
+        view = encoder.view(CNN)
+        variables = shaken(encoder, jnp.zeros((1, CNN.count)), view)
+        loss = lambda v, x, e=encoder, w=view: jnp.square(e.apply(v, x, w)).sum()
+        grads = jax.jit(jax.grad(loss))(variables, networks.ravel(small, CNN)[None])
+        found[backward] = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(grads))
+    assert np.isfinite(found["gated"])
+    assert found["gated"] < 1e4
+    assert not found["reciprocal"] < 1e12
+
+
+@pytest.mark.parametrize("name", PUBLISHED_PARAMETERS)
+def test_published_configurations_have_the_published_parameters(name):
+    settings = SETTINGS[name]
+    editor = settings.get("readout") == "edit"
+    spec = CNN
+    if settings["layout"][0] == 2:
+        spec = architectures.mlp([2, 32, 32, settings["layout"][2]], "sin", 30.0)
+    elif settings["symmetry"] == "sign":
+        spec = architectures.cnn([1, 16, 16, 16], [10], activation="tanh")
+    encoder = ScaleGMN(**settings)
+    module, view = ScaleEditor(encoder) if editor else encoder, encoder.view(spec)
+    shapes = jax.eval_shape(lambda: module.init(KEY, jnp.zeros((1, spec.count)), view))
+    count = sum(x.size for x in jax.tree.leaves(shapes))
+    w = settings["width"]
+    idle = 2 * w * w + 4 * w if settings["readout"] == "full" else 0  # theirs never runs this MLP
+    assert count + idle == PUBLISHED_PARAMETERS[name]
+
+
+@pytest.mark.parametrize(
+    ("settings", "spec", "words"),
+    [
+        ({"symmetry": "sign"}, RELU, "'scale'.*expected symmetry='hetero'"),
+        ({"symmetry": "scale"}, TANH, "'sign'"),
+        ({"symmetry": "scale"}, architectures.mlp([2, 4, 1], "gelu"), "'free'"),
+        ({}, SPECS["vit"], "Conv_0"),
+        ({}, SPECS["resnet"], "BatchNorm_0"),
+        ({"links": False}, SPECS["resnet without norm"], "joined without a parameter.*links=True"),
+        ({"channels": 4}, CNN, "9 weights join.*channels = 4"),
+        ({"features": 1}, SPECS["hash grid"], "features = 1"),
+        ({"layout": (2, 2, 2)}, RELU, r"\(2, 2, 3\).*layout = \(2, 2, 2\)"),
+    ],
+)
+def test_networks_it_cannot_read_are_refused_by_name(settings, spec, words):
+    with pytest.raises(ValueError, match=words):
+        ScaleGMN(**settings).view(spec)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"symmetry": "even"}, "expected symmetry of .*'sign'.*'even'"),
+        ({"backward": "both"}, "expected backward of"),
+        ({"readout": "all"}, "expected readout of"),
+        ({"positions": ("edge",)}, "expected positions of"),
+        ({"layout": (2, 2)}, "expected a layout of"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        ScaleGMN(**settings)
+
+
+def test_dropout_needs_training():
+    spec, encoder = TANH, ScaleGMN(**SMALL, dropout=0.5, dropout_all=True)
+    view, x = encoder.view(spec), networks.ravel(testing.draw(KEY, spec), spec)[None]
+    variables = shaken(encoder, x, view)
+    train = jax.jit(lambda k: encoder.apply(variables, x, view, True, rngs={"dropout": k}))
+    assert moved(train(jax.random.key(1)), train(jax.random.key(2))) > 1e-2
+    quiet = ScaleGMN(**SMALL).apply(variables, x, view)
+    np.testing.assert_array_equal(encoder.apply(variables, x, view), quiet)
+
+
+EDITED = {"tanh": TANH, "relu": RELU, "mixed": SPECS["mixed activations"], "cnn": SPECS["cnn"]}
+
+
+@pytest.mark.parametrize("name", EDITED)
+def test_editing_commutes_with_numbering_and_factors(name):
+    spec = EDITED[name]
+    vector = reader(ScaleEditor(ScaleGMN(width=12, layers=3, readout="edit"), initial=1.0), spec)
+    edit = lambda p: networks.unravel(vector(p), spec)
+    params = testing.draw(KEY, spec)
+    testing.assert_equivariant(edit, params, spec, KEY, rtol=1e-5)
+    testing.assert_reads_wiring(edit, params, spec, rtol=1e-5)
+    g = scalings.sample(jax.random.key(3), spec, ("sign", "scale"), 0.7)
+    there, here = scalings.act(g, edit(params), spec), edit(scalings.act(g, params, spec))
+    for a in spec.arrays:
+        assert moved(there[a.name], here[a.name]) < 1e-5, a.name
+        assert moved(params[a.name], edit(params)[a.name]) > 1e-3, a.name
+    wrong = {n: x for n, x in g.factors.items() if signals.freedom(spec).factors[n].axes}
+    still = edit(params)
+    assert wrong
+    assert max(moved(still[a.name], here[a.name]) for a in spec.arrays) > 1e-2  # g moves the edit
+
+
+def test_an_editor_edits_several_architectures_at_once():
+    encoder = ScaleGMN(width=12, layers=2, readout="edit")
+    specs = [RELU, TANH, SPECS["cnn"]]
+    views = [encoder.view(s) for s in specs]
+    vectors = [networks.ravel(testing.draw(KEY, s), s) for s in specs]
+    width = padding.room(max(v.size for v in vectors))
+    batch = jnp.stack([jnp.pad(v, (0, width - v.size)) for v in vectors])
+    editor = ScaleEditor(encoder, arrays=max(len(s.arrays) for s in specs), initial=1.0)
+    view = encoder.stack(views)
+    variables = shaken(editor, batch, view)
+    edited = np.asarray(jax.jit(lambda x: editor.apply(variables, x, view))(batch))
+    for row, vector, one in zip(edited, vectors, views, strict=True):
+        alone = jax.jit(lambda x, w=one: editor.apply(variables, x, w))(vector[None])[0]
+        np.testing.assert_allclose(row[: vector.size], alone, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(row[vector.size :], 0)
+    with pytest.raises(ValueError, match="at most 2 arrays, got 6"):
+        ScaleEditor(encoder, arrays=2).init(KEY, vectors[0][None], views[0])
+    with pytest.raises(ValueError, match="readout='edit'"):
+        ScaleEditor(ScaleGMN()).init(KEY, vectors[0][None], views[0])

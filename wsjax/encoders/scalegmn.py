@@ -1,0 +1,248 @@
+"""ScaleGMN: messages that keep the factors of neurons (Kalogeropoulos et al., NeurIPS 2024).
+
+Hidden neurons of tanh and sine can change sign, those of ReLU their scale; what a neuron is
+told then carries its factor s_i, and what a pair of neurons is told s_i / s_j:
+
+    m_i  = sum_j  M( (Gamma x_j) * (Gamma' e_ij) )            carries  s_j (s_i / s_j) = s_i
+    x_i <- U( [x_i, m_i] )                                             s_i
+    e_ij <- (Gamma e_ij) * phi( c(x_j), c(x_i) )                       s_i / s_j
+
+with M and U of `scale_blocks.Equivariant` and c a canonical form. Read-outs see canonical
+forms of hidden neurons alone. Inputs and outputs have no factors, and nets of their own.
+
+In both directions (ScaleGMN-B) neuron j also hears from those that read it. In networks of
+signs the same e_ij will do, for s = 1 / s. With scales it would carry s_i (s_i / s_j):
+
+    as_published    it does: not equivariant
+    reciprocal      a second state of pairs begins with 1 / w. Exact; weights near zero overflow
+    gated           (Gamma x_j) * phi( c[ x_i, (Gamma x_j) * (Gamma' e_ij) ] )
+                    both in the brackets carry s_i, so c sees one beside the other, and the
+                    gate gives s_j. Exact, finite, and ours
+
+Deviations: x / |x| has no epsilon, so that it is exact; inputs and outputs enter the update
+of pairs as they are; LayerNorm first shrinks rows whose squares would overflow; positions of
+messages are those of their targets in both directions. Without a `layout`, positions are
+`NodeFeatures` and outputs are averaged, so that any architecture can be read.
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from wsjax.encoders.messages import NodeFeatures
+from wsjax.encoders.neurons import gather
+from wsjax.encoders.scale_blocks import FACTORS, READS, Nets
+from wsjax.encoders.scale_layers import BACKWARD, Layer, Readout
+from wsjax.encoders.scale_view import ScaleView, scale_view, stack, start_rows, types
+from wsjax.networks import Spec
+
+READOUTS = ("last", "full", "edit")
+
+
+class ScaleGMN(nn.Module):
+    """Encodes networks into codes, invariant to renumberings and to factors of neurons.
+
+    The published configurations are in `scalegmn_settings`.
+
+    Attributes:
+        width: of states.
+        layers: rounds of messages.
+        code: of the result.
+        symmetry: "sign" or "scale" reads networks whose hidden neurons all have such factors;
+            "hetero" any mixture, and neurons without; "permutation" knows of no factors.
+        backward: messages in both directions, see above; "none" for forward alone.
+        readout: "last" reads outputs (and inputs, if messages go back), "full" all neurons;
+            "edit" gives every parameter a change, [batch, entry], with the factors it has.
+        hidden: width within MLPs; `width` if 0.
+        symmetrise: signs by rho(x) + rho(-x); else by |x|.
+        norm: LayerNorm within MLPs.
+        dropout: of neurons after every round.
+        dropout_all: within MLPs as well.
+        plain: inputs and outputs go through MLPs; else through (Gamma x) * MLP(x).
+        apart: with an MLP for inputs and one for outputs.
+        skip: add a linear map of what neurons were.
+        node_positions, pair_positions: neurons and pairs are told where they are.
+        positions: who else sees positions of neurons, of "message", "update".
+        add: positions of neurons without factors are added; else multiplied like all others.
+        layout: (inputs, hidden levels, outputs) that tables of positions have room for, with
+            inputs and outputs concatenated in read-outs; () reads any number.
+        channels: the most weights that may join two neurons.
+        features: the most parameters that may feed one neuron alone.
+        links: read pairs without a parameter, such as residuals.
+        inputs: what an input neuron begins with.
+        depth: layers in the nets of messages and updates.
+        waves: sinusoids for each integer, without a layout.
+    """
+
+    width: int = 64
+    layers: int = 3
+    code: int = 32
+    symmetry: str = "hetero"
+    backward: str = "gated"
+    readout: str = "full"
+    hidden: int = 0
+    symmetrise: bool = True
+    norm: bool = True
+    dropout: float = 0.0
+    dropout_all: bool = False
+    plain: bool = False
+    apart: bool = True
+    skip: bool = True
+    node_positions: bool = True
+    pair_positions: bool = True
+    positions: Sequence[str] = ()
+    add: bool = True
+    layout: Sequence[int] = ()
+    channels: int = 25
+    features: int = 16
+    links: bool = True
+    inputs: float = 1.0
+    depth: int = 1
+    waves: int = 8
+
+    fixed = False  # reads any architecture whose parameters carry factors as neurons do
+    stack = staticmethod(stack)
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name, value, known in (
+            ("symmetry", self.symmetry, tuple(READS)),
+            ("backward", self.backward, BACKWARD),
+            ("readout", self.readout, READOUTS),
+        ):
+            if value not in known:
+                raise ValueError(f"expected {name} of {known}, got {value!r}")
+        if strange := sorted(set(self.positions) - {"message", "update"}):
+            raise ValueError(f"expected positions of ('message', 'update'), got {strange}")
+        if len(self.layout) not in (0, 3) or self.waves % 2 or min(self.width, self.layers) < 1:
+            raise ValueError(
+                "expected a layout of (inputs, hidden levels, outputs) or (), even waves, and a "
+                f"width and layers of at least 1, got {tuple(self.layout)}, {self.waves}, "
+                f"{self.width}, {self.layers}"
+            )
+
+    def view(self, spec: Spec) -> ScaleView:
+        """What the encoder needs to know of an architecture.
+
+        Raises:
+            ValueError: see `scale_view.scale_view`.
+        """
+        room = self.channels, self.features, self.links
+        return scale_view(spec, self.symmetry, *room, tuple(self.layout))
+
+    @nn.compact
+    def __call__(self, vectors: jax.Array, view: ScaleView, train: bool = False) -> jax.Array:
+        """Encodes networks.
+
+        Args:
+            vectors: [batch, entry], as `networks.ravel` lays them out.
+            view: of their architecture, or `stack` of theirs.
+            train: drop out; takes an rng "dropout".
+
+        Returns:
+            [batch, code]; [batch, entry] if the read-out is "edit".
+        """
+        edit = self.readout == "edit"
+        rows = start_rows(view, vectors.shape[0])
+        where = [
+            None if p is None else p.astype(vectors.dtype) for p in self._positions(view, rows)
+        ]
+        nodes, streams = self._begin(vectors, view, rows, where)
+        nets = Nets(
+            self.symmetry,
+            self.hidden or self.width,
+            self.symmetrise,
+            self.norm,
+            self.dropout if self.dropout_all else 0.0,
+            self.plain,
+            self.apart,
+            self.depth,
+        )
+        for i in range(self.layers):
+            last = i == self.layers - 1
+            out = (self.width, 0 if last else self.width)
+            if last and edit:
+                out = self.features, view.weight.shape[-1]
+            layer = Layer(
+                nets,
+                self.width,
+                out,
+                self.backward,
+                tuple(self.positions),
+                self.skip and not (last and edit),
+                self.dropout,
+                name=f"layer_{i}",
+            )
+            nodes, streams = layer(nodes, streams, where[0], rows, train)
+        if edit:
+            return self._change(vectors, view, rows, nodes, streams[0])
+        both = self.backward != "none"
+        readout = Readout(nets, self.code, self.readout, both, tuple(self.layout), name="readout")
+        return readout(nodes, rows, train)
+
+    def _positions(self, view, rows):
+        """Of neurons and of pairs, [row, lane or 1, width]; None for either without."""
+        graph, table = view.graph, nn.initializers.normal(1.0)
+        found = []
+        counts = types(self.layout) if self.layout else (0, 0)
+        for what, wanted, index, count in (
+            ("nodes", self.node_positions, view.node_type, counts[0]),
+            ("pairs", self.pair_positions, view.pair_type, counts[1]),
+        ):
+            x = None
+            if wanted and self.layout:
+                x = self.param(f"{what}_positions", table, (count, self.width), jnp.float32)
+                x = rows.spread(x[jnp.asarray(index)], what)
+            elif wanted and what == "nodes":
+                x = rows.spread(NodeFeatures(self.width, self.waves, name="position")(graph), what)
+            elif wanted:
+                names = (("from", rows.sender), ("to", rows.receiver))
+                x = sum(
+                    rows.spread(NodeFeatures(self.width, self.waves, name=n)(graph), "nodes")[at]
+                    for n, at in names
+                )
+            found.append(x)
+        return found
+
+    def _begin(self, vectors, view, rows, where):
+        """First states of neurons and of pairs, [row, lane, width]."""
+        own = rows.spread(gather(vectors, view.own), "nodes")
+        first, last = rows.slice_of("input")
+        own = own.at[first:last, :, 0].add(self.inputs)
+        nodes = nn.Dense(self.width, use_bias=False, name="own")(own)
+        p, plain = where[0], self.symmetry == "permutation"
+        # a factor of a table is what it says; of features, one that begins near one
+        times = lambda x, p: x * (p if self.layout else 1 + p)
+        if p is not None:
+            pieces = []
+            for kind in READS[self.symmetry]:
+                x, q = rows.of_nodes(nodes, kind), rows.of_nodes(p, kind)
+                added = plain or (self.add and kind not in FACTORS)
+                pieces.append(x + q if added else times(x, q))
+            nodes = jnp.concatenate(pieces)
+        weight = rows.spread(gather(vectors, view.weight), "pairs")
+        begin = nn.Dense(self.width, use_bias=False, name="weight")
+        streams = [weight]
+        scaled = "scale" in READS[self.symmetry]
+        if self.backward == "reciprocal" and scaled:
+            some = weight != 0
+            streams.append(jnp.where(some, 1 / jnp.where(some, weight, 1), 0))
+        elif self.backward == "as_published" and self.symmetry == "scale":
+            streams.append(weight)
+        streams = [begin(x) for x in streams]
+        if (p := where[1]) is not None:
+            streams = [x + p if plain else times(x, p) for x in streams]
+        return nodes, streams
+
+    def _change(self, vectors, view, rows, nodes, pairs):
+        """What each parameter's neuron or pair was told, [batch, entry]."""
+        count = vectors.shape[-1]
+        out = jnp.zeros_like(vectors)
+        for x, index, what in ((nodes, view.own, "nodes"), (pairs, view.weight, "pairs")):
+            x = rows.gathered(x, what)  # [batch, row, channel]
+            index = jnp.where(jnp.asarray(index) < 0, count, jnp.asarray(index))
+            put = lambda v, i, x: v.at[i].set(x, mode="drop")
+            out = jax.vmap(put, (0, 0 if index.ndim == 3 else None, 0))(out, index, x)
+        return out
