@@ -95,6 +95,21 @@ def _presets() -> dict[str, Preset]:
             "scalegmn_permutation": {"width": 48, "symmetry": "permutation"},
         }.items()
     }
+    scaled = {"layers": 3, "width": 32, "symmetry": "scale"}
+    relu = {  # networks of ReLU have scales: which messages back are worth having
+        "gmn": gmn,
+        "scalegmn": {"backward": "none"},
+        "scalegmn_as_published": {"backward": "as_published"},
+        "scalegmn_reciprocal": {"backward": "reciprocal"},
+        "scalegmn_gated": {},
+        "scalegmn_permutation": {"symmetry": "permutation", "width": 48},
+    }
+    relu = {
+        name: x
+        if isinstance(x, Row)
+        else Row("scalegmn", settings={**scaled, **x}, objective=plain, training=fast)
+        for name, x in relu.items()
+    }
     tiny = dataclasses.replace(
         sne, settings={"chunk_depth": 1, "depth": 1, "width": 16, "heads": 2}
     )
@@ -144,6 +159,13 @@ def _presets() -> dict[str, Preset]:
                 **{name: _steps(row, 1500) for name, row in scalegmn.items()},
             },
             "about 15 minutes on 2 CPU cores",
+        ),
+        "relu": Preset(
+            sine.Recipe.relu(networks=3600),
+            {"train": 2500, "validation": 300, "test": 800},
+            2,
+            floor | {name: _steps(row, 600) for name, row in relu.items()},
+            "half an hour on 2 CPU cores",
         ),
         "long": Preset(
             sine.Recipe(networks=14000),

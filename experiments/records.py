@@ -115,7 +115,7 @@ def _by_row(experiment: str, preset: str) -> dict[str, list[dict]]:
 def frequency_table() -> str:
     """SNE's table 1, ours beside the paper's."""
     tables = []
-    for preset in ("laptop", "long", "paper"):
+    for preset in ("laptop", "relu", "long", "paper"):
         rows = _by_row("inr_frequency", preset)
         lines = []
         for name, group in rows.items():

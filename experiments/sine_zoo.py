@@ -7,7 +7,10 @@
 sine. The first command fits the same waves from the same initial weights by both, prints
 their weights' statistics side by side and leaves them in `results/sine_zoo_reference.json`,
 which `wsjax.zoos.datasheet` takes as its reference. Expect every standard deviation
-within one per cent and about the same steps; a minute on two cores.
+within one per cent and about the same steps; a minute on two cores. Beside them,
+`results/sine_zoo_norms_and_signs.png` shows our networks layer by layer: norms that spread,
+and signs near even in each network, as a sine's symmetry lets them be. Only the output's
+bias, which no symmetry flips, leans to one side.
 
 **Networks per second.** The second command makes a zoo of 512 in blocks, as `sine.make`
 does, and fits a few of the same networks one by one: with a jitted JAX step called from
@@ -31,10 +34,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import records
-from wsjax import trigonometry
-from wsjax.zoos import datasheet, sine
+from wsjax import plots, trigonometry
+from wsjax.zoos import datasheet, sine, statistics
 
 REFERENCE = records.RESULTS / "sine_zoo_reference.json"
+PICTURE = records.RESULTS / "sine_zoo_norms_and_signs.png"
 
 
 def reference(count: int = 64) -> dict:
@@ -57,6 +61,8 @@ def reference(count: int = 64) -> dict:
         }
     REFERENCE.parent.mkdir(parents=True, exist_ok=True)
     REFERENCE.write_text(json.dumps(found, indent=1) + "\n")
+    title = f"Sine zoo, {len(zoo)} networks: what comes into a neuron"
+    plots.norms_and_signs(PICTURE, statistics.incoming(zoo), title)  # ours, the last
     lines = datasheet.compare(found["ours"]["statistics"], found["published"]["statistics"])
     print("\n".join(lines))
     print({name: found[name]["seconds"] for name in found}, "seconds, compilation included")

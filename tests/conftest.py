@@ -20,6 +20,9 @@ def pytest_configure(config):
         worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
         jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir(f"jax-{worker}")))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    # Most of the rest is LLVM, over programs that run for less time than it takes. What XLA
+    # does to a program before that stays as in use.
+    jax.config.update("jax_disable_most_optimizations", True)
     # An accelerator's default multiplies float32 in fewer bits than our tolerances.
     jax.config.update("jax_default_matmul_precision", "float32")
 
@@ -29,6 +32,13 @@ def promotion(request):
     strict = request.node.get_closest_marker("trains") is None
     with jax.numpy_dtype_promotion("strict" if strict else "standard"):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs():
+    """Lets go of a module's compiled programs at its end; the next has use for few of them."""
+    yield
+    jax.clear_caches()
 
 
 def cases(specs):

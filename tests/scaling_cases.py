@@ -4,6 +4,8 @@ Smooth networks admit no scales; these are of relu, of sines, with maxima, and m
 """
 
 import dataclasses
+import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ import numpy as np
 from corner_cases import FORWARDS, SPECS, affine, dense, spec
 from families import FAMILIES
 
-from wsjax import architectures, testing
+from wsjax import architectures
 from wsjax.architectures import cnn, mlp, resnet, vit
 
 KEY = jax.random.key(7)
@@ -101,13 +103,31 @@ NOTHING = {
 
 def moved(a, b):
     """The largest difference of two trees, relative to each array's largest entry."""
-    a, b = jax.tree.leaves(a), jax.tree.leaves(b)
+    a, b = (list(map(np.asarray, jax.tree.leaves(tree))) for tree in (a, b))
     assert [x.shape for x in a] == [x.shape for x in b]
     gaps = [np.abs(x - y).max() / max(np.abs(y).max(), 1e-30) for x, y in zip(a, b, strict=True)]
     return max(map(float, gaps), default=0.0)
 
 
+def draw(network, batch=(), seed=7):
+    """As `testing.draw`, by NumPy: JAX would compile a program for every shape there is."""
+    rng, out = np.random.default_rng(seed), {}
+    for a in network.arrays:
+        shape = network.shape(a)
+        array = rng.standard_normal((*batch, *shape))
+        array /= math.sqrt(math.prod(shape[k] for k in (*a.reads, *a.taps)))
+        out[a.name] = jnp.asarray(np.abs(array) if a.role == "variance" else array)
+    return out
+
+
+@functools.cache
 def setting(name):
+    """A network's spec and parameters, and its function [copy, ...] of copies of these."""
     network, shape, forward = CASES[name]
-    x = jax.random.normal(jax.random.key(1), (6, *shape))
-    return network, testing.draw(KEY, network), lambda p: jax.vmap(forward, (None, 0))(p, x)
+    x = jnp.asarray(np.random.default_rng(1).standard_normal((6, *shape)))
+    run = lambda p: jax.vmap(forward, (None, 0))(p, x)
+    return network, draw(network), jax.jit(jax.vmap(run))
+
+
+def stacked(*trees):
+    return jax.tree.map(lambda *x: jnp.asarray(np.stack(x)), *trees)

@@ -1,6 +1,7 @@
 """One battery for all encoders, then what is particular to each."""
 
 import dataclasses
+import functools
 
 import flax.linen as nn
 import jax
@@ -74,11 +75,25 @@ def network(spec, seed=0):
     return np.asarray(networks.ravel(testing.draw(jax.random.key(seed), spec), spec))
 
 
+@functools.cache
 def start(encoder, spec, batch=3):
     vectors = np.stack([network(spec, seed) for seed in range(batch)])
     view = encoder.view(spec)
     variables = jax.jit(encoder.init)(jax.random.key(0), vectors, view)
     return variables, vectors, view
+
+
+@functools.cache
+def applied(encoder):
+    """`encoder.apply`, compiled once for all tests of this encoder."""
+    return jax.jit(encoder.apply)
+
+
+def names_of(encoder):
+    """The paths of the variables that an encoder learns."""
+    vectors = np.zeros((1, SIREN.count), np.float32)
+    shapes = jax.eval_shape(encoder.init, jax.random.key(0), vectors, encoder.view(SIREN))
+    return " ".join(map(str, jax.tree_util.tree_leaves_with_path(shapes)))
 
 
 def test_every_encoder_is_in_the_battery():
@@ -89,7 +104,7 @@ def test_every_encoder_is_in_the_battery():
 def test_golden_values(name):
     encoder = ROWS[name]
     variables, vectors, view = start(encoder, SPECS.get(name, SIREN))
-    code = jax.jit(encoder.apply)(variables, vectors, view)
+    code = applied(encoder)(variables, vectors, view)
     assert code.shape == (3, 4)
     direction = np.random.default_rng(0).standard_normal(code.shape)
     np.testing.assert_allclose(np.sum(np.asarray(code) * direction), GOLDEN[name], atol=1e-4)
@@ -159,14 +174,14 @@ def test_encoders_that_see_the_numbering_are_caught(name):
 def test_padding_and_stacking_change_no_number():
     other = architectures.mlp([2, 3, 1], "relu")
     variables, vectors, view = start(SMALL, SIREN, batch=1)
-    alone = jax.jit(SMALL.apply)(variables, vectors, view)
+    alone = applied(SMALL)(variables, vectors, view)
     short = network(other)[None]
-    alone_other = jax.jit(SMALL.apply)(variables, short, SMALL.view(other))
+    alone_other = applied(SMALL)(variables, short, SMALL.view(other))
     both = chunks.stack([view, SMALL.view(other)])
     padded = np.zeros((2, SIREN.count), np.float32)
     padded[0], padded[1, : other.count] = vectors[0], short[0]
     padded[1, other.count :] = 99.0  # what lies behind a network must not be read
-    code = jax.jit(SMALL.apply)(variables, padded, both)
+    code = applied(SMALL)(variables, padded, both)
     np.testing.assert_allclose(code[0], alone[0], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(code[1], alone_other[0], rtol=1e-5, atol=1e-6)
 
@@ -178,7 +193,7 @@ def test_padding_does_not_reach_a_layer_without_arrays():
     both = chunks.stack([view, SMALL.view(large)])
     padded = np.zeros((2, large.count), np.float32)
     padded[0, : spec.count], padded[1] = vectors[0], network(large)
-    alone, code = (jax.jit(SMALL.apply)(variables, *x) for x in ((vectors, view), (padded, both)))
+    alone, code = (applied(SMALL)(variables, *x) for x in ((vectors, view), (padded, both)))
     np.testing.assert_allclose(code[0], alone[0], rtol=1e-5, atol=1e-6)
 
 
@@ -229,8 +244,7 @@ def test_blocks_bound_memory():
 def test_each_switch_removes_what_it_names(off):
     """Without an encoding no code depends on it; without attention no attention is left."""
     encoder = SMALL.clone(**{off: False})
-    names = " ".join(map(str, jax.tree_util.tree_leaves_with_path(start(encoder, SIREN)[0])))
-    whole = " ".join(map(str, jax.tree_util.tree_leaves_with_path(start(SMALL, SIREN)[0])))
+    names, whole = names_of(encoder), names_of(SMALL)
     words = {
         "level": ["_level"],
         "type": ["_type"],
@@ -249,12 +263,12 @@ def test_without_position_no_neuron_is_told_from_another():
     params = networks.unravel(vectors, SIREN)
     torn = {**params, "Dense_1/kernel": np.roll(params["Dense_1/kernel"], 1, axis=-1)}
     code, moved = (
-        jax.jit(encoder.apply)(variables, networks.ravel(p, SIREN), view) for p in (params, torn)
+        applied(encoder)(variables, networks.ravel(p, SIREN), view) for p in (params, torn)
     )
     assert np.abs(moved - code).max() < 1e-6
     variables, vectors, view = start(SMALL, SIREN, batch=1)
     code, moved = (
-        jax.jit(SMALL.apply)(variables, networks.ravel(p, SIREN), view) for p in (params, torn)
+        applied(SMALL)(variables, networks.ravel(p, SIREN), view) for p in (params, torn)
     )
     assert np.abs(moved - code).max() > 1e-5
 
@@ -274,8 +288,8 @@ def test_the_inr_preset_has_the_papers_size():
 def test_norms_and_residuals_are_different_functions(norm, residual):
     encoder = SMALL.clone(norm=norm, residual=residual)
     variables, vectors, view = start(encoder, SIREN)
-    code = np.asarray(jax.jit(encoder.apply)(variables, vectors, view))
-    plain = np.asarray(jax.jit(SMALL.apply)(start(SMALL, SIREN)[0], vectors, view))
+    code = np.asarray(applied(encoder)(variables, vectors, view))
+    plain = np.asarray(applied(SMALL)(start(SMALL, SIREN)[0], vectors, view))
     assert np.isfinite(code).all()
     same = (norm, residual) == ("none", "identity")
     assert np.allclose(code, plain) == same
@@ -298,10 +312,8 @@ def test_a_residual_is_seen():
         ),
     )
     vectors = network(spec)[None]
-    variables = SMALL.init(jax.random.key(0), vectors, SMALL.view(skip(0)))
-    codes = [
-        jax.jit(SMALL.apply)(variables, vectors, SMALL.view(s)) for s in (spec, skip(0), skip(1))
-    ]
+    variables = jax.jit(SMALL.init)(jax.random.key(0), vectors, SMALL.view(skip(0)))
+    codes = [applied(SMALL)(variables, vectors, SMALL.view(s)) for s in (spec, skip(0), skip(1))]
     assert np.abs(codes[0] - codes[1]).max() > 1e-6
     assert np.abs(codes[1] - codes[2]).max() > 1e-6
 
@@ -329,7 +341,7 @@ def test_pooling_ignores_what_is_masked():
         pool = sets.SetToVector(seeds=1, attention=attention, heads=2)
         x = jax.random.normal(jax.random.key(0), (6, 8))
         mask = jnp.array([[1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 0]], bool)
-        variables = pool.init(jax.random.key(1), x, mask)
+        variables = jax.jit(pool.init)(jax.random.key(1), x, mask)
         out = pool.apply(variables, x, mask)
         alone = pool.apply(variables, x[3:5], jnp.ones((1, 2), bool))
         np.testing.assert_allclose(out[1], alone[0], rtol=1e-5, atol=1e-6)

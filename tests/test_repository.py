@@ -17,7 +17,7 @@ MAY_IMPORT = {  # module of wsjax -> modules of wsjax it may import
     "trigonometry": set(),
     "metrics": set(),
     "checkpoints": set(),
-    "plots": {"graphs"},
+    "plots": {"graphs", "zoos"},
     "optimization": set(),
     "reporting": set(),
     "training": {"checkpoints", "metrics", "optimization", "reporting"},

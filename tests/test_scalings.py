@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scaling_cases import CASES, KEY, MIXED, NOTHING, moved, setting
+from scaling_cases import CASES, KEY, MIXED, NOTHING, draw, moved, setting, stacked
 
-from wsjax import networks, scalings, symmetries, testing
+from wsjax import networks, scalings, symmetries
 from wsjax.architectures import mlp
 from wsjax.scalings import KINDS, Element
 
@@ -39,29 +39,31 @@ def drawn(network, kinds):
     return next(g for g in elements if still or moved(g, scalings.identity(network)) > 0)
 
 
-def stacked(elements):
-    return jax.tree.map(lambda *x: jnp.stack(x), *elements)
+@functools.cache
+def copies(name):
+    """[5, ...]: a network, and what it becomes by each of KINDS and by all of them."""
+    network, params, _ = setting(name)
+    elements = stacked(*(drawn(network, (k,)) for k in KINDS), drawn(network, KINDS))
+    scaled = jax.jit(jax.vmap(lambda e: scalings.act(e, params, network)))(elements)
+    return {k: np.concatenate([np.asarray(x)[None], scaled[k]]) for k, x in params.items()}
 
 
 @case
 def test_the_function_is_preserved(name):
     network, params, run = setting(name)
-    elements = stacked([*(drawn(network, (k,)) for k in KINDS), drawn(network, KINDS)])
-    act = lambda e: scalings.act(e, params, network)
-    scaled = jax.jit(jax.vmap(act))(elements)
-    here, there = jax.jit(lambda p, q: (run(p), jax.vmap(run)(q)))(params, scaled)
-    for i, kind in enumerate(KINDS):
-        part = jax.tree.map(lambda x, i=i: x[i], scaled)
+    out = run(copies(name))
+    for i, kind in enumerate(KINDS, start=1):
+        part = jax.tree.map(lambda x, i=i: x[i], copies(name))
         assert (moved(part, params) > 1e-3) == admitted(network, kind), kind
-    for i, kinds in enumerate((*KINDS, KINDS)):
-        assert moved(there[i], here) < 1e-9, kinds
+    for i, kinds in enumerate((*KINDS, KINDS), start=1):
+        assert moved(out[i], out[0]) < 1e-9, kinds
 
 
 @case
 def test_the_raveled_form_is_the_same_action(name):
     network, params, _ = setting(name)
-    elements = stacked(scalings.sample(jax.random.key(i), network) for i in (0, 1))
-    params = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), params)
+    elements = stacked(*(scalings.sample(jax.random.key(i), network) for i in (0, 1)))
+    params = stacked(params, {k: 2 * np.asarray(x) for k, x in params.items()})
 
     @jax.jit
     def both(elements):
@@ -95,45 +97,57 @@ def test_scalings_are_a_group(name):
         assert moved(one, two) < 1e-11
 
 
-FORMS = {
-    scalings.canonical_scale: ("scale",),
-    scalings.canonical_sign: ("sign",),
-    scalings.canonical_phase: ("phase",),
-    scalings.canonical: KINDS,
+FORMS = {  # canonical form -> which of `copies` it should undo
+    scalings.canonical_sign: 1,
+    scalings.canonical_scale: 2,
+    scalings.canonical_phase: 3,
+    scalings.canonical: 4,
 }
 
 
 @case
 def test_canonical_forms_are_constant_on_orbits(name):
-    network, params, run = setting(name)
-
-    def settle(form, g):
-        own, other = form(params, network), scalings.act(g, params, network)
-        return own, form(own, network), form(other, network)
-
-    elements = [drawn(network, kinds) for kinds in FORMS.values()]
-    settled = jax.jit(lambda e: [settle(*x) for x in zip(FORMS, e, strict=True)])(elements)
-    owns = stacked(own for own, _, _ in settled)
-    here, there = jax.jit(lambda p, q: (run(p), jax.vmap(run)(q)))(params, owns)
-    for i, (own, again, other) in enumerate(settled):
-        assert moved(there[i], here) < 1e-9, list(FORMS)[i]
-        assert moved(again, own) < 1e-11, list(FORMS)[i]
-        assert moved(other, own) < 1e-9, list(FORMS)[i]
+    network, _, run = setting(name)
+    assert KINDS == ("sign", "scale", "phase")  # the order of the copies
+    pairs = [{k: x[[0, i]] for k, x in copies(name).items()} for i in FORMS.values()]
+    settle = jax.jit(
+        lambda pairs: [
+            jax.vmap(functools.partial(form, spec=network))(pair)
+            for form, pair in zip(FORMS, pairs, strict=True)
+        ]
+    )
+    once = settle(pairs)
+    twice = settle(once)
+    first = lambda pair: {k: np.asarray(x)[0] for k, x in pair.items()}
+    out = run(stacked(setting(name)[1], *map(first, once)))
+    for i, (form, settled, again) in enumerate(zip(FORMS, once, twice, strict=True), start=1):
+        own = first(settled)
+        assert moved(out[i], out[0]) < 1e-9, form
+        assert moved(first(again), own) < 1e-11, form
+        assert moved({k: np.asarray(x)[1] for k, x in settled.items()}, own) < 1e-9, form
 
 
 @pytest.mark.parametrize("name", ["mlp siren", "relu", "vit of one head", "residual of sines"])
 def test_canonical_forms_do_not_know_the_numbering_of_neurons(name):
     network, params, _ = setting(name)
-    renumber = lambda p: symmetries.act(symmetries.sample(KEY, network), p, network)
-    form = jax.jit(functools.partial(scalings.canonical, spec=network))
-    assert moved(form(renumber(params)), renumber(form(params))) < 1e-11
+
+    @jax.jit
+    def orders(p):
+        g = symmetries.sample(KEY, network)
+        renumber = lambda p: symmetries.act(g, p, network)
+        form = lambda p: scalings.canonical(p, network)
+        return form(renumber(p)), renumber(form(p)), renumber(p)
+
+    one, two, renumbered = orders(params)
+    assert moved(renumbered, params) > 0.1
+    assert moved(one, two) < 1e-11
 
 
 @pytest.mark.parametrize("name", NOTHING)
 def test_what_admits_nothing(name):
     assert scalings.admits(CASES[name][0]).factors == {}
     assert scalings.admits(CASES[name][0]).turns == {}
-    params = testing.draw(KEY, CASES[name][0])
+    params = draw(CASES[name][0])
     g = scalings.sample(KEY, CASES[name][0])
     assert moved(scalings.act(g, params, CASES[name][0]), params) == 0
     assert moved(scalings.canonical(params, CASES[name][0]), params) == 0
@@ -143,7 +157,8 @@ def test_what_admits_nothing(name):
 
 
 def test_a_half_turn_needs_omega_and_the_sign():
-    network, params, run = setting("mlp siren")
+    network, params, batched = setting("mlp siren")
+    run = lambda p: batched({k: x[None] for k, x in p.items()})
     g = Element({}, {"Dense_0": jnp.ones(6, jnp.int32)})
     turned = scalings.act(g, params, network)
     assert moved(run(turned), run(params)) < 1e-9
@@ -167,11 +182,12 @@ def test_signs_and_half_turns_do_not_commute():
 
 def test_what_canonical_forms_look_like():
     relu, sine = mlp([3, 5, 4, 2]), mlp([2, 50, 40, 1], "sin", omega=30.0)
-    params = scalings.canonical_scale(testing.draw(KEY, relu, (3,)), relu)
+    form = jax.jit(scalings.canonical_scale, static_argnames="spec")
+    params = form(draw(relu, (3,)), spec=relu)
     for i in (0, 1):
         square = (params[f"Dense_{i}/kernel"] ** 2).sum(-2) + params[f"Dense_{i}/bias"] ** 2
         np.testing.assert_allclose(square, 1)
-    params = scalings.canonical(testing.draw(KEY, sine), sine)
+    params = jax.jit(scalings.canonical, static_argnames="spec")(draw(sine), spec=sine)
     for i in (0, 1):
         bias = params[f"Dense_{i}/bias"]
         assert bias.min() >= 0
@@ -180,12 +196,12 @@ def test_what_canonical_forms_look_like():
 
 def test_neurons_that_cannot_be_told_apart_stay_as_they_are():
     relu, tanh = mlp([2, 3, 1]), mlp([2, 3, 1], "tanh")
-    params = testing.draw(KEY, relu)
+    params = draw(relu)
     params |= {name: params[name].at[..., 0].set(0) for name in ("Dense_0/kernel", "Dense_0/bias")}
     settled = scalings.canonical_scale(params, relu)
     assert moved(settled["Dense_1/kernel"][0], params["Dense_1/kernel"][0]) == 0
     total = lambda p: sum(x.sum() for x in scalings.canonical_scale(p, relu).values())
-    assert all(np.isfinite(g).all() for g in jax.grad(total)(params).values())
+    assert all(np.isfinite(g).all() for g in jax.jit(jax.grad(total))(params).values())
     tie = {**params, "Dense_0/kernel": jnp.array([[1.0, 2, 1], [-1, -1, -2]])}
     tie["Dense_0/bias"] = jnp.zeros(3)  # sums 0, 1 and -1
     settled = scalings.canonical_sign(tie, tanh)
@@ -194,14 +210,14 @@ def test_neurons_that_cannot_be_told_apart_stay_as_they_are():
 
 def test_a_zoo_is_scaled_at_once():
     network = MIXED
-    zoo, keys = testing.draw(KEY, network, (4,)), jax.random.split(KEY, 4)
-    elements = jax.vmap(lambda k: scalings.sample(k, network))(keys)
+    zoo, keys = draw(network, (4,)), jax.random.split(KEY, 4)
+    elements = jax.jit(jax.vmap(lambda k: scalings.sample(k, network)))(keys)
     act = jax.jit(scalings.act, static_argnames="spec")
-    alone = jax.vmap(lambda e, p: scalings.act(e, p, network))
+    alone = jax.jit(jax.vmap(lambda e, p: scalings.act(e, p, network)))
     assert moved(act(elements, zoo, spec=network), alone(elements, zoo)) < 1e-14
     one = jax.tree.map(lambda x: x[0], elements)
     for form in (lambda p: scalings.act(one, p, network), lambda p: scalings.canonical(p, network)):
-        assert moved(form(zoo), jax.vmap(form)(zoo)) < 1e-14
+        assert moved(jax.jit(form)(zoo), jax.jit(jax.vmap(form))(zoo)) < 1e-14
     multiply, add = scalings.factors(elements, network)
     assert multiply.shape == add.shape == (4, network.count)
 
@@ -225,16 +241,21 @@ def test_draws_are_what_they_should_be():
 
 def test_float32_stays_float32():
     with jax.enable_x64(False):
-        params = testing.draw(KEY, MIXED)
-        g = scalings.sample(KEY, MIXED)
-        for p in (scalings.act(g, params, MIXED), scalings.canonical(params, MIXED)):
-            assert {x.dtype for x in p.values()} == {jnp.dtype("float32")}
-        assert {x.dtype for x in scalings.factors(g, MIXED)} == {jnp.dtype("float32")}
+        params = draw(MIXED)
+
+        @jax.jit
+        def every(params):
+            g = scalings.sample(KEY, MIXED)
+            scaled, settled = scalings.act(g, params, MIXED), scalings.canonical(params, MIXED)
+            return g.factors, scaled, settled, scalings.factors(g, MIXED)
+
+        for part in every(params):
+            assert {x.dtype for x in jax.tree.leaves(part)} == {jnp.dtype("float32")}
 
 
 def test_an_element_that_does_not_fit_is_refused():
     network = mlp([2, 3, 2, 1], "sin")
-    params = testing.draw(KEY, network)
+    params = draw(network)
     g = Element({"Dense_2": jnp.ones(1), "Dense_0": jnp.ones(2)}, {"Dense_1": jnp.zeros((2, 3))})
     message = (
         "element does not fit its spec:\n"

@@ -6,17 +6,22 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from wsjax.graphs import NODE_ROLES, Graph
+from wsjax.zoos.statistics import Incoming
 
 
-def _axes(width: float = 5.0, height: float = 4.0):
+def _axes(width: float = 5.0, height: float = 4.0, rows: int = 1, columns: int = 1):
+    """A figure, and one picture or, of several, all of them [row, column]."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(width, height), layout="constrained")
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    figure, grid = pyplot.subplots(
+        rows, columns, figsize=(width, height), layout="constrained", squeeze=False
+    )
+    for axes in grid.flat:
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, grid if grid.size > 1 else grid[0, 0]
 
 
 def _save(figure, path: pathlib.Path) -> None:
@@ -69,6 +74,52 @@ def bars(path: pathlib.Path, values: Mapping[str, float], x: str, title: str) ->
     drawn = axes.barh(names, [values[n] for n in names])
     axes.bar_label(drawn, fmt="%.3f", padding=3, fontsize=8)
     axes.set(xlabel=x, title=title)
+    _save(figure, path)
+
+
+def norms_and_signs(path: pathlib.Path, arrays: Mapping[str, Incoming], title: str) -> None:
+    """A zoo's weights and biases, a row of three pictures for each layer.
+
+    Histograms of the norms of what comes into a neuron, of weights and of biases, with their
+    quartiles; and bars, the shares of positive and negative entries, with the standard
+    deviation from network to network. A dashed line at one half is where signs are even.
+
+    Args:
+        path: of the PNG.
+        arrays: name -> what comes in through it, as `zoos.statistics.incoming` gives it.
+        title: of the picture.
+
+    Raises:
+        ValueError: a number is NaN or infinite; the arrays with such numbers are listed.
+    """
+    wrong = [k for k, x in arrays.items() if not all(np.isfinite(v).all() for v in x[2:])]
+    if wrong:
+        raise ValueError(f"expected finite norms and signs, got NaN or infinity in {wrong}")
+    layers = list(dict.fromkeys(x.layer for x in arrays.values()))
+    figure, grid = _axes(10, 2.1 * len(layers) + 0.6, len(layers), 3)
+    figure.suptitle(title)
+    for row, layer in zip(grid, layers, strict=True):
+        found = {k: x for k, x in arrays.items() if x.layer == layer}
+        for name, x in found.items():
+            axes = row[1 if x.role == "bias" else 0]
+            low, middle, high = np.percentile(x.norms, [25, 50, 75])
+            label = f"{name}: {middle:.3g} ({low:.3g} to {high:.3g})"
+            axes.hist(x.norms.ravel(), bins=40, alpha=0.6, label=label)
+            axes.margins(y=0.35)  # room for the legend
+            axes.legend(frameon=False, fontsize=7, title="median, quartiles", title_fontsize=7)
+        at = np.arange(len(found))
+        for shift, what, color in ((-0.2, "positive", "C3"), (0.2, "negative", "C0")):
+            shares = [getattr(x, what) for x in found.values()]
+            means, spread = [s.mean() for s in shares], [s.std() for s in shares]
+            row[2].bar(at + shift, means, 0.4, yerr=spread, color=color, label=what, capsize=3)
+        row[2].axhline(0.5, color="0.4", linewidth=1, linestyle="--")
+        row[2].set(ylim=(0, 1.05), xticks=at)
+        row[2].set_xticklabels(list(found), fontsize=8)
+        row[0].set(ylabel=layer)
+    headings = ("norm of incoming weights", "absolute bias", "share of positive and negative")
+    for axes, words in zip(grid[0], headings, strict=True):
+        axes.set_title(words, fontsize=9)
+    grid[0, 2].legend(frameon=False, fontsize=7, ncols=2)
     _save(figure, path)
 
 

@@ -19,6 +19,7 @@ multiplied by B, only x @ (A @ B) is computed, and before it is gathered.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -71,12 +72,12 @@ class Part(NamedTuple):
     Attributes:
         pieces: their rows, one piece after the other.
         at: which of these rows, in which order; all if None.
-        over: [row, lane, 1] what the result is divided by.
+        over: [row, lane, 1] each, what the result is divided by, one after the other.
     """
 
     pieces: tuple[Linear, ...]
     at: jax.Array | None = None
-    over: jax.Array | None = None
+    over: tuple[jax.Array, ...] = ()
 
     @property
     def width(self) -> int:
@@ -98,12 +99,9 @@ class Part(NamedTuple):
         y = [x @ matrix for x in self.pieces]
         y = y[0] if len(y) == 1 else jnp.concatenate(y)
         y = y if self.at is None else y[self.at]
-        return y if self.over is None else y / self.over
-
-    def norms(self) -> jax.Array:
-        """Norms of the rows, [row, lane, 1]; of pieces that are arrays."""
-        y = jnp.concatenate([norm(piece.x) for piece in self.pieces])
-        return y if self.at is None else y[self.at]
+        for x in self.over:
+            y = y / x
+        return y
 
 
 def part(x: jax.Array, at: jax.Array | None = None) -> Part:
@@ -120,36 +118,44 @@ def project(parts: Sequence[Part], matrix: jax.Array) -> jax.Array:
     return total
 
 
-def norm(x: jax.Array) -> jax.Array:
-    """Euclidean norms over the last axis, kept; of any size, and 0 with gradient 0 at 0.
-
-    Rows below the fourth-fifths power of the smallest normal number (1e-30 in single
-    precision) count as zero: gradients of what is divided by less would overflow.
-    """
-    largest = jax.lax.stop_gradient(jnp.abs(x).max(-1, keepdims=True, initial=0))
-    some = largest > float(jnp.finfo(x.dtype).tiny) ** 0.8
-    unit = jnp.where(some, x / jnp.where(some, largest, 1), 0)
-    square = jnp.square(unit).sum(-1, keepdims=True)
-    return jnp.where(some, largest * jnp.sqrt(jnp.where(some, square, 1)), 0)
-
-
 def unscaled(parts: Sequence[Part]) -> list[Part]:
-    """Parts divided by the norm of all of them together; zeros stay zeros."""
-    norms = [p.norms() for p in parts]
-    total = norms[0] if len(norms) == 1 else norm(jnp.concatenate(norms, axis=-1))
-    return [p._replace(over=jnp.where(total > 0, total, 1)) for p in parts]
+    """Parts, of arrays, divided by the norm of all of them together.
+
+    Of any size, with finite gradients: first by the largest entry, which counts as a constant,
+    then by a norm between 1 and the square root of the width. Rows below the fourth-fifths
+    power of the smallest normal number (1e-30 in single precision) stay as they are.
+    """
+    sizes, squares = [], []
+    for p in parts:
+        x = jnp.concatenate([piece.x for piece in p.pieces])
+        largest = _largest(x)
+        square = jnp.square(x / jnp.where(largest > 0, largest, 1)).sum(-1, keepdims=True)
+        sizes.append(largest if p.at is None else largest[p.at])
+        squares.append(square if p.at is None else square[p.at])
+    largest = functools.reduce(jnp.maximum, sizes)
+    some = largest > float(jnp.finfo(largest.dtype).tiny) ** 0.8
+    largest = jnp.where(some, largest, 1)
+    square = sum(jnp.square(n / largest) * q for n, q in zip(sizes, squares, strict=True))
+    length = jnp.sqrt(jnp.where(some, square, 1))
+    return [p._replace(over=(largest, length)) for p in parts]
+
+
+def steady(x: jax.Array) -> jax.Array:
+    """Rows whose squares would overflow made smaller; all others as they are."""
+    limit = float(jnp.finfo(x.dtype).max) ** 0.2
+    return x / jnp.maximum(_largest(x) / limit, 1)
 
 
 def standardised(x: jax.Array) -> jax.Array:
-    """Rows with mean 0 and variance 1 (LayerNorm, with the epsilon of PyTorch).
-
-    Rows whose squares would overflow are made smaller before.
-    """
-    limit = float(jnp.finfo(x.dtype).max) ** 0.2
-    largest = jax.lax.stop_gradient(jnp.abs(x).max(-1, keepdims=True, initial=0))
-    x = x / jnp.maximum(largest / limit, 1)
+    """Rows with mean 0 and variance 1 (LayerNorm, with the epsilon of PyTorch)."""
+    x = steady(x)
     x = x - x.mean(-1, keepdims=True)
     return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + 1e-5)
+
+
+def _largest(x):
+    """The largest entry of each row, a constant to gradients."""
+    return jax.lax.stop_gradient(jnp.abs(x).max(-1, keepdims=True, initial=0))
 
 
 class MLP(nn.Module):

@@ -16,6 +16,7 @@ from wsjax.encoders.scale_blocks import (
     Nets,
     Part,
     part,
+    steady,
 )
 from wsjax.encoders.scale_view import Rows, take
 
@@ -115,7 +116,9 @@ class PairUpdate(nn.Module):
             if kind in FACTORS:
                 (x,) = forms["scale" if kind == "scale" else "sign"]([x], kind, train)
             (piece,) = x.pieces
-            pieces.append(piece if x.over is None else Linear(piece.x / x.over))
+            for n in x.over:
+                piece = Linear(piece.x / n)
+            pieces.append(piece)
         phi = self.nets.mlp(self.out, "phi")
         told = phi([Part(tuple(pieces), start), Part(tuple(pieces), end)], train).value()
         return nn.Dense(self.out, use_bias=False, name="gamma")(pairs) * told
@@ -210,7 +213,8 @@ class Layer(nn.Module):
                 extras = [] if seen("update") is None else [of(positions)]
                 features[kind] = Features([of(x) for x in parts], extras)
             new = Equivariant(self.nets, self.out[0], name="update")(features, train)
-            new = jnp.concatenate(list(new.values()))
+            scaled = [k for k in new if "scale" in FACTORS.get(k, ())]  # must stay as they are
+            new = jnp.concatenate([x if k in scaled else steady(x) for k, x in new.items()])
         if self.skip:
             new = new + nn.Dense(self.out[0], use_bias=False, name="skip")(nodes)
         new = nn.Dropout(self.dropout, deterministic=not train)(new)

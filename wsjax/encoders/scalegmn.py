@@ -20,7 +20,7 @@ signs the same e_ij will do, for s = 1 / s. With scales it would carry s_i (s_i 
                     gate gives s_j. Exact, finite, and ours
 
 Deviations: x / |x| has no epsilon, so that it is exact; inputs and outputs enter the update
-of pairs as they are; LayerNorm first shrinks rows whose squares would overflow; positions of
+of pairs as they are; rows whose squares would overflow are made smaller; positions of
 messages are those of their targets in both directions. Without a `layout`, positions are
 `NodeFeatures` and outputs are averaged, so that any architecture can be read.
 """

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from wsjax import architectures
-from wsjax.networks import Spec
+from wsjax.networks import ACTIVATIONS, Spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +15,8 @@ class Recipe:
         networks: how many to fit.
         seed: of waves and weights. Network i of a seed is the same in a zoo of any size.
         widths: of the SIREN's layers.
-        omega: factor inside every sine.
+        activation: of the hidden layers; anything but "sin" begins as PyTorch's `Linear` does.
+        omega: factor inside every sine; other activations have none.
         low: smallest frequency; frequencies are uniform.
         high: largest frequency.
         amplitude_low: smallest amplitude; amplitudes are uniform.
@@ -35,6 +36,7 @@ class Recipe:
     networks: int = 6000
     seed: int = 0
     widths: tuple[int, ...] = (1, 32, 32, 1)
+    activation: str = "sin"
     omega: float = 30.0
     low: float = 0.5
     high: float = 10.0
@@ -55,6 +57,7 @@ class Recipe:
                 len(self.widths) > 2 and self.widths[0] == self.widths[-1] == 1,
                 "1, ..., 1",
             ),
+            "activation": (self.activation in ACTIVATIONS, f"one of {ACTIVATIONS}"),
             "low": (0 <= self.low <= self.high, f"from 0 to high = {self.high}"),
             "amplitude_low": (
                 self.amplitude_low <= self.amplitude_high,
@@ -87,7 +90,17 @@ class Recipe:
         ranges = {"low": 0.0, "amplitude_low": 0.0, "amplitude_high": 10.0}
         return cls(**{**ranges, "keep_unfit": True, **changes})
 
+    @classmethod
+    def relu(cls, **changes: Any) -> "Recipe":
+        """Low waves in networks of ReLU, a zoo of scales where the others are of signs; ours.
+
+        They stay however well they fit.
+        """
+        ours = {"high": 3.0, "learning_rate": 5e-3, "weight_decay": 0.0, "keep_unfit": True}
+        return cls(**{"activation": "relu", **ours, **changes})
+
     @property
     def spec(self) -> Spec:
         """What the weights mean."""
-        return architectures.mlp(self.widths, "sin", omega=self.omega)
+        omega = self.omega if self.activation == "sin" else 1.0
+        return architectures.mlp(self.widths, self.activation, omega=omega)

@@ -285,7 +285,7 @@ def _error(params, x, y, recipe, sine):
 
 
 def _forward(params, x, spec, sine):
-    if sine is trigonometry.sin:
+    if sine is trigonometry.sin or spec.layers[0].activation != "sin":
         return architectures.forward(params, x, spec)
     for layer in spec.layers:
         x = x @ params[f"{layer.name}/kernel"] + params[f"{layer.name}/bias"]
