@@ -136,7 +136,8 @@ def _reader(default):
 
         return boolean
     if isinstance(default, tuple):
-        kind = type(default[0])
+        number_or_word = lambda text: int(text) if text.isdecimal() else text
+        kind = type(default[0]) if default else number_or_word
         return lambda text: tuple(kind(x) for x in text.split(","))
     return type(default)
 
