@@ -163,9 +163,9 @@ def _presets() -> dict[str, Preset]:
         "relu": Preset(
             sine.Recipe.relu(networks=3600),
             {"train": 2500, "validation": 300, "test": 800},
-            2,
-            floor | {name: _steps(row, 600) for name, row in relu.items()},
-            "half an hour on 2 CPU cores",
+            1,
+            floor | {name: _steps(row, 400) for name, row in relu.items()},
+            "a quarter of an hour on 2 CPU cores",
         ),
         "long": Preset(
             sine.Recipe(networks=14000),
