@@ -180,8 +180,8 @@ def audit(encoder: nn.Module, network: str, seed: int, samples: int) -> dict[str
 def worst(audits: Iterable[Audit]) -> dict[str, dict]:
     """For each symmetry the row of the worst verdict, and among these of the largest change."""
     bad = lambda row: (auditing.VERDICTS.index(row.verdict), row.change or 0.0)
-    rows: Callable[[str], Row] = lambda s: max((a[s] for a in audits), key=bad)
     audits = list(audits)
+    rows: Callable[[str], Row] = lambda s: max((a[s] for a in audits), key=bad)
     return {s: dataclasses.asdict(rows(s)) for s in auditing.SYMMETRIES}
 
 

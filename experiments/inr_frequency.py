@@ -3,11 +3,13 @@
 SNE, table 1 (Andreis et al., NeurIPS 2024): INRs 1-32-32-1 with sine activations, fitted to
 sin(bx) on [-pi, pi], b ~ U(0.5, 10); an encoder makes a code of 32 numbers, a head of two
 layers of 512 predicts b; mean squared error on held-out networks. The paper: SNE .098 +- .002
-with 358K parameters, DWSNet .209, NFT .401, boosted trees not tried. GMN, GRIT and NeuralGraph,
-which read the parameter graph and are exactly invariant, are not in the paper's table.
+with 358K parameters, DWSNet .209, NFT .401, boosted trees not tried. GMN, GRIT, NeuralGraph and
+ScaleGMN, which read graphs of neurons and are exactly invariant, are not in the paper's table.
 
     python -m experiments.inr_frequency                      laptop, on 2 CPU cores
     python -m experiments.inr_frequency --rows grit,neural_graph,neural_graph_pna
+    python -m experiments.inr_frequency --rows scalegmn,scalegmn_b,scalegmn_permutation
+    python -m experiments.inr_frequency --preset relu --rows all   networks of ReLU instead
     python -m experiments.inr_frequency --preset paper       three seeds, for a GPU
     python -m experiments.inr_frequency --rows sne --training.steps 20000
     python -m experiments.inr_frequency --evaluate runs/inr_frequency/laptop/sne-0-...
@@ -37,7 +39,7 @@ from wsjax.zoos import Zoo, sine
 from wsjax.zoos.datasheet import datasheet
 
 LABEL = "frequency"
-DEFAULT = ("mean", "boosted_trees", "stat_nn", "mlp", "deepsets", "sne", "gmn")
+DEFAULT = ("mean", "boosted_trees", "stat_nn", "mlp", "deepsets", "sne", "gmn", "scalegmn_b")
 
 
 def mean(zoo: Zoo, seed: int) -> np.ndarray:
@@ -95,10 +97,10 @@ def _presets() -> dict[str, Preset]:
             "scalegmn_permutation": {"width": 48, "symmetry": "permutation"},
         }.items()
     }
-    scaled = {"layers": 3, "width": 32, "symmetry": "scale"}
-    relu = {  # networks of ReLU have scales: which messages back are worth having
-        "gmn": gmn,
-        "scalegmn": {"backward": "none"},
+    scaled = {"layers": 3, "width": 29, "symmetry": "scale"}
+    relu = {  # networks of ReLU have scales: which messages back are worth having, at one size
+        "gmn": dataclasses.replace(gmn, settings={**graph, "width": 59}),
+        "scalegmn": {"backward": "none", "width": 37},
         "scalegmn_as_published": {"backward": "as_published"},
         "scalegmn_reciprocal": {"backward": "reciprocal"},
         "scalegmn_gated": {},
@@ -158,7 +160,7 @@ def _presets() -> dict[str, Preset]:
                 "neural_graph_pna": _steps(pna, 1500),
                 **{name: _steps(row, 1500) for name, row in scalegmn.items()},
             },
-            "about 15 minutes on 2 CPU cores",
+            "about 20 minutes on 2 CPU cores",
         ),
         "relu": Preset(
             sine.Recipe.relu(networks=3600),

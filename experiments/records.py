@@ -186,15 +186,15 @@ def audit_cell(run: Mapping, symmetry: str) -> str:
     """
     from wsjax.auditing import VERDICTS, figure
 
-    groups, idle = {}, set()
+    groups, unread = {}, []
     for network, by_dtype in run["metrics"].items():
         rows = [by_dtype[dtype][symmetry] for dtype in ("float32", "float64")]
         if all(r["verdict"] == "not applicable" for r in rows):
-            idle |= {r["reason"] for r in rows}
+            if rows[0]["reason"].startswith("the wider network"):
+                unread.append(network)
         else:
             groups.setdefault(tuple(r["verdict"] for r in rows), {})[network] = rows
     if not groups:
-        unread = any(reason.startswith("the wider network") for reason in idle)
         return "cannot read" if unread else "–"
     texts = []
     badness = lambda verdicts: max(map(VERDICTS.index, verdicts))
@@ -209,10 +209,11 @@ def audit_cell(run: Mapping, symmetry: str) -> str:
         else:
             text = f"{verdicts[0]} ({largest[0]}; {largest[1]})"
         texts.append((text, groups[verdicts]))
+    rest = [f"cannot read {', '.join(unread)}"] if unread else []
     if len(texts) == 1:
-        return texts[0][0]
+        return "; ".join([texts[0][0], *rest])
     named = [f"{text}: {', '.join(where)}" for text, where in texts[:-1]]
-    return "; ".join([*named, f"else {texts[-1][0]}"])
+    return "; ".join([*named, f"else {texts[-1][0]}", *rest])
 
 
 def audits_table() -> str:

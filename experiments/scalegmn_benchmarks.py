@@ -2,16 +2,17 @@
 
     python -m experiments.scalegmn_benchmarks           five minutes on 2 CPU cores
 
-A step (loss, gradient, AdamW) of two published configurations on 32 networks. In turn:
+A step (loss, gradient, AdamW) of two published configurations, without dropout and with one
+number for a code, on 32 networks. In turn:
 
     sliced            inputs, hidden neurons and outputs are slices, each for its own nets
     masked            every row goes through every net, and masks choose, as published
     unfolded          sliced, but linear maps that follow one another are applied one by one
     microbatch 4      sliced, four networks at a time
 
-Held equal before they are timed; the least time counts. The published PyTorch code took
-12.6 s (mnist) and 1.9 s (cifar10_relu) a step on two other, contended CPU cores: bounds, not
-measured here.
+Their losses over three steps are held equal before they are timed; the least time counts. The
+published PyTorch code took 12.6 s (mnist) and 1.9 s (cifar10_relu) a step on two other, contended
+CPU cores: bounds, not measured here.
 """
 
 import argparse
@@ -76,11 +77,16 @@ def variant(name: str) -> Iterator[None]:
         yield
 
 
+def settings(name: str) -> dict:
+    """Of the encoder that is timed."""
+    return {**SETTINGS[name], "code": 1, "dropout": 0.0}
+
+
 def steps(rounds: int) -> dict[str, float]:
     """Milliseconds of every variant of every configuration, and ratios to the library's."""
     figures = {}
     for name, spec in SPECS.items():
-        encoder = ScaleGMN(**{**SETTINGS[name], "code": 1, "dropout": 0.0})
+        encoder = ScaleGMN(**settings(name))
         view, rng = encoder.view(spec), np.random.default_rng(0)
         vectors = (rng.standard_normal((BATCH, spec.count)) / 4).astype(np.float32)
         data = {"vectors": vectors, "target": vectors[:, 0]}
@@ -104,9 +110,9 @@ def steps(rounds: int) -> dict[str, float]:
                 state[0], out = compiled(state[0], data)
                 return float(out["loss"])
 
-            runs[kind], losses[kind] = run, run()
-        for kind, value in losses.items():
-            np.testing.assert_allclose(value, losses["sliced"], rtol=1e-3, err_msg=kind)
+            runs[kind], losses[kind] = run, [run() for _ in range(3)]
+        for kind, values in losses.items():
+            np.testing.assert_allclose(values, losses["sliced"], rtol=2e-2, err_msg=kind)
         took = in_turn(runs, rounds)
         for kind, milliseconds in took.items():
             figures[f"{name}, {kind}: ms"] = round(milliseconds, 1)
@@ -136,7 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
             "parameters": 0,
             "seconds": round(time.monotonic() - begin, 1),
             "steps": 0,
-            "config": {"batch": BATCH, **{k: dict(SETTINGS[k]) for k in SPECS}},
+            "config": {"batch": BATCH, **{k: settings(k) for k in SPECS}},
         }
     )
 

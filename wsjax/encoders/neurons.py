@@ -136,9 +136,19 @@ def gather(vectors: jax.Array, index: np.ndarray) -> jax.Array:
     """Parameters by position: [batch, entry], [(batch,) row, channel] -> [batch, row, channel].
 
     Position -1 gives 0 and -2 gives 1.
+
+    Raises:
+        ValueError: networks are shorter than their view, or another number of them came.
     """
+    if index.ndim == 3 and len(index) != len(vectors):
+        raise ValueError(
+            f"expected as many networks as stacked views, got {len(vectors)} networks and "
+            f"{len(index)} views"
+        )
+    if isinstance(index, np.ndarray) and vectors.shape[-1] <= (last := index.max(initial=-1)):
+        raise ValueError(f"expected networks of at least {last + 1} entries, got {vectors.shape}")
     vectors, index = jnp.asarray(vectors), jnp.asarray(index)
-    if index.ndim == 3:
+    if index.ndim == 3:  # a view for each network
         return jax.vmap(lambda v, i: gather(v[None], i)[0])(vectors, index)
     rest = jnp.where(index == ONE, 1.0, 0.0).astype(vectors.dtype)
     return jnp.where(index < 0, rest, vectors[:, jnp.maximum(index, 0)])

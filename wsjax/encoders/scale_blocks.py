@@ -221,7 +221,7 @@ class Nets:
         dropout: within MLPs.
         plain: rows without factors go through an MLP; else (Gamma x) * MLP(x).
         apart: inputs and outputs have an MLP each.
-        depth: of `Equivariant`.
+        depth: of `Equivariant`, layers; of gated messages, always one.
     """
 
     symmetry: str
@@ -348,6 +348,10 @@ class Equivariant(nn.Module):
             else:
                 net = free[-1 if kind == "output" else 0]
                 told = net([*parts, *extras], train).value()
-            alone = nets.plain and kind not in FACTORS and gate is None
-            out[kind] = told if alone else project(gate or parts, gamma) * told
+            if nets.plain and kind not in FACTORS and gate is None:
+                out[kind] = told
+            elif nets.norm or gate is not None or "scale" in FACTORS.get(kind, ()):
+                out[kind] = project(gate or parts, gamma) * told
+            else:  # two numbers that nothing bounds
+                out[kind] = steady(project(parts, gamma)) * steady(told)
         return out

@@ -64,10 +64,10 @@ class Messages(nn.Module):
         for kind in self.nets.kinds:
             at = rows.of_pairs(kind, "sender" if back else "receiver")
             to, parts, gate = take(end, at), [part(take(sent, at))], None
-            extras = [] if positions is None else [part(positions, to)]
             if self.gated:
                 parts, to = [part(nodes, to), *parts], take(rows.sender, at)
                 gate = [part(nodes, to)]
+            extras = [] if positions is None else [part(positions, to)]
             features[kind], ends[kind] = Features(parts, extras, gate), to
             real[kind] = None if rows.real_pair is None else take(rows.real_pair, at)
         total = jnp.zeros((*nodes.shape[:-1], self.width), nodes.dtype)
@@ -121,7 +121,9 @@ class PairUpdate(nn.Module):
             pieces.append(piece)
         phi = self.nets.mlp(self.out, "phi")
         told = phi([Part(tuple(pieces), start), Part(tuple(pieces), end)], train).value()
-        return nn.Dense(self.out, use_bias=False, name="gamma")(pairs) * told
+        new = nn.Dense(self.out, use_bias=False, name="gamma")(pairs) * told
+        bounded = self.nets.norm or "scale" in self.nets.groups
+        return new if bounded else steady(new)
 
 
 class PlainMessages(nn.Module):

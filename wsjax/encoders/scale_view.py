@@ -71,21 +71,26 @@ def scale_view(
 
     Raises:
         ValueError: there is no room; a parameter does not carry the factors of the neurons
-            it joins; or neurons have factors that the symmetry does not cover. The layer is
-            named.
+            it joins; neurons have factors that the symmetry does not cover; or the layout is
+            too small.
     """
     view = plain.neurons(spec, channels, features)
     weight = view.weight if links else view.weight[:, :channels]
-    if bare := int((weight == NONE).all(1).sum()):
+    bare = int((view.weight[:, channels:] == plain.ONE).any(1).sum())
+    if bare and not links:
         names = [x.name for x in spec.layers if x.kind == "residual"] or ["a recurrence or heads"]
         raise ValueError(
             f"{', '.join(names)}: {bare} pairs of neurons are joined without a parameter; "
             "expected links=True"
         )
     own = np.take_along_axis(view.own, np.argsort(view.own < 0, axis=1, kind="stable"), axis=1)
-    if (most := int((own >= 0).sum(1).max())) > features:
+    count = (own >= 0).sum(1)
+    if (most := int(count.max())) > features:
+        first = own[np.argmax(count), 0]
+        name = next(a.name for a in spec.arrays if first in offsets(spec)[a.name])
         raise ValueError(
-            f"{most} parameters feed one neuron alone; expected at most features = {features}"
+            f"{name}: {most} parameters feed one neuron alone, its own among them; expected at "
+            f"most features = {features}"
         )
     own, graph = own[:, :features], view.graph
     kinds = _kinds(spec, symmetry)
@@ -162,14 +167,15 @@ def _kinds(spec: Spec, symmetry: str) -> list[int]:
         _check_blocks(spec, found, factor)
     kinds = []
     for p, place in enumerate(found.places):
-        which, layer = factor.get(p), spec.layers[max(place.level, 0)].name
+        which = factor.get(p)
         kind = "input" if place.level < 0 else "output" if p in found.outputs else "free"
         if which:
             x = have.factors[which[0]]
             kind = "both" if x.sign and x.scale else "sign" if x.sign else "scale"
         if kind not in READS[symmetry]:
+            layer = next(j.layer for j in found.joins if j.writes == p)
             raise ValueError(
-                f"{layer}: neurons {place.axes} are of kind {kind!r} (activation "
+                f"{spec.layers[layer].name}: neurons {place.axes} are of kind {kind!r} (activation "
                 f"{place.activation!r}); symmetry={symmetry!r} reads {READS[symmetry]}, "
                 "expected symmetry='hetero'"
             )
@@ -198,21 +204,18 @@ def _types(graph: Graph, kind: np.ndarray, layout: tuple[int, ...]):
     is_input, is_output = (kind == KINDS.index(k) for k in ("input", "output"))
     level = graph.place_level[graph.place]
     hidden = ~is_input & ~is_output
-    have = (
-        int(graph.number[is_input].max(initial=-1)) + 1,
-        int(level[hidden].max(initial=-1)) + 1,
-        int(graph.number[is_output].max(initial=-1)) + 1,
-    )
+    number = np.where(is_input, np.cumsum(is_input), np.cumsum(is_output)) - 1
+    have = int(is_input.sum()), int(level[hidden].max(initial=-1)) + 1, int(is_output.sum())
     if any(h > room for h, room in zip(have, layout, strict=True)):
         raise ValueError(
             f"(inputs, hidden levels, outputs) are {have}; expected at most layout = {layout}"
         )
-    node = np.where(is_input, graph.number, inputs + level)
-    node = np.where(is_output, inputs + levels + graph.number, node)
+    node = np.where(is_input, number, inputs + level)
+    node = np.where(is_output, inputs + levels + number, node)
     reads, feeds = is_input[graph.sender], is_output[graph.receiver]
-    middle = inputs + level[graph.receiver] - 1
-    last = inputs + levels - 1 + graph.number[graph.receiver]
-    pair = np.where(feeds, last, np.where(reads, graph.number[graph.sender], middle))
+    middle = inputs + np.maximum(level[graph.receiver] - 1, 0)
+    last = inputs + max(levels - 1, 0) + number[graph.receiver]
+    pair = np.where(feeds, last, np.where(reads, number[graph.sender], middle))
     return node.astype(np.int32), pair.astype(np.int32)
 
 
@@ -380,8 +383,17 @@ def take(x: jax.Array, slices: Sequence[tuple[int, int]]) -> jax.Array:
 
 
 def start_rows(view: ScaleView, batch: int) -> Rows:
-    """The rows of a batch of networks."""
+    """The rows of a batch of networks.
+
+    Raises:
+        ValueError: there are more or fewer networks than stacked views.
+    """
     graph, mixed = view.graph, view.graph.place.ndim == 2
+    if mixed and len(graph.place) != batch:
+        raise ValueError(
+            f"expected as many networks as stacked views, got {batch} networks and "
+            f"{len(graph.place)} views"
+        )
     times = batch if mixed else 1
     first, nodes = 0, []
     for kind, n in zip(KINDS, view.nodes, strict=True):

@@ -19,10 +19,15 @@ signs the same e_ij will do, for s = 1 / s. With scales it would carry s_i (s_i 
                     both in the brackets carry s_i, so c sees one beside the other, and the
                     gate gives s_j. Exact, finite, and ours
 
+"Exact" is up to rounding, and as long as a row's largest entry is above 1e-30 (in double
+precision 1e-246): below, it counts as zero, lest gradients overflow.
+
 Deviations: x / |x| has no epsilon, so that it is exact; inputs and outputs enter the update
 of pairs as they are; rows whose squares would overflow are made smaller; positions of
-messages are those of their targets in both directions. Without a `layout`, positions are
-`NodeFeatures` and outputs are averaged, so that any architecture can be read.
+messages are those of their targets in both directions; taps of windows are channels by their
+rank, and weights of dense layers in the first, so that windows of several sizes do not line
+up. Without a `layout`, positions are `NodeFeatures` and outputs are averaged, so that any
+architecture can be read. What a factor inside an activation (omega) is, nobody is told.
 """
 
 from collections.abc import Sequence
@@ -51,7 +56,8 @@ class ScaleGMN(nn.Module):
         layers: rounds of messages.
         code: of the result.
         symmetry: "sign" or "scale" reads networks whose hidden neurons all have such factors;
-            "hetero" any mixture, and neurons without; "permutation" knows of no factors.
+            "hetero" any mixture, and neurons without; "permutation" knows of no factors, and
+            of `symmetrise`, `plain`, `apart`, `positions`, `add` and `depth` neither.
         backward: messages in both directions, see above; "none" for forward alone.
         readout: "last" reads outputs (and inputs, if messages go back), "full" all neurons;
             "edit" gives every parameter a change, [batch, entry], with the factors it has.
@@ -72,7 +78,7 @@ class ScaleGMN(nn.Module):
         features: the most parameters that may feed one neuron alone.
         links: read pairs without a parameter, such as residuals.
         inputs: what an input neuron begins with.
-        depth: layers in the nets of messages and updates.
+        depth: layers in the nets of messages and updates; gated messages have one.
         waves: sinusoids for each integer, without a layout.
     """
 
@@ -114,14 +120,25 @@ class ScaleGMN(nn.Module):
         ):
             if value not in known:
                 raise ValueError(f"expected {name} of {known}, got {value!r}")
-        if strange := sorted(set(self.positions) - {"message", "update"}):
-            raise ValueError(f"expected positions of ('message', 'update'), got {strange}")
-        if len(self.layout) not in (0, 3) or self.waves % 2 or min(self.width, self.layers) < 1:
-            raise ValueError(
-                "expected a layout of (inputs, hidden levels, outputs) or (), even waves, and a "
-                f"width and layers of at least 1, got {tuple(self.layout)}, {self.waves}, "
-                f"{self.width}, {self.layers}"
-            )
+        if isinstance(self.positions, str) or set(self.positions) - {"message", "update"}:
+            raise ValueError(f"expected positions of ('message', 'update'), got {self.positions!r}")
+        rules = {
+            "layout": (len(self.layout) in (0, 3), "(inputs, hidden levels, outputs) or ()"),
+            "waves": (self.waves % 2 == 0, "an even number"),
+            "hidden": (self.hidden >= 0, "at least 0"),
+            "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
+            **{
+                name: (getattr(self, name) >= 1, "at least 1")
+                for name in ("width", "layers", "code", "channels", "features", "depth")
+            },
+        }
+        wrong = [
+            f"  {name}: expected {rule}, got {getattr(self, name)!r}"
+            for name, (right, rule) in rules.items()
+            if not right
+        ]
+        if wrong:
+            raise ValueError("settings make no sense:\n" + "\n".join(wrong))
 
     def view(self, spec: Spec) -> ScaleView:
         """What the encoder needs to know of an architecture.
