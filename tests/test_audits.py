@@ -100,3 +100,5 @@ def test_cells_tell_networks_and_precisions_apart():
     assert cell(a=both(none), b=both(row("blind", 0.0))) == "blind"
     unread = row("not applicable", reason="the wider network: one width")
     assert cell(a=both(unread), b=both(none)) == "cannot read"
+    found = cell(a=both(exact, tiny), b=both(unread))
+    assert found == "exact (2.0e-07; 3.0e-16); cannot read b"
