@@ -47,7 +47,8 @@ def append(record: Mapping) -> dict:
 
     if missing := sorted(set(KEYS) - set(record)):
         raise ValueError(f"a record needs {KEYS}, missing: {missing}")
-    versions = {p: importlib.metadata.version(p) for p in PACKAGES}
+    here = {x.name.lower() for x in importlib.metadata.distributions() if x.name}
+    versions = {p: importlib.metadata.version(p) for p in PACKAGES if p in here}
     stamp = {
         "commit": _commit(),
         "versions": {"python": sys.version.split()[0], **versions},
