@@ -54,6 +54,18 @@ class Readers:
     refused: dict[str, str]
 
 
+def shaken(encoder, vectors, view):
+    """Variables as before training, and noise: biases of zero hide what is learned to be seen.
+
+    ScaleGMN's LayerNorms, for one, take the size of what has one direction: weights without
+    biases beside them.
+    """
+    variables = jax.jit(encoder.init)(jax.random.key(0), vectors, view)
+    rng = np.random.default_rng(0)
+    noise = lambda x: (0.1 * rng.standard_normal(x.shape)).astype(x.dtype)
+    return jax.tree.map(lambda x: x + noise(x), variables)
+
+
 def readers(encoder) -> Readers:
     """Prepares an encoder for every architecture; one program for all if it mixes them."""
     views, refused = {}, {}
@@ -67,7 +79,7 @@ def readers(encoder) -> Readers:
         stacked = encoder.stack(list(views.values()))
         views = {n: jax.tree.map(lambda x, i=i: x[i : i + 1], stacked) for i, n in enumerate(views)}
         view = next(iter(views.values()))
-        variables = jax.jit(encoder.init)(jax.random.key(0), jnp.zeros((1, width)), view)
+        variables = shaken(encoder, jnp.zeros((1, width)), view)
         run = jax.jit(lambda vector, view: encoder.apply(variables, vector[None], view)[0])
         start = lambda name: (
             lambda vector: run(jnp.pad(vector, (0, width - vector.size)), views[name])
@@ -76,7 +88,7 @@ def readers(encoder) -> Readers:
 
         def start(name):
             view, count = views[name], CASES[name][0].count
-            variables = jax.jit(encoder.init)(jax.random.key(0), jnp.zeros((1, count)), view)
+            variables = shaken(encoder, jnp.zeros((1, count)), view)
             return jax.jit(lambda vector: encoder.apply(variables, vector[None], view)[0])
 
     encode = {}
