@@ -142,7 +142,7 @@ def _presets() -> dict[str, Preset]:
                     }.items()
                 },
             },
-            "45 s on 2 CPU cores, half of it compilation",
+            "a minute on 2 CPU cores, half of it compilation",
         ),
         "laptop": Preset(
             sine.Recipe(networks=5600),
