@@ -247,9 +247,8 @@ def test_reciprocals_overflow_where_gates_do_not():
         loss = lambda v, x, e=encoder, w=view: jnp.square(e.apply(v, x, w)).sum()
         grads = jax.jit(jax.grad(loss))(variables, networks.ravel(small, CNN)[None])
         found[backward] = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(grads))
-    assert np.isfinite(found["gated"])
     assert found["gated"] < 1e4
-    assert not found["reciprocal"] < 1e12
+    assert not np.isfinite(found["reciprocal"])
 
 
 @pytest.mark.parametrize("name", PUBLISHED_PARAMETERS)
