@@ -29,6 +29,7 @@ import jax.numpy as jnp
 
 KINDS = ("input", "free", "sign", "scale", "both", "output")  # of rows
 FACTORS = {"sign": ("sign",), "scale": ("scale",), "both": ("scale", "sign")}
+READ_BY = {"sign": "sign", "scale": "scale", "both": "sign"}  # whose nets, of `Nets.groups`
 READS = {  # symmetry of a model -> kinds it can have
     "sign": ("input", "sign", "output"),
     "scale": ("input", "scale", "output"),
@@ -344,7 +345,7 @@ class Equivariant(nn.Module):
         out = {}
         for kind, (parts, extras, gate) in rows.items():
             if kind in FACTORS:
-                told = s["scale" if kind == "scale" else "sign"](parts, kind, extras, train)
+                told = s[READ_BY[kind]](parts, kind, extras, train)
             else:
                 net = free[-1 if kind == "output" else 0]
                 told = net([*parts, *extras], train).value()

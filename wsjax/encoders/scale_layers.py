@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from wsjax.encoders.scale_blocks import (
     FACTORS,
+    READ_BY,
     Canonical,
     Equivariant,
     Features,
@@ -114,7 +115,7 @@ class PairUpdate(nn.Module):
         for kind in self.nets.kinds:
             x = part(rows.of_nodes(nodes, kind))
             if kind in FACTORS:
-                (x,) = forms["scale" if kind == "scale" else "sign"]([x], kind, train)
+                (x,) = forms[READ_BY[kind]]([x], kind, train)
             (piece,) = x.pieces
             for n in x.over:
                 piece = Linear(piece.x / n)
@@ -266,7 +267,7 @@ class Readout(nn.Module):
             for kind in self.nets.kinds:
                 x = [part(rows.of_nodes(nodes, kind))]
                 if kind in FACTORS:
-                    x = s["scale" if kind == "scale" else "sign"](x, kind, (), train)
+                    x = s[READ_BY[kind]](x, kind, (), train)
                 elif kind == "free":
                     x = self.nets.mlp(width, "free")(x, train).value()
                 else:
