@@ -103,7 +103,8 @@ def _presets() -> dict[str, Preset]:
         "scalegmn": {"backward": "none", "width": 37},
         "scalegmn_as_published": {"backward": "as_published"},
         "scalegmn_reciprocal": {"backward": "reciprocal"},
-        "scalegmn_gated": {},
+        "scalegmn_gated": {"backward": "gated"},
+        "scalegmn_b": {},
         "scalegmn_permutation": {"symmetry": "permutation", "width": 48},
     }
     relu = {

@@ -62,7 +62,7 @@ GOLDEN = {
     "gmn": -0.519859,
     "grit": 2.171626,
     "neural_graph": 0.392648,
-    "scalegmn": -1.380544,
+    "scalegmn": -1.141957,
     "stat_nn": 0.413930,
     "mlp": -0.453373,
     "deepsets": -0.175447,

@@ -9,6 +9,9 @@ A round sends  w h  and  w x  forward,  w dL/dz  and  w v  back; its update has 
 
     z = b + sum w h,   y = sum w dL/dz          a linear map
     h = f(z),          dL/dz = f'(z) y          z and y times what |z| or z / |.| tells
+
+In networks of scales the state is r^2 dL/dz with path norms r, and what is sent back
+w (r_j / r_i)^2 times it, whose sum is r_j^2 dL/dh. So v is what outputs have divided by r^2.
 """
 
 import jax
@@ -54,11 +57,12 @@ def constant(net):
 
 
 def gates_of_relu(net):
-    """1 where z > 0, from the normalised [b, z, ...]; one for all other channels."""
+    """1 where z > 0, from the normalised [b, z, ...]; one for channels without."""
     first, shift, second = (np.array(net[k]) for k in ("kernel_0", "bias_0", "kernel_1"))
     bias = np.ones_like(net["bias_1"])
     first[1, :2], shift[1] = STEEP, -1.0
-    second[:2, 1], bias[1] = [1.0, -1.0], 0.0
+    for channel in (1, 3):
+        second[:2, channel], bias[channel] = [1.0, -1.0], 0.0
     return {**net, "kernel_0": first, "bias_0": shift, "kernel_1": second, "bias_1": bias}
 
 
@@ -98,9 +102,10 @@ def by_hand(params, gates, backward):
                 net[f"gamma{end}"] = np.eye(WIDTH)
                 net[f"free{end}"] = constant(net[f"free{end}"])
                 net[f"{group}{end}"]["phi"] = constant(net[f"{group}{end}"]["phi"])
-        if "pairs_0" in layer and layer["pairs_0"]["gamma"]["kernel"].shape[1] == WIDTH:
-            layer["pairs_0"]["gamma"]["kernel"] = np.eye(WIDTH)  # weights stay weights
-            layer["pairs_0"]["phi"] = constant(layer["pairs_0"]["phi"])
+        for pairs in (layer[x] for x in layer if x.startswith("pairs_")):
+            if pairs["gamma"]["kernel"].shape[1] == WIDTH:
+                pairs["gamma"]["kernel"] = np.eye(WIDTH)  # weights stay weights
+                pairs["phi"] = constant(pairs["phi"])
         net = layer["update"]
         height = len(net["gamma"])
         sums = {"_0_0": 1.0, "_0_1": 1.0, f"_{WIDTH + 1}_1": 1.0, "_2_2": 1.0, "_4_4": 1.0}
@@ -181,25 +186,40 @@ def test_it_simulates_a_forward_pass(f, symmetry, error):
     assert np.abs(early - want).max() > 0.1
 
 
-def test_it_simulates_a_backward_pass():
-    """dL/dz of all neurons, which is dL/db, in networks of signs."""
-    spec = architectures.mlp(WIDTHS, "tanh")
-    encoder, view = model(spec, "sign", 5, backward="gated", readout="edit")
+def path_norms_of(params):
+    """By layer, from their definition."""
+    r = np.ones(WIDTHS[0])
+    for i in range(len(WIDTHS) - 1):
+        w, b = (np.asarray(params[f"Dense_{i}/{k}"]) for k in ("kernel", "bias"))
+        r = np.sqrt(b**2 + (w**2).T @ r**2)
+        yield r
+
+
+@pytest.mark.parametrize(
+    ("f", "symmetry", "error"), [("relu", "scale", 1e-9), ("tanh", "sign", 1e-5)]
+)
+def test_it_simulates_a_backward_pass(f, symmetry, error):
+    """dL/dz of all neurons, which is dL/db; times r^2 in networks of scales."""
+    spec = architectures.mlp(WIDTHS, f)
+    encoder, view = model(spec, symmetry, 5, backward="balanced", readout="edit")
     editor = ScaleEditor(encoder, initial=1.0)
     shapes = jax.eval_shape(
         lambda: editor.init(jax.random.key(0), jnp.zeros((1, spec.count), jnp.float32), view)
     )
     params = {"gamma": np.ones(6)}
-    params["encoder"] = by_hand(
-        shapes["params"]["encoder"], lambda net: gates_of_tanh(net, True), True
-    )
+    gates = gates_of_relu if f == "relu" else lambda net: gates_of_tanh(net, True)
+    params["encoder"] = by_hand(shapes["params"]["encoder"], gates, True)
     params = jax.tree.map(jnp.asarray, params)
     run = jax.jit(lambda x: editor.apply({"params": params}, x, view) - x)
-    loss = lambda p: (architectures.forward(p, X[None], spec)[0] * V).sum()
+    gradient = jax.jit(
+        jax.grad(lambda p, v: (architectures.forward(p, X[None], spec)[0] * v).sum())
+    )
     for seed in range(5):
         p = testing.draw(jax.random.key(seed), spec)
+        *hidden, last = (r**2 if symmetry == "scale" else np.ones_like(r) for r in path_norms_of(p))
         got = networks.unravel(run(networks.ravel(p, spec)[None])[0], spec)
-        want = jax.grad(loss)(p)
-        for name in ("Dense_0/bias", "Dense_1/bias"):
-            np.testing.assert_allclose(got[name], want[name], atol=1e-5)
+        want = gradient(p, V / last)
+        for i, square in enumerate(hidden):
+            name = f"Dense_{i}/bias"
+            np.testing.assert_allclose(got[name], square * want[name], atol=error)
             assert np.abs(want[name]).max() > 1e-2

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax.encoders.initializers import uniform
 from wsjax.networks import Spec, offsets
 
 WANTED = {"kernel", "bias"}
@@ -96,14 +97,5 @@ class INR2Vec(nn.Module):
         """[batch, entry] -> [batch, code]."""
         x = jnp.asarray(vectors)[:, view]  # [batch, row, H]
         for width in self.widths:
-            x = nn.relu(nn.LayerNorm()(nn.Dense(width, bias_init=_uniform(x.shape[-1]))(x)))
+            x = nn.relu(nn.LayerNorm()(nn.Dense(width, bias_init=uniform(x.shape[-1]))(x)))
         return nn.Dense(self.code)(nn.Dense(self.pooled)(x).max(1))
-
-
-def _uniform(fan_in):
-    """Initialiser of biases, uniform in +- 1 / sqrt(fan_in)."""
-
-    def init(key, shape, dtype=jnp.float32):
-        return jax.random.uniform(key, shape, dtype, -1.0, 1.0) / fan_in**0.5
-
-    return init

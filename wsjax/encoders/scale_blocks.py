@@ -27,6 +27,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from wsjax.encoders.initializers import uniform
+
 KINDS = ("input", "free", "sign", "scale", "both", "output")  # of rows
 FACTORS = {"sign": ("sign",), "scale": ("scale",), "both": ("scale", "sign")}
 READ_BY = {"sign": "sign", "scale": "scale", "both": "sign"}  # whose nets, of `Nets.groups`
@@ -162,6 +164,9 @@ def _largest(x):
 class MLP(nn.Module):
     """Two linear layers with SiLU between.
 
+    Biases begin at random, as in the published code: from zero, rho(x) + rho(-x) with
+    LayerNorm is all but blind to x at first, and all models trained worse.
+
     Attributes:
         hidden: width between them.
         out: width of the result.
@@ -183,17 +188,17 @@ class MLP(nn.Module):
             train: drop out.
             even: give MLP(x) + MLP(-x).
         """
-        he, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
+        he = nn.initializers.lecun_normal()
         width, dtype = sum(p.width for p in parts), parts[0].dtype
         one = lambda name, start, *shape: self.param(name, start, shape, jnp.float32).astype(dtype)
         first = one("kernel_0", he, width, self.hidden)
-        shift = one("bias_0", zeros, self.hidden)
+        shift = one("bias_0", uniform(width), self.hidden)
         second = one("kernel_1", he, self.hidden, self.out)
-        bias = one("bias_1", zeros, self.out)
+        bias = one("bias_1", uniform(self.hidden), self.out)
         drop = nn.Dropout(self.dropout, deterministic=not train)
         if self.norm:
             scale = one("norm_scale", nn.initializers.ones, self.hidden)
-            offset = one("norm_bias", zeros, self.hidden)
+            offset = one("norm_bias", nn.initializers.zeros, self.hidden)
 
         def between(x):
             if self.norm:

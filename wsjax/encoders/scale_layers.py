@@ -21,7 +21,7 @@ from wsjax.encoders.scale_blocks import (
 )
 from wsjax.encoders.scale_view import Rows, take
 
-BACKWARD = ("none", "as_published", "reciprocal", "gated")
+BACKWARD = ("none", "as_published", "reciprocal", "gated", "balanced")
 
 
 class Messages(nn.Module):

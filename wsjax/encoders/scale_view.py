@@ -42,6 +42,7 @@ class ScaleView:
         array: [entry] the array an entry of the vector belongs to.
         nodes: number of nodes of each of `KINDS` (static).
         pairs: slices of the pairs, in order (static).
+        depth: pairs of the longest path; where pairs go round, number of places (static).
     """
 
     graph: Graph
@@ -52,6 +53,7 @@ class ScaleView:
     array: np.ndarray
     nodes: tuple[int, ...] = flax.struct.field(pytree_node=False)
     pairs: tuple[Slice, ...] = flax.struct.field(pytree_node=False)
+    depth: int = flax.struct.field(pytree_node=False)
 
 
 @functools.lru_cache(maxsize=64)
@@ -127,7 +129,19 @@ def scale_view(
             (KINDS[e // len(KINDS)], KINDS[e % len(KINDS)], int(n))
             for e, n in zip(found, counts, strict=True)
         ),
+        _depth(graph),
     )
+
+
+def _depth(graph: Graph) -> int:
+    places = graph.place[graph.sender], graph.place[graph.receiver]
+    pairs, level = np.unique(places, axis=1), np.zeros(len(graph.place_role), np.int64)
+    for step in range(len(level)):
+        before = level.copy()
+        np.maximum.at(level, pairs[1], before[pairs[0]] + 1)
+        if np.array_equal(level, before):
+            return step
+    return len(level)
 
 
 def _kinds(spec: Spec, symmetry: str) -> list[int]:
@@ -237,7 +251,8 @@ def stack(views: Sequence[ScaleView]) -> ScaleView:
     pairs = tuple((*ends, sizes[ends]) for ends in sorted(sizes, key=rank))
     room = graphs.bucket([v.graph for v in views])
     entries = padding.room(max(len(v.array) for v in views))
-    out = [_pad(v, nodes, pairs, room, entries) for v in views]
+    depth = max(v.depth for v in views)
+    out = [_pad(v, nodes, pairs, room, entries).replace(depth=depth) for v in views]
     return jax.tree.map(lambda *x: np.stack(x), *out)
 
 
@@ -278,6 +293,7 @@ def _pad(view: ScaleView, nodes, pairs, room: graphs.Bucket, entries: int) -> Sc
         np.pad(view.array, (0, entries - len(view.array)), constant_values=NONE),
         nodes,
         pairs,
+        view.depth,
     )
 
 

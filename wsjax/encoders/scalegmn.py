@@ -17,7 +17,9 @@ signs the same e_ij will do, for s = 1 / s. With scales it would carry s_i (s_i 
     reciprocal      a second state of pairs begins with 1 / w. Exact; weights near zero overflow
     gated           (Gamma x_j) * phi( c[ x_i, (Gamma x_j) * (Gamma' e_ij) ] )
                     both in the brackets carry s_i, so c sees one beside the other, and the
-                    gate gives s_j. Exact, finite, and ours
+                    gate gives s_j. Exact and finite
+    balanced        a second state of pairs begins with w (r_j / r_i)^2 and path norms r, which
+                    carry |s|. Exact, finite, and ours; it trains best (see the README)
 
 "Exact" is up to rounding, and as long as a row's largest entry is above 1e-30 (in double
 precision 1e-246): below, it counts as zero, lest gradients overflow.
@@ -38,6 +40,7 @@ import jax.numpy as jnp
 
 from wsjax.encoders.messages import NodeFeatures
 from wsjax.encoders.neurons import gather
+from wsjax.encoders.path_norms import path_norms, reciprocals
 from wsjax.encoders.scale_blocks import FACTORS, READS, Nets
 from wsjax.encoders.scale_layers import BACKWARD, Layer, Readout
 from wsjax.encoders.scale_view import ScaleView, scale_view, stack, start_rows, types
@@ -86,7 +89,7 @@ class ScaleGMN(nn.Module):
     layers: int = 3
     code: int = 32
     symmetry: str = "hetero"
-    backward: str = "gated"
+    backward: str = "balanced"
     readout: str = "full"
     hidden: int = 0
     symmetrise: bool = True
@@ -227,8 +230,8 @@ class ScaleGMN(nn.Module):
         """First states of neurons and of pairs, [row, lane, width]."""
         own = rows.spread(gather(vectors, view.own), "nodes")
         first, last = rows.slice_of("input")
-        own = own.at[first:last, :, 0].add(self.inputs)
-        nodes = nn.Dense(self.width, use_bias=False, name="own")(own)
+        begin = own.at[first:last, :, 0].add(self.inputs)
+        nodes = nn.Dense(self.width, use_bias=False, name="own")(begin)
         p, plain = where[0], self.symmetry == "permutation"
         # a factor of a table is what it says; of features, one that begins near one
         times = lambda x, p: x * (p if self.layout else 1 + p)
@@ -246,6 +249,10 @@ class ScaleGMN(nn.Module):
         if self.backward == "reciprocal" and scaled:
             some = weight != 0
             streams.append(jnp.where(some, 1 / jnp.where(some, weight, 1), 0))
+        elif self.backward == "balanced" and scaled:
+            ends = rows.sender, rows.receiver
+            norms = path_norms(own.at[first:last, :, 0].set(1), weight, *ends, view.depth)
+            streams.append(reciprocals(norms, weight, *ends))
         elif self.backward == "as_published" and self.symmetry == "scale":
             streams.append(weight)
         streams = [begin(x) for x in streams]

@@ -8,7 +8,7 @@ parameters are theirs where they can be compared, see `PUBLISHED_PARAMETERS`. Tr
 AdamW with a warm-up of 1 000 steps, gradients clipped at norm 10.
 
 "_b" configurations of scales carry `backward="as_published"`, which is not equivariant; give
-`backward="gated"` for the one that is.
+`backward="balanced"` for one that is.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,74 @@
+"""How large what a neuron adds up can be: path norms (Neyshabur et al., 2015).
+
+    r_i^2  =  |b_i|^2 + sum_j w_ij^2 r_j^2          inputs: r = 1
+
+Summed over all paths that lead to the neuron, the squares of the products of their weights.
+Multiplying neuron i by s_i multiplies r_i by |s_i|, and nothing else: hence
+
+    w_ij r_j / r_i         has no scales, and is at most 1
+    w_ij (r_j / r_i)^2     has those of 1 / w_ij, and is finite where w_ij is zero. For all
+                           weights of a neuron without bias together it is the pseudoinverse
+                           of their row, w / |w|^2, if they come from inputs
+
+With the second in place of a weight, sums over the neurons that read j carry the scale of j.
+If x_i is r_i^2 dL/dz_i, they are r_j^2 dL/dh_j: a backward pass.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def path_norms(
+    own: jax.Array, weight: jax.Array, sender: jax.Array, receiver: jax.Array, steps: int
+) -> jax.Array:
+    """Path norms of neurons; of any size, with finite gradients.
+
+    What is below the fourth-fifths power of the smallest normal number (1e-30 in single
+    precision) counts as zero.
+
+    Args:
+        own: [node row, lane, feature] what neurons add of their own: biases; 1 of inputs.
+        weight: [pair row, lane, channel] weights of pairs.
+        sender: [pair row] row of the neuron it starts from.
+        receiver: [pair row] row of the neuron it ends at.
+        steps: pairs of the longest path; where pairs go round, how often they are followed.
+
+    Returns:
+        [node row, lane, 1], not negative.
+    """
+    begin, each = _length(own), _length(weight)
+    count = len(begin)
+
+    def follow(_, norms):
+        told = each * norms[sender]
+        top = jnp.maximum(begin, jax.ops.segment_max(told, receiver, count))
+        top, some = _divisor(top)
+        square = jax.ops.segment_sum(jnp.square(told / top[receiver]), receiver, count)
+        return _root(top, some, jnp.square(begin / top) + square)
+
+    return jax.lax.fori_loop(0, steps, follow, begin)
+
+
+def reciprocals(
+    norms: jax.Array, weight: jax.Array, sender: jax.Array, receiver: jax.Array
+) -> jax.Array:
+    """W (r_j / r_i)^2 [pair row, lane, channel]; 0 where r_i is. Arguments as there."""
+    some = (norms > 0)[receiver]
+    ratio = norms[sender] / jnp.where(some, norms[receiver], 1)
+    return jnp.where(some, weight * ratio * ratio, 0)
+
+
+def _length(x):
+    top, some = _divisor(jnp.abs(x).max(-1, keepdims=True, initial=0))
+    return _root(top, some, jnp.square(x / top).sum(-1, keepdims=True))
+
+
+def _divisor(top):
+    """The largest entry, a constant to gradients, or 1 where it counts as zero."""
+    top = jax.lax.stop_gradient(top)
+    some = top > float(jnp.finfo(top.dtype).tiny) ** 0.8
+    return jnp.where(some, top, 1), some
+
+
+def _root(top, some, square):
+    return jnp.where(some, top * jnp.sqrt(jnp.where(some, square, 1)), 0)
