@@ -294,10 +294,10 @@ def test_networks_it_cannot_read_are_refused_by_name(settings, spec, words):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"symmetry": "even"}, "expected symmetry of .*'sign'.*'even'"),
-        ({"backward": "both"}, "expected backward of"),
-        ({"readout": "all"}, "expected readout of"),
-        ({"positions": ("edge",)}, "expected positions of"),
+        ({"symmetry": "even"}, "symmetry: expected one of .*'sign'.*'even'"),
+        ({"backward": "both"}, "backward: expected one of"),
+        ({"readout": "all"}, "readout: expected one of"),
+        ({"positions": ("edge",)}, "positions: expected some of"),
         ({"positions": "message"}, "got 'message'"),
         ({"layout": (2, 2)}, r"layout: expected \(inputs, hidden levels, outputs\)"),
         ({"depth": 0, "dropout": 2.0}, "depth: expected at least 1, got 0"),

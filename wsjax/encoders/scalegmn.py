@@ -38,6 +38,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from wsjax.encoders import settings
 from wsjax.encoders.messages import NodeFeatures
 from wsjax.encoders.neurons import gather
 from wsjax.encoders.path_norms import path_norms, reciprocals
@@ -116,32 +117,22 @@ class ScaleGMN(nn.Module):
 
     def __post_init__(self):
         super().__post_init__()
-        for name, value, known in (
-            ("symmetry", self.symmetry, tuple(READS)),
-            ("backward", self.backward, BACKWARD),
-            ("readout", self.readout, READOUTS),
-        ):
-            if value not in known:
-                raise ValueError(f"expected {name} of {known}, got {value!r}")
-        if isinstance(self.positions, str) or set(self.positions) - {"message", "update"}:
-            raise ValueError(f"expected positions of ('message', 'update'), got {self.positions!r}")
+        words = not isinstance(self.positions, str)
         rules = {
+            "symmetry": (self.symmetry in READS, f"one of {tuple(READS)}"),
+            "backward": (self.backward in BACKWARD, f"one of {BACKWARD}"),
+            "readout": (self.readout in READOUTS, f"one of {READOUTS}"),
+            "positions": (
+                words and not set(self.positions) - {"message", "update"},
+                "some of ('message', 'update')",
+            ),
             "layout": (len(self.layout) in (0, 3), "(inputs, hidden levels, outputs) or ()"),
             "waves": (self.waves % 2 == 0, "an even number"),
             "hidden": (self.hidden >= 0, "at least 0"),
             "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
-            **{
-                name: (getattr(self, name) >= 1, "at least 1")
-                for name in ("width", "layers", "code", "channels", "features", "depth")
-            },
         }
-        wrong = [
-            f"  {name}: expected {rule}, got {getattr(self, name)!r}"
-            for name, (right, rule) in rules.items()
-            if not right
-        ]
-        if wrong:
-            raise ValueError("settings make no sense:\n" + "\n".join(wrong))
+        every = "width", "layers", "code", "channels", "features", "depth"
+        settings.check(self, rules | settings.sizes(self, *every))
 
     def view(self, spec: Spec) -> ScaleView:
         """What the encoder needs to know of an architecture.
