@@ -11,14 +11,19 @@ import pytest
 
 from wsjax import architectures, chunks, networks, symmetries, testing
 from wsjax.encoders import (
+    DMC,
     ENCODERS,
     GMN,
     GRIT,
     MLP,
     SNE,
+    UNF,
     DeepSets,
+    DWSNet,
+    HyperRep,
     INR2Vec,
     NeuralGraph,
+    Probing,
     ScaleGMN,
     StatNN,
     Transformer,
@@ -52,6 +57,11 @@ ROWS = {
     "deepsets": DeepSets(widths=(8, 8), code=4),
     "transformer": Transformer(width=8, depth=1, heads=2, code=4),
     "inr2vec": INR2Vec(widths=(8, 8), pooled=8, code=4),
+    "dwsnet": DWSNet(width=8, layers=2, heads=2, code=4),
+    "unf": UNF(width=8, layers=2, code=4),
+    "dmc": DMC(stages=((4,), (8,)), widths=(8,), code=4),
+    "hyperrep": HyperRep(width=8, depth=1, heads=2, hidden=8, code=4),
+    "probing": Probing(probes=4, widths=(8,), code=4),
 }
 # rows that read few architectures, or not all arrays, by design, and one that each reads;
 # what they refuse and what they leave out is tested in a file of their own
@@ -68,6 +78,11 @@ GOLDEN = {
     "deepsets": -0.175447,
     "transformer": -1.155555,
     "inr2vec": -1.136977,
+    "dwsnet": -1.928404,
+    "unf": -0.545290,
+    "dmc": -3.792230,
+    "hyperrep": 1.522860,
+    "probing": 1.820383,
 }
 
 
@@ -156,7 +171,7 @@ def test_statistics_are_blind_to_wiring_and_the_assertion_says_so(name):
         )
 
 
-@pytest.mark.parametrize("name", ["sne", "mlp", "transformer", "inr2vec"])
+@pytest.mark.parametrize("name", ["sne", "mlp", "transformer", "inr2vec", "dmc", "hyperrep"])
 def test_encoders_that_see_the_numbering_are_caught(name):
     encoder, spec = ROWS[name], SPECS.get(name, SIREN)
     variables, vectors, view = start(encoder, spec)

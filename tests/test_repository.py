@@ -40,7 +40,8 @@ MAY_IMPORT = {  # module of wsjax -> modules of wsjax it may import
     "testing": {"networks", "symmetries", "auditing"},
     "encoders": {
         *("networks", "architectures", "encoders", "padding"),
-        *("chunks", "graphs", "signals", "wiring"),
+        *("chunks", "graphs", "signals", "wiring", "symmetries"),
+        "objectives",  # HyperRep's own
     },
     "augmentations": set(),
     "reading": {"networks", "encoders", "checkpoints"},

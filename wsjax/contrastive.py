@@ -283,7 +283,7 @@ def train(
     view, moves = module.encoder.view(spec), symmetries.moves(spec)
     scales = reading.measure_scales(vectors, spec)
     data = {"vectors": vectors / reading.units(spec, scales)}
-    statistics = reading.calibrate(module.encoder, data["vectors"], view)
+    statistics = reading.calibrate(module.encoder, data["vectors"], view, scales)
     config = {
         **config,
         "spec": networks.to_json(spec),

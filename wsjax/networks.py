@@ -278,6 +278,11 @@ def unravel(vector: jax.Array, spec: Spec) -> Params:
     return out
 
 
+def kinds(spec: Spec) -> dict[str, str]:
+    """For each array "kind/role/level": of its layer, of itself, and of its layer."""
+    return {a.name: f"{x.kind}/{a.role}/{x.level}" for x in spec.layers for a in x.arrays}
+
+
 def offsets(spec: Spec) -> dict[str, np.ndarray]:
     """For each array, the position in `ravel`'s vector of each of its entries, [*shape]."""
     return unravel(np.arange(spec.count), spec)

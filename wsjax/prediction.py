@@ -190,7 +190,7 @@ def train(
         "vectors": vectors / reading.units(spec, norm.scales),
         "target": ((labels - norm.mean) / norm.deviation).astype(np.float32),
     }
-    statistics = reading.calibrate(module.encoder, data["vectors"], view)
+    statistics = reading.calibrate(module.encoder, data["vectors"], view, norm.scales)
     config = {
         **config,
         "spec": networks.to_json(spec),

@@ -40,14 +40,10 @@ def build_encoder(config: Mapping) -> nn.Module:
     )
 
 
-def _kinds(spec):
-    return {a.name: f"{x.kind}/{a.role}/{x.level}" for x in spec.layers for a in x.arrays}
-
-
 def measure_scales(vectors: np.ndarray, spec: Spec) -> dict[str, float]:
     """Root mean squares of arrays in networks [network, entry], by "kind/role/level"."""
     params, squares = networks.unravel(vectors, spec), {}
-    for name, kind in _kinds(spec).items():
+    for name, kind in networks.kinds(spec).items():
         squares.setdefault(kind, []).append(np.square(params[name], dtype=np.float64).ravel())
     return {k: float(np.sqrt(np.concatenate(v).mean())) or 1.0 for k, v in squares.items()}
 
@@ -58,23 +54,28 @@ def units(spec: Spec, scales: Mapping[str, float]) -> np.ndarray:
     Raises:
         ValueError: the spec has arrays of a kind, role and level not seen in training.
     """
-    kinds = _kinds(spec)
-    if strange := sorted(set(kinds.values()) - set(scales)):
+    found = networks.kinds(spec)
+    if strange := sorted(set(found.values()) - set(scales)):
         raise ValueError(f"trained on arrays {sorted(scales)}, got also {strange}")
     return np.concatenate(
-        [np.full(int(np.prod(spec.shape(a))), scales[kinds[a.name]]) for a in spec.arrays]
+        [np.full(int(np.prod(spec.shape(a))), scales[found[a.name]]) for a in spec.arrays]
     ).astype(np.float32)
 
 
-def calibrate(encoder: nn.Module, vectors: np.ndarray, view) -> dict:
+def calibrate(
+    encoder: nn.Module, vectors: np.ndarray, view, scales: Mapping[str, float]
+) -> dict:
     """The encoder's constants of the training networks: {"encoder": ...}, or {} without any.
 
     Args:
         encoder: with a `calibrate`, if it has such constants.
         vectors: [network, entry], in units.
         view: of the spec.
+        scales: as from `measure_scales`.
     """
-    return {"encoder": encoder.calibrate(vectors, view)} if hasattr(encoder, "calibrate") else {}
+    if not hasattr(encoder, "calibrate"):
+        return {}
+    return {"encoder": encoder.calibrate(vectors, view, scales)}
 
 
 def bind(params, statistics: Mapping) -> dict:

@@ -5,7 +5,7 @@ side; blind to the numbering of neurons, and to which weight meets which. On the
 features a small MLP, or a boosted tree, which is the stronger and the quicker.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import flax
 import flax.linen as nn
@@ -91,8 +91,13 @@ class StatNN(nn.Module):
         """Where each array begins and ends."""
         return bounds(spec)
 
-    def calibrate(self, vectors: np.ndarray, view: Bounds) -> dict[str, jax.Array]:
-        """Mean and deviation of each statistic over training networks [network, entry]."""
+    def calibrate(
+        self, vectors: np.ndarray, view: Bounds, scales: Mapping[str, float] | None = None
+    ) -> dict[str, jax.Array]:
+        """Mean and deviation of each statistic over training networks [network, entry].
+
+        Units do not matter, and `scales` is not looked at.
+        """
         x = np.asarray(statistics(jnp.asarray(vectors), view), np.float64)
         spread = np.maximum(x.std(0), 1e-6)
         return {

@@ -1,0 +1,188 @@
+"""Probing: run the network on learned inputs, and read what it answers.
+
+    p_1, ..., p_k                      learned inputs, the probes
+    f_theta(p_1), ..., f_theta(p_k)    what the network answers
+    code = MLP of all answers, side by side
+
+Non-interactive probing of Herrmann et al. (2024) for recurrent networks, and the vanilla probing
+of Kahana et al. (2024). It is a ceiling, and no peer of the other encoders: they read weights
+and know nothing of how a network computes, this one RUNS THE NETWORK (`runs = True`, which no
+other has), by `architectures.forward`. It reads outputs alone and no hidden neurons, so it is
+exactly invariant to every symmetry that the function has, renumberings and scalings among them,
+and blind to everything that the function on its probes does not show.
+
+What is run must be the network as it was trained. Networks reach an encoder in units: arrays
+divided by the root mean square of their kind (`wsjax.reading`). `calibrate` is told those, keeps
+them under "statistics", and they are multiplied back before the network is run; without, it is
+taken as it comes.
+
+An answer that is NaN or infinite makes the whole code NaN, on purpose: training then stops and
+says so. No cleverness hides a network that diverges.
+
+Deviations: none of those papers' other parts, interaction and a generator of the probes.
+"""
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax import architectures, networks
+from wsjax.networks import Spec
+from wsjax.wiring import wiring
+
+
+@flax.struct.dataclass
+class Runnable:
+    """An architecture that can be run (static).
+
+    Attributes:
+        spec: the architecture.
+        inputs: shape of one input.
+        answers: how many numbers one input is answered with.
+    """
+
+    spec: Spec = flax.struct.field(pytree_node=False)
+    inputs: tuple[int, ...] = flax.struct.field(pytree_node=False)
+    answers: int = flax.struct.field(pytree_node=False)
+
+
+@functools.lru_cache(maxsize=256)
+def runnable(spec: Spec, shape: tuple[int, ...]) -> Runnable:
+    """Finds out what one input is answered with, without running anything.
+
+    Args:
+        spec: the architecture.
+        shape: of one input; () if it has no positions, and the spec tells its size.
+
+    Raises:
+        ValueError: the network cannot be run on such an input; the layer is named.
+    """
+    inputs = tuple(shape) or _channels(spec)
+    params = {a.name: jax.ShapeDtypeStruct(spec.shape(a), jnp.float32) for a in spec.arrays}
+    x = jax.ShapeDtypeStruct(inputs, jnp.float32)
+    try:
+        out = jax.eval_shape(lambda p, x: architectures.forward(p, x, spec), params, x)
+    except ValueError as error:
+        how = "" if shape else "; networks on images, signals or sets need the setting `shape`"
+        raise ValueError(
+            f"Probing cannot run the network on inputs {inputs}: {error}{how}"
+        ) from error
+    return Runnable(spec, inputs, math.prod(out.shape))
+
+
+def _channels(spec):
+    """(number of inputs,)."""
+    axes = next((p.axes for p in wiring(spec).places if p.level == -1), ())
+    return (math.prod(dict(spec.sizes)[a] for a in axes),)
+
+
+class Probing(nn.Module):
+    """An MLP on what networks answer to learned inputs.
+
+    One model reads all architectures with inputs and outputs as in training, one at a time.
+
+    Attributes:
+        probes: how many inputs.
+        shape: of one input, (row, column, channel) for images; () where the network has no
+            positions and its spec tells: chains and fields of coordinates.
+        low: probes start uniformly between this
+        high: and this.
+        widths: of the MLP's hidden layers.
+        code: of the result.
+    """
+
+    probes: int = 64
+    shape: Sequence[int] = ()
+    low: float = -1.0
+    high: float = 1.0
+    widths: Sequence[int] = (128, 128)
+    code: int = 32
+
+    fixed = False  # any architecture with the same inputs and outputs
+    runs = True  # executes networks; no other encoder does
+
+    def __post_init__(self):
+        super().__post_init__()
+        if min(self.probes, self.code, *self.widths, *self.shape, 1) < 1 or self.low > self.high:
+            raise ValueError(
+                "expected probes, shape, widths and code of at least 1 and low <= high, got "
+                f"{self.probes}, {self.shape}, {self.widths}, {self.code}, {self.low} and "
+                f"{self.high}"
+            )
+
+    def view(self, spec: Spec) -> Runnable:
+        """What it takes to run the network."""
+        return runnable(spec, tuple(self.shape))
+
+    def calibrate(
+        self, vectors: np.ndarray, view: Runnable, scales: Mapping[str, float] | None = None
+    ) -> dict:
+        """What makes vectors the networks they were: their units.
+
+        Args:
+            vectors: [network, entry], in units; not looked at.
+            view: of the spec.
+            scales: what arrays were divided by, by "kind/role/level", as from
+                `reading.measure_scales`.
+
+        Raises:
+            ValueError: the scales are not given, or not for all arrays.
+        """
+        wanted = set(networks.kinds(view.spec).values())
+        if lost := sorted(wanted - set(scales or {})):
+            raise ValueError(
+                "Probing runs networks, which must not be in unknown units: expected what "
+                f"arrays were divided by, got none of {lost}"
+            )
+        return {"units": {k: jnp.asarray(x, jnp.float32) for k, x in scales.items()}}
+
+    @nn.compact
+    def __call__(self, vectors: jax.Array, view: Runnable, train: bool = False) -> jax.Array:
+        """[batch, entry] -> [batch, code]; NaN for a network with an answer that is not finite.
+
+        Raises:
+            ValueError: inputs or outputs are not as in training, or the units of an array are
+                not known.
+        """
+        raw = self._raw(jnp.asarray(vectors), view.spec)
+        self._check(view)
+        between = lambda key, shape: jax.random.uniform(
+            key, shape, jnp.float32, self.low, self.high
+        )
+        probes = self.param("probes", between, (self.probes, *view.inputs)).astype(vectors.dtype)
+        run = jax.vmap(functools.partial(architectures.forward, spec=view.spec), in_axes=(0, None))
+        x = run(raw, probes).reshape(len(vectors), self.probes * view.answers)
+        x = jnp.where(jnp.isfinite(x), x, jnp.nan)  # or ReLU might swallow an infinity
+        for i, width in enumerate(self.widths):
+            x = nn.relu(nn.Dense(width, name=f"map_{i}")(x))
+        return nn.Dense(self.code, name="code_map")(x)
+
+    def _raw(self, vectors, spec):
+        """Networks as they were before they were divided by units: named arrays."""
+        ones = lambda: {kind: jnp.ones(()) for kind in networks.kinds(spec).values()}
+        units = self.variable("statistics", "units", ones).value
+        if strange := sorted(set(networks.kinds(spec).values()) - set(units)):
+            raise ValueError(f"expected arrays of {sorted(units)}, got also {strange}")
+        params = networks.unravel(vectors, spec)
+        return {
+            n: params[n] * units[k].astype(vectors.dtype) for n, k in networks.kinds(spec).items()
+        }
+
+    def _check(self, view):
+        """Compares with the variables, if there are any."""
+        if not self.has_variable("params", "probes"):
+            return
+        names = ["map_0", "code_map"][not self.widths :]
+        inputs = self.get_variable("params", "probes").shape[1:]
+        answers = self.get_variable("params", names[0])["kernel"].shape[0] // self.probes
+        if (inputs, answers) != (view.inputs, view.answers):
+            raise ValueError(
+                f"expected networks from inputs {inputs} to {answers} numbers, as in training, "
+                f"got {view.inputs} and {view.answers}"
+            )
