@@ -24,6 +24,8 @@ from wsjax.encoders.heads import Editor, Regressor, ScaleEditor
 from wsjax.encoders.hyperrep import HyperRep
 from wsjax.encoders.inr2vec import INR2Vec
 from wsjax.encoders.neural_graph import NeuralGraph
+from wsjax.encoders.nfn import NFN
+from wsjax.encoders.nft import NFT
 from wsjax.encoders.probing import Probing
 from wsjax.encoders.scalegmn import ScaleGMN
 from wsjax.encoders.sne import SNE
@@ -38,6 +40,8 @@ ENCODERS = {
     "neural_graph": NeuralGraph,
     "scalegmn": ScaleGMN,
     "dwsnet": DWSNet,
+    "nfn": NFN,
+    "nft": NFT,
     "unf": UNF,
     "stat_nn": StatNN,
     "mlp": MLP,
@@ -55,6 +59,8 @@ __all__ = [
     "GMN",
     "GRIT",
     "MLP",
+    "NFN",
+    "NFT",
     "SNE",
     "UNF",
     "DWSNet",
