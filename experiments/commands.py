@@ -58,7 +58,10 @@ class Row:
     method: Callable[[Zoo, int], np.ndarray] | None = None
 
     def override(self, changes: Mapping[str, object]) -> "Row":
-        """The row with "part.field" settings replaced, where it has them."""
+        """The row with "part.field" settings replaced, where it has them.
+
+        Those of encoders are text: a name can stand for a number in one, for a word in another.
+        """
         if self.encoder is None:
             return self
         new = {"training": {}, "objective": {}, "encoder": {}}
@@ -66,9 +69,10 @@ class Row:
             part, field = flag.split(".")
             new[part][field] = value
         known = _settings(self.encoder)
+        mine = {k: _read(k, v, known[k]) for k, v in new["encoder"].items() if k in known}
         return dataclasses.replace(
             self,
-            settings={**self.settings, **{k: v for k, v in new["encoder"].items() if k in known}},
+            settings={**self.settings, **mine},
             objective=dataclasses.replace(self.objective, **new["objective"]),
             training=dataclasses.replace(self.training, **new["training"]),
         )
@@ -109,12 +113,12 @@ class Preset:
 
 
 def _fields(objective: type) -> dict[str, object]:
-    """Every flag and its default."""
+    """Every flag and its default; of encoders, text."""
     found = {f"training.{f.name}": f.default for f in dataclasses.fields(Settings)}
     del found["training.seed"]  # --seeds says how many
     found |= {f"objective.{f.name}": f.default for f in dataclasses.fields(objective)}
     for encoder in ENCODERS:
-        found |= {f"encoder.{k}": v for k, v in _settings(encoder).items()}
+        found |= {f"encoder.{k}": "" for k in _settings(encoder)}
     return found
 
 
@@ -122,6 +126,20 @@ def _settings(encoder: str) -> dict[str, object]:
     """An encoder's settings and their defaults."""
     fields = dataclasses.fields(ENCODERS[encoder])
     return {f.name: f.default for f in fields if f.name not in ("parent", "name")}
+
+
+def _read(name, text, default):
+    """An encoder's setting from its text.
+
+    Raises:
+        ValueError: it is not of the type of the default.
+    """
+    try:
+        return _reader(default)(text)
+    except (ValueError, argparse.ArgumentTypeError) as error:
+        raise ValueError(
+            f"--encoder.{name}: expected something like {default!r}, got {text!r} ({error})"
+        ) from None
 
 
 def _reader(default):
@@ -138,6 +156,9 @@ def _reader(default):
     if isinstance(default, tuple):
         number_or_word = lambda text: int(text) if text.isdecimal() else text
         kind = type(default[0]) if default else number_or_word
+        if kind is tuple:  # 8;16;32,64
+            row = _reader(default[0])
+            return lambda text: tuple(row(x) for x in text.split(";"))
         return lambda text: tuple(kind(x) for x in text.split(","))
     return type(default)
 

@@ -347,7 +347,7 @@ def test_settings_change_what_they_name():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match=r"readout: expected one of \('code', 'edit'\), got 'last'"):
+    with pytest.raises(ValueError, match=r"readout: expected one of .*, got 'last'"):
         UNF(readout="last")
     with pytest.raises(ValueError, match="layers: expected at least 1, got 0"):
         UNF(layers=0)

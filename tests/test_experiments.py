@@ -99,6 +99,7 @@ def test_invariance_tells_who_sees_the_numbering(encoder):
         (["--rows", "mlp", "--encoder.chunk", "8"], "--encoder.chunk: none of the rows ['mlp']"),
         (["--training.schedule", "linear"], "schedule: expected one of"),
         (["--objective.renumber", "perhaps"], "expected true or false, got 'perhaps'"),
+        (["--rows", "sne", "--encoder.chunk", "many"], "--encoder.chunk: expected something like"),
         (["--evaluate", "no/such/run"], "expected a folder of checkpoints, there is no"),
     ],
     ids=lambda x: x[0] if isinstance(x, list) else "",
@@ -112,7 +113,7 @@ def test_wrong_command_lines_are_one_clear_error(arguments, message, tmp_path, c
 
 def test_settings_reach_the_rows_that_have_them():
     rows = inr_frequency.PRESETS["laptop"].rows
-    new = commands.apply(rows, {"encoder.chunk": 8, "training.steps": 200, "training.warmup": 0})
+    new = commands.apply(rows, {"encoder.chunk": "8", "training.steps": 200, "training.warmup": 0})
     assert new["sne"].config()["encoder_settings"]["chunk"] == 8
     assert "chunk" not in new["mlp"].config()["encoder_settings"]
     assert new["mlp"].training.steps == 200

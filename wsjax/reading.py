@@ -35,9 +35,8 @@ def build_encoder(config: Mapping) -> nn.Module:
     fields = {f.name for f in dataclasses.fields(ENCODERS[name])} - {"parent", "name"}
     if strange := sorted(set(settings) - fields):
         raise ValueError(f"encoder {name!r} has the settings {sorted(fields)}, got {strange}")
-    return ENCODERS[name](
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-    )
+    frozen = lambda x: tuple(map(frozen, x)) if isinstance(x, list | tuple) else x
+    return ENCODERS[name](**{k: frozen(v) for k, v in settings.items()})
 
 
 def measure_scales(vectors: np.ndarray, spec: Spec) -> dict[str, float]:
@@ -62,9 +61,7 @@ def units(spec: Spec, scales: Mapping[str, float]) -> np.ndarray:
     ).astype(np.float32)
 
 
-def calibrate(
-    encoder: nn.Module, vectors: np.ndarray, view, scales: Mapping[str, float]
-) -> dict:
+def calibrate(encoder: nn.Module, vectors: np.ndarray, view, scales: Mapping[str, float]) -> dict:
     """The encoder's constants of the training networks: {"encoder": ...}, or {} without any.
 
     Args:
