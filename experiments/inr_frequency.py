@@ -33,6 +33,7 @@ import numpy as np
 from experiments import commands, records
 from experiments.commands import Preset, Row
 from wsjax import metrics, prediction
+from wsjax.encoders.nfn import SETTINGS as NFN
 from wsjax.prediction import Objective
 from wsjax.training import Settings
 from wsjax.zoos import Zoo, sine
@@ -97,6 +98,21 @@ def _presets() -> dict[str, Preset]:
             "scalegmn_permutation": {"width": 48, "symmetry": "permutation"},
         }.items()
     }
+    # with weights for each array of one architecture; NFN as large as in the paper's table
+    arrays = {
+        name: Row(encoder, settings=settings, objective=plain, training=fast, paper=paper)
+        for name, encoder, settings, paper in (
+            ("nfn_np", "nfn", {**NFN["generalisation_np"], "code": 32}, "0.911 ± .218"),
+            ("nfn_hnp", "nfn", {**NFN["generalisation_hnp"], "code": 32}, "0.998 ± .382"),
+            ("nft", "nft", {"frequencies": 16, "blocks": 2, "heads": 4}, "0.401 ± .109"),
+            ("dwsnet", "dwsnet", {"width": 32, "layers": 4}, "0.209 ± .026"),
+            ("unf", "unf", {}, "–"),
+        )
+    }
+    # these see the numbering, and are trained on renumbered copies
+    tokens = {name: Row(name, training=fast) for name in ("dmc", "hyperrep", "transformer")}
+    tokens["mlp_aug"] = dataclasses.replace(flat, objective=Objective())
+    ceiling = Row("probing", objective=plain, training=fast, words="runs the network")
     scaled = {"layers": 3, "width": 29, "symmetry": "scale"}
     relu = {  # networks of ReLU have scales: which messages back are worth having, at one size
         "gmn": dataclasses.replace(gmn, settings={**graph, "width": 59}),
@@ -160,6 +176,8 @@ def _presets() -> dict[str, Preset]:
                 "neural_graph": _steps(relational, 300),
                 "neural_graph_pna": _steps(pna, 1500),
                 **{name: _steps(row, 1500) for name, row in scalegmn.items()},
+                **{name: _steps(row, 1500) for name, row in (arrays | tokens).items()},
+                "probing": _steps(ceiling, 1500),
             },
             "about 20 minutes on 2 CPU cores",
         ),

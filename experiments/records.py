@@ -230,12 +230,20 @@ def audits_table() -> str:
     return table(["encoder", "networks it reads", *symmetries], lines)
 
 
+def encoders_table() -> str:
+    """Every encoder of the library, by its own account."""
+    from wsjax.encoders import catalogue
+
+    return table(*catalogue.rows())
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "inr_frequency": frequency_table,
     "inr_ablation": ablation_table,
     "inr_self_supervised": self_supervised_table,
     "benchmarks": benchmark_table,
     "audits": audits_table,
+    "encoders": encoders_table,
 }
 
 

@@ -192,8 +192,9 @@ def test_settings_that_make_no_sense_are_refused_together():
         NFT(frequencies=0, blocks=0, heads=0, factor=0, code=0, pool="max", readout="x",
             head=(0,), dropout=1.0)  # fmt: skip
     for words in (
-        *(f"{x}: expected at least 1, got 0" for x in ("frequencies", "blocks", "heads")),
+        *(f"{x}: expected at least 1, got 0" for x in ("frequencies", "blocks")),
         *(f"{x}: expected at least 1, got 0" for x in ("factor", "code")),
+        "heads: expected a divisor of 0 channels, got 0",
         "pool: expected one of ('hidden', 'all'), got 'max'",
         "readout: expected one of ('code', 'edit'), got 'x'",
         "head: expected widths above 0, got (0,)",
