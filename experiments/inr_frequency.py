@@ -109,6 +109,10 @@ def _presets() -> dict[str, Preset]:
             ("unf", "unf", {}, "–"),
         )
     }
+    larger = {  # sizes of the papers, for GPUs
+        "nft": {"frequencies": 128, "blocks": 4, "heads": 8},
+        "dwsnet": {"width": 64, "layers": 5},
+    }
     # these see the numbering, and are trained on renumbered copies
     tokens = {name: Row(name, training=fast) for name in ("dmc", "hyperrep", "transformer")}
     tokens["mlp_aug"] = dataclasses.replace(flat, objective=Objective())
@@ -158,6 +162,14 @@ def _presets() -> dict[str, Preset]:
                         "scalegmn_b": scalegmn["scalegmn_b"],
                     }.items()
                 },
+                **{
+                    name: _steps(row, 12, batch=16, warmup=3, evaluate_every=6)
+                    for name, row in {
+                        "nfn_hnp": arrays["nfn_hnp"],
+                        "unf": dataclasses.replace(arrays["unf"], settings={"width": 8}),
+                        "probing": ceiling,
+                    }.items()
+                },
             },
             "a minute on 2 CPU cores, half of it compilation",
         ),
@@ -176,8 +188,13 @@ def _presets() -> dict[str, Preset]:
                 "neural_graph": _steps(relational, 300),
                 "neural_graph_pna": _steps(pna, 1500),
                 **{name: _steps(row, 1500) for name, row in scalegmn.items()},
-                **{name: _steps(row, 1500) for name, row in (arrays | tokens).items()},
-                "probing": _steps(ceiling, 1500),
+                **{name: _steps(arrays[name], 8000) for name in ("nfn_np", "nfn_hnp", "unf")},
+                **{name: _steps(arrays[name], 1000) for name in ("nft", "dwsnet")},
+                "dmc": _steps(tokens["dmc"], 8000),
+                "hyperrep": _steps(tokens["hyperrep"], 3500),
+                "transformer": _steps(tokens["transformer"], 5000),
+                "mlp_aug": _steps(tokens["mlp_aug"], 4000),
+                "probing": _steps(ceiling, 4000),
             },
             "about 20 minutes on 2 CPU cores",
         ),
@@ -240,6 +257,17 @@ def _presets() -> dict[str, Preset]:
                         warmup=500,
                     )
                     for name, row in scalegmn.items()
+                },
+                **{
+                    name: _steps(
+                        dataclasses.replace(row, settings={**row.settings, **larger.get(name, {})}),
+                        20000,
+                        batch=64,
+                        microbatch=0,
+                        learning_rate=1e-3,
+                        warmup=500,
+                    )
+                    for name, row in (arrays | tokens | {"probing": ceiling}).items()
                 },
             },
             "hours, for a GPU; resumable row by row",

@@ -57,7 +57,12 @@ ABOUT: Mapping[str, About] = {
     "inr2vec": About("INR2Vec (arch.)", "De Luigi et al., 2023", learned=NUMBERS),
     "dmc": About("DMC", "Eilertsen et al., 2020", learned=NUMBERS),
     "hyperrep": About("HyperRep", "Schürholt et al., 2021", learned=NUMBERS),
-    "probing": About("Probing", "Herrmann et al., 2024", SYMMETRIES, words="runs the network"),
+    "probing": About(
+        "Probing",
+        "Herrmann et al., 2024",
+        SYMMETRIES,
+        words="runs the network; images with their `shape`",
+    ),
 }
 
 READS = {
@@ -110,7 +115,7 @@ def rows() -> tuple[list[str], list[list[str]]]:
             about.method,
             about.paper or "–",
             "all" if len(kinds) == len(READS) else ", ".join(kinds),
-            "no" if encoder.fixed else "yes",
+            "yes" if hasattr(encoder, "stack") else "no",
             ", ".join(about.exact) or "–",
             ", ".join(about.learned) or "–",
             "yes" if edits(name) else "no",

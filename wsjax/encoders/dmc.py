@@ -33,6 +33,7 @@ import numpy as np
 
 from wsjax import padding
 from wsjax.encoders.initializers import uniform
+from wsjax.encoders.pooling import larger, largest
 from wsjax.networks import Spec, offsets
 
 NORMS = ("layer", "none")
@@ -173,7 +174,7 @@ class DMC(nn.Module):
         if self.pool != "max":
             parts.append(x.sum(1) / mask.sum(1, keepdims=True).astype(x.dtype))
         if self.pool != "mean":
-            parts.append(largest(x, mask))
+            parts.append(largest(jnp.where(mask[..., None], x, -jnp.inf), (1,)))
         return jnp.concatenate(parts, axis=-1)
 
 
@@ -228,12 +229,4 @@ def halved(x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
     x = jnp.pad(x, ((0, 0), (0, spare), (0, 0)))
     mask = jnp.pad(mask, ((0, 0), (0, spare)))
     first, second, both = x[:, ::2], x[:, 1::2], mask[:, 1::2, None]
-    # a comparison, for the slope of `max` asks which is equal to the maximum: none is, if the
-    # compiler computes what was normalised twice and rounds differently
-    return jnp.where(both & (second > first), second, first), mask[:, ::2]
-
-
-def largest(x: jax.Array, mask: jax.Array) -> jax.Array:
-    """[batch, position, channel] -> [batch, channel], over the positions that are there."""
-    best = jnp.where(mask[..., None], x, -jnp.inf).argmax(1, keepdims=True)  # as in `halved`
-    return jnp.take_along_axis(x, best, axis=1)[:, 0]
+    return jnp.where(both, larger(first, second), first), mask[:, ::2]

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax.encoders.arrays import fold, unfold
+from wsjax.encoders.pooling import largest
 from wsjax.networks import Spec
 
 ZEROS = nn.initializers.zeros
-REDUCTIONS = {"max": jnp.max, "mean": jnp.mean, "sum": jnp.sum}
+REDUCTIONS = {"max": largest, "mean": jnp.mean, "sum": jnp.sum}
 
 Pattern = tuple[str, ...]  # hidden axes along which entries differ
 

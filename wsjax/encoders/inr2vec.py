@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax.encoders.initializers import uniform
+from wsjax.encoders.pooling import largest
 from wsjax.networks import Spec, offsets
 
 WANTED = {"kernel", "bias"}
@@ -98,4 +99,4 @@ class INR2Vec(nn.Module):
         x = jnp.asarray(vectors)[:, view]  # [batch, row, H]
         for width in self.widths:
             x = nn.relu(nn.LayerNorm()(nn.Dense(width, bias_init=uniform(x.shape[-1]))(x)))
-        return nn.Dense(self.code)(nn.Dense(self.pooled)(x).max(1))
+        return nn.Dense(self.code)(largest(nn.Dense(self.pooled)(x), (1,)))

@@ -165,19 +165,22 @@ class MLP(nn.Module):
     """Two linear layers with SiLU between.
 
     Biases begin at random, as in the published code: from zero, rho(x) + rho(-x) with
-    LayerNorm is all but blind to x at first, and all models trained worse.
+    LayerNorm is all but blind to x at first. Not so in models without factors, where what an
+    MLP makes of pairs is summed, and constants with it: they did not train from random ones.
 
     Attributes:
         hidden: width between them.
         out: width of the result.
         norm: LayerNorm before the activation.
         dropout: after it.
+        biased: biases begin at random.
     """
 
     hidden: int
     out: int
     norm: bool = True
     dropout: float = 0.0
+    biased: bool = True
 
     @nn.compact
     def __call__(self, parts: Sequence[Part], train: bool = False, even: bool = False) -> Linear:
@@ -192,9 +195,10 @@ class MLP(nn.Module):
         width, dtype = sum(p.width for p in parts), parts[0].dtype
         one = lambda name, start, *shape: self.param(name, start, shape, jnp.float32).astype(dtype)
         first = one("kernel_0", he, width, self.hidden)
-        shift = one("bias_0", uniform(width), self.hidden)
+        begin = uniform if self.biased else lambda fan_in: nn.initializers.zeros
+        shift = one("bias_0", begin(width), self.hidden)
         second = one("kernel_1", he, self.hidden, self.out)
-        bias = one("bias_1", uniform(self.hidden), self.out)
+        bias = one("bias_1", begin(self.hidden), self.out)
         drop = nn.Dropout(self.dropout, deterministic=not train)
         if self.norm:
             scale = one("norm_scale", nn.initializers.ones, self.hidden)
@@ -251,7 +255,8 @@ class Nets:
 
     def mlp(self, out: int, name: str) -> MLP:
         """One of them."""
-        return MLP(self.hidden, out, self.norm, self.dropout, name=name)
+        biased = self.symmetry != "permutation"
+        return MLP(self.hidden, out, self.norm, self.dropout, biased, name=name)
 
 
 class Canonical(nn.Module):
