@@ -98,7 +98,8 @@ def _presets() -> dict[str, Preset]:
             "scalegmn_permutation": {"width": 48, "symmetry": "permutation"},
         }.items()
     }
-    # with weights for each array of one architecture; NFN as large as in the paper's table
+    # with weights for each array of one architecture; of NFN the widths that it has on CNNs, for
+    # which the paper's table gives numbers of parameters, 2.0M and 2.8M
     arrays = {
         name: Row(encoder, settings=settings, objective=plain, training=fast, paper=paper)
         for name, encoder, settings, paper in (

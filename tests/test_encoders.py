@@ -145,6 +145,14 @@ def test_odd_widths_give_finite_codes_that_see_every_array(name, widths):
         assert np.abs(encode(moved) - code).max() > 1e-6, f"blind to {a.name}"
 
 
+@pytest.mark.parametrize("name", ["dwsnet", "nfn", "nft", "unf", "hyperrep"])
+@pytest.mark.parametrize("spare", [-1, 1])
+def test_networks_of_another_size_are_refused(name, spare):
+    view, x = ROWS[name].view(SIREN), np.zeros((2, SIREN.count + spare), np.float32)
+    with pytest.raises(ValueError, match=f"expected {SIREN.count} entries, got networks"):
+        jax.eval_shape(lambda: ROWS[name].init(jax.random.key(0), x, view))
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_the_second_batch_does_not_recompile(name):
     encoder = ROWS[name]

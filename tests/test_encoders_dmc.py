@@ -213,5 +213,4 @@ def test_pairs_of_positions():
     y, left = dmc.halved(x, mask)
     np.testing.assert_array_equal(y[0, :2, 0], [-1, -3])
     np.testing.assert_array_equal(left, [[True, True, False]])
-    np.testing.assert_array_equal(dmc.largest(x, mask), [[-1]])
     np.testing.assert_array_equal(dmc.windows(x[:, :3], 4)[0, 1], [-1, -2, -3, 0])

@@ -219,10 +219,10 @@ def test_what_it_cannot_read_is_named(spec, wrong):
 @pytest.mark.parametrize(
     ("make", "settings", "wrong"),
     [
-        (HyperRep, {"heads": 3}, "heads that divide the width 52, got 3"),
-        (HyperRep, {"depth": 0}, "sizes of at least 1, .* got width 52, depth 0"),
-        (HyperRep, {"dropout": 1.0}, r"dropout in \[0, 1\), .* dropout 1\.0"),
-        (HyperRep, {"head": ()}, r"a head .* head \(\)"),
+        (HyperRep, {"heads": 3}, "heads: expected a divisor of the width 52, got 3"),
+        (HyperRep, {"depth": 0}, "depth: expected at least 1, got 0"),
+        (HyperRep, {"dropout": 1.0}, r"dropout: expected from 0 to below 1, got 1\.0"),
+        (HyperRep, {"head": ()}, r"head: expected widths of at least 1, got \(\)"),
         (Pretext, {"gamma": 1.5}, r"gamma and probability in \[0, 1\].*gamma=1\.5"),
         (Pretext, {"share": (0.5, 0.2)}, "0 <= least <= most < 1"),
         (Pretext, {"target": "hole"}, r"target of \('view', 'network'\), got .*'hole'"),

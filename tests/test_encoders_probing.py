@@ -110,8 +110,7 @@ def zoo_of(spec, count=40):
 
 
 @pytest.mark.trains
-def test_the_network_that_is_run_is_the_raw_one(tmp_path, monkeypatch):
-    monkeypatch.setitem(ENCODERS, "probing", Probing)
+def test_the_network_that_is_run_is_the_raw_one(tmp_path):
     zoo = zoo_of(SIREN)
     config = {
         "encoder": "probing",
@@ -149,7 +148,7 @@ def test_units_are_undone():
 def test_unknown_units_are_refused():
     vectors, view = raveled(SIREN), SMALL.view(SIREN)
     with pytest.raises(ValueError, match=r"must not be in unknown units.*dense/bias/0"):
-        reading.calibrate(SMALL, vectors, view)
+        reading.calibrate(SMALL, vectors, view, {})
     deep, variables = architectures.mlp([2, 4, 4, 4, 3], "sin", 2.0), start(SMALL, SIREN)
     with pytest.raises(ValueError, match=r"got also \['dense/bias/3', 'dense/kernel/3'\]"):
         SMALL.apply(variables, raveled(deep), SMALL.view(deep))

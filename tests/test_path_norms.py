@@ -66,3 +66,27 @@ def test_they_are_finite_and_so_are_their_gradients(size):
             assert np.abs(x).max() > 0
     dead = back(run(own.at[3].set(0), weight.at[2].set(0)), weight)
     assert dead[2, 0, 0] == 0  # the pair that a dead neuron reads
+
+
+def test_a_weight_of_zero_before_a_small_neuron():
+    """Its slope is a square that overflows; the pair counts as none."""
+    own = jnp.zeros((5, 1, 2)).at[:2, :, 0].set(1).at[4].set(1e-25)
+    weight = jnp.ones((6, 1, 2)).at[3:].set(0)
+    total = lambda own, weight: back(run(own, weight), weight).sum()
+    for x in jax.tree.leaves(jax.jit(jax.value_and_grad(total, (0, 1)))(own, weight)):
+        assert np.isfinite(x).all()
+
+
+def test_a_factor_of_a_neuron_is_one_of_its_norm():
+    own, weight = drawn()
+    factors = jnp.array([1, 1, 3.0, 0.2, -5.0])
+    scaled = weight * (factors[RECEIVER] / factors[SENDER])[:, None, None]
+    want = run(own, weight) * jnp.abs(factors)[:, None, None]
+    np.testing.assert_allclose(run(own * factors[:, None, None], scaled), want, rtol=1e-6)
+
+
+def test_what_overflows_is_not_silent():
+    own, weight = drawn()
+    norms = run(own, 1e20 * weight)
+    assert np.isnan(norms[4]).all()
+    assert np.isnan(back(norms, weight)[3:]).all()

@@ -40,6 +40,12 @@ def arrays_view(spec: Spec) -> ArraysView:
     return ArraysView(array, spec)
 
 
+def check(vectors: jax.Array, spec: Spec) -> None:
+    """Raises `ValueError` if networks [batch, entry, ...] do not have the entries of a spec."""
+    if vectors.shape[1] != spec.count:
+        raise ValueError(f"expected {spec.count} entries, got networks {vectors.shape}")
+
+
 def kept(array: Array, keep: Sequence[str]) -> tuple[int, ...]:
     """Positions of the axes of an array that are kept."""
     return tuple(i for i, axis in enumerate(array.axes) if axis in keep)
@@ -55,7 +61,11 @@ def fold(vectors: jax.Array, spec: Spec, keep: Sequence[str]) -> dict[str, jax.A
 
     Returns:
         For each array, [batch, *kept axes, sizes of all others * channel].
+
+    Raises:
+        ValueError: networks do not have as many entries as the spec.
     """
+    check(vectors, spec)
     batch, channels = len(vectors), math.prod(vectors.shape[2:])
     out, start = {}, 0
     for a in spec.arrays:

@@ -1,7 +1,5 @@
 """What each encoder is, which architectures it reads, and how large it is.
 
-    | encoder | method | reads | exact | learned | edits | parameters |
-
 A line of `ABOUT` says who proposed it and which symmetries its codes have; everything else is
 asked of the encoder itself. `rows` makes the table in the README.
 """

@@ -17,8 +17,8 @@ depend on the batch. It takes the scale of what it reads away but for the biases
 these start at random. Mean and maximum over positions where the published code flattens, which
 ties it to one length; Lim et al. (2024), who read whole networks of varying length with it, do
 not say what they do. The published code drops an odd last position and skips pools before its
-sixth to tenth layer on signals of up to 50 positions; here a pool follows every stage. The code
-is a linear map. The default size is ours, about 100 000 parameters;
+seventh to twelfth convolution on signals of up to 50 positions; here a pool follows every
+stage. The code is a linear map. The default size is ours, about 100 000 parameters;
 `DMC(**PUBLISHED_SMALL)` has the layers of the published code for slices of 5 000 weights.
 """
 

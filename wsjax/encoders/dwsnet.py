@@ -67,7 +67,7 @@ class DWSNet(nn.Module):
         heads: of attention; the last layer has one.
         reduction: "max", "mean" or "sum", wherever axes are pooled.
         norm: "layer" or "none", between layers.
-        dropout: of channels, after every ReLU.
+        dropout: of single numbers, after every ReLU.
         diagonal: only arrays that share neurons tell each other.
         readout: "edit" gives every parameter a change, [batch, entry].
     """
@@ -92,13 +92,14 @@ class DWSNet(nn.Module):
             "reduction": (self.reduction in REDUCTIONS, f"one of {tuple(REDUCTIONS)}"),
             "norm": (self.norm in NORMS, f"one of {NORMS}"),
             "readout": (self.readout in READOUTS, f"one of {READOUTS}"),
+            "width": (self.width > 1 or self.norm == "none", "at least 2 with a norm"),
             "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
             "heads": (
                 self.sets != "attention" or (self.heads >= 1 and self.width % self.heads == 0),
                 f"a divisor of the width {self.width}",
             ),
         }
-        settings.check(self, rules | settings.sizes(self, "width", "layers", "code"))
+        settings.check(self, rules | settings.sizes(self, "layers", "code"))
 
     def view(self, spec: Spec) -> ArraysView:
         """The architecture.

@@ -47,6 +47,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import objectives, symmetries
+from wsjax.encoders import settings
 from wsjax.networks import Spec, offsets
 from wsjax.wiring import wiring
 
@@ -158,15 +159,15 @@ class HyperRep(nn.Module):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.width % self.heads:
-            raise ValueError(f"expected heads that divide the width {self.width}, got {self.heads}")
-        least = min(self.width, self.depth, self.heads, self.hidden, self.code, *self.head, 1)
-        if least < 1 or not self.head or not 0 <= self.dropout < 1:
-            raise ValueError(
-                "expected sizes of at least 1, a head and a dropout in [0, 1), got width "
-                f"{self.width}, depth {self.depth}, heads {self.heads}, hidden {self.hidden}, "
-                f"code {self.code}, head {self.head} and dropout {self.dropout}"
-            )
+        rules = {
+            "heads": (
+                self.heads >= 1 and self.width % self.heads == 0,
+                f"a divisor of the width {self.width}",
+            ),
+            "head": (len(self.head) > 0 and min(self.head) >= 1, "widths of at least 1"),
+            "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
+        }
+        settings.check(self, rules | settings.sizes(self, "width", "depth", "hidden", "code"))
 
     def view(self, spec: Spec) -> Tokens:
         """Where the numbers of each token stand."""
@@ -216,6 +217,8 @@ class ToCode(nn.Module):
     def __call__(self, vectors: jax.Array, view: Tokens, train: bool) -> jax.Array:
         """[batch, entry] -> [batch, code]."""
         vectors = jnp.asarray(vectors)
+        if vectors.shape[-1] != len(view.back):
+            raise ValueError(f"expected {len(view.back)} entries, got networks {vectors.shape}")
         x = [
             nn.Dense(self.width, name=f"embed_{name}")(vectors[:, places])
             for name, places in zip(view.names, view.places, strict=True)

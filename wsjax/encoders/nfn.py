@@ -131,6 +131,8 @@ class NFN(nn.Module):
             "widths": (len(self.widths) > 0 and min(self.widths) > 0, "widths above 0"),
             "head": (all(x > 0 for x in self.head), "widths above 0"),
             "frequencies": (self.frequencies >= 0, "at least 0"),
+            "sigma": (self.sigma > 0, "above 0"),
+            "highest": (self.highest > 0, "above 0"),
             "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
             "feature_dropout": (0 <= self.feature_dropout < 1, "from 0 to below 1"),
         }

@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax.encoders import settings
-from wsjax.encoders.arrays import ArraysView, arrays_view, fold, unfold
+from wsjax.encoders.arrays import ArraysView, arrays_view, check, fold, unfold
 from wsjax.encoders.neural_graph import fourier
 from wsjax.encoders.nfn_layers import (
     Arrays,
@@ -52,7 +52,7 @@ from wsjax.networks import Spec
 READOUTS = ("code", "edit")
 
 # blocks of the authors' classifier and of their autoencoder, INR2Array, from the configuration
-# files of their code (github.com/AllanYangZhou/nfn)
+# files of their code (github.com/AllanYangZhou/nfn); heads of the first are its default
 SETTINGS = {
     "classifier": {"blocks": 4, "heads": 8, "factor": 2, "dropout": 0.1, "code": 10},
     "inr2array": {"blocks": 6, "heads": 4, "factor": 4},
@@ -216,6 +216,7 @@ class NFT(nn.Module):
             "readout": (self.readout in READOUTS, f"one of {READOUTS}"),
             "head": (all(x > 0 for x in self.head), "widths above 0"),
             "heads": (shared, f"a divisor of {channels} channels"),
+            "sigma": (self.sigma > 0, "above 0"),
             "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
         }
         least = settings.sizes(self, "frequencies", "blocks", "factor", "code")
@@ -242,6 +243,7 @@ class NFT(nn.Module):
         Returns:
             [batch, code]; [batch, entry] if the read-out is "edit".
         """
+        check(vectors, view.spec)
         read = reading(view.spec, "NFT", False)
         x = fourier(jnp.asarray(vectors)[..., None], self.frequencies, self.sigma)
         arrays = fold(x + self._positions(read, view.array).astype(x.dtype), view.spec, read.keep)

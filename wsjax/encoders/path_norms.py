@@ -21,7 +21,7 @@ import jax.numpy as jnp
 def path_norms(
     own: jax.Array, weight: jax.Array, sender: jax.Array, receiver: jax.Array, steps: int
 ) -> jax.Array:
-    """Path norms of neurons; of any size, with finite gradients.
+    """Path norms of neurons, with finite gradients; NaN where they overflow.
 
     What is below the fourth-fifths power of the smallest normal number (1e-30 in single
     precision) counts as zero.
@@ -52,10 +52,15 @@ def path_norms(
 def reciprocals(
     norms: jax.Array, weight: jax.Array, sender: jax.Array, receiver: jax.Array
 ) -> jax.Array:
-    """W (r_j / r_i)^2 [pair row, lane, channel]; 0 where r_i is. Arguments as there."""
-    some = (norms > 0)[receiver]
-    ratio = norms[sender] / jnp.where(some, norms[receiver], 1)
-    return jnp.where(some, weight * ratio * ratio, 0)
+    """What stands for 1 / w, w (r_j / r_i)^2: [pair row, lane, channel]. Arguments as there.
+
+    It is 0 where r_j / r_i, whose square is its slope, is above the square root of the largest
+    number, or nearly (1e17 in single precision).
+    """
+    start, end = norms[sender], norms[receiver]
+    some = ~(end <= start * float(jnp.finfo(norms.dtype).tiny) ** 0.45)  # NaN stays
+    ratio = jnp.where(some, start, 0) / jnp.where(some, end, 1)
+    return weight * ratio * ratio
 
 
 def _length(x):

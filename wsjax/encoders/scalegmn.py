@@ -19,7 +19,7 @@ signs the same e_ij will do, for s = 1 / s. With scales it would carry s_i (s_i 
                     both in the brackets carry s_i, so c sees one beside the other, and the
                     gate gives s_j. Exact and finite
     balanced        a second state of pairs begins with w (r_j / r_i)^2 and path norms r, which
-                    carry |s|. Exact, finite, and ours; it trains best (see the README)
+                    carry |s|. Exact, finite, and ours
 
 "Exact" is up to rounding, and as long as a row's largest entry is above 1e-30 (in double
 precision 1e-246): below, it counts as zero, lest gradients overflow.
