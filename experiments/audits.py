@@ -81,18 +81,18 @@ def build(name: str) -> nn.Module:
 
 
 def variables_of(encoder: nn.Module, vectors, view, key: jax.Array):
-    """Initial variables and noise, float32.
+    """Initial variables and noise, float32; constants of training networks stay as they are.
 
     Raises:
         ValueError: the encoder cannot read the networks.
     """
     first = jax.jit(lambda key, vectors: encoder.init(key, vectors, view))(key, vectors)
-    leaves, tree = jax.tree.flatten(first)
+    leaves, tree = jax.tree.flatten(first["params"])
     for i, leaf in enumerate(leaves):
         if jnp.issubdtype(leaf.dtype, jnp.floating):
             drawn = jax.random.normal(jax.random.fold_in(key, i), leaf.shape, leaf.dtype)
             leaves[i] = leaf + NOISE * drawn
-    return jax.tree.unflatten(tree, leaves)
+    return {**first, "params": jax.tree.unflatten(tree, leaves)}
 
 
 def cast(tree, dtype: str):
