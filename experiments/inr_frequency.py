@@ -105,7 +105,7 @@ def _presets() -> dict[str, Preset]:
         for name, encoder, settings, paper in (
             ("nfn_np", "nfn", {**NFN["generalisation_np"], "code": 32}, "0.911 ± .218"),
             ("nfn_hnp", "nfn", {**NFN["generalisation_hnp"], "code": 32}, "0.998 ± .382"),
-            ("nft", "nft", {"frequencies": 16, "blocks": 2, "heads": 4}, "0.401 ± .109"),
+            ("nft", "nft", {}, "0.401 ± .109"),
             ("dwsnet", "dwsnet", {"width": 32, "layers": 4}, "0.209 ± .026"),
             ("unf", "unf", {}, "–"),
         )

@@ -54,8 +54,11 @@ READOUTS = ("code", "edit")
 # blocks of the authors' classifier and of their autoencoder, INR2Array, from the configuration
 # files of their code (github.com/AllanYangZhou/nfn); heads of the first are its default
 SETTINGS = {
-    "classifier": {"blocks": 4, "heads": 8, "factor": 2, "dropout": 0.1, "code": 10},
-    "inr2array": {"blocks": 6, "heads": 4, "factor": 4},
+    "classifier": {
+        **{"frequencies": 128, "blocks": 4, "heads": 8, "factor": 2},
+        **{"dropout": 0.1, "code": 10},
+    },
+    "inr2array": {"frequencies": 128, "blocks": 6, "heads": 4, "factor": 4},
 }
 
 
@@ -194,10 +197,10 @@ class NFT(nn.Module):
         readout: "edit" gives every parameter a change, [batch, entry].
     """
 
-    frequencies: int = 128
+    frequencies: int = 16
     sigma: float = 3.0
-    blocks: int = 4
-    heads: int = 8
+    blocks: int = 2
+    heads: int = 4
     factor: int = 2
     pool: str = "hidden"
     head: Sequence[int] = ()
