@@ -95,7 +95,8 @@ def _presets() -> dict[str, Preset]:
         for name, settings in {
             "scalegmn": {"width": 32, "symmetry": "sign", "backward": "none"},
             "scalegmn_b": {"width": 26, "symmetry": "sign"},
-            "scalegmn_permutation": {"width": 48, "symmetry": "permutation"},
+            # without factors all messages back are one
+            "scalegmn_permutation": {"width": 48, "symmetry": "permutation", "backward": "gated"},
         }.items()
     }
     # with weights for each array of one architecture; of NFN the widths that it has on CNNs, for
