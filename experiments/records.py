@@ -123,7 +123,8 @@ def frequency_table() -> str:
             scores = [spread(r["metrics"][k] for r in group) for k in ("test_mse", "test_tau")]
             seconds = f"{np.mean([r['seconds'] for r in group]):.0f}"
             size = f"{group[0]['parameters']:,}" if group[0]["parameters"] else "–"
-            lines.append([f"`{name}`", size, *scores, seconds, group[0]["paper"]])
+            label = f"`{name}`, {words}" if (words := group[0]["words"]) else f"`{name}`"
+            lines.append([label, size, *scores, seconds, group[0]["paper"]])
         if lines:
             head = ["row", "parameters", "test MSE", "Kendall's τ", "seconds", "paper's MSE"]
             devices = sorted({r["device"] for group in rows.values() for r in group})
