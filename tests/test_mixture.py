@@ -1,0 +1,89 @@
+"""Zoos of several architectures: what they check, and splits that keep runs whole."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from wsjax import architectures
+from wsjax.zoos import Zoo, mixture
+
+WIDE, NARROW = architectures.mlp([1, 4, 1], "tanh"), architectures.mlp([1, 2, 1], "relu")
+
+
+def zoo(spec, n, seed=0):
+    draw = np.random.default_rng(seed)
+    vectors = draw.normal(size=(n, spec.count)).astype(np.float32)
+    return Zoo(vectors, spec, {"accuracy": draw.uniform(size=n).astype(np.float32)})
+
+
+def mixed():
+    """Twelve networks of six runs, two checkpoints each."""
+    return mixture.mix([(zoo(WIDE, 8), np.repeat([3, 5, 8, 9], 2)), (zoo(NARROW, 4), [1, 1, 2, 2])])
+
+
+def test_each_architecture_comes_back_as_it_went_in():
+    found = mixed()
+    for s, (spec, n) in enumerate([(WIDE, 8), (NARROW, 4)]):
+        np.testing.assert_array_equal(found.of(s).vectors, zoo(spec, n).vectors)
+        np.testing.assert_array_equal(
+            found.of(s).labels["accuracy"], zoo(spec, n).labels["accuracy"]
+        )
+    assert not found.vectors[8:, NARROW.count :].any()
+
+
+def test_zoos_of_one_spec_share_it():
+    parts = [(zoo(WIDE, 2, 0), [0, 1]), (zoo(NARROW, 1), [2]), (zoo(WIDE, 3, 1), [3, 4, 5])]
+    found = mixture.mix(parts)
+    assert found.specs == (WIDE, NARROW)
+    assert found.which.tolist() == [0, 0, 1, 0, 0, 0]
+    assert len(found.of(0)) == 5
+
+
+def test_all_checkpoints_of_a_run_fall_into_one_split():
+    for seed in range(10):
+        found = mixture.split(mixed(), {"train": 3, "validation": 1, "test": 2}, seed)
+        rows = np.concatenate(list(found.splits.values()))
+        assert sorted(rows) == list(range(12))
+        runs = [set(found.runs[v]) for v in found.splits.values()]
+        assert [len(r) for r in runs] == [3, 1, 2]
+        assert set.union(*runs) == {1, 2, 3, 5, 8, 9}
+    orders = {tuple(mixture.split(mixed(), {"train": 3}, s).splits["train"]) for s in range(10)}
+    assert len(orders) > 3
+
+
+def test_a_part_keeps_its_splits():
+    found = mixture.split(mixed(), {"train": 3, "test": 3}, 0)
+    part = found.select(np.array([7, 6, 9, 8]))
+    for name, rows in part.splits.items():
+        assert set(part.runs[rows]) <= set(found.runs[found.splits[name]])
+    assert sum(len(v) for v in part.splits.values()) == 4
+    some = found.of(1).splits
+    assert sum(len(v) for v in some.values()) == 4
+    assert [len(v) % 2 for v in some.values()] == [0, 0]
+
+
+def test_leaks_and_misfits_are_refused():
+    good = mixed()
+    cases = {
+        "run 3 sits in two splits, 'train' and 'test'": {"splits": {"train": [0], "test": [1]}},
+        "split 'train' names a network twice": {"splits": {"train": [0, 0]}},
+        r"split 'test' names networks outside 0\.\.11": {"splits": {"test": [12]}},
+        r"'runs' of 12 networks, got \(11,\)": {"runs": good.runs[:11]},
+        r"architectures 0\.\.1, got \[0, 2\]": {"which": 2 * good.which},
+        "zeros beyond the 7 weights of architecture 1": {"vectors": good.vectors + 1},
+        r"expected vectors \[network, 13 or more\]": {"vectors": good.vectors[:, :7]},
+    }
+    for message, change in cases.items():
+        with pytest.raises(ValueError, match=message):
+            dataclasses.replace(good, **change)
+    poisoned = good.vectors.copy()
+    poisoned[9, 2] = np.nan
+    with pytest.raises(ValueError, match=r"Dense_0/(kernel|bias)"):
+        dataclasses.replace(good, vectors=poisoned)
+    with pytest.raises(ValueError, match="expected at most 6 runs in all splits"):
+        mixture.split(good, {"train": 7}, 0)
+    with pytest.raises(ValueError, match="expected networks of architecture 1, got none"):
+        good.select(np.arange(3)).of(1)
+    with pytest.raises(ValueError, match="expected at least one zoo"):
+        mixture.mix([])
