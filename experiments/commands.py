@@ -299,7 +299,8 @@ def run(row: Row, about: Mapping, folder: pathlib.Path, work: Work) -> dict:
             "seed", "zoo" (a recipe) and "sizes" (of the splits).
         folder: of all runs.
         work: what there is to do: row, config, folder of the run -> the record's "metrics",
-            "test_mse" among them, "parameters", "seconds" and "steps".
+            "test_mse" among them, "parameters", "seconds" and "steps". The record's "curve" is
+            [seconds, validation error] of each look at a row that is trained in steps.
     """
     seed = about["seed"]
     if row.encoder:
@@ -312,6 +313,9 @@ def run(row: Row, about: Mapping, folder: pathlib.Path, work: Work) -> dict:
     print(f"{about['row']}, seed {seed}: {home}", flush=True)
     found = work(row, config, home)
     found["seconds"] = round(found["seconds"], 1)
+    if found["steps"]:
+        history = metrics.read_lines(home / "metrics.jsonl")
+        found["curve"] = [[round(h["seconds"], 1), h["val_mse"]] for h in history]
     keys = ("experiment", "row", "preset", "seed")
     record = records.append(
         {
@@ -394,21 +398,24 @@ def report(runs: list[dict], columns: Mapping[str, str]) -> None:
     Console(width=110).print(table)
 
 
-def curves(runs: list[dict], folder: pathlib.Path, path: pathlib.Path, y: str) -> None:
-    """Draws validation error against seconds for the trained rows, the others as levels.
+def curves(about: Mapping, path: pathlib.Path, y: str) -> None:
+    """Draws validation error against seconds for every row that is on record.
+
+    A row without a curve on record is a point, its test error at its end; one that is not
+    trained in steps is a level.
 
     Args:
-        runs: records.
-        folder: of all runs.
+        about: whose records: an "experiment" and a "preset".
         path: of the picture; none is made if nothing was trained.
         y: what the error is of.
     """
     lines, levels = {}, {}
-    for r in runs:
-        if r["steps"]:
-            history = metrics.read_lines(place(folder, r["config"]) / "metrics.jsonl")
-            name = f"{r['row']}, seed {r['seed']}" if r["seed"] else r["row"]
-            lines[name] = ([h["seconds"] for h in history], [h["val_mse"] for h in history])
+    for r in records.latest(records.read(about["experiment"], preset=about["preset"])):
+        name = f"{r['row']}, seed {r['seed']}" if r["seed"] else r["row"]
+        if r.get("curve"):
+            lines[name] = tuple(zip(*r["curve"], strict=True))
+        elif r["steps"]:
+            lines[f"{name} (test)"] = ([r["seconds"]], [r["metrics"]["test_mse"]])
         elif r["seed"] == 0:
             levels[f"{r['row']} (test)"] = r["metrics"]["test_mse"]
     if lines:

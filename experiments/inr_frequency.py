@@ -95,8 +95,7 @@ def _presets() -> dict[str, Preset]:
         for name, settings in {
             "scalegmn": {"width": 32, "symmetry": "sign", "backward": "none"},
             "scalegmn_b": {"width": 26, "symmetry": "sign"},
-            # without factors all messages back are one
-            "scalegmn_permutation": {"width": 48, "symmetry": "permutation", "backward": "gated"},
+            "scalegmn_permutation": {"width": 48, "symmetry": "permutation"},
         }.items()
     }
     # with weights for each array of one architecture; of NFN the widths that it has on CNNs, for
@@ -322,7 +321,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     ]
     commands.report(runs, {"test MSE": "test_mse", "tau": "test_tau", "R²": "test_r2"})
     home = options.folder / "inr_frequency" / about["preset"]
-    commands.curves(runs, options.folder, home / "curves.png", "MSE of the frequency")
+    commands.curves(about, home / "curves.png", "MSE of the frequency")
     print(f"{(time.monotonic() - begin) / 60:.1f} minutes; runs and plots are in {home}")
     return runs
 

@@ -278,7 +278,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     columns = {"test MSE": "test_mse", "a": "test_mse_amplitude", "b": "test_mse_frequency"}
     commands.report(runs, columns)
     home = options.folder / "inr_self_supervised" / about["preset"]
-    commands.curves(runs, options.folder, home / "curves.png", "MSE of amplitude and frequency")
+    commands.curves(about, home / "curves.png", "MSE of amplitude and frequency")
     print(f"{(time.monotonic() - begin) / 60:.1f} minutes; runs and plots are in {home}")
     return runs
 

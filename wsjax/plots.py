@@ -55,16 +55,30 @@ def curves(
     levels: Mapping[str, float] | None = None,
 ) -> None:
     """Named lines (xs, ys); `levels` are named horizontal lines, such as a baseline."""
-    figure, axes = _axes(6.5, 4.2)
-    for name, (xs, ys) in lines.items():
-        axes.plot(xs, ys, marker="o" if len(xs) < 12 else None, markersize=4, label=name)
-    for i, (name, level) in enumerate((levels or {}).items()):
-        axes.axhline(level, color=f"C{len(lines) + i}", linestyle="--", linewidth=1, label=name)
+    levels = levels or {}
+    many = len(lines) + len(levels) > 10  # more than a cycle of colours, or a legend inside, holds
+    figure, axes = _axes(9.5 if many else 6.5, 5.5 if many else 4.2)
+    colors = _colors(len(lines) + len(levels))
+    for (name, (xs, ys)), color in zip(lines.items(), colors, strict=False):
+        mark = "D" if len(xs) == 1 else "o" if len(xs) < 12 else None
+        axes.plot(xs, ys, color=color, marker=mark, markersize=4, label=name)
+    for (name, level), color in zip(levels.items(), colors[len(lines) :], strict=True):
+        axes.axhline(level, color=color, linestyle="--", linewidth=1, label=name)
     if log:
         axes.set_yscale("log")
     axes.set(xlabel=x, ylabel=y, title=title)
-    axes.legend(frameon=False, fontsize=8)
+    beside = {"bbox_to_anchor": (1.01, 1.0), "loc": "upper left"} if many else {}
+    axes.legend(frameon=False, fontsize=8, **beside)
     _save(figure, path)
+
+
+def _colors(count: int) -> list:
+    """As many colours as lines: the usual ones, or as many hues as it takes."""
+    from matplotlib import colormaps
+
+    if count <= 10:
+        return [f"C{i}" for i in range(count)]
+    return [colormaps["turbo"](x) for x in np.linspace(0.03, 0.97, count)]
 
 
 def bars(path: pathlib.Path, values: Mapping[str, float], x: str, title: str) -> None:
