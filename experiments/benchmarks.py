@@ -10,7 +10,6 @@ the compiled step needs for temporaries, beside the weights and the batch (a few
 import argparse
 import dataclasses
 import pathlib
-import time
 from collections.abc import Callable, Mapping
 
 import jax
@@ -62,6 +61,17 @@ def step(
     return run, compiled.memory_analysis().temp_size_in_bytes
 
 
+def measure(variants: Mapping[str, tuple], rounds: int) -> dict[str, float]:
+    """Milliseconds and MiB of each variant, with the arguments of `step`."""
+    built, figures = {k: step(*v) for k, v in variants.items()}, {}
+    took = commands.in_turn({k: run for k, (run, _) in built.items()}, rounds)
+    for k, milliseconds in took.items():
+        figures[f"{k}: ms"] = round(milliseconds, 1)
+        figures[f"{k}: MiB"] = round(built[k][1] / 2**20, 1)
+        print(f"{k:50} {milliseconds:9.1f} ms {built[k][1] / 2**20:9.1f} MiB", flush=True)
+    return figures
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks", description=__doc__)
@@ -102,28 +112,9 @@ def main(arguments: list[str] | None = None) -> None:
             "chunk 8, microbatch 4": ({"chunk": 8}, 32, 4, 0.0),
         },
     }
+    config = {"spec": dataclasses.asdict(SPEC)["sizes"]}
     for name in options.groups.split(",") if options.groups else groups:
-        variants, begin = groups[name], time.monotonic()
-        built = {k: step(*v) for k, v in variants.items()}
-        took = commands.in_turn({k: run for k, (run, _) in built.items()}, options.rounds)
-        figures = {}
-        for k, milliseconds in took.items():
-            figures[f"{k}: ms"] = round(milliseconds, 1)
-            figures[f"{k}: MiB"] = round(built[k][1] / 2**20, 1)
-            print(f"{k:50} {milliseconds:9.1f} ms {built[k][1] / 2**20:9.1f} MiB", flush=True)
-        records.append(
-            {
-                "experiment": "benchmarks",
-                "row": name,
-                "preset": "laptop",
-                "seed": 0,
-                "metrics": figures,
-                "parameters": 0,
-                "seconds": round(time.monotonic() - begin, 1),
-                "steps": 0,
-                "config": {"spec": dataclasses.asdict(SPEC)["sizes"]},
-            }
-        )
+        records.benchmark(name, lambda name=name: measure(groups[name], options.rounds), config)
 
 
 if __name__ == "__main__":

@@ -276,21 +276,8 @@ def main(arguments: list[str] | None = None) -> None:
     for group in options.groups.split(","):
         if group not in measures:
             raise SystemExit(f"expected groups of {list(measures)}, got {group!r}")
-        begin = time.monotonic()
-        figures = measures[group]()
-        records.append(
-            {
-                "experiment": "benchmarks",
-                "row": group,
-                "preset": "laptop",
-                "seed": 0,
-                "metrics": figures,
-                "parameters": 0,
-                "seconds": round(time.monotonic() - begin, 1),
-                "steps": 0,
-                "config": {"batch": BATCH, "width": WIDTH, "layers": ROUNDS},
-            }
-        )
+        config = {"batch": BATCH, "width": WIDTH, "layers": ROUNDS}
+        records.benchmark(group, measures[group], config)
 
 
 if __name__ == "__main__":

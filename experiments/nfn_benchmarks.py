@@ -18,7 +18,6 @@ least time counts.
 import argparse
 import itertools
 import pathlib
-import time
 from collections.abc import Callable
 
 import jax
@@ -175,21 +174,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs"))
     parser.add_argument("--results", type=pathlib.Path)
     options = commands.prepare(parser.parse_args(arguments))
-    begin = time.monotonic()
-    figures = steps(options.rounds)
-    records.append(
-        {
-            "experiment": "benchmarks",
-            "row": "nfn_step",
-            "preset": "laptop",
-            "seed": 0,
-            "metrics": figures,
-            "parameters": 0,
-            "seconds": round(time.monotonic() - begin, 1),
-            "steps": 0,
-            "config": {"batch": BATCH, **SETTING},
-        }
-    )
+    records.benchmark("nfn_step", lambda: steps(options.rounds), {"batch": BATCH, **SETTING})
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -60,6 +61,25 @@ def append(record: Mapping) -> dict:
     if ROOT / "experiments" / "results" == RESULTS:
         update()
     return whole
+
+
+def benchmark(row: str, measure: Callable[[], Mapping[str, float]], config: Mapping) -> dict:
+    """Measures, and appends what was found as a row of "benchmarks"."""
+    begin = time.monotonic()
+    figures = measure()
+    return append(
+        {
+            "experiment": "benchmarks",
+            "row": row,
+            "preset": "laptop",
+            "seed": 0,
+            "metrics": figures,
+            "parameters": 0,
+            "seconds": round(time.monotonic() - begin, 1),
+            "steps": 0,
+            "config": dict(config),
+        }
+    )
 
 
 def _commit() -> str:

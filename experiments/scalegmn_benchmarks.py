@@ -18,7 +18,6 @@ CPU cores: bounds, not measured here.
 import argparse
 import contextlib
 import pathlib
-import time
 from collections.abc import Iterator
 from unittest import mock
 
@@ -130,21 +129,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs"))
     parser.add_argument("--results", type=pathlib.Path)
     options = commands.prepare(parser.parse_args(arguments))
-    begin = time.monotonic()
-    figures = steps(options.rounds)
-    records.append(
-        {
-            "experiment": "benchmarks",
-            "row": "scalegmn_step",
-            "preset": "laptop",
-            "seed": 0,
-            "metrics": figures,
-            "parameters": 0,
-            "seconds": round(time.monotonic() - begin, 1),
-            "steps": 0,
-            "config": {"batch": BATCH, **{k: settings(k) for k in SPECS}},
-        }
-    )
+    config = {"batch": BATCH, **{k: settings(k) for k in SPECS}}
+    records.benchmark("scalegmn_step", lambda: steps(options.rounds), config)
 
 
 if __name__ == "__main__":

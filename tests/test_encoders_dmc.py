@@ -180,9 +180,9 @@ def test_the_default_has_about_a_hundred_thousand_parameters():
     [
         ({"norm": "batch"}, r"norm: expected one of \('layer', 'none'\), got 'batch'"),
         ({"pool": "last"}, "pool: expected one of .* got 'last'"),
-        ({"stages": ((1,), (4,))}, "stages and widths of at least 2, got"),
-        ({"stages": ()}, "stages and widths of at least 2, got"),
-        ({"window": 0, "dropout": 1.0}, r"(?s)a window and a code .* got 0 .*dropout: .*got 1\.0"),
+        ({"stages": ((1,), (4,))}, "stages: expected channels of at least 2, got"),
+        ({"stages": ()}, "stages: expected channels of at least 2, got"),
+        ({"window": 0, "dropout": 1.0}, r"(?s)dropout: .*got 1.*window: .*got 0"),
     ],
     ids=str,
 )

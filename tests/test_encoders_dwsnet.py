@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from corner_cases import SPECS as CORNERS
+from drawing import reader, shaken
 
 from wsjax import architectures, networks, symmetries, testing
 from wsjax.encoders import ScaleEditor
@@ -25,30 +26,9 @@ SPECS = {
 }
 
 
-def shaken(module, *inputs):
-    """Variables none of which is zero or one by its initialiser; nothing is compiled for them."""
-    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs))
-    rng = np.random.default_rng(1)
-
-    def draw(path, x):
-        size = 1 / np.sqrt(x.shape[-2]) if x.ndim > 1 else 0.3
-        ones = "scale" in jax.tree_util.keystr(path[-1:])
-        return jnp.asarray(size * rng.standard_normal(x.shape) + ones, jnp.float32)
-
-    return jax.tree_util.tree_map_with_path(draw, shapes)
-
-
 def vectors_of(spec, batch=1, dtype=np.float32):
     drawn = testing.draw(KEY, spec, (batch,))
     return np.asarray(networks.ravel(drawn, spec), dtype)
-
-
-def reader(encoder, spec, dtype=np.float32):
-    """params -> what the module makes of them."""
-    view = getattr(encoder, "encoder", encoder).view(spec)
-    variables = shaken(encoder, jnp.zeros((1, spec.count)), view)
-    run = jax.jit(lambda x: encoder.apply(variables, x[None], view)[0])
-    return lambda p: run(np.asarray(networks.ravel(p, spec), dtype))
 
 
 def params_of(spec, dtype=np.float32):

@@ -10,6 +10,7 @@ import pytest
 from corner_cases import SPECS as CORNERS
 from corner_cases import kernel
 from corner_cases import spec as spec_of
+from drawing import params_of, reader, shaken, vector_of
 from families import FAMILIES
 
 from wsjax import architectures, networks, symmetries, testing
@@ -33,30 +34,6 @@ AROUND = spec_of(
     ),
     hidden=("g", "h"), x=1, g=3, h=2, y=1,
 )  # fmt: skip
-
-
-def shaken(module, *inputs):
-    """Variables none of which is zero or one by its initialiser; nothing is compiled for them."""
-    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs))
-    rng = np.random.default_rng(1)
-    draw = lambda x: jnp.asarray(rng.standard_normal(x.shape) / max(x.shape[0], 1) ** 0.5, "f")
-    return jax.tree.map(draw, shapes)
-
-
-def vector_of(spec, dtype=np.float32):
-    return np.random.default_rng(2).standard_normal(spec.count).astype(dtype)
-
-
-def params_of(spec, dtype=np.float32):
-    return dict(networks.unravel(vector_of(spec, dtype), spec))
-
-
-def reader(encoder, spec, dtype=np.float32):
-    """params -> what the module makes of them."""
-    view = getattr(encoder, "encoder", encoder).view(spec)
-    variables = shaken(encoder, jnp.zeros((1, spec.count)), view)
-    run = jax.jit(lambda x: encoder.apply(variables, x[None], view)[0])
-    return lambda p: run(np.asarray(networks.ravel(p, spec), dtype))
 
 
 CODES = {

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from corner_cases import SPECS as CORNERS
+from drawing import params_of, reader, shaken, vector_of
 from families import FAMILIES
 
 from wsjax import architectures, networks, testing
@@ -17,35 +18,6 @@ KEY = jax.random.key(3)
 MLP = architectures.mlp([2, 3, 4, 2], "tanh")
 TWO = architectures.mlp([2, 3, 2], "tanh")
 SMALL = {"frequencies": 4, "sigma": 0.3, "blocks": 1, "heads": 2, "code": 4}
-
-
-def shaken(module, *inputs):
-    """Variables none of which is zero or one by its initialiser; nothing is compiled for them."""
-    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs))
-    rng = np.random.default_rng(1)
-
-    def draw(path, x):
-        ones = jax.tree_util.keystr(path[-1:]).endswith("scale']")
-        size = 1 / np.sqrt(x.shape[0]) if x.ndim > 1 else 0.3
-        return jnp.asarray(size * rng.standard_normal(x.shape) + ones, "f")
-
-    return jax.tree_util.tree_map_with_path(draw, shapes)
-
-
-def vector_of(spec, dtype=np.float32):
-    return np.random.default_rng(2).standard_normal(spec.count).astype(dtype)
-
-
-def params_of(spec, dtype=np.float32):
-    return dict(networks.unravel(vector_of(spec, dtype), spec))
-
-
-def reader(encoder, spec, dtype=np.float32):
-    """params -> what the module makes of them."""
-    view = getattr(encoder, "encoder", encoder).view(spec)
-    variables = shaken(encoder, jnp.zeros((1, spec.count)), view)
-    run = jax.jit(lambda x: encoder.apply(variables, x[None], view)[0])
-    return lambda p: run(np.asarray(networks.ravel(p, spec), dtype))
 
 
 CODES = {

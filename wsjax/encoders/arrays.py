@@ -40,6 +40,11 @@ def arrays_view(spec: Spec) -> ArraysView:
     return ArraysView(array, spec)
 
 
+def variable(name: str) -> str:
+    """An array's name, as part of the names of variables."""
+    return name.replace("/", "_")
+
+
 def check(vectors: jax.Array, spec: Spec) -> None:
     """Raises `ValueError` if networks [batch, entry, ...] do not have the entries of a spec."""
     if vectors.shape[1] != spec.count:

@@ -32,6 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import padding
+from wsjax.encoders import settings
 from wsjax.encoders.initializers import uniform
 from wsjax.encoders.pooling import larger, largest
 from wsjax.networks import Spec, offsets
@@ -110,26 +111,17 @@ class DMC(nn.Module):
 
     def __post_init__(self):
         super().__post_init__()
-        wrong = []
-        if self.norm not in NORMS:
-            wrong.append(f"norm: expected one of {NORMS}, got {self.norm!r}")
-        if self.pool not in POOLS:
-            wrong.append(f"pool: expected one of {POOLS}, got {self.pool!r}")
         least = 2 if self.norm == "layer" else 1  # a norm of one channel is constant
         channels = [width for stage in self.stages for width in stage]
-        if not channels or min(*channels, *self.widths, least) < least:
-            wrong.append(
-                f"expected stages and widths of at least {least}, got {self.stages} and "
-                f"{self.widths}"
-            )
-        if self.window < 1 or self.code < 1:
-            wrong.append(
-                f"expected a window and a code of at least 1, got {self.window} and {self.code}"
-            )
-        if not 0 <= self.dropout < 1:
-            wrong.append(f"dropout: expected a share in [0, 1), got {self.dropout}")
-        if wrong:
-            raise ValueError("\n".join(wrong))
+        wide = lambda widths: all(width >= least for width in widths)
+        rules = {
+            "norm": (self.norm in NORMS, f"one of {NORMS}"),
+            "pool": (self.pool in POOLS, f"one of {POOLS}"),
+            "stages": (bool(channels) and wide(channels), f"channels of at least {least}"),
+            "widths": (wide(self.widths), f"widths of at least {least}"),
+            "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
+        }
+        settings.check(self, rules | settings.sizes(self, "window", "code"))
 
     def view(self, spec: Spec) -> Signal:
         """Where the numbers of the signal stand, [entry]."""

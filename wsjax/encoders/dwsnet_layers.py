@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax.encoders.arrays import fold, unfold
+from wsjax.encoders.arrays import fold, unfold, variable
 from wsjax.encoders.pooling import largest
 from wsjax.networks import Spec
 
@@ -175,7 +175,7 @@ class Attention(nn.Module):
 
     def _begin(self, source, x, own):
         """Queries, keys and values for every target of a source, side by side."""
-        fan, name = x.shape[-1], _label(source)
+        fan, name = x.shape[-1], variable(source)
         columns = np.concatenate([np.full(3 * w * len(t), spread(fan, w)) for w, t in own.items()])
         kernel = self.param(f"{name}_in", _scaled(columns), (fan, len(columns)), jnp.float32)
         bias = self.param(f"{name}_in_bias", ZEROS, (len(columns),), jnp.float32)
@@ -202,7 +202,7 @@ class Attention(nn.Module):
         """The maps after attention, target by target, [pair, width, width] and [pair, width]."""
         count = lambda t: sum(pair[1] == t for pair in pairs)
         get = lambda t, suffix, init, *shape: self.param(
-            f"{_label(t)}_out{suffix}", init, (count(t), *shape), jnp.float32
+            f"{variable(t)}_out{suffix}", init, (count(t), *shape), jnp.float32
         )
         matrices = [get(t, "", _scaled(spread(w, w)), w, w) for t in targets]
         biases = [get(t, "_bias", ZEROS, w) for t in targets]
@@ -246,7 +246,7 @@ class Layer(nn.Module):
         for target, patterns in layout.linear.items():
             for pattern, terms in patterns.items():
                 sources = [pool(t.source, pattern) for t in terms]
-                name = "_".join((_label(target), "along", *(pattern or ("none",))))
+                name = "_".join((variable(target), "along", *(pattern or ("none",))))
                 linear = Sum(
                     widths[target],
                     tuple(t.weight for t in terms),
@@ -271,7 +271,3 @@ def _placed(y, pattern, axes):
     """[batch, *pattern, channel] -> the same with axes of one where `axes` has more."""
     sizes = dict(zip(pattern, y.shape[1:-1], strict=True))
     return y.reshape(len(y), *(sizes.get(axis, 1) for axis in axes), y.shape[-1])
-
-
-def _label(name):
-    return name.replace("/", "_")

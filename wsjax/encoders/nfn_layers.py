@@ -27,6 +27,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax.encoders.arrays import variable
+from wsjax.encoders.initializers import uniform
 from wsjax.networks import Array, Spec, offsets
 from wsjax.wiring import wiring
 
@@ -195,11 +197,6 @@ def _sources(read, target, along, as_published):
     return tuple(found)
 
 
-def variable(name: str) -> str:
-    """An array's name, as part of the names of variables."""
-    return name.replace("/", "_")
-
-
 def spread(x: jax.Array, have: Sequence[str], want: Sequence[str]) -> jax.Array:
     """[batch, *have, channel] -> [batch, *want, channel]; axes that are new have size one."""
     order = [have.index(a) + 1 for a in want if a in have]
@@ -240,15 +237,6 @@ def pooled(arrays: Arrays, read: Reading, ends: bool) -> jax.Array:
     return jnp.concatenate(parts, axis=-1)
 
 
-def uniform(bound: float | np.ndarray):
-    """Initialiser, uniform from `-bound` to `bound`; one number or one for each column."""
-
-    def init(key, shape, dtype=jnp.float32):
-        return jax.random.uniform(key, shape, dtype, -1.0, 1.0) * jnp.asarray(bound, dtype)
-
-    return init
-
-
 class Linear(nn.Module):
     """An equivariant linear layer; variables begin within 1 / sqrt(inputs of an array).
 
@@ -287,14 +275,14 @@ class Linear(nn.Module):
         out = {}
         for a in self.read.spec.arrays:
             shape = (terms[a.name] if self.as_published else 1, width[a.name])
-            init = uniform(fan_in[a.name] ** -0.5)
+            init = uniform(fan_in[a.name])
             bias = self.param(f"{variable(a.name)}_bias", init, shape, jnp.float32).sum(0)
             out[a.name] = bias.astype(arrays[a.name].dtype)
         kept = {a.name: self.read.kept(a) for a in self.read.spec.arrays}
         for g, x in reversed(list(zip(told, features, strict=True))):  # the small ones first
-            bound = np.concatenate([np.full(width[t], fan_in[t] ** -0.5) for t in g.targets])
-            shape = (x.shape[-1], bound.size)
-            y = x @ self.param(g.name, uniform(bound), shape, jnp.float32).astype(x.dtype)
+            fans = np.concatenate([np.full(width[t], float(fan_in[t])) for t in g.targets])
+            shape = (x.shape[-1], fans.size)
+            y = x @ self.param(g.name, uniform(fans), shape, jnp.float32).astype(x.dtype)
             stops = np.cumsum([width[t] for t in g.targets])[:-1]
             for t, part in zip(g.targets, jnp.split(y, stops, axis=-1), strict=True):
                 out[t] = out[t] + spread(part, g.along, kept[t])
@@ -378,7 +366,7 @@ class Head(nn.Module):
         for i, width in enumerate((*self.widths, self.out)):
             if i:
                 x = nn.Dropout(self.dropout)(nn.relu(x), deterministic=not train)
-            init = uniform(x.shape[-1] ** -0.5)
+            init = uniform(x.shape[-1])
             how = {"kernel_init": init, "bias_init": init, "dtype": x.dtype}
             x = nn.Dense(width, **how, name=f"head_{i}")(x)
         return x

@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax.encoders import settings
-from wsjax.encoders.arrays import ArraysView, arrays_view, check, fold, unfold
+from wsjax.encoders.arrays import ArraysView, arrays_view, check, fold, unfold, variable
 from wsjax.encoders.neural_graph import fourier
 from wsjax.encoders.nfn_layers import (
     Arrays,
@@ -45,7 +45,6 @@ from wsjax.encoders.nfn_layers import (
     pooled,
     reading,
     spread,
-    variable,
 )
 from wsjax.networks import Spec
 

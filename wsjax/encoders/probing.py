@@ -33,6 +33,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import architectures, networks
+from wsjax.encoders import settings
 from wsjax.networks import Spec
 from wsjax.wiring import wiring
 
@@ -109,12 +110,12 @@ class Probing(nn.Module):
 
     def __post_init__(self):
         super().__post_init__()
-        if min(self.probes, self.code, *self.widths, *self.shape, 1) < 1 or self.low > self.high:
-            raise ValueError(
-                "expected probes, shape, widths and code of at least 1 and low <= high, got "
-                f"{self.probes}, {self.shape}, {self.widths}, {self.code}, {self.low} and "
-                f"{self.high}"
-            )
+        rules = {
+            "shape": (all(n >= 1 for n in self.shape), "sizes of at least 1"),
+            "widths": (all(n >= 1 for n in self.widths), "widths of at least 1"),
+            "low": (self.low <= self.high, f"at most high = {self.high}"),
+        }
+        settings.check(self, rules | settings.sizes(self, "probes", "code"))
 
     def view(self, spec: Spec) -> Runnable:
         """What it takes to run the network."""

@@ -166,7 +166,7 @@ class MLP(nn.Module):
 
     Biases begin at random, as in the published code: from zero, rho(x) + rho(-x) with
     LayerNorm is all but blind to x at first. Not so in models without factors, where what an
-    MLP makes of pairs is summed, and constants with it: they did not train from random ones.
+    MLP makes of pairs is summed, and constants with it, which would drown all else.
 
     Attributes:
         hidden: width between them.
@@ -191,18 +191,18 @@ class MLP(nn.Module):
             train: drop out.
             even: give MLP(x) + MLP(-x).
         """
-        he = nn.initializers.lecun_normal()
+        he, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
         width, dtype = sum(p.width for p in parts), parts[0].dtype
         one = lambda name, start, *shape: self.param(name, start, shape, jnp.float32).astype(dtype)
         first = one("kernel_0", he, width, self.hidden)
-        begin = uniform if self.biased else lambda fan_in: nn.initializers.zeros
+        begin = uniform if self.biased else lambda fan_in: zeros
         shift = one("bias_0", begin(width), self.hidden)
         second = one("kernel_1", he, self.hidden, self.out)
         bias = one("bias_1", begin(self.hidden), self.out)
         drop = nn.Dropout(self.dropout, deterministic=not train)
         if self.norm:
             scale = one("norm_scale", nn.initializers.ones, self.hidden)
-            offset = one("norm_bias", nn.initializers.zeros, self.hidden)
+            offset = one("norm_bias", zeros, self.hidden)
 
         def between(x):
             if self.norm:
