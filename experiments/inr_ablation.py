@@ -146,9 +146,9 @@ def invariance(model: prediction.Model, vectors: np.ndarray) -> dict[str, float]
     before, codes = logits(vectors), model.encode(vectors)
     losses, errors = [], []
     for i in range(HELD_OUT):
-        element = symmetries.sample(jax.random.key(1000 + i), model.spec)
-        params = symmetries.act(element, networks.unravel(vectors, model.spec), model.spec)
-        moved = np.asarray(networks.ravel(params, model.spec))
+        element = symmetries.sample(jax.random.key(1000 + i), model.specs[0])
+        params = symmetries.act(element, networks.unravel(vectors, model.specs[0]), model.specs[0])
+        moved = np.asarray(networks.ravel(params, model.specs[0]))
         losses.append(0.5 * np.mean((logits(moved) - before) ** 2))
         errors.append(np.sqrt(np.mean((model.encode(moved) - codes) ** 2)))
     size = np.sqrt(np.mean((codes - codes.mean(0)) ** 2))
@@ -158,7 +158,7 @@ def invariance(model: prediction.Model, vectors: np.ndarray) -> dict[str, float]
 def before_and_after(model: prediction.Model, vectors: np.ndarray) -> dict[str, float]:
     """The `invariance` of a model, and of its module with fresh weights ("untrained_...")."""
     seed = jax.random.key(model.config["seed"])
-    view = model.module.encoder.view(model.spec)
+    view = model.module.encoder.view(model.specs[0])
     params = jax.jit(model.module.init)(seed, vectors[:1], view)["params"]
     fresh = dataclasses.replace(model, variables={**model.variables, "params": params})
     start = {f"untrained_{k}": v for k, v in invariance(fresh, vectors).items()}

@@ -135,7 +135,7 @@ def test_the_network_that_is_run_is_the_raw_one(tmp_path):
 
 def test_units_are_undone():
     vectors, view = raveled(SIREN), SMALL.view(SIREN)
-    scales = reading.measure_scales(np.asarray(vectors) * 3, SIREN)
+    scales = reading.measure_scales((np.asarray(vectors) * 3, SIREN))
     known = reading.calibrate(SMALL, vectors, view, scales)["encoder"]
     variables, apply = start(SMALL, SIREN), jax.jit(SMALL.apply)
     plain = apply(variables, vectors, view)

@@ -81,7 +81,7 @@ def test_invariance_tells_who_sees_the_numbering(encoder):
     variables = jax.jit(module.init)(jax.random.key(config["seed"]), vectors, view)
     scales = {f"{x.kind}/{a.role}/{x.level}": 1.0 for x in spec.layers for a in x.arrays}
     norm = prediction.Normalisation(scales, mean=2.0, deviation=3.0)
-    model = prediction.Model(module, variables, norm, spec, "mse", config)
+    model = prediction.Model(module, variables, norm, (spec,), "mse", config)
     found = inr_ablation.invariance(model, vectors)
     if encoder == "mlp":
         assert found["invariance"] > 1e-5

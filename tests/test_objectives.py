@@ -18,7 +18,7 @@ def run(predict, **settings):
     how = {"renumber": False, "invariance": 0.0, "samples": 1, "share": 1.0} | settings
     moves = symmetries.moves(SPEC)
     return objectives.regression(
-        predict, objectives.squared_error, VECTORS, TARGET, KEY, moves, **how
+        lambda x, rows: predict(x), objectives.squared_error, VECTORS, TARGET, KEY, moves, **how
     )
 
 

@@ -3,11 +3,14 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wsjax import architectures, prediction, testing, training, zoos
+from wsjax import architectures, prediction, reading, testing, training, zoos
 from wsjax.prediction import Objective
+from wsjax.zoos import mixture
+from wsjax.zoos.mixture import single
 
 pytestmark = pytest.mark.trains
 
@@ -62,7 +65,7 @@ def test_restore_needs_nothing_but_the_path(trained):
     vectors, _ = zoo.part("test", "ratio")
     np.testing.assert_array_equal(again.predict(vectors), model.predict(vectors))
     np.testing.assert_array_equal(again.encode(vectors), model.encode(vectors))
-    assert again.spec == SPEC
+    assert again.specs == (SPEC,)
     assert np.std(model.predict(vectors)) > 0
     held, wanted = zoo.part("validation", "ratio")
     assert np.mean((again.predict(held) - wanted) ** 2) == pytest.approx(result.best_value)
@@ -102,9 +105,9 @@ def test_bad_networks_are_refused_by_name(trained, tmp_path):
     del params["Dense_1/bias"]
     with pytest.raises(ValueError, match="Dense_1/bias: expected, absent"):
         model.predict(params)
-    deep = architectures.mlp([1, 4, 4, 1], "tanh")
-    with pytest.raises(ValueError, match=r"trained on arrays .* got also .'dense/bias/2'"):
-        model.predict(testing.draw(jax.random.key(0), deep), deep)
+    cnn = architectures.cnn([1, 4], [1])
+    with pytest.raises(ValueError, match=r"trained on arrays .* got also .'conv/bias/0'"):
+        model.predict(testing.draw(jax.random.key(0), cnn), cnn)
     flat, _ = train(zoo, tmp_path, "mlp", {"widths": (4,)})
     wide = architectures.mlp([1, 9, 1], "tanh")
     other = testing.draw(jax.random.key(0), wide)
@@ -113,15 +116,95 @@ def test_bad_networks_are_refused_by_name(trained, tmp_path):
 
 
 def test_scales_are_those_of_the_training_networks_alone():
-    zoo = make_zoo()
+    zoo = single(make_zoo())
     norm = prediction.normalisation(zoo, "ratio", "mse")
-    train_params = zoo.params(zoo.splits["train"])
+    train_params = zoo.of(0).params(zoo.splits["train"])
     want = np.sqrt(np.mean(train_params["Dense_0/kernel"].astype(np.float64) ** 2))
     assert norm.scales["dense/kernel/0"] == pytest.approx(want)
     vectors = zoo.vectors.copy()
     vectors[zoo.splits["test"]] *= 100
     other = dataclasses.replace(zoo, vectors=vectors)
     assert prediction.normalisation(other, "ratio", "mse") == norm
+
+
+def two_depths(count=64):
+    """Networks of two depths, two runs each; the label is as of `make_zoo`."""
+    flat = make_zoo(count)
+    deep = architectures.mlp([1, 4, 3, 1], "tanh")
+    params = testing.draw(jax.random.key(9), deep, (count,))
+    labels = np.random.default_rng(9).uniform(-1, 1, count)
+    params = {k: np.array(v) * np.exp(labels.mean()) for k, v in params.items()}
+    other = zoos.from_params(params, deep, {"ratio": labels, "share": labels / 2 + 0.5})
+    both = mixture.mix([(flat, np.arange(count) // 2), (other, count + np.arange(count) // 2)])
+    sizes = {"train": count // 2, "validation": count // 4, "test": count // 4}
+    return mixture.split(both, sizes, 0)
+
+
+def test_a_mixture_trains_in_one_program_and_predicts_as_each_alone(tmp_path):
+    zoo = two_depths()
+    model, _ = train(zoo, tmp_path, steps=20, invariance=0.1, share=0.5)
+    held, _ = zoo.part("test", "ratio")
+    together = model.predict(held)
+    for s, spec in enumerate(zoo.specs):
+        alone = model.predict(held.of(s).vectors, spec)
+        np.testing.assert_allclose(together[held.which == s], alone, rtol=1e-4, atol=1e-5)
+    again = prediction.restore(tmp_path)
+    assert again.specs == zoo.specs
+    np.testing.assert_array_equal(again.predict(held), together)
+    with pytest.raises(ValueError, match="trained on 2 architectures: expected the spec"):
+        model.predict(held.of(0).vectors)
+
+
+def test_encoders_of_one_architecture_read_mixtures_that_look_alike_to_them(tmp_path):
+    zoo = make_zoo()
+    relu = architectures.mlp([1, 4, 1], "relu")
+    half = len(zoo) // 2
+    parts = [
+        (dataclasses.replace(zoo, vectors=v, spec=spec, labels={"ratio": y}, splits={}), runs)
+        for v, y, spec, runs in (
+            (zoo.vectors[:half], zoo.labels["ratio"][:half], SPEC, np.arange(half)),
+            (zoo.vectors[half:], zoo.labels["ratio"][half:], relu, np.arange(half, 2 * half)),
+        )
+    ]
+    both = dataclasses.replace(mixture.mix(parts), splits=zoo.splits)
+    model, _ = train(both, tmp_path / "both", "stat_nn", {"widths": (8,), "code": 4})
+    one, _ = train(zoo, tmp_path / "one", "stat_nn", {"widths": (8,), "code": 4})
+    np.testing.assert_allclose(
+        model.predict(both.part("test", "ratio")[0]),
+        one.predict(zoo.part("test", "ratio")[0]),
+        rtol=1e-6,
+    )
+    with pytest.raises(ValueError, match="StatNN reads one architecture at a time, got 2"):
+        train(two_depths(), tmp_path / "deep", "stat_nn", {"widths": (8,), "code": 4})
+
+
+def test_a_level_not_seen_in_training_takes_the_scale_of_the_nearest():
+    scales = {
+        "dense/kernel/0": 2.0,
+        "dense/kernel/1": 3.0,
+        "dense/bias/0": 5.0,
+        "dense/bias/1": 7.0,
+    }
+    deep = architectures.mlp([1, 1, 1, 1])
+    assert reading.units(deep, scales).tolist() == [
+        scales[f"dense/{a.role}/{min(level, 1)}"]
+        for level, layer in enumerate(deep.layers)
+        for a in layer.arrays
+    ]
+
+
+def test_the_published_stat_nn_has_its_number_of_parameters():
+    """The zoo of small CNNs: 1 059 001, by the authors' code of NFN."""
+    spec = architectures.cnn([1, 16, 16, 16], [10], stride=2, padding="VALID")
+    config = {
+        "encoder": "stat_nn",
+        "encoder_settings": {"widths": (1000,), "code": 1000},
+        "head": [],
+    }
+    module = prediction.build(config)
+    init = lambda key: module.init(key, jnp.zeros((1, spec.count)), module.encoder.view(spec))
+    params = jax.eval_shape(init, jax.random.key(0))["params"]
+    assert sum(x.size for x in jax.tree.leaves(params)) == 1_059_001
 
 
 def test_cross_entropy_predicts_shares(tmp_path):
@@ -131,7 +214,7 @@ def test_cross_entropy_predicts_shares(tmp_path):
     predicted = model.predict(vectors)
     assert ((predicted > 0) & (predicted < 1)).all()
     with pytest.raises(ValueError, match=r"labels in \[0, 1\], got -"):
-        prediction.normalisation(zoo, "ratio", "bce")
+        prediction.normalisation(single(zoo), "ratio", "bce")
 
 
 def test_fewer_networks_than_the_batch(tmp_path):

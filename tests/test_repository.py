@@ -44,9 +44,9 @@ MAY_IMPORT = {  # module of wsjax -> modules of wsjax it may import
         "objectives",  # HyperRep's own
     },
     "augmentations": set(),
-    "reading": {"networks", "encoders", "checkpoints"},
+    "reading": {"networks", "encoders", "checkpoints", "padding", "symmetries", "zoos"},
     "prediction": {
-        *("networks", "symmetries", "zoos", "encoders", "reading"),
+        *("networks", "zoos", "encoders", "reading"),
         *("objectives", "training", "checkpoints", "metrics"),
     },
     "contrastive": {

@@ -281,7 +281,7 @@ def train(
     known, wanted = (targets(zoo, split, labels) for split in ("train", "validation"))
     vectors, held = (zoo.vectors[zoo.splits[split]] for split in ("train", "validation"))
     view, moves = module.encoder.view(spec), symmetries.moves(spec)
-    scales = reading.measure_scales(vectors, spec)
+    scales = reading.measure_scales((vectors, spec))
     data = {"vectors": vectors / reading.units(spec, scales)}
     statistics = reading.calibrate(module.encoder, data["vectors"], view, scales)
     config = {

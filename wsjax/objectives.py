@@ -9,7 +9,8 @@ import optax
 
 from wsjax import symmetries
 
-Predict = Callable[[jax.Array], jax.Array]  # networks [batch, entry] -> predictions [batch]
+# networks [n, entry], and the place in the batch of each [n] -> predictions [n]
+Predict = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def squared_error(prediction: jax.Array, target: jax.Array) -> jax.Array:
@@ -90,29 +91,35 @@ def regression(
     too: their predictions are there, and they are as good as more data.
 
     Args:
-        predict: the model.
+        predict: the model; it is told of copies which network of the batch they are of, since
+            those of several architectures are read by several views.
         error: of a prediction, elementwise.
         vectors: [batch, entry].
         target: [batch].
         key: of the renumberings.
-        moves: of the networks, without a batch axis.
+        moves: of the networks: without a batch axis, or of each.
         renumber: replace each network by a renumbered copy first.
         invariance: the weight v; at 0 no copies are made.
         samples: copies of each network that has any.
         share: of the batch's networks that have copies, rounded up.
     """
-    keys = jax.random.split(key, (samples + 1, len(vectors)))
-    shuffle = jax.vmap(symmetries.shuffle, in_axes=(0, 0, None))
+    count, every = len(vectors), jnp.arange(len(vectors))
+    keys = jax.random.split(key, (samples + 1, count))
+    shuffle = jax.vmap(symmetries.shuffle, in_axes=(0, 0, 0 if moves.axis.ndim == 3 else None))
     if renumber:
         vectors = shuffle(keys[0], vectors, moves)
     if not invariance:
-        task = error(predict(vectors), target).mean()
+        task = error(predict(vectors, every), target).mean()
         return task, {"task": task}
-    count = len(vectors)
     some = math.ceil(share * count)
+    if moves.axis.ndim == 3:
+        moves = jax.tree.map(lambda x: x[:some], moves)
     copies = jax.vmap(shuffle, in_axes=(0, None, None))(keys[1:, :some], vectors[:some], moves)
     # one call for all: half the program to compile
-    both = predict(jnp.concatenate([vectors, copies.reshape(-1, copies.shape[-1])]))
+    both = predict(
+        jnp.concatenate([vectors, copies.reshape(-1, copies.shape[-1])]),
+        jnp.concatenate([every, jnp.tile(every[:some], samples)]),
+    )
     out, others = both[:count], both[count:].reshape(samples, some)
     change = logit_invariance(out[:some], others).mean()
     total = error(out, target).sum() + error(others, target[:some]).sum()

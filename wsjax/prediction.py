@@ -17,10 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import checkpoints, metrics, networks, objectives, reading, symmetries, training
+from wsjax import checkpoints, metrics, networks, objectives, reading, training
 from wsjax.encoders import Regressor
 from wsjax.networks import Params, Spec
 from wsjax.zoos import Zoo
+from wsjax.zoos.mixture import Mixture, single
 
 LOSSES = {"mse": objectives.squared_error, "bce": objectives.binary_cross_entropy}
 
@@ -93,10 +94,11 @@ class Normalisation:
     deviation: float
 
 
-def normalisation(zoo: Zoo, label: str, loss: str) -> Normalisation:
-    """Measures the constants on the zoo's training split."""
-    vectors, labels = zoo.part("train", label)
-    scales = reading.measure_scales(vectors, zoo.spec)
+def normalisation(mixture: Mixture, label: str, loss: str) -> Normalisation:
+    """Measures the constants on the training split."""
+    networks_, labels = mixture.part("train", label)
+    zoos = [networks_.of(s) for s in np.unique(networks_.which).tolist()]
+    scales = reading.measure_scales(*((zoo.vectors, zoo.spec) for zoo in zoos))
     if loss == "bce":
         if labels.min() < 0 or labels.max() > 1:
             raise ValueError(
@@ -114,7 +116,7 @@ class Model:
         module: the `Predictor`.
         variables: its params, and its encoder's statistics if it has any.
         norm: constants of the training networks.
-        spec: the architecture it was trained on.
+        specs: the architectures it was trained on.
         loss: as in `Objective`.
         config: everything the checkpoint says about the run.
     """
@@ -122,17 +124,19 @@ class Model:
     module: Predictor
     variables: Mapping
     norm: Normalisation
-    spec: Spec
+    specs: tuple[Spec, ...]
     loss: str
     config: Mapping
 
-    def predict(self, networks_: Params | np.ndarray, spec: Spec | None = None) -> np.ndarray:
+    def predict(
+        self, networks_: Params | np.ndarray | Mixture, spec: Spec | None = None
+    ) -> np.ndarray:
         """Predicts the property of networks.
 
         Args:
             networks_: named arrays of one network or, with a batch axis, of several; or
-                raveled vectors [batch, entry].
-            spec: what they mean; the training architecture if None.
+                raveled vectors [batch, entry]; or a mixture, which brings its specs.
+            spec: what they mean; the training architecture, if there was one, if None.
 
         Returns:
             A number, or [batch], in the label's units.
@@ -146,17 +150,25 @@ class Model:
             return 1 / (1 + np.exp(-out))
         return out * self.norm.deviation + self.norm.mean
 
-    def encode(self, networks_: Params | np.ndarray, spec: Spec | None = None) -> np.ndarray:
+    def encode(
+        self, networks_: Params | np.ndarray | Mixture, spec: Spec | None = None
+    ) -> np.ndarray:
         """The codes [width] or [batch, width] of networks; arguments as in `predict`."""
         return self._run(networks_, spec, "encode")
 
     def _run(self, given, spec, method):
-        reader = reading.Reader(self.module, self.variables, self.norm.scales, self.spec)
+        reader = reading.Reader(self.module, self.variables, self.norm.scales, self.specs[0])
+        if isinstance(given, Mixture):
+            return reader.mixed(given, method)
+        if spec is None and len(self.specs) > 1:
+            raise ValueError(
+                f"trained on {len(self.specs)} architectures: expected the spec of the networks"
+            )
         return reader(given, spec, method)
 
 
 def train(
-    zoo: Zoo,
+    zoo: Zoo | Mixture,
     label: str,
     config: Mapping,
     objective: Objective,
@@ -169,7 +181,7 @@ def train(
     Continues from the folder's newest checkpoint if there is one.
 
     Args:
-        zoo: with both splits.
+        zoo: with both splits; of one architecture, or of several that the encoder reads together.
         label: what to predict.
         config: "encoder" (a key of `ENCODERS`), "encoder_settings", "head"; whatever
             else it holds is kept in the checkpoint.
@@ -181,19 +193,27 @@ def train(
     Returns:
         The model with the best validation error, and what the run cost.
     """
-    norm, spec = normalisation(zoo, label, objective.loss), zoo.spec
+    if isinstance(zoo, Zoo):
+        zoo = single(zoo)
+    norm, specs = normalisation(zoo, label, objective.loss), zoo.specs
     module = build(config)
-    view, moves = module.encoder.view(spec), symmetries.moves(spec)
-    vectors, labels = zoo.part("train", label)
+    known = reading.views(module.encoder, specs)
+    networks_, labels = zoo.part("train", label)
     held, wanted = zoo.part("validation", label)
     data = {
-        "vectors": vectors / reading.units(spec, norm.scales),
+        "vectors": reading.in_units(networks_, norm.scales, known.width),
+        "which": networks_.which.astype(np.int32),
         "target": ((labels - norm.mean) / norm.deviation).astype(np.float32),
     }
-    statistics = reading.calibrate(module.encoder, data["vectors"], view, norm.scales)
+    if hasattr(module.encoder, "calibrate") and not known.shared:
+        raise ValueError(
+            f"{type(module.encoder).__name__} takes statistics of one architecture, "
+            f"got {len(specs)}"
+        )
+    statistics = reading.calibrate(module.encoder, data["vectors"], known.view, norm.scales)
     config = {
         **config,
-        "spec": networks.to_json(spec),
+        "specs": [networks.to_json(spec) for spec in specs],
         "label": label,
         "objective": dataclasses.asdict(objective),
         "normalisation": dataclasses.asdict(norm),
@@ -201,17 +221,19 @@ def train(
     }
 
     def initial(key):
-        return module.init(key, jnp.asarray(data["vectors"][:1]), view)["params"]
+        one = jnp.asarray(data["which"][:1])
+        return module.init(key, jnp.asarray(data["vectors"][:1]), known.of(one)[0])["params"]
 
     def loss(params, key, batch):
+        variables, which = reading.bind(params, statistics), batch["which"]
         rngs = {"dropout": jax.random.fold_in(key, 1)}
         return objectives.regression(
-            lambda x: module.apply(reading.bind(params, statistics), x, view, True, rngs=rngs),
+            lambda x, rows: module.apply(variables, x, known.of(which[rows])[0], True, rngs=rngs),
             LOSSES[objective.loss],
             batch["vectors"],
             batch["target"],
             key,
-            moves,
+            known.of(which)[1],
             renumber=objective.renumber,
             invariance=objective.invariance,
             samples=objective.samples,
@@ -220,7 +242,7 @@ def train(
 
     def model(params):
         variables = reading.bind(params, statistics)
-        return Model(module, variables, norm, spec, objective.loss, config)
+        return Model(module, variables, norm, specs, objective.loss, config)
 
     def evaluate(params):
         return metrics.evaluate(model(params).predict(held), wanted)
@@ -238,7 +260,7 @@ def restore(folder: str | pathlib.Path) -> Model:
         FileNotFoundError, ValueError: no such folder, or no whole checkpoint in it.
     """
     config = checkpoints.read_config(folder)
-    module, spec = build(config), networks.from_json(config["spec"])
-    variables = reading.load(folder, module, spec, config["statistics"])
+    module, specs = build(config), tuple(map(networks.from_json, config["specs"]))
+    variables = reading.load(folder, module, specs[0], config["statistics"])
     norm = Normalisation(**config["normalisation"])
-    return Model(module, variables, norm, spec, config["objective"]["loss"], config)
+    return Model(module, variables, norm, specs, config["objective"]["loss"], config)

@@ -11,16 +11,18 @@ fitted to its outputs is the caller's: `wsjax.prediction`, `wsjax.contrastive`.
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import checkpoints, networks
+from wsjax import checkpoints, networks, padding, symmetries
 from wsjax.encoders import ENCODERS
 from wsjax.networks import Params, Spec
+from wsjax.zoos.mixture import Mixture
 
 
 def build_encoder(config: Mapping) -> nn.Module:
@@ -39,26 +41,104 @@ def build_encoder(config: Mapping) -> nn.Module:
     return ENCODERS[name](**{k: frozen(v) for k, v in settings.items()})
 
 
-def measure_scales(vectors: np.ndarray, spec: Spec) -> dict[str, float]:
-    """Root mean squares of arrays in networks [network, entry], by "kind/role/level"."""
-    params, squares = networks.unravel(vectors, spec), {}
-    for name, kind in networks.kinds(spec).items():
-        squares.setdefault(kind, []).append(np.square(params[name], dtype=np.float64).ravel())
-    return {k: float(np.sqrt(np.concatenate(v).mean())) or 1.0 for k, v in squares.items()}
+def measure_scales(*parts: tuple[np.ndarray, Spec]) -> dict[str, float]:
+    """Root mean squares of arrays in networks, by "kind/role/level"; each weight counts once.
+
+    Args:
+        parts: (vectors [network, entry], spec) of each architecture.
+    """
+    squares: dict[str, list[float]] = {}
+    for vectors, spec in parts:
+        params = networks.unravel(vectors, spec)
+        for name, kind in networks.kinds(spec).items():
+            total = squares.setdefault(kind, [0.0, 0.0])
+            total[0] += float(np.square(params[name], dtype=np.float64).sum())
+            total[1] += params[name].size
+    return {k: float(np.sqrt(total / count)) or 1.0 for k, (total, count) in squares.items()}
 
 
 def units(spec: Spec, scales: Mapping[str, float]) -> np.ndarray:
     """What each entry of a raveled network is divided by, [entry].
 
+    A level that no training network had takes the scale of the nearest one (of two, the
+    shallower) with arrays of its kind and role, so that deeper networks can be read.
+
     Raises:
-        ValueError: the spec has arrays of a kind, role and level not seen in training.
+        ValueError: the spec has arrays of a kind and role not seen in training.
     """
-    found = networks.kinds(spec)
-    if strange := sorted(set(found.values()) - set(scales)):
+    found, nearest = networks.kinds(spec), {}
+    for kind in set(found.values()):
+        name, level = kind.rsplit("/", 1)
+        known = [int(k.rsplit("/", 1)[1]) for k in scales if k.rsplit("/", 1)[0] == name]
+        if known:
+            at = min(known, key=lambda other: (abs(other - int(level)), other))
+            nearest[kind] = scales[f"{name}/{at}"]
+    if strange := sorted(set(found.values()) - set(nearest)):
         raise ValueError(f"trained on arrays {sorted(scales)}, got also {strange}")
     return np.concatenate(
-        [np.full(int(np.prod(spec.shape(a))), scales[found[a.name]]) for a in spec.arrays]
+        [np.full(int(np.prod(spec.shape(a))), nearest[found[a.name]]) for a in spec.arrays]
     ).astype(np.float32)
+
+
+def in_units(mixture: Mixture, scales: Mapping[str, float], width: int) -> np.ndarray:
+    """The networks of a mixture in units, [network, width], zeros behind each."""
+    out = np.zeros((len(mixture), width), np.float32)
+    for s, spec in enumerate(mixture.specs):
+        mine = mixture.which == s
+        if mine.any():
+            out[mine, : spec.count] = mixture.vectors[mine, : spec.count] / units(spec, scales)
+    return out
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """What one compiled step must know of the architectures of a mixture.
+
+    Attributes:
+        view: the encoder's, which all architectures share; or theirs stacked [spec, ...].
+        moves: of their renumberings, likewise.
+        shared: which of the two.
+        width: entries of the vectors.
+    """
+
+    view: Any
+    moves: symmetries.Moves
+    shared: bool
+    width: int
+
+    def of(self, which: jax.Array) -> tuple[Any, symmetries.Moves]:
+        """View and moves for networks of these architectures [batch]."""
+        if self.shared:
+            return self.view, self.moves
+        pick = lambda x: jnp.asarray(x)[which]
+        return jax.tree.map(pick, self.view), jax.tree.map(pick, self.moves)
+
+
+def views(encoder: nn.Module, specs: Sequence[Spec]) -> Views:
+    """The `Views` of architectures.
+
+    Architectures that look alike to the encoder, such as two that differ in an activation
+    it knows nothing of, share a view. Others need an encoder that can stack views.
+
+    Raises:
+        ValueError: the encoder cannot read one of them, or not several at once.
+    """
+    each, moves = [encoder.view(s) for s in specs], [symmetries.moves(s) for s in specs]
+    if all(_same(pair, (each[0], moves[0])) for pair in zip(each, moves, strict=True)):
+        return Views(each[0], moves[0], True, specs[0].count)
+    if not hasattr(encoder, "stack"):
+        raise ValueError(
+            f"{type(encoder).__name__} reads one architecture at a time, got {len(specs)}"
+        )
+    width = padding.room(max(s.count for s in specs))
+    return Views(encoder.stack(each), symmetries.stack(moves, width), False, width)
+
+
+def _same(one, other):
+    """Whether two trees of arrays are equal, static parts included."""
+    if jax.tree.structure(one) != jax.tree.structure(other):
+        return False
+    return all(map(np.array_equal, jax.tree.leaves(one), jax.tree.leaves(other)))
 
 
 def calibrate(encoder: nn.Module, vectors: np.ndarray, view, scales: Mapping[str, float]) -> dict:
@@ -116,7 +196,7 @@ class Reader:
         module: with an `encoder`.
         variables: as from `bind`.
         scales: as from `measure_scales`.
-        spec: the architecture it was trained on.
+        spec: an architecture it was trained on.
     """
 
     module: nn.Module
@@ -143,11 +223,7 @@ class Reader:
                 cannot read this architecture.
         """
         spec = spec or self.spec
-        if spec != self.spec and self.module.encoder.fixed:
-            raise ValueError(
-                f"{type(self.module.encoder).__name__} reads only the architecture it was "
-                f"trained on, of sizes {dict(self.spec.sizes)}; got {dict(spec.sizes)}"
-            )
+        self._expect_readable([spec])
         if isinstance(given, Mapping):
             networks.check(given, spec)
             vectors = np.asarray(networks.ravel(given, spec), np.float32)
@@ -157,27 +233,67 @@ class Reader:
         if vectors.ndim > 2:
             raise ValueError(f"expected one network or one batch axis, got {vectors.shape}")
         rows = np.atleast_2d(vectors) / units(spec, self.scales)
-        out = in_pieces(functools.partial(_apply(self.module, spec, method), self.variables), rows)
+        which = np.zeros(len(rows), np.int32)
+        out = in_pieces(_apply(self.module, (spec,), method), self.variables, rows, which)
         return out if vectors.ndim == 2 else out[0]
+
+    def mixed(self, mixture: Mixture, method: str | None = None) -> np.ndarray:
+        """Applies the module to networks of several architectures, in one program.
+
+        Args:
+            mixture: of any architectures that the encoder can read together.
+            method: as above.
+
+        Returns:
+            The output of each [network, ...].
+
+        Raises:
+            ValueError: the encoder cannot read one of them, or not together.
+        """
+        self._expect_readable(mixture.specs)
+        apply = _apply(self.module, mixture.specs, method)
+        rows = in_units(mixture, self.scales, views(self.module.encoder, mixture.specs).width)
+        return in_pieces(apply, self.variables, rows, mixture.which.astype(np.int32))
+
+    def _expect_readable(self, specs):
+        encoder = self.module.encoder
+        for spec in specs:
+            if not encoder.fixed or spec == self.spec:
+                continue
+            if not _same(encoder.view(spec), encoder.view(self.spec)):
+                raise ValueError(
+                    f"{type(encoder).__name__} reads only the architecture it was "
+                    f"trained on, of sizes {dict(self.spec.sizes)}; got {dict(spec.sizes)}"
+                )
 
 
 @functools.lru_cache(maxsize=32)
-def _apply(module, spec, method):
-    """The jitted forward pass; the view is a constant of the program."""
-    view = module.encoder.view(spec)
-    return jax.jit(lambda variables, x: module.apply(variables, x, view, method=method))
+def _apply(module, specs, method):
+    """The jitted forward pass; what it knows of architectures is a constant of the program."""
+    known = views(module.encoder, specs)
+
+    def run(variables, x, which):
+        return module.apply(variables, x, known.of(which)[0], method=method)
+
+    return jax.jit(run)
 
 
-def in_pieces(f: Callable[[np.ndarray], jax.Array], rows: np.ndarray, size: int = 16) -> np.ndarray:
-    """F over rows [n, ...], `size` at a time: one compiled shape, bounded memory.
+def in_pieces(
+    f: Callable[..., jax.Array], variables: Mapping, *rows: np.ndarray, size: int = 16
+) -> np.ndarray:
+    """f(variables, *rows), `size` rows [n, ...] at a time: one compiled shape, bounded memory.
 
     Raises:
         ValueError: there are no rows.
     """
-    if not len(rows):
-        raise ValueError(f"expected at least one network, got {rows.shape}")
-    size = min(size, len(rows))
-    spare = -len(rows) % size
-    padded = np.concatenate([rows, np.repeat(rows[-1:], spare, axis=0)])
-    out = [np.asarray(f(padded[i : i + size])) for i in range(0, len(padded), size)]
-    return np.concatenate(out)[: len(rows)]
+    count = len(rows[0])
+    if not count:
+        raise ValueError(f"expected at least one network, got {rows[0].shape}")
+    size = min(size, count)
+    spare = -count % size
+    padded = [np.concatenate([x, np.repeat(x[-1:], spare, axis=0)]) for x in rows]
+    out = [
+        np.asarray(f(variables, *(x[i : i + size] for x in padded)))
+        for i in range(0, count + spare, size)
+    ]
+    return np.concatenate(out)[:count]

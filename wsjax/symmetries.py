@@ -20,6 +20,7 @@ step; moves are arrays, so networks of several architectures share one compiled 
 import functools
 import math
 import zlib
+from collections.abc import Sequence
 
 import flax
 import jax
@@ -209,6 +210,18 @@ def pad(layout: Moves, entries: int, depth: int, axes: int, width: int) -> Moves
     grow = ((0, entries - have[0]), (0, depth - have[1]))
     parts = (np.pad(x, grow) for x in (layout.axis, layout.coordinate, layout.stride))
     return Moves(*parts, np.pad(layout.sizes, (0, axes - have[2])), width=width)
+
+
+def stack(layouts: Sequence[Moves], entries: int) -> Moves:
+    """Moves of several networks, padded to one size, with a batch axis.
+
+    Raises:
+        ValueError: a network has more than so many entries.
+    """
+    sizes = [(x.axis.shape[1], len(x.sizes), x.width) for x in layouts]
+    depth, axes, width = map(max, zip(*sizes, strict=True))
+    padded = [pad(x, entries, depth, axes, width) for x in layouts]
+    return jax.tree.map(lambda *x: np.stack(x), *padded)
 
 
 def shuffle(key: jax.Array, vector: jax.Array, layout: Moves) -> jax.Array:

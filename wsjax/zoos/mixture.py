@@ -87,6 +87,19 @@ class Mixture:
         rest = (self.which[networks], labels, self.runs[networks], splits)
         return Mixture(self.vectors[networks], self.specs, *rest)
 
+    def part(self, split: str, label: str) -> tuple["Mixture", np.ndarray]:
+        """The networks of a split, and their labels [network].
+
+        Raises:
+            ValueError: there is no such split or label.
+        """
+        if split not in self.splits:
+            raise ValueError(f"expected a split of {sorted(self.splits)}, got {split!r}")
+        if label not in self.labels:
+            raise ValueError(f"expected a label of {sorted(self.labels)}, got {label!r}")
+        rows = self.splits[split]
+        return self.select(rows), self.labels[label][rows]
+
     def of(self, s: int) -> Zoo:
         """The networks of architecture `s`, with their share of the splits.
 
@@ -123,6 +136,12 @@ def mix(parts: Sequence[tuple[Zoo, np.ndarray]]) -> Mixture:
     labels = {k: np.concatenate([zoo.labels[k] for zoo, _ in parts]) for k in sorted(names)}
     runs = np.concatenate([np.asarray(r) for _, r in parts])
     return Mixture(np.concatenate(rows), tuple(specs), np.concatenate(which), labels, runs)
+
+
+def single(zoo: Zoo) -> Mixture:
+    """A zoo of one architecture as a mixture, each network a run of its own; keeps splits."""
+    none = np.zeros(len(zoo), int)
+    return Mixture(zoo.vectors, (zoo.spec,), none, zoo.labels, np.arange(len(zoo)), zoo.splits)
 
 
 def split(mixture: Mixture, sizes: Mapping[str, int], seed: int) -> Mixture:
