@@ -15,7 +15,8 @@ TOOLS = {
     "benchmarks": "milliseconds and memory of a training step of SNE",
     "graph_benchmarks": "message passing by three routes and in PyTorch; graphs of large networks",
     "scalegmn_benchmarks": "a training step of ScaleGMN, sliced and masked",
-    "nfn_benchmarks": "a training step of NFN and of StatNN beside theirs in PyTorch",
+    "rival_benchmarks": "a training step of every encoder; NFN and StatNN beside PyTorch",
+    "interpolation": "the loss between two classifiers, before and after weight matching",
     "audits": "which symmetries every encoder respects, in float32 and float64",
     "records": "renders the README's tables from the records",
 }

@@ -1,9 +1,10 @@
-"""What a training step of NFN and of StatNN costs, beside PyTorch.
+"""What a training step of every encoder costs, and of NFN and StatNN beside PyTorch.
 
-    python -m experiments.nfn_benchmarks            two minutes on 2 CPU cores; needs
+    python -m experiments.rival_benchmarks          ten minutes on 2 CPU cores; needs
                                                     `pip install torch nfn`
 
-A step (loss, gradient, AdamW) on the same 32 networks 1-32-32-1, to one number:
+A step (loss, gradient, AdamW) on the same 32 networks 1-32-32-1, to one number. Every encoder
+at the library's defaults with a head of 512 and 512; and, at the published size,
 
     NFN       NP layers of 16, 16 and 5 channels, learned numbers of inputs and outputs, dense
               layers of 1000 and 1000: "generalisation_np" of `encoders.nfn`
@@ -11,8 +12,8 @@ A step (loss, gradient, AdamW) on the same 32 networks 1-32-32-1, to one number:
     StatNN    seven numbers for each array, dense layers of 1000 and 1000
     PyTorch   the same in PyTorch, op by op
 
-Both NFNs must have as many variables. Weights differ by their draws. All take turns, and the
-least time counts.
+Both NFNs must have as many variables. Weights differ by their draws. Those of a group take
+turns, and the least time counts.
 """
 
 import argparse
@@ -27,7 +28,7 @@ import numpy as np
 from experiments import commands, records
 from experiments.commands import in_turn
 from wsjax import architectures, networks, training
-from wsjax.encoders import Regressor, StatNN
+from wsjax.encoders import ENCODERS, Regressor, StatNN
 from wsjax.encoders.nfn import NFN, SETTINGS
 from wsjax.prediction import Predictor
 
@@ -37,7 +38,7 @@ SETTING = SETTINGS["generalisation_np"]
 MODULES = {
     "NFN": NFN(**SETTING),
     "StatNN": Predictor(StatNN(widths=(HEAD,), code=HEAD), Regressor(())),
-}
+} | {name: Predictor(encoder(), Regressor()) for name, encoder in ENCODERS.items()}
 
 
 def batch() -> dict[str, np.ndarray]:
@@ -165,16 +166,28 @@ def steps(rounds: int) -> dict[str, float]:
     return figures
 
 
+def every(rounds: int) -> dict[str, float]:
+    """Milliseconds of a step with each encoder."""
+    data = batch()
+    runs = {name: jax_step(name, data)[0] for name in ENCODERS}
+    took = in_turn(runs, rounds)
+    for name, milliseconds in took.items():
+        print(f"{name:20} {milliseconds:9.2f} ms", flush=True)
+    return {f"{name}: ms": round(milliseconds, 2) for name, milliseconds in took.items()}
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.nfn_benchmarks", description=__doc__
+        prog="python -m experiments.rival_benchmarks", description=__doc__
     )
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs"))
     parser.add_argument("--results", type=pathlib.Path)
     options = commands.prepare(parser.parse_args(arguments))
     records.benchmark("nfn_step", lambda: steps(options.rounds), {"batch": BATCH, **SETTING})
+    few = min(5, options.rounds)
+    records.benchmark("encoder_step", lambda: every(few), {"batch": BATCH, "rounds": few})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,153 @@
+"""Are two classifiers joined by a line of low loss, once their neurons are matched?
+
+Git Re-Basin, figure 2 (Ainsworth et al., 2023): two MLPs with three hidden layers of 512,
+trained from different initial weights and on different orders of the data; the loss on the
+line between them has a barrier, which weight matching takes away where they are wide enough.
+
+    python -m experiments.interpolation                              digits; half a minute
+    python -m experiments.interpolation --data mnist                 tensorflow-datasets
+    python -m experiments.interpolation --data mnist --images FOLDER the original files
+
+The barrier is the largest rise above the chord between the two losses (`alignment.barrier`).
+The paper trains for 100 epochs; here for as many as the command says.
+"""
+
+import argparse
+import dataclasses
+import functools
+import pathlib
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments import commands, records
+from wsjax import alignment, architectures, plots, symmetries
+from wsjax.networks import Params, Spec
+from wsjax.zoos import images
+from wsjax.zoos.images import Images, Preparation
+
+POINTS = 25
+MEASURED = 10_000  # of the training images, the first so many
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How the two networks are trained.
+
+    Attributes:
+        width: of the hidden layers.
+        depth: how many of them.
+        epochs: passes over the training images.
+        batch: images in a step.
+        learning_rate: of Adam.
+    """
+
+    width: int = 512
+    depth: int = 3
+    epochs: int = 20
+    batch: int = 500
+    learning_rate: float = 1e-3
+
+
+def train(spec: Spec, x: np.ndarray, y: np.ndarray, settings: Settings, seed: int) -> Params:
+    """Trains a classifier on inputs [n, input] and classes [n]; He-normal kernels, no biases."""
+    adam, rng = optax.adam(settings.learning_rate), np.random.default_rng(seed)
+    params = {}
+    for a in spec.arrays:
+        shape = spec.shape(a)
+        spread = np.sqrt(2 / shape[0]) if a.role == "kernel" else 0.0
+        params[a.name] = jnp.asarray(rng.normal(0, spread or 1, shape) * (spread > 0), jnp.float32)
+
+    def step(carry, rows):
+        params, memory = carry
+        gradient = jax.grad(loss)(params, x[rows], y[rows], spec)
+        change, memory = adam.update(gradient, memory)
+        return (optax.apply_updates(params, change), memory), None
+
+    epoch = jax.jit(lambda carry, order: jax.lax.scan(step, carry, order)[0])
+    x, y, carry = jnp.asarray(x), jnp.asarray(y), (params, adam.init(params))
+    size = min(settings.batch, len(x))
+    for _ in range(settings.epochs):
+        order = rng.permutation(len(x))[: len(x) // size * size]
+        carry = epoch(carry, order.reshape(-1, size))
+    return jax.tree.map(np.asarray, carry[0])
+
+
+def loss(params: Params, x: jax.Array, y: jax.Array, spec: Spec) -> jax.Array:
+    """Mean cross-entropy of inputs [n, input] and classes [n]."""
+    logits = architectures.forward(params, x, spec)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+
+def compare(data: Images, settings: Settings, picture: pathlib.Path) -> dict[str, float]:
+    """Trains both, matches the second to the first, and measures the line between them."""
+    flat = lambda x: images.prepare(x, Preparation(gray=True)).reshape(len(x), -1)
+    x, held = flat(data.train), flat(data.test)
+    widths = [x.shape[1], *[settings.width] * settings.depth, len(data.classes)]
+    spec = architectures.mlp(widths, "relu")
+    one, other = (train(spec, x, data.train_labels, settings, seed) for seed in (0, 1))
+    begin = time.monotonic()
+    element = alignment.match(other, one, spec)
+    figures = {"matching_seconds": round(time.monotonic() - begin, 2)}
+    ends = {"as trained": other, "matched": symmetries.act(element, other, spec)}
+    accuracy = jax.jit(lambda p: (architectures.forward(p, held, spec).argmax(-1) == y).mean())
+    y, lines = jnp.asarray(data.test_labels), {}
+    figures |= {"test_accuracy": float(accuracy(one)), "test_accuracy_2": float(accuracy(other))}
+    some = slice(0, MEASURED)
+    parts = {"train": (x[some], data.train_labels[some]), "test": (held, data.test_labels)}
+    for part, (inputs, classes) in parts.items():
+        measure = jax.jit(functools.partial(loss, x=inputs, y=classes, spec=spec))
+        for name, end in ends.items():
+            key = name.replace(" ", "_")
+            figures[f"{part}_barrier_{key}"] = alignment.barrier(measure, one, end, POINTS)
+            path = np.linspace(0, 1, POINTS)
+            between = [jax.tree.map(lambda a, b, t=t: (1 - t) * a + t * b, one, end) for t in path]
+            lines[f"{part}, {name}"] = (path, [float(measure(p)) for p in between])
+    title = f"{data.name}: loss on the line between two networks"
+    plots.curves(picture, lines, "place on the line", "cross-entropy", title)
+    return figures
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.interpolation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", choices=images.NAMES, default="digits")
+    parser.add_argument("--images", type=pathlib.Path, help="a folder with the original files")
+    for field in dataclasses.fields(Settings):
+        flag = "--" + field.name.replace("_", "-")
+        parser.add_argument(flag, type=type(field.default), default=field.default)
+    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs"))
+    parser.add_argument("--results", type=pathlib.Path, help="where records go, if not the usual")
+    options = commands.prepare(parser.parse_args(arguments))
+    settings = Settings(**{f.name: getattr(options, f.name) for f in dataclasses.fields(Settings)})
+    data = images.load(options.data, options.images, options.folder / "cache" / "images")
+    begin = time.monotonic()
+    picture = options.folder / "interpolation" / f"{options.data}.png"
+    figures = compare(data, settings, picture)
+    record = records.append(
+        {
+            "experiment": "interpolation",
+            "row": options.data,
+            "preset": "laptop",
+            "seed": 0,
+            "metrics": figures,
+            "parameters": 0,
+            "seconds": round(time.monotonic() - begin, 1),
+            "steps": settings.epochs * (len(data.train) // settings.batch),
+            "config": {"data": options.data, **dataclasses.asdict(settings)},
+        }
+    )
+    for name, value in record["metrics"].items():
+        print(f"{name:32} {value:.4f}")
+    print(f"the losses on the line are drawn in {picture}")
+
+
+if __name__ == "__main__":
+    main()
