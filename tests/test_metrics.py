@@ -37,6 +37,30 @@ def test_perfect_reversed_and_constant():
     assert metrics.r2(t, np.ones(5)) == sklearn.metrics.r2_score(np.ones(5), t) == 0
 
 
+def test_bootstrap_intervals_cover_as_often_as_they_say():
+    """Of the mean absolute error of 40 draws, whose truth is known."""
+    rng, truth, inside = np.random.default_rng(0), np.sqrt(2 / np.pi), 0
+    for i in range(60):
+        noise = rng.normal(size=40)
+        low, high = metrics.bootstrap(noise, np.zeros(40), samples=60, level=0.8, seed=i)["mae"]
+        assert low < np.abs(noise).mean() < high
+        inside += low < truth < high
+    assert 0.6 < inside / 60 < 0.95
+
+
+def test_bootstrap_draws_whole_groups():
+    """Copies of an example tell nothing new: in groups, they do not narrow the interval."""
+    p, t = pair(30)
+    width = lambda *a: np.subtract(*metrics.bootstrap(*a, samples=200)["tau"][::-1])
+    copies, runs = (np.repeat(p, 9), np.repeat(t, 9)), np.repeat(np.arange(30), 9)
+    assert width(*copies, runs) == pytest.approx(width(p, t), rel=0.15)
+    assert width(*copies) < 0.5 * width(p, t)
+    with pytest.raises(ValueError, match="expected two or more groups of 30 examples"):
+        metrics.bootstrap(p, t, np.zeros(30))
+    with pytest.raises(ValueError, match="expected two or more groups of 30 examples"):
+        metrics.bootstrap(p, t, np.arange(29))
+
+
 def test_float32_is_summed_in_float64():
     t = np.full(10, 1e4, np.float32) + np.arange(10, dtype=np.float32)
     assert metrics.r2(t + np.float32(0.5), t) == pytest.approx(1 - 2.5 / 82.5, rel=1e-9)

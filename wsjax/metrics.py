@@ -90,6 +90,52 @@ def evaluate(predictions: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     }
 
 
+def bootstrap(
+    predictions: np.ndarray,
+    targets: np.ndarray,
+    groups: np.ndarray | None = None,
+    samples: int = 500,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """Intervals of all measures over what other test networks might have been drawn.
+
+    Percentiles of the measures of resamples with replacement (Efron, 1979).
+
+    Args:
+        predictions: [example].
+        targets: [example].
+        groups: [example], such as training runs; whole groups are drawn, since the
+            checkpoints of one run are no two networks. Every example by itself if None.
+        samples: resamples.
+        level: probability that an interval should cover.
+        seed: of the resamples.
+
+    Returns:
+        Measure -> (low, high), of those in `evaluate`.
+
+    Raises:
+        ValueError: as `evaluate`; or not a group for each example, or below two groups.
+    """
+    p, t = _checked(predictions, targets, vectors=True)
+    groups = np.arange(len(p)) if groups is None else np.asarray(groups)
+    if groups.shape != p.shape or len(np.unique(groups)) < 2:
+        raise ValueError(
+            f"expected two or more groups of {len(p)} examples, got {groups.shape}, "
+            f"{len(np.unique(groups))} different"
+        )
+    _, member = np.unique(groups, return_inverse=True)
+    order = np.argsort(member, kind="stable")
+    rows = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(samples):
+        drawn = np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))])
+        found.append(evaluate(p[drawn], t[drawn]))
+    ends = [50 * (1 - level), 50 * (1 + level)]
+    spans = {k: np.percentile([f[k] for f in found], ends) for k in found[0]}
+    return {k: (float(low), float(high)) for k, (low, high) in spans.items()}
+
+
 def _checked(predictions, targets, vectors=False):
     p, t = np.asarray(predictions, np.float64), np.asarray(targets, np.float64)
     if p.shape != t.shape:
