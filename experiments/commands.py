@@ -314,8 +314,7 @@ def run(row: Row, about: Mapping, folder: pathlib.Path, work: Work) -> dict:
     found = work(row, config, home)
     found["seconds"] = round(found["seconds"], 1)
     if found["steps"]:
-        history = metrics.read_lines(home / "metrics.jsonl")
-        found["curve"] = [[round(h["seconds"], 1), h["val_mse"]] for h in history]
+        found["curve"] = curve(home)
     keys = ("experiment", "row", "preset", "seed")
     record = records.append(
         {
@@ -396,6 +395,12 @@ def report(runs: list[dict], columns: Mapping[str, str]) -> None:
         cells += [f"{m[k]:.3g}" if k in m else "–" for k in columns.values()]
         table.add_row(*cells, f"{r['seconds']:.0f}", r["paper"])
     Console(width=110).print(table)
+
+
+def curve(home: pathlib.Path) -> list[list[float]]:
+    """[seconds, validation error] of each look at a row that is trained in steps."""
+    history = metrics.read_lines(home / "metrics.jsonl")
+    return [[round(h["seconds"], 1), h["val_mse"]] for h in history]
 
 
 def curves(about: Mapping, path: pathlib.Path, y: str) -> None:

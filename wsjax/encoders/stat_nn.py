@@ -5,7 +5,7 @@ side; blind to the numbering of neurons, and to which weight meets which. On the
 features a small MLP, or a boosted tree, which is the stronger and the quicker.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import flax
 import flax.linen as nn
@@ -64,14 +64,30 @@ def boosted_trees(
     Returns:
         Predictions [network].
     """
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
     where = bounds(spec)
     x, held, new = (np.asarray(statistics(v, where)) for v in (train[0], validation[0], vectors))
+    return fit_trees((x, train[1]), (held, validation[1]), seed)(new)
+
+
+def fit_trees(
+    train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray], seed: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Boosted trees on features [network, feature], with early stopping on validation ones.
+
+    Args:
+        train: features and targets [network].
+        validation: the same.
+        seed: of the trees.
+
+    Returns:
+        features -> predictions [network].
+    """
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
     trees = HistGradientBoostingRegressor(
         max_iter=1000, learning_rate=0.05, early_stopping=True, random_state=seed
     )
-    return trees.fit(x, train[1], X_val=held, y_val=validation[1]).predict(new)
+    return trees.fit(*train, X_val=validation[0], y_val=validation[1]).predict
 
 
 class StatNN(nn.Module):

@@ -1,0 +1,230 @@
+"""Judges of classifiers: trained on one set of networks, tested on others.
+
+    train [Mixture], tests {name: Mixture}  --a row-->  a record for each test
+
+What the experiments on zoos of classifiers share. A row is an encoder with a head, or a
+method that needs no gradient; both learn on a "train" split, select on "validation" and are
+tested on the "test" splits of any zoos. Who cannot read a test zoo is recorded as such.
+"""
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from experiments import commands, records
+from experiments.commands import Row
+from wsjax import metrics, prediction, reading
+from wsjax.encoders import stat_nn
+from wsjax.zoos.mixture import Mixture
+
+# measured of a network, as opposed to chosen for it
+MEASURED = {
+    *("test_accuracy", "test_loss", "train_accuracy", "train_loss"),
+    *("generalisation_gap", "step", "epoch"),
+}
+
+Tests = Mapping[str, Mixture]
+Method = Callable[[Mixture, Tests, str, int], dict[str, np.ndarray]]
+
+
+def mean(train: Mixture, tests: Tests, label: str, seed: int) -> dict[str, np.ndarray]:
+    """Predicts the mean label of the training networks for everyone."""
+    value = train.part("train", label)[1].mean()
+    return {name: np.full(len(zoo.splits["test"]), value) for name, zoo in tests.items()}
+
+
+def boosted_trees(train: Mixture, tests: Tests, label: str, seed: int) -> dict[str, np.ndarray]:
+    """Boosted trees on StatNN's statistics; reads zoos with as many arrays as the training one.
+
+    Networks of several architectures are read together if their arrays lie alike.
+    """
+
+    def features(zoo):
+        found = np.zeros((len(zoo), 0))
+        for s in np.unique(zoo.which).tolist():
+            mine = zoo.of(s)
+            x = np.asarray(stat_nn.statistics(mine.vectors, stat_nn.bounds(mine.spec)))
+            if not found.size:
+                found = np.zeros((len(zoo), x.shape[1]))
+            if x.shape[1] != found.shape[1]:
+                raise ValueError(
+                    f"expected as many arrays in all networks, got {found.shape[1] // 7} "
+                    f"and {x.shape[1] // 7}"
+                )
+            found[zoo.which == s] = x
+        return found
+
+    return _trees(features, train, tests, label, seed)
+
+
+def recipe_only(train: Mixture, tests: Tests, label: str, seed: int) -> dict[str, np.ndarray]:
+    """Boosted trees on what was chosen for each network before its training: no weights."""
+    names = sorted(set(train.labels) - MEASURED)
+    if not names:
+        raise ValueError(f"expected chosen settings among the labels, got {sorted(train.labels)}")
+
+    def features(zoo):
+        if absent := sorted(set(names) - set(zoo.labels)):
+            raise ValueError(f"expected the settings {names}, absent: {absent}")
+        return np.stack([zoo.labels[k] for k in names], axis=1)
+
+    return _trees(features, train, tests, label, seed)
+
+
+def _trees(features, train, tests, label, seed):
+    (x, y), (held, wanted) = (train.part(s, label) for s in ("train", "validation"))
+    known = features(x)
+    fit = stat_nn.fit_trees((known, y), (features(held), wanted), seed)
+    asked = {name: features(zoo.part("test", label)[0]) for name, zoo in tests.items()}
+    return {name: fit(x) for name, x in asked.items() if x.shape[1] == known.shape[1]}
+
+
+METHODS: Mapping[str, Method] = {
+    "mean": mean,
+    "boosted_trees": boosted_trees,
+    "recipe_only": recipe_only,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """What a row made of the test zoos.
+
+    Attributes:
+        predicted: test zoo -> predictions of its "test" split, of those that it reads.
+        refused: test zoo -> why it cannot be read.
+        facts: "parameters", "seconds", "steps" and, of trained rows, "metrics", "curve".
+        model: of trained rows.
+    """
+
+    predicted: Mapping[str, np.ndarray]
+    refused: Mapping[str, str]
+    facts: Mapping[str, object]
+    model: prediction.Model | None = None
+
+
+def judge(
+    row: Row, config: Mapping, train: Mixture, tests: Tests, label: str, home: pathlib.Path
+) -> Judgement:
+    """Trains a row and asks it about every test zoo.
+
+    Raises:
+        ValueError: it cannot read the training zoo.
+    """
+    begin = time.monotonic()
+    if row.method:
+        predicted = row.method(train, tests, label, config["seed"])
+        refused = {k: "other arrays than in training" for k in tests if k not in predicted}
+        facts = {"parameters": 0, "steps": 0, "seconds": round(time.monotonic() - begin, 1)}
+        return Judgement(predicted, refused, facts)
+    model, result = prediction.train(train, label, config, row.objective, row.training, home)
+    predicted, refused = {}, {}
+    for name, zoo in tests.items():
+        try:
+            predicted[name] = model.predict(zoo.part("test", label)[0])
+        except ValueError as error:
+            refused[name] = str(error)
+    encoder, parameters = commands.size(model)
+    facts = {
+        "parameters": parameters,
+        "steps": result.steps,
+        "seconds": round(result.seconds, 1),
+        "metrics": {"val_mse": result.best_value, "encoder_parameters": encoder},
+        "curve": commands.curve(home),
+    }
+    return Judgement(predicted, refused, facts, model)
+
+
+def unreadable(row: Row, specs: Sequence) -> str:
+    """Why a row's encoder cannot read these architectures together; "" if it can."""
+    if row.encoder is None:
+        return ""
+    try:
+        reading.views(reading.build_encoder(row.config()), specs)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def run(
+    row: Row,
+    about: Mapping,
+    folder: pathlib.Path,
+    train: Mixture,
+    tests: Tests,
+    label: str = "test_accuracy",
+) -> list[dict]:
+    """Runs one row with one seed, or finds it finished; returns a record for each test zoo.
+
+    Args:
+        row: what is run.
+        about: what else determines the run: "experiment", "preset", "row", "seed",
+            "train_zoo" (its name), "zoos" (what they are).
+        folder: of all runs.
+        train: the zoo to learn from, with "train" and "validation" splits.
+        tests: name -> zoo with a "test" split.
+        label: what is predicted.
+    """
+    words = f"{about['row']} on {about['train_zoo']}, seed {about['seed']}"
+    if row.encoder:
+        settings = dataclasses.replace(row.training, seed=about["seed"])
+        row = dataclasses.replace(row, training=settings)
+    config = {**row.config(), **about, "label": label}
+    home = commands.place(folder, config)
+    if done := commands.finished(home):
+        print(f"{words}: finished before, in {home}")
+        return done["records"]
+    print(f"{words}: {home}", flush=True)
+    reason = unreadable(row, train.specs)
+    if reason:
+        found = Judgement({}, dict.fromkeys(tests, reason), {"parameters": 0, "steps": 0})
+    else:
+        found = judge(row, config, train, tests, label, home)
+    lines = []
+    for name, zoo in tests.items():
+        facts, scores = dict(found.facts), dict(found.facts.get("metrics", {}))
+        if name in found.predicted:
+            held, truth = zoo.part("test", label)
+            scores |= {
+                f"test_{k}": v for k, v in metrics.evaluate(found.predicted[name], truth).items()
+            }
+            spans = metrics.bootstrap(found.predicted[name], truth, held.runs)
+            scores |= {f"test_{k}_interval": list(v) for k, v in spans.items()}
+        else:
+            facts["refused"] = found.refused[name]
+        keys = ("experiment", "row", "preset", "seed", "train_zoo")
+        lines.append(
+            records.append(
+                {
+                    "seconds": 0.0,
+                    **facts,
+                    **{k: about[k] for k in keys},
+                    "test_zoo": name,
+                    "metrics": scores,
+                    "words": row.words,
+                    "paper": row.paper,
+                    "config": config,
+                }
+            )
+        )
+        if name in found.predicted:
+            print(f"{words}, tested on {name}: tau {scores['test_tau']:.3f}", flush=True)
+        else:
+            print(f"{words}: cannot read {name}: {facts['refused']}", flush=True)
+    commands.finish(home, {"records": lines})
+    return lines
+
+
+def expect_splits(zoos: Mapping[str, Mixture]) -> None:
+    """Checks that there are networks in all splits; that no run is in two, a mixture sees to.
+
+    Raises:
+        ValueError: a split is absent or empty.
+    """
+    for name, zoo in zoos.items():
+        for split in ("train", "validation", "test"):
+            if not len(zoo.splits.get(split, ())):
+                raise ValueError(f"zoo {name!r}: expected networks in split {split!r}, got none")

@@ -1,0 +1,119 @@
+"""Judges of classifiers: what the experiments on zoos of classifiers share."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from experiments import judging, records
+from experiments.commands import Row
+from wsjax import architectures
+from wsjax.prediction import Objective
+from wsjax.training import Settings
+from wsjax.zoos import Zoo, mixture
+
+pytestmark = pytest.mark.trains
+
+SMALL = architectures.cnn([1, 3, 3], [2], activation="relu")
+TANH = architectures.cnn([1, 3, 3], [2], activation="tanh")
+DEEP = architectures.cnn([1, 3, 3, 3], [2])
+QUICK = Settings(steps=20, batch=16, learning_rate=1e-2, evaluate_every=10, checkpoint_every=20)
+FLAT = Objective(loss="bce", renumber=False)
+
+
+def classifiers(specs, n=40, seed=0):
+    """The label grows with the size of the weights and, less so, with a setting."""
+    rng, parts = np.random.default_rng(seed), []
+    for i, spec in enumerate(specs):
+        size, rate = rng.uniform(0.2, 2, n), rng.uniform(0, 1, n)
+        vectors = (rng.normal(size=(n, spec.count)) * size[:, None]).astype(np.float32)
+        accuracy = (0.4 * size + 0.15 * rate).astype(np.float32)
+        labels = {"test_accuracy": accuracy, "train_loss": -accuracy, "rate": rate}
+        labels = {k: np.asarray(v, np.float32) for k, v in labels.items()}
+        parts.append((Zoo(vectors, spec, labels), np.arange(i * n, (i + 1) * n)))
+    whole = mixture.mix(parts)
+    half = len(whole) // 2
+    return mixture.split(whole, {"train": half, "validation": half // 2, "test": half // 2}, seed)
+
+
+def about(row, train="a"):
+    return {
+        "experiment": "cross_dataset", "preset": "smoke", "row": row, "seed": 0,
+        "train_zoo": train, "zoos": {},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
+    return tmp_path / "results" / "cross_dataset.jsonl"
+
+
+def test_each_test_zoo_has_a_record_and_finished_rows_are_not_run_again(tmp_path, results):
+    tests = {"a": classifiers([SMALL, TANH]), "b": classifiers([SMALL, TANH], seed=1)}
+    row = Row("stat_nn", settings={"widths": (16,), "code": 8}, head=(8,), objective=FLAT,
+              training=dataclasses.replace(QUICK, steps=150))  # fmt: skip
+    found = judging.run(row, about("stat_nn"), tmp_path, tests["a"], tests)
+    assert [(r["train_zoo"], r["test_zoo"]) for r in found] == [("a", "a"), ("a", "b")]
+    for r in found:
+        low, high = r["metrics"]["test_tau_interval"]
+        assert low < r["metrics"]["test_tau"] < high
+        assert r["metrics"]["test_tau"] > 0.5
+        assert r["curve"]
+    again = judging.run(row, about("stat_nn"), tmp_path, tests["a"], tests)
+    assert again == json.loads(json.dumps(found))
+    assert len(results.read_text().splitlines()) == 2
+
+
+def test_methods_know_no_more_than_they_say(tmp_path, results):
+    tests = {"a": classifiers([SMALL, TANH], 120), "b": classifiers([DEEP])}
+    tau = {}
+    for name, method in judging.METHODS.items():
+        lines = judging.run(Row(None, method=method), about(name), tmp_path, tests["a"], tests)
+        tau[name] = [r["metrics"].get("test_tau") for r in lines]
+    assert tau["mean"] == [0, 0]
+    assert 0 < tau["recipe_only"][0] < 0.5 < tau["boosted_trees"][0]
+    assert tau["boosted_trees"][1] is None  # other arrays
+    last = json.loads(results.read_text().splitlines()[3])
+    assert (last["row"], last["refused"]) == ("boosted_trees", "other arrays than in training")
+    blind = {k: dataclasses.replace(z, labels={"test_accuracy": z.labels["test_accuracy"]})
+             for k, z in tests.items()}  # fmt: skip
+    with pytest.raises(ValueError, match="expected chosen settings among the labels"):
+        judging.recipe_only(blind["a"], blind, "test_accuracy", 0)
+
+
+def test_who_cannot_read_a_zoo_is_on_record_and_no_crash(tmp_path, results):
+    one, deep = classifiers([SMALL]), classifiers([DEEP])
+    flat = Row("mlp", settings={"widths": (8,)}, head=(8,), objective=FLAT, training=QUICK)
+    first, second = judging.run(flat, about("mlp"), tmp_path, one, {"a": one, "deep": deep})
+    assert "test_tau" in first["metrics"]
+    assert second["refused"].startswith("MLP reads only the architecture it was trained on")
+    both = classifiers([SMALL, DEEP])
+    (only,) = judging.run(flat, about("mlp", "both"), tmp_path, both, {"both": both})
+    assert only["refused"] == "MLP reads one architecture at a time, got 2"
+    assert only["steps"] == 0
+
+
+def test_splits_are_expected():
+    zoo = classifiers([SMALL])
+    judging.expect_splits({"a": zoo})
+    none = dataclasses.replace(zoo, splits={**zoo.splits, "validation": np.zeros(0, int)})
+    with pytest.raises(ValueError, match="'b': expected networks in split 'validation', got none"):
+        judging.expect_splits({"a": zoo, "b": none})
+
+
+def test_nothing_of_the_test_networks_reaches_the_training(tmp_path, results):
+    """Predictions are the same whatever the other test networks are: no statistics leak."""
+    zoo = classifiers([SMALL])
+    rest = zoo.vectors.copy()
+    rest[zoo.splits["test"][1:]] *= 50
+    row = Row(
+        "stat_nn", settings={"widths": (8,), "code": 4}, head=(4,), objective=FLAT, training=QUICK
+    )
+    found = [
+        judging.judge(row, {**row.config(), "seed": 0}, z, {"a": z}, "test_accuracy", tmp_path / n)
+        for n, z in (("one", zoo), ("two", dataclasses.replace(zoo, vectors=rest)))
+    ]
+    assert found[0].predicted["a"][0] == found[1].predicted["a"][0]
+    assert found[0].predicted["a"][1] != found[1].predicted["a"][1]
