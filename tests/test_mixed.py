@@ -2,9 +2,12 @@
 
 import jax
 import numpy as np
+import pytest
 
-from wsjax import architectures, chunks, networks, testing
+from wsjax import architectures, chunks, networks, objectives, prediction, testing, training
 from wsjax.encoders import SNE
+from wsjax.prediction import Objective
+from wsjax.zoos import mixture
 
 ENCODER = SNE(chunk=4, width=8, code=4, heads=2, chunk_depth=1, depth=1)
 LARGE = architectures.mlp([1, 6, 5, 1], "sin", 30.0)
@@ -45,3 +48,48 @@ def test_lengths_are_rounded_up_so_that_few_occur():
     vectors, (padded, _) = batch(LARGE, OTHERS[0])
     assert padded.shape[1] <= 1.25 * len(vectors[0])
     np.testing.assert_array_equal(padded[1, len(vectors[1]) :], 0)
+
+
+FIVE = (  # the kinds of Lim et al.'s diverse architectures
+    architectures.cnn([1, 4, 4], [5], norm="batch"),
+    architectures.cnn([1, 4, 4], [5], kernel=9, dims=1, norm="group", groups=2),
+    architectures.deepsets([3, 4, 4], [5]),
+    architectures.resnet(1, [4, 6], 5, blocks=1),
+    architectures.vit(1, 8, 5, size=(4, 4), patch=(2, 2), blocks=1, heads=2),
+)
+CODERS = {
+    "sne": {"chunk": 8, "width": 8, "code": 4, "heads": 2, "chunk_depth": 1, "depth": 1},
+    "gmn": {"width": 8, "layers": 1, "code": 4},
+}
+
+
+@pytest.mark.trains
+@pytest.mark.parametrize("encoder", CODERS)
+def test_five_kinds_of_architectures_train_in_one_compiled_step(encoder, tmp_path, monkeypatch):
+    parts = []
+    for i, spec in enumerate(FIVE):
+        arrays = testing.draw(jax.random.key(i), spec, (8,))
+        labels = {"accuracy": np.linspace(0.1, 0.9, 8, dtype=np.float32)}
+        parts.append(
+            (
+                mixture.Zoo(np.asarray(networks.ravel(arrays, spec)), spec, labels),
+                i * 8 + np.arange(8),
+            )
+        )
+    zoo = mixture.split(mixture.mix(parts), {"train": 20, "validation": 10, "test": 10}, 0)
+    assert len(np.unique(zoo.which[zoo.splits["train"]])) == 5
+    traced, regression = [], objectives.regression
+    monkeypatch.setattr(
+        objectives, "regression", lambda *a, **k: traced.append(1) or regression(*a, **k)
+    )
+    config = {"encoder": encoder, "encoder_settings": CODERS[encoder], "head": [8]}
+    how = training.Settings(steps=6, batch=10, evaluate_every=6, checkpoint_every=6)
+    objective = Objective(loss="bce", invariance=0.1, share=0.5)
+    model, _ = prediction.train(zoo, "accuracy", config, objective, how, tmp_path, progress=False)
+    assert len(traced) == 1  # six steps on batches of other architectures, traced once
+    held, _ = zoo.part("test", "accuracy")
+    together = model.predict(held)
+    assert np.ptp(together) > 1e-6
+    for s in np.unique(held.which)[:2].tolist():
+        alone = model.predict(held.of(s).vectors, FIVE[s])
+        np.testing.assert_allclose(together[held.which == s], alone, rtol=1e-4, atol=1e-5)
