@@ -185,6 +185,9 @@ def _presets() -> dict[str, Preset]:
                 "stat_nn": _steps(stat, 2500),
                 "mlp": _steps(flat, 2000, weight_decay=0.1, evaluate_every=25),
                 "deepsets": _steps(sets, 600, microbatch=4),
+                # two that are cheap, at the budget of the others
+                "stat_nn_long": _steps(stat, 20000),
+                "deepsets_long": _steps(sets, 8000, microbatch=4),
                 "sne": _steps(short, 2600, batch=16, microbatch=4, warmup=100),
                 "gmn": _steps(gmn, 1500),
                 "grit": _steps(grit, 500),

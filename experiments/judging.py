@@ -18,6 +18,9 @@ from experiments import commands, records
 from experiments.commands import Row
 from wsjax import metrics, prediction, reading
 from wsjax.encoders import stat_nn
+from wsjax.encoders.nfn import SETTINGS as NFN
+from wsjax.prediction import Objective
+from wsjax.training import Settings
 from wsjax.zoos.mixture import Mixture
 
 # measured of a network, as opposed to chosen for it
@@ -228,3 +231,34 @@ def expect_splits(zoos: Mapping[str, Mixture]) -> None:
         for split in ("train", "validation", "test"):
             if not len(zoo.splits.get(split, ())):
                 raise ValueError(f"zoo {name!r}: expected networks in split {split!r}, got none")
+
+
+def rows() -> dict[str, Row]:
+    """Every encoder as a judge of classifiers, and what needs no encoder; sizes for a CPU.
+
+    All predict a share by binary cross-entropy, as NFN, SNE and GMN do. Those that see the
+    numbering of neurons are trained on renumbered copies.
+    """
+    plain = Objective(loss="bce", renumber=False)
+    quick = Settings(batch=16, learning_rate=1e-3, warmup=20, weight_decay=0.01)
+    sne = {"chunk": 64, "chunk_depth": 1, "depth": 1, "width": 32, "heads": 4, "code": 64}
+    graph = {"width": 32, "layers": 2, "aggregate": "mean", "product": True}
+    pna = {"backbone": "pna", "width": 32, "edge_width": 32, "head": (32, 32)}
+    free = {
+        "neural_graph": Row("neural_graph", settings=pna),
+        "gmn": Row("gmn", settings=graph),
+        "scalegmn": Row("scalegmn", settings={"layers": 2, "width": 24, "backward": "none"}),
+        "nfn_np": Row("nfn", settings={**NFN["generalisation_np"], "code": 64}),
+        "nfn_hnp": Row("nfn", settings={**NFN["generalisation_hnp"], "code": 64}),
+        "unf": Row("unf"),
+        "dwsnet": Row("dwsnet", settings={"width": 16, "layers": 3}),
+        "nft": Row("nft", settings={"frequencies": 8, "blocks": 1}),
+        "stat_nn": Row("stat_nn"),
+        "deepsets": Row("deepsets"),
+    }
+    seeing = {name: Row(name) for name in ("dmc", "hyperrep", "transformer", "mlp")}
+    every = {k: dataclasses.replace(r, objective=plain) for k, r in free.items()}
+    every |= {k: dataclasses.replace(r, objective=Objective(loss="bce")) for k, r in seeing.items()}
+    every["sne"] = Row("sne", settings=sne, objective=Objective("bce", invariance=0.1, share=0.25))
+    every = {k: dataclasses.replace(r, training=quick) for k, r in every.items()}
+    return {name: Row(None, method=method) for name, method in METHODS.items()} | every

@@ -133,6 +133,15 @@ def _by_row(experiment: str, preset: str) -> dict[str, list[dict]]:
     return {name: rows[name] for name in sorted(rows, key=error)}
 
 
+def epochs(run: Mapping) -> str:
+    """How often a run saw its training networks; "–" if it has no steps."""
+    if not run["steps"]:
+        return "–"
+    config = run["config"]
+    seen = run["steps"] * config["training"]["batch"] / config["sizes"]["train"]
+    return f"{seen:.0f}" if seen >= 10 else f"{seen:.1f}"
+
+
 def frequency_table() -> str:
     """SNE's table 1, ours beside the paper's."""
     tables = []
@@ -144,9 +153,10 @@ def frequency_table() -> str:
             seconds = f"{np.mean([r['seconds'] for r in group]):.0f}"
             size = f"{group[0]['parameters']:,}" if group[0]["parameters"] else "–"
             label = f"`{name}`, {words}" if (words := group[0]["words"]) else f"`{name}`"
-            lines.append([label, size, *scores, seconds, group[0]["paper"]])
+            lines.append([label, size, *scores, epochs(group[0]), seconds, group[0]["paper"]])
         if lines:
-            head = ["row", "parameters", "test MSE", "Kendall's τ", "seconds", "paper's MSE"]
+            head = ["row", "parameters", "test MSE", "Kendall's τ", "epochs", "seconds"]
+            head += ["paper's MSE"]
             devices = sorted({r["device"] for group in rows.values() for r in group})
             tables.append(f"Preset `{preset}`, on {', '.join(devices)}:\n\n{table(head, lines)}")
     return "\n\n".join(tables) or "No runs yet."
@@ -178,12 +188,12 @@ def self_supervised_table() -> str:
             seconds = f"{np.mean([r['seconds'] for r in group]):.0f}"
             count = group[0]["metrics"].get("encoder_parameters")
             size = f"{count:,}" if count else "–"
-            lines.append(
-                [f"`{name}`", group[0]["words"], size, *scores, seconds, group[0]["paper"]]
-            )
+            first = group[0]
+            cost = [epochs(first), seconds]
+            lines.append([f"`{name}`", first["words"], size, *scores, *cost, first["paper"]])
         if lines:
             head = ["row", "what is special", "encoder's parameters", "test MSE", "of a", "of b"]
-            head += ["seconds", "paper's MSE"]
+            head += ["epochs", "seconds", "paper's MSE"]
             devices = sorted({r["device"] for group in rows.values() for r in group})
             tables.append(f"Preset `{preset}`, on {', '.join(devices)}:\n\n{table(head, lines)}")
     return "\n\n".join(tables) or "No runs yet."
