@@ -8,6 +8,8 @@ import numpy as np
 from wsjax.graphs import NODE_ROLES, Graph
 from wsjax.zoos.statistics import Incoming
 
+MARKERS = "osD^v<>PX*"
+
 
 def _axes(width: float = 5.0, height: float = 4.0, rows: int = 1, columns: int = 1):
     """A figure, and one picture or, of several, all of them [row, column]."""
@@ -59,9 +61,10 @@ def curves(
     many = len(lines) + len(levels) > 10  # more than a cycle of colours, or a legend inside, holds
     figure, axes = _axes(9.5 if many else 6.5, 5.5 if many else 4.2)
     colors = _colors(len(lines) + len(levels))
-    for (name, (xs, ys)), color in zip(lines.items(), colors, strict=False):
-        mark = "D" if len(xs) == 1 else "o" if len(xs) < 12 else None
-        axes.plot(xs, ys, color=color, marker=mark, markersize=4, label=name)
+    for i, ((name, (xs, ys)), color) in enumerate(zip(lines.items(), colors, strict=False)):
+        mark = MARKERS[i % len(MARKERS)] if many or len(xs) == 1 else "o"
+        mark = mark if len(xs) < 30 else None
+        axes.plot(xs, ys, color=color, marker=mark, markersize=4, linewidth=1, label=name)
     for (name, level), color in zip(levels.items(), colors[len(lines) :], strict=True):
         axes.axhline(level, color=color, linestyle="--", linewidth=1, label=name)
     if log:
@@ -73,12 +76,15 @@ def curves(
 
 
 def _colors(count: int) -> list:
-    """As many colours as lines: the usual ones, or as many hues as it takes."""
+    """As many colours as lines; beyond forty they come again."""
     from matplotlib import colormaps
 
-    if count <= 10:
-        return [f"C{i}" for i in range(count)]
-    return [colormaps["turbo"](x) for x in np.linspace(0.03, 0.97, count)]
+    known = [
+        colormaps[name](i)
+        for name in ("tab20", "tab20b")
+        for i in [*range(0, 20, 2), *range(1, 20, 2)]
+    ]
+    return [f"C{i}" if count <= 10 else known[i % len(known)] for i in range(count)]
 
 
 def bars(path: pathlib.Path, values: Mapping[str, float], x: str, title: str) -> None:
