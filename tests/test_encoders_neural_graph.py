@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from corner_cases import SPECS
 
-from wsjax import architectures, graphs, networks, padding, testing
+from wsjax import architectures, graphs, networks, padding, reading, testing
 from wsjax.encoders import backbones, neural_graph, neurons
 from wsjax.encoders.neural_graph import NeuralGraph
 from wsjax.networks import ACTIVATIONS
@@ -268,6 +268,24 @@ def test_probes_are_answered_as_the_networks_answer():
         if case == chains[0]:
             single = neural_graph.activations(row[None], view, 1, probes)[0]
             np.testing.assert_allclose(single, want, rtol=1e-4, atol=1e-4)
+
+
+def test_probes_run_networks_as_they_were_before_they_were_divided_by_units():
+    spec = architectures.mlp([2, 4, 3, 1], "sin", 30.0)
+    encoder = NeuralGraph(probes=5, inputs=2, channels=1, features=1)
+    scales = {k: 0.3 + i for i, k in enumerate(sorted(networks.kinds(spec).values()))}
+    raw, view = network(spec, 0), encoder.view(spec)
+    divided = raw / reading.units(spec, scales)
+    found = encoder.calibrate(divided[None], view, scales)
+    probes = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
+    answers = jax.jit(neural_graph.activations, static_argnums=2)
+    units = (found["kernel"], found["bias"])
+    want = answers(raw[None], view, 1, probes)
+    np.testing.assert_allclose(answers(divided[None], view, 1, probes, units), want, atol=2e-4)
+    assert np.abs(answers(divided[None], view, 1, probes) - want).max() > 0.1
+    assert NeuralGraph().calibrate(divided[None], view, None) == {}
+    with pytest.raises(ValueError, match="probes run networks, which must not be in unknown"):
+        encoder.calibrate(divided[None], view, {})
 
 
 def test_probed_codes_are_invariant_and_probes_are_learned():

@@ -205,11 +205,6 @@ def train(
         "which": networks_.which.astype(np.int32),
         "target": ((labels - norm.mean) / norm.deviation).astype(np.float32),
     }
-    if hasattr(module.encoder, "calibrate") and not known.shared:
-        raise ValueError(
-            f"{type(module.encoder).__name__} takes statistics of one architecture, "
-            f"got {len(specs)}"
-        )
     statistics = reading.calibrate(module.encoder, data["vectors"], known.view, norm.scales)
     config = {
         **config,

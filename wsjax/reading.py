@@ -152,7 +152,8 @@ def calibrate(encoder: nn.Module, vectors: np.ndarray, view, scales: Mapping[str
     """
     if not hasattr(encoder, "calibrate"):
         return {}
-    return {"encoder": encoder.calibrate(vectors, view, scales)}
+    found = encoder.calibrate(vectors, view, scales)
+    return {"encoder": found} if found else {}
 
 
 def bind(params, statistics: Mapping) -> dict:

@@ -16,7 +16,7 @@ them.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
 import jax
@@ -69,7 +69,13 @@ def fourier(values: jax.Array, count: int, sigma: float) -> jax.Array:
     return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
 
 
-def activations(vectors: jax.Array, view: View, features: int, probes: jax.Array) -> jax.Array:
+def activations(
+    vectors: jax.Array,
+    view: View,
+    features: int,
+    probes: jax.Array,
+    units: tuple[jax.Array, jax.Array] | None = None,
+) -> jax.Array:
     """What each neuron of dense chains answers to inputs, after its activation.
 
     Args:
@@ -77,6 +83,8 @@ def activations(vectors: jax.Array, view: View, features: int, probes: jax.Array
         view: of chains, with its depth.
         features: as in `neurons`.
         probes: [probe, input].
+        units: what kernels and biases were divided by, each [level], the last for all
+            deeper ones; None for networks as they are.
 
     Returns:
         [batch, node, probe]; of an input neuron, the input.
@@ -91,6 +99,10 @@ def activations(vectors: jax.Array, view: View, features: int, probes: jax.Array
     level, kind = of_node(graph.place_level), of_node(graph.place_activation)
     number = jnp.asarray(graph.number).reshape(-1, bias.shape[1])
     x = jnp.where(level < 0, probes.T[jnp.maximum(number, 0)].swapaxes(1, 2), 0)
+    if units:
+        at = jnp.clip(level, 0, len(units[0]) - 1)
+        kernel = kernel * units[0][at].astype(kernel.dtype)  # columns are what is written
+        bias = bias * units[1][at[:, 0]].astype(bias.dtype)
     omega = jnp.asarray(view.omega).reshape(-1, 1, bias.shape[1])
     for depth in range(view.depth):
         y = omega * (x @ kernel + bias[:, None])
@@ -207,6 +219,31 @@ class NeuralGraph(nn.Module):
         omega = np.where(level < 0, 1.0, np.array(factors)[level]).astype(np.float32)
         return view.replace(omega=omega, depth=len(spec.layers))
 
+    def calibrate(
+        self, vectors: np.ndarray, view: View, scales: Mapping[str, float] | None = None
+    ) -> dict[str, jax.Array]:
+        """What probed networks must be multiplied by to be what they were: their units.
+
+        Args:
+            vectors: [network, entry], in units; not looked at.
+            view: likewise.
+            scales: what arrays were divided by, by "kind/role/level", as from
+                `reading.measure_scales`.
+
+        Raises:
+            ValueError: networks are probed, and the scales are not given.
+        """
+        if not self.probes:
+            return {}
+        levels = {int(k.rsplit("/", 1)[1]) for k in scales or {}}
+        if not levels or (lost := {f"dense/kernel/{i}" for i in levels} - set(scales)):
+            raise ValueError(
+                "probes run networks, which must not be in unknown units: expected what "
+                f"arrays were divided by, got none of {sorted(lost) if levels else 'them'}"
+            )
+        of = lambda role: [scales.get(f"dense/{role}/{i}", 1.0) for i in range(max(levels) + 1)]
+        return {role: jnp.asarray(of(role), jnp.float32) for role in ("kernel", "bias")}
+
     @nn.compact
     def __call__(self, vectors: jax.Array, view: View, train: bool = False) -> jax.Array:
         """Encodes networks.
@@ -249,7 +286,9 @@ class NeuralGraph(nn.Module):
         if self.probes:
             uniform = lambda key, shape: jax.random.uniform(key, shape, minval=-1.0)
             probes = self.param("probes", uniform, (self.probes, self.inputs))
-            answers = activations(vectors, view, self.features, probes)
+            roles = ("kernel", "bias")
+            units = [self.variable("statistics", k, jnp.ones, view.depth).value for k in roles]
+            answers = activations(vectors, view, self.features, probes, tuple(units))
             answers = nn.Dense(self.width, name="answers")(answers)
             x = x + nn.LayerNorm(name="answer_norm")(answers)
         x = nn.Dense(self.width, name="node_in")(x)
