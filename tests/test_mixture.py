@@ -52,6 +52,25 @@ def test_all_checkpoints_of_a_run_fall_into_one_split():
     assert len(orders) > 3
 
 
+def test_joined_mixtures_keep_their_splits_and_share_no_run():
+    one = mixture.split(mixed(), {"train": 3, "test": 2}, 0)
+    labels = {**one.labels, "more": one.labels["accuracy"]}
+    other = dataclasses.replace(mixture.split(mixed(), {"train": 2, "test": 2}, 1), labels=labels)
+    both = mixture.join([one, other.select(np.arange(12)[::-1])])
+    assert both.specs == (WIDE, NARROW)
+    assert len(np.unique(both.runs)) == 12
+    assert sorted(both.labels) == ["accuracy"]
+    for name in ("train", "test"):
+        rows = both.splits[name]
+        assert len(rows) == len(one.splits[name]) + len(other.splits[name])
+        first = rows[rows < 12]
+        np.testing.assert_array_equal(both.vectors[first], one.vectors[one.splits[name]])
+        back = 11 - (rows[rows >= 12] - 12)
+        assert sorted(back) == sorted(other.splits[name])
+    with pytest.raises(ValueError, match="expected at least one mixture"):
+        mixture.join([])
+
+
 def test_a_part_keeps_its_splits():
     found = mixture.split(mixed(), {"train": 3, "test": 3}, 0)
     part = found.select(np.array([7, 6, 9, 8]))

@@ -138,6 +138,34 @@ def mix(parts: Sequence[tuple[Zoo, np.ndarray]]) -> Mixture:
     return Mixture(np.concatenate(rows), tuple(specs), np.concatenate(which), labels, runs)
 
 
+def join(mixtures: Sequence[Mixture]) -> Mixture:
+    """Mixtures as one; no run of one is a run of another, and all stay in their splits.
+
+    Labels are those that all have.
+
+    Raises:
+        ValueError: there is no mixture.
+    """
+    if not mixtures:
+        raise ValueError("expected at least one mixture, got none")
+    specs = tuple(dict.fromkeys(s for m in mixtures for s in m.specs))
+    longest = max(m.vectors.shape[1] for m in mixtures)
+    names = sorted(set.intersection(*(set(m.labels) for m in mixtures)))
+    which, runs, splits, vectors, start = [], [], {}, [], 0
+    for i, m in enumerate(mixtures):
+        which.append(np.array([specs.index(s) for s in m.specs])[m.which])
+        _, own = np.unique(m.runs, return_inverse=True)
+        runs.append(own if not i else own + 1 + runs[-1].max())
+        vectors.append(np.pad(m.vectors, [(0, 0), (0, longest - m.vectors.shape[1])]))
+        for name, rows in m.splits.items():
+            splits.setdefault(name, []).append(rows + start)
+        start += len(m)
+    labels = {k: np.concatenate([m.labels[k] for m in mixtures]) for k in names}
+    splits = {k: np.concatenate(v) for k, v in splits.items()}
+    whole = np.concatenate(vectors), specs, np.concatenate(which), labels, np.concatenate(runs)
+    return Mixture(*whole, splits)
+
+
 def single(zoo: Zoo) -> Mixture:
     """A zoo of one architecture as a mixture, each network a run of its own; keeps splits."""
     none = np.zeros(len(zoo), int)
