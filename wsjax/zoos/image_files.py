@@ -1,0 +1,414 @@
+"""The original files of image data sets, read as published.
+
+    mnist, fashion_mnist   train-images-idx3-ubyte  train-labels-idx1-ubyte
+                           t10k-images-idx3-ubyte   t10k-labels-idx1-ubyte
+    cifar10                data_batch_1.bin ... data_batch_5.bin  test_batch.bin
+                           or cifar-10-binary.tar, with these in it
+    svhn                   train_32x32.mat  test_32x32.mat
+                           or svhn_crop_0.bin svhn_crop_1.bin ..., the last held out
+
+each as it is, as .gz or as .xz. `find` says which of them a folder holds, `read` turns them
+into arrays. Nothing is unpacked onto the disk, nothing is executed, no size is taken on
+trust, and what has a known sha256 must have it.
+"""
+
+import hashlib
+import io
+import lzma
+import math
+import os
+import pathlib
+import re
+import struct
+import tarfile
+import zlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+IDX = tuple(
+    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+)
+BATCHES = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")
+ARCHIVE = "cifar-10-binary.tar"
+MATRICES = ("train_32x32.mat", "test_32x32.mat")
+LAYOUTS = {  # the file names that belong together, one layout after the other
+    "mnist": (IDX,),
+    "fashion_mnist": (IDX,),
+    "cifar10": (BATCHES, (ARCHIVE,)),
+    "svhn": (MATRICES,),  # and crops, however many there are
+}
+PACKINGS = ("", ".gz", ".xz")
+CROP = re.compile(r"(svhn_crop_(0|[1-9][0-9]{0,3})\.bin)(\.gz|\.xz)?")
+PICKLES = re.compile(r"cifar-10-python\.tar\.gz|cifar-10-batches-py|(data_batch_[1-5]|test_batch)")
+CLASSES = 10  # of every data set here
+MATRIX, COMPRESSED, DOUBLE, COMPLEX = 14, 15, 6, 8  # of MATLAB 5.0 files
+STORED = {  # how numbers lie there
+    **{1: "<i1", 2: "<u1", 3: "<i2", 4: "<u2", 5: "<i4", 6: "<u4"},
+    **{7: "<f4", 9: "<f8", 12: "<i8", 13: "<u8"},
+}
+RECORD = 1 + 3 * 32 * 32  # a label, then the planes of red, green and blue
+FILE_BYTES = 256 << 20  # of a file, packed and unpacked; the largest official one has 225 million
+TOTAL_BYTES = 1 << 30
+
+# sha256 of the unpacked files. IDX and CIFAR-10: of files whose md5 is the published one.
+# SVHN: as the checksums of tensorflow-datasets 4.9.10 have it.
+SHA256 = {
+    "mnist/train-images-idx3-ubyte": (
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+    ),
+    "mnist/train-labels-idx1-ubyte": (
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
+    ),
+    "mnist/t10k-images-idx3-ubyte": (
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+    ),
+    "mnist/t10k-labels-idx1-ubyte": (
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
+    ),
+    "fashion_mnist/train-images-idx3-ubyte": (
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"
+    ),
+    "fashion_mnist/train-labels-idx1-ubyte": (
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"
+    ),
+    "fashion_mnist/t10k-images-idx3-ubyte": (
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"
+    ),
+    "fashion_mnist/t10k-labels-idx1-ubyte": (
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"
+    ),
+    "cifar10/data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+    "cifar10/data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+    "cifar10/data_batch_3.bin": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+    "cifar10/data_batch_4.bin": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+    "cifar10/data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+    "cifar10/test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+    "svhn/train_32x32.mat": "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
+    "svhn/test_32x32.mat": "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
+}
+
+
+class Arrays(NamedTuple):
+    """Images [n, row, col, channel] uint8 and labels [n] int32, of training and of the test."""
+
+    train: np.ndarray
+    train_labels: np.ndarray
+    test: np.ndarray
+    test_labels: np.ndarray
+
+
+def find(name: str, folder: str | os.PathLike) -> dict[str, pathlib.Path]:
+    """The files of a data set in a folder: unpacked name -> where it lies.
+
+    Args:
+        name: a key of `LAYOUTS`.
+        folder: looked into itself, not into its folders.
+
+    Raises:
+        FileNotFoundError: no folder, no file of the data set in it, or not all of them.
+        ValueError: the folder holds a file twice or two layouts, or a file lies elsewhere
+            (a link), is no plain file or is larger than `FILE_BYTES`.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"expected a folder with the files of {name}, got {folder}")
+    present = sorted(os.listdir(folder))
+    layouts = LAYOUTS[name]
+    if name == "svhn":
+        crops = {int(m[2]): m[1] for m in map(CROP.fullmatch, present) if m}
+        layouts += (tuple(crops[i] for i in sorted(crops)),)
+    packed = lambda file: [file + p for p in PACKINGS if file + p in present]
+    found = [layout for layout in layouts if any(map(packed, layout))]
+    if not found:
+        wanted = " or ".join(", ".join(layout) for layout in layouts if layout)
+        raise FileNotFoundError(
+            f"expected {wanted} (or with .gz, .xz) in {folder}, found {_some(present)}"
+            + _pickles(name, present)
+        )
+    if len(found) > 1:
+        both = " and ".join(packed(next(filter(packed, layout)))[0] for layout in found)
+        raise ValueError(f"{folder} holds two versions of {name}, {both}: expected one")
+    (layout,) = found
+    if missing := [file for file in layout if not packed(file)]:
+        raise FileNotFoundError(
+            f"expected {', '.join(missing)} (or with .gz, .xz) in {folder}, found {_some(present)}"
+        )
+    if twice := [packed(file) for file in layout if len(packed(file)) > 1]:
+        raise ValueError(f"{folder} holds files twice, expected one of each: {twice}")
+    if name == "svhn" and layout != MATRICES and len(layout) < 2:
+        raise FileNotFoundError(
+            f"expected svhn_crop_*.bin in two parts or more, the last to test on, in {folder}, "
+            f"found {layout[0]} alone"
+        )
+    return {file: _inside(folder, *packed(file)) for file in layout}
+
+
+def digest(files: Mapping[str, pathlib.Path]) -> str:
+    """sha256 that tells these files, as they lie there, from any others."""
+    lines = []
+    for file, path in sorted(files.items()):
+        with open(path, "rb") as opened:
+            lines.append(f"{hashlib.file_digest(opened, 'sha256').hexdigest()} {file}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def read(
+    name: str, files: Mapping[str, pathlib.Path], known: Mapping[str, str] | None = None
+) -> Arrays:
+    """Reads the files that `find` found.
+
+    SVHN's digit 0 is class 0, whichever layout it comes in; the .mat files call it 10.
+
+    Args:
+        name: a key of `LAYOUTS`.
+        files: unpacked name -> path.
+        known: "data set/unpacked name" -> sha256 of the unpacked file; `SHA256` if None.
+            What is not in it is checked for structure alone.
+
+    Raises:
+        ValueError: a file is cut short, altered, too large or not of its format, or has a
+            label outside its classes; the message names the file.
+    """
+    known, total, contents = SHA256 if known is None else known, 0, {}
+    for file, path in files.items():
+        content = _content(path)
+        members = _members(content, path) if file == ARCHIVE else {file: content}
+        total += sum(map(len, members.values()))
+        if total > TOTAL_BYTES:
+            raise ValueError(f"{path.parent}: more than {TOTAL_BYTES} bytes in all files of {name}")
+        contents |= {inner: (data, _place(path, file, inner)) for inner, data in members.items()}
+    # Structure first: "cut short" says more than another sha256.
+    if set(contents) == set(IDX):
+        arrays = _idx_arrays(contents)
+    else:
+        one = _matrix if set(contents) == set(MATRICES) else _records
+        parts = [one(*contents[file]) for file in contents]
+        images, labels = zip(*parts, strict=True)
+        arrays = Arrays(
+            np.concatenate(images[:-1]), np.concatenate(labels[:-1]), images[-1], labels[-1]
+        )
+    for file, (data, place) in contents.items():
+        expected, came = known.get(f"{name}/{file}"), hashlib.sha256(data).hexdigest()
+        if expected not in (None, came):
+            raise ValueError(
+                f"{place} is not the published file: expected sha256 {expected}, got {len(data)} "
+                f"bytes with {came}"
+            )
+    return arrays
+
+
+def _some(names):
+    return f"{names[:12]} and {len(names) - 12} more" if len(names) > 12 else f"{names}"
+
+
+def _place(path, file, inner):
+    return str(path) if inner == file else f"{path}: {inner}"
+
+
+def _pickles(name, present):
+    pickles = [file for file in present if PICKLES.fullmatch(file)] if name == "cifar10" else []
+    if not pickles:
+        return ""
+    return (
+        f". {', '.join(pickles)}: the Python version, pickles that could run any code, is never "
+        "read; take the binary version, cifar-10-binary.tar.gz"
+    )
+
+
+def _inside(folder, file):
+    """The path of a plain file that lies in the folder, links followed."""
+    path = folder / file
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{path} is a link out of its folder, to {path.resolve()}")
+    if not path.is_file():
+        raise ValueError(f"{path} is no plain file")
+    if (size := path.stat().st_size) > FILE_BYTES:
+        raise ValueError(f"{path} has {size} bytes, expected at most {FILE_BYTES}")
+    return path
+
+
+def _content(path):
+    with open(path, "rb") as file:
+        data = file.read(FILE_BYTES + 1)
+    if path.suffix == ".gz":
+        return _unpacked(data, zlib.decompressobj(wbits=31), path)
+    if path.suffix == ".xz":
+        return _unpacked(data, lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=FILE_BYTES), path)
+    return data
+
+
+def _unpacked(data, stream, place):
+    """All of a compressed stream, which must end where the data end."""
+    try:
+        content = stream.decompress(data, FILE_BYTES + 1)
+    except (zlib.error, lzma.LZMAError) as error:
+        raise ValueError(f"{place} is damaged, or not packed as its name says: {error}") from error
+    if len(content) > FILE_BYTES:
+        raise ValueError(f"{place} unpacks to more than {FILE_BYTES} bytes")
+    if not stream.eof:
+        raise ValueError(
+            f"{place} is cut short: its {len(data)} bytes end after {len(content)} bytes of content"
+        )
+    if stream.unused_data:
+        raise ValueError(f"{place} has {len(stream.unused_data)} bytes after its end")
+    return content
+
+
+def _members(content, path):
+    """The batches in CIFAR-10's archive, by name; nothing else in it is looked at."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+            found = {m.name.removeprefix("cifar-10-batches-bin/"): m for m in archive}
+            missing = [file for file in BATCHES if file not in found or not found[file].isreg()]
+            if not missing:
+                return {file: archive.extractfile(found[file]).read() for file in BATCHES}
+    except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError) as error:
+        raise ValueError(f"{path} is no tar archive, or cut short: {error}") from error
+    names = _some(sorted(found))
+    raise ValueError(f"{path}: expected the plain files {', '.join(missing)}, found {names}")
+
+
+def _idx_arrays(contents):
+    arrays = []
+    for images, labels in (IDX[:2], IDX[2:]):
+        pixels = _idx(*contents[images], (28, 28))[..., None]
+        numbers = _labels(_idx(*contents[labels], ()), contents[labels][1])
+        if len(pixels) != len(numbers):
+            raise ValueError(
+                f"{contents[images][1]} has {len(pixels)} images, {contents[labels][1]} "
+                f"{len(numbers)} labels: expected as many"
+            )
+        arrays += [pixels, numbers]
+    return Arrays(*arrays)
+
+
+def _idx(data, place, shape):
+    """[n, *shape] uint8: 0 0 8 RANK, then the sizes, big-endian, then the bytes."""
+    rank = 1 + len(shape)
+    start, magic = 4 + 4 * rank, bytes((0, 0, 8, rank))
+    if len(data) < start or data[:4] != magic:
+        raise ValueError(
+            f"{place} is no IDX file of {rank} axes: expected it to begin with {magic.hex()}, got "
+            f"{data[:4].hex()} in {len(data)} bytes"
+        )
+    sizes = struct.unpack_from(f">{rank}I", data, 4)
+    if sizes[1:] != shape or sizes[0] < 1:
+        raise ValueError(f"{place} has sizes {sizes}, expected (1 or more, *{shape})")
+    expected = start + math.prod(sizes)
+    if len(data) != expected:
+        raise ValueError(f"{place} has {len(data)} bytes, expected {expected} by its header")
+    return np.frombuffer(data, np.uint8, offset=start).reshape(sizes)
+
+
+def _records(data, place):
+    """Images [n, 32, 32, 3] and labels of records: a label, then red, green, blue."""
+    if not data or len(data) % RECORD:
+        raise ValueError(
+            f"{place} has {len(data)} bytes, expected one record of {RECORD} or more, all whole"
+        )
+    rows = np.frombuffer(data, np.uint8).reshape(-1, RECORD)
+    planes = rows[:, 1:].reshape(-1, 3, 32, 32)
+    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), _labels(rows[:, 0], place)
+
+
+def _matrix(data, place):
+    """Images [n, 32, 32, 3] and labels of X [32, 32, 3, n] and y [n, 1], where 10 is digit 0."""
+    found = _variables(data, place)
+    x, y = found.get("X"), found.get("y")
+    if (
+        (x is None or y is None or x.dtype != np.uint8)
+        or (x.ndim != 4 or x.shape[:3] != (32, 32, 3))
+        or (y.shape != (x.shape[3], 1) or not y.size)
+    ):
+        kind = lambda v: "of another kind" if v is None else f"{v.dtype}{list(v.shape)}"
+        names = [f"{k} {kind(v)}" for k, v in found.items()]
+        raise ValueError(
+            f"{place} is not of SVHN's format 2: expected X uint8[32, 32, 3, n] and numbers y"
+            f"[n, 1], found {_some(names)}"
+        )
+    numbers = y.ravel()
+    if (wrong := np.flatnonzero(~np.isin(numbers, np.arange(1, CLASSES + 1)))).size:
+        first = wrong[0]
+        raise ValueError(
+            f"{place}: label {numbers[first]} of image {first} is not one of 1 to {CLASSES}"
+        )
+    digits = (numbers % CLASSES).astype(np.int32)
+    return np.ascontiguousarray(x.transpose(3, 0, 1, 2)), digits
+
+
+def _variables(data, place):
+    """Name -> array of a MATLAB 5 file, or None for what is no dense real matrix.
+
+    Read here and not by `scipy.io.loadmat`, which on a damaged file ends the process
+    (SciPy 1.17: a byte of a header changed, a segmentation fault).
+    """
+    if data.startswith(b"MATLAB 7.3"):
+        raise ValueError(
+            f"{place} is a MATLAB 7.3 file, which is HDF5 and is not read: expected MATLAB 5.0, as "
+            "published"
+        )
+    if not data.startswith(b"MATLAB 5.0") or data[124:128] != b"\x00\x01IM":
+        raise ValueError(
+            f"{place} is no little-endian MATLAB 5.0 file: it begins with {data[:10]!r}"
+        )
+    variables, unpacked = {}, 0
+    for kind, body in _elements(memoryview(data)[128:], place):
+        if kind == COMPRESSED:
+            inside = _unpacked(body, zlib.decompressobj(), f"{place}: a matrix")
+            unpacked += len(inside)
+            if unpacked > FILE_BYTES:
+                raise ValueError(f"{place} unpacks to more than {FILE_BYTES} bytes")
+            kind, body = next(_elements(memoryview(inside), place), (0, b""))
+        if kind != MATRIX:
+            raise ValueError(f"{place} is damaged: expected a matrix, got an element of {kind}")
+        parts = _elements(body, place)
+        (_, flags), (_, sizes), (_, name), (stored, values) = (
+            next(parts, (0, b"")) for _ in range(4)
+        )
+        variables[bytes(name).decode("latin-1")] = _dense(flags, sizes, stored, values)
+    return variables
+
+
+def _elements(data, place):
+    """(kind, bytes) of each element: both sizes, then the data, padded to eight bytes."""
+    at = 0
+    while at < len(data):
+        kind, size = struct.unpack_from("<II", data, at) if at + 8 <= len(data) else (0, 0)
+        start = at + 8
+        if kind >> 16:  # up to four bytes lie in the second half of the tag
+            kind, size, start = kind & 0xFFFF, kind >> 16, at + 4
+        end = start + size
+        if not kind or end > len(data) or (start == at + 4 and size > 4):
+            raise ValueError(
+                f"{place} is damaged or cut short: expected an element at byte {at} of {len(data)},"
+                f" got kind {kind} of {size} bytes"
+            )
+        yield kind, data[start:end]
+        at = max(end if kind == COMPRESSED else end + -end % 8, at + 8)
+
+
+def _dense(flags, sizes, stored, values):
+    """The matrix of an element's parts, or None if they are no dense real one."""
+    if len(flags) != 8 or len(sizes) % 4 or stored not in STORED:
+        return None
+    kind, flag = flags[0], flags[1]
+    shape = struct.unpack(f"<{len(sizes) // 4}i", sizes)
+    dtype = np.dtype(STORED[stored])
+    dense = kind == DOUBLE or kind in range(7, 16)  # single, then the integers
+    if not dense or flag & COMPLEX or min(shape, default=-1) < 0:
+        return None
+    if math.prod(shape) * dtype.itemsize != len(values):
+        return None
+    return np.frombuffer(values, dtype).reshape(shape, order="F")
+
+
+def _labels(values, place):
+    """Labels as int32, each of 0 to 9."""
+    if (wrong := np.flatnonzero(values >= CLASSES)).size:
+        first = wrong[0]
+        raise ValueError(
+            f"{place}: label {values[first]} of image {first} is not one of 0 to {CLASSES - 1}"
+        )
+    return values.astype(np.int32)
