@@ -11,6 +11,7 @@ import dataclasses
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,13 +22,14 @@ from wsjax.encoders import stat_nn
 from wsjax.encoders.nfn import SETTINGS as NFN
 from wsjax.prediction import Objective
 from wsjax.training import Settings
+from wsjax.zoos import classifiers, factory, images, mixture, packing
+from wsjax.zoos.classifiers import Recipe
 from wsjax.zoos.mixture import Mixture
 
 # measured of a network, as opposed to chosen for it
-MEASURED = {
-    *("test_accuracy", "test_loss", "train_accuracy", "train_loss"),
-    *("generalisation_gap", "step", "epoch"),
-}
+MEASURED = {*factory.FIGURES, "generalization_gap"}
+LABEL = "test_accuracy"
+ZOOS = pathlib.Path(__file__).parent / "zoos"  # packed ones, see `wsjax.zoos.packing`
 
 Tests = Mapping[str, Mixture]
 Method = Callable[[Mixture, Tests, str, int], dict[str, np.ndarray]]
@@ -90,6 +92,67 @@ METHODS: Mapping[str, Method] = {
     "boosted_trees": boosted_trees,
     "recipe_only": recipe_only,
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """How large an experiment on classifiers is.
+
+    Attributes:
+        zoos: name -> recipe.
+        sizes: share of the training runs in each split.
+        seeds: how many runs a row has.
+        rows: all there are, by name.
+        cost: in words.
+    """
+
+    zoos: Mapping[str, Recipe]
+    sizes: Mapping[str, float]
+    seeds: int
+    rows: Mapping[str, Row]
+    cost: str
+
+
+class Direction(NamedTuple):
+    """Where a row learns and where it is tested.
+
+    Attributes:
+        name: of what it learns from, for tables.
+        train: names of the zoos it learns from, together.
+        tests: names of the zoos it is tested on.
+    """
+
+    name: str
+    train: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+def load(name: str, preset: Preset, folder: pathlib.Path, images_: pathlib.Path | None) -> Mixture:
+    """A preset's zoo, each network as its training left it, dealt into splits.
+
+    It is the packed one of the repository where that has the preset's very recipe; else it
+    is made, block by block, and kept below the folder of all runs.
+
+    Args:
+        name: of one of the preset's zoos.
+        preset: whose.
+        folder: of all runs.
+        images_: a folder with the original images; tensorflow-datasets' if None.
+    """
+    recipe = preset.zoos[name]
+    path = ZOOS / f"{recipe.family}.{recipe.data}"
+    zoo = None
+    if path.with_name(path.name + ".json").exists():
+        packed, manifest = packing.unpack(path)
+        if classifiers.from_json(manifest["facts"]["recipe"]) == recipe:
+            zoo = packed
+    if zoo is None:
+        data = images.load(recipe.data, images_, folder / "cache" / "images")
+        zoo, _ = factory.make(recipe, data, folder / "cache" / "zoos")
+    zoo = zoo.select(zoo.labels["epoch"] == zoo.labels["epochs"])
+    count = len(np.unique(zoo.runs))
+    sizes = {k: int(share * count) for k, share in preset.sizes.items()}
+    return mixture.split(zoo, sizes, recipe.seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +221,7 @@ def run(
     folder: pathlib.Path,
     train: Mixture,
     tests: Tests,
-    label: str = "test_accuracy",
+    label: str = LABEL,
 ) -> list[dict]:
     """Runs one row with one seed, or finds it finished; returns a record for each test zoo.
 
@@ -262,3 +325,88 @@ def rows() -> dict[str, Row]:
     every["sne"] = Row("sne", settings=sne, objective=Objective("bce", invariance=0.1, share=0.25))
     every = {k: dataclasses.replace(r, training=quick) for k, r in every.items()}
     return {name: Row(None, method=method) for name, method in METHODS.items()} | every
+
+
+def tiny(recipe: Recipe, seed: int = 0) -> Recipe:
+    """The recipe of twenty networks, hardly trained: for smoke tests."""
+    few = {"train_images": 320, "test_images": 100, "measured_images": 100}
+    return dataclasses.replace(recipe, networks=20, epochs=("choice", 1, 2), seed=seed, **few)
+
+
+def shorter(row: Row, steps: int) -> Row:
+    """The row trained for a few steps, with a look at their end: for smoke tests."""
+    few = {"steps": steps, "warmup": 1, "evaluate_every": steps, "checkpoint_every": steps}
+    return dataclasses.replace(row, training=dataclasses.replace(row.training, batch=4, **few))
+
+
+def longer(row: Row, steps: int) -> Row:
+    """The row trained for many steps of large batches: for GPUs."""
+    many = {"steps": steps, "batch": 64, "warmup": 500, "microbatch": 0}
+    often = {"evaluate_every": steps // 40, "checkpoint_every": steps // 10}
+    return dataclasses.replace(row, training=dataclasses.replace(row.training, **many, **often))
+
+
+def main(
+    name: str,
+    about: str,
+    presets: Mapping[str, Preset],
+    directions: Callable[[Preset], list[Direction]],
+    arguments: Sequence[str] | None = None,
+) -> list[dict]:
+    """The command line of an experiment on zoos; returns the records of its runs.
+
+    Args:
+        name: of the experiment.
+        about: its description.
+        presets: by name.
+        directions: of a preset.
+        arguments: the command line's.
+    """
+    parser = commands.parser(name, about, presets)
+    parser.add_argument("--images", type=pathlib.Path, help="a folder with the original images")
+    options = commands.prepare(parser.parse_args(arguments))
+    preset = presets[options.preset]
+    chosen = commands.select(options.rows, preset.rows, preset.rows)
+    rows = commands.apply({k: preset.rows[k] for k in chosen}, commands.changes(options))
+    begin = time.monotonic()
+    zoos = {k: load(k, preset, options.folder, options.images) for k in preset.zoos}
+    expect_splits(zoos)
+    for k, zoo in zoos.items():
+        accuracy = zoo.labels[LABEL]
+        print(f"{k}: {len(zoo)} networks, test accuracy {accuracy.min():.2f}..{accuracy.max():.2f}")
+    found = []
+    for direction in directions(preset):
+        train = mixture.join([zoos[k] for k in direction.train])
+        tests = {k: zoos[k] for k in direction.tests}
+        asked = {*direction.train, *direction.tests}
+        about_run = {
+            "experiment": name,
+            "preset": commands.preset_name(options),
+            "train_zoo": direction.name,
+            "zoos": {k: dataclasses.asdict(preset.zoos[k]) for k in sorted(asked)},
+            "sizes": {"train": len(train.splits["train"])},
+        }
+        for row_name, row in rows.items():
+            for seed in range(max(options.seeds, 0) or preset.seeds):
+                run_about = {**about_run, "row": row_name, "seed": seed}
+                found += run(row, run_about, options.folder, train, tests)
+    report(found)
+    print(f"{(time.monotonic() - begin) / 60:.1f} minutes")
+    return found
+
+
+def report(runs: Sequence[Mapping]) -> None:
+    """Prints Kendall's tau, a line for each row, a column for each direction."""
+    from rich.console import Console
+    from rich.table import Table
+
+    ways = list(dict.fromkeys((r["train_zoo"], r["test_zoo"]) for r in runs))
+    table = Table("row", *(f"{a} to {b}" for a, b in ways), title="Kendall's tau")
+    for name in dict.fromkeys(r["row"] for r in runs):
+        cells = []
+        for way in ways:
+            mine = [r for r in runs if (r["row"], r["train_zoo"], r["test_zoo"]) == (name, *way)]
+            known = [r["metrics"]["test_tau"] for r in mine if "test_tau" in r["metrics"]]
+            cells.append(records.spread(known) if known else "cannot read")
+        table.add_row(name, *cells)
+    Console(width=40 + 22 * len(ways)).print(table)

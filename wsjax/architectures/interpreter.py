@@ -82,11 +82,30 @@ class Plan(NamedTuple):
     outputs: tuple[int, ...]
 
 
+class Mode(NamedTuple):
+    """What may differ between training and use; the defaults are those of use.
+
+    Attributes:
+        activate: layer, what it made [..., channels] -> the same through its activation.
+        drop: layer, what its activation made -> the same, thinned out.
+        normalise: layer, signal, stored mean and variance -> those that a BatchNorm
+            subtracts and divides by.
+    """
+
+    activate: Callable = lambda layer, x: ACTIVATIONS[layer.activation](layer.omega * x)
+    drop: Callable = lambda layer, x: x
+    normalise: Callable = lambda layer, signal, mean, variance: (mean, variance)
+
+
+USE = Mode()
+
+
 def forward(
     params: Params,
     x: jax.Array,
     spec: Spec,
     convolve: convolution.Convolve = convolution.by_xla,
+    mode: Mode = USE,
 ) -> jax.Array:
     """Runs a network.
 
@@ -97,6 +116,7 @@ def forward(
             transformers.
         spec: from a function of this package.
         convolve: the route of convolutions, see `convolution`.
+        mode: of use; `training_forward` has that of training.
 
     Returns:
         [..., outputs].
@@ -119,19 +139,19 @@ def forward(
         here = signals.setdefault(layer.level, {})
         for start, end in step.residuals:
             total = _add(step, read(end, layer.level), read(start, layer.source))
-            here[end] = _finish(step, total)
+            here[end] = _finish(mode, step, total)
         if target is None:
             continue
         if step.kernels():
             inputs = functools.partial(read, top=step.top)
             signal = _READERS[layer.kind](step, params, inputs, convolve)
-            signal = _finish(step, signal)
+            signal = _finish(mode, step, signal)
             here[target] = _add(step, here[target], signal) if target in here else signal
         elif step.settings.get("embedding") in ("grid", "triplane", "hash"):
-            here[target] = _finish(step, _features(step, params, x))
+            here[target] = _finish(mode, step, _features(step, params, x))
         else:
             signal = here[target] if target in here else read(target, step.top)
-            here[target] = _finish(step, _ACTORS[layer.kind](step, params, signal))
+            here[target] = _finish(mode, step, _ACTORS[layer.kind](step, params, signal, mode))
     return read(plan.outputs[0], plan.steps[-1].layer.level).values
 
 
@@ -191,15 +211,17 @@ def _add(step, one, two):
     return Signal(one.values + two.values, one.positions)
 
 
-def _finish(step: Step, signal: Signal) -> Signal:
+def _finish(mode: Mode, step: Step, signal: Signal) -> Signal:
     """What follows a layer: its activation, pooling of windows, the end of positions."""
     x, positions = signal
     if step.layer.activation != "none":
-        x = ACTIVATIONS[step.layer.activation](step.layer.omega * x)
+        x = mode.activate(step.layer, x)
     if "max_pool" in step.settings:
         window, stride, padding = step.settings["max_pool"]
         _check_windows(step, Signal(x, positions), window, stride, padding)
         x = convolution.max_pool(x, window, stride, padding)
+    if step.layer.activation != "none":
+        x = mode.drop(step.layer, x)
     if pool := step.settings.get("pool"):
         if not positions:
             raise ValueError(f"{step.layer.name}: expected positions to pool, got {x.shape}")
@@ -339,16 +361,17 @@ def _apart(join):
     return tuple((i,) for i in join.array.writes)
 
 
-def _norm(step: Step, params: Params, signal: Signal) -> Signal:
+def _norm(step: Step, params: Params, signal: Signal, mode: Mode) -> Signal:
     """Normalises, as Flax does: a layer's channels, groups over positions too, or by batch.
 
-    A batch's mean and variance are the stored ones.
+    A batch's mean and variance are the stored ones, unless the mode says otherwise.
     """
     parts = {j.array.role: _matrix(params[j.array.name], j.write_axes) for j in step.joins}
     x, kind = signal.values, step.settings.get("norm", "batch")
     epsilon = step.settings.get("epsilon", 1e-5)
     if kind == "batch":
-        y = (x - parts["mean"]) * jax.lax.rsqrt(parts["variance"] + epsilon)
+        mean, variance = mode.normalise(step.layer, signal, parts["mean"], parts["variance"])
+        y = (x - mean) * jax.lax.rsqrt(variance + epsilon)
     elif kind == "layer":
         y = _standardised(x, (-1,), epsilon)
     else:
@@ -366,7 +389,7 @@ def _standardised(x, axes, epsilon):
     return x * jax.lax.rsqrt(jnp.square(x).mean(axes, keepdims=True) + epsilon)
 
 
-def _embedding(step: Step, params: Params, signal: Signal) -> Signal:
+def _embedding(step: Step, params: Params, signal: Signal, mode: Mode) -> Signal:
     """Puts a token in front of the others, or adds what is learnt for each position."""
     (join,) = step.joins
     x, array, kind = signal.values, params[join.array.name], step.settings.get("embedding")

@@ -1,0 +1,60 @@
+"""Recipes of the zoos of classifiers that several experiments share.
+
+    recipe("conv3-gap", "mnist", "small")
+
+`experiments.classifier_zoo` makes them and says what the presets are.
+"""
+
+from typing import Any
+
+from wsjax.zoos import families
+from wsjax.zoos.classifiers import Recipe
+from wsjax.zoos.families import FAMILIES
+
+SEEDS = {"digits": 0, "mnist": 1, "fashion_mnist": 2, "cifar10": 3, "svhn": 4}
+EPOCHS = {  # of `small`: about 500 steps of 128 images on average
+    "digits": (2, 5, 10, 20),
+    "mnist": (1, 2, 3, 4),
+    "fashion_mnist": (1, 2, 3, 4),
+    "cifar10": (1, 2, 3, 5),
+    "svhn": (4, 8, 16, 28),
+}
+PUBLISHED = {  # networks
+    "conv3-gap": 30_000,
+    "conv3-linear2": 2560,
+    "varying-cnns": 30_000,
+    "diverse": 30_000,
+    "vit-small": 750,
+}
+SMALL = {family: 384 if family == "conv3-linear2" else 640 for family in FAMILIES}
+PRESETS = {  # networks by family
+    "smoke": dict.fromkeys(FAMILIES, 24),
+    "laptop": dict.fromkeys(FAMILIES, 300),
+    "small": SMALL,
+    "paper": PUBLISHED,
+}
+
+
+def recipe(family: str, data: str, preset: str, networks: int = 0) -> Recipe:
+    """The recipe of a preset; with its own number of networks where none is given.
+
+    Raises:
+        ValueError: the preset has other data.
+    """
+    if preset in ("smoke", "laptop") and data != "digits":
+        raise ValueError(f"preset {preset!r} is on digits: expected data 'digits', got {data!r}")
+    settings: dict[str, Any] = {"data": data, "seed": SEEDS[data]}
+    settings["networks"] = networks or PRESETS[preset][family]
+    if preset == "paper":
+        return FAMILIES[family].recipe(**settings, block=256, window=4096)
+    settings |= {
+        "epochs": ("choice", *EPOCHS[data]),
+        "fraction": ("choice", 0.1, 0.25, 0.5, 1.0),
+        "checkpoints": (),
+        "batch": 32 if data == "digits" else 128,
+    }
+    if family == "conv3-linear2":
+        settings |= families.UNTERTHINER | {"bias": 0.0, "momentum": 0.0}
+    if data == "digits" and not FAMILIES[family].settings.get("side"):
+        settings["side"] = 16
+    return FAMILIES[family].recipe(**settings)

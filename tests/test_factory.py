@@ -1,0 +1,260 @@
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import classifier_zoo, zoo_recipes
+from wsjax import architectures
+from wsjax.networks import unravel
+from wsjax.zoos import blocks, classifier_training, classifiers, factory, images
+from wsjax.zoos.classifiers import Kind
+from wsjax.zoos.families import FAMILIES
+from wsjax.zoos.store import DamagedError
+
+pytestmark = pytest.mark.trains
+
+RECIPE = FAMILIES["conv3-gap"].recipe(
+    data="digits",
+    kinds=(Kind("conv3-gap", (8,), (2,)),),  # the third convolution does not fit 8 x 8
+    networks=12,
+    batch=16,
+    epochs=("choice", 2, 5),
+    checkpoints=(0, 2),
+    fraction=("choice", 0.3, 1.0),
+    learning_rate=("log", 1e-3, 3e-2),
+    dropout=("uniform", 0.0, 0.2),
+    deviation=("log", 0.1, 0.3),
+    train_images=400,
+    test_images=120,
+    measured_images=200,
+    block=4,
+    window=8,
+)
+DIGITS = images.load("digits")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder of a cache, the zoo in it and its manifest."""
+    cache = tmp_path_factory.mktemp("zoos")
+    zoo, manifest = factory.make(RECIPE, DIGITS, cache)
+    (folder,) = cache.iterdir()
+    return folder, zoo, manifest
+
+
+def contents(folder):
+    return {p.name: p.read_bytes() for p in sorted(folder.glob("block-*.safetensors"))}
+
+
+def test_a_zoo_learns(made):
+    _, zoo, manifest = made
+    last = zoo.labels["epoch"] == zoo.labels["epochs"]
+    assert last.sum() == manifest["runs"] == 12
+    accuracy = zoo.labels["test_accuracy"]
+    assert accuracy[last].max() > 0.6
+    assert accuracy[last].min() < 0.4
+    assert accuracy[zoo.labels["epoch"] == 0].max() < 0.35
+    gap = zoo.labels["train_accuracy"] - accuracy
+    np.testing.assert_array_equal(zoo.labels["generalization_gap"], gap)
+
+
+def test_what_was_drawn_stands_beside_each_network(made):
+    _, zoo, manifest = made
+    drawn = classifiers.hyperparameters(RECIPE)
+    for name, values in drawn.items():
+        np.testing.assert_array_equal(zoo.labels[name], values[zoo.runs].astype(np.float32))
+    assert sorted(manifest["labels"]) == sorted(zoo.labels)
+    for i in range(12):
+        kept = [0, 2, 5] if drawn["epochs"][i] == 5 else [0, 2]
+        assert zoo.labels["epoch"][zoo.runs == i].tolist() == kept
+    per_epoch = (zoo.labels["fraction"].astype(float) * 400).astype(int) // 16
+    np.testing.assert_array_equal(zoo.labels["steps"], per_epoch * zoo.labels["epoch"])
+
+
+def test_figures_are_those_of_the_weights(made):
+    """Anew, by the plain forward pass of each network's own spec."""
+    _, zoo, _ = made
+    data = factory.inputs(RECIPE, DIGITS)
+    assert {s.layers[0].activation for s in zoo.specs} == {"relu", "tanh"}
+    for row in (0, 7, 20, len(zoo) - 1):
+        spec = zoo.specs[zoo.which[row]]
+        names = RECIPE.activations
+        assert spec.layers[0].activation == names[int(zoo.labels["activation"][row])]
+        params = unravel(zoo.vectors[row, : spec.count], spec)
+        logits = np.asarray(architectures.forward(params, data.test, spec), np.float64)
+        right = logits.argmax(-1) == data.test_labels
+        assert zoo.labels["test_accuracy"][row] == pytest.approx(right.mean(), abs=0.009)
+        shifted = logits - logits.max(-1, keepdims=True)
+        loss = np.log(np.exp(shifted).sum(-1)) - shifted[np.arange(120), data.test_labels]
+        assert zoo.labels["test_loss"][row] == pytest.approx(loss.mean(), rel=1e-4)
+
+
+def test_it_is_found_again(made, monkeypatch):
+    folder, zoo, manifest = made
+    monkeypatch.setattr(classifier_training, "run", None)
+    again, same = factory.make(RECIPE, DIGITS, folder.parent)
+    assert same == manifest
+    np.testing.assert_array_equal(again.vectors, zoo.vectors)
+    few, _ = factory.make(dataclasses.replace(RECIPE, networks=8), DIGITS, folder.parent)
+    assert len(list(folder.parent.iterdir())) == 1
+    np.testing.assert_array_equal(few.vectors, zoo.vectors[zoo.runs < 8])
+
+
+def test_an_interrupted_zoo_goes_on(made, tmp_path, monkeypatch):
+    write, done = blocks.write, []
+
+    def interrupted(*arguments):
+        if len(done) == 1:
+            raise KeyboardInterrupt
+        done.append(arguments)
+        write(*arguments)
+
+    monkeypatch.setattr(blocks, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        factory.make(RECIPE, DIGITS, tmp_path)
+    (folder,) = tmp_path.iterdir()
+    assert len(contents(folder)) == 1
+    first = next(folder.glob("block-*.safetensors")).stat().st_mtime_ns
+    monkeypatch.setattr(blocks, "write", write)
+    zoo, _ = factory.make(RECIPE, DIGITS, tmp_path)
+    assert contents(folder) == contents(made[0])
+    assert min(p.stat().st_mtime_ns for p in folder.glob("block-*.safetensors")) == first
+    np.testing.assert_array_equal(zoo.vectors, made[1].vectors)
+
+
+def test_two_shares_are_one_zoo(made, tmp_path):
+    with pytest.raises(factory.UnfinishedError, match="are not finished"):
+        factory.make(RECIPE, DIGITS, tmp_path, share=(0, 2))
+    (folder,) = tmp_path.iterdir()
+    assert 0 < len(contents(folder)) < len(contents(made[0]))
+    assert not (folder / "manifest.json").exists()
+    zoo, manifest = factory.make(RECIPE, DIGITS, tmp_path, share=(1, 2))
+    assert contents(folder) == contents(made[0])
+    assert manifest["files"] == made[2]["files"]
+    np.testing.assert_array_equal(zoo.vectors, made[1].vectors)
+    with pytest.raises(ValueError, match=r"expected a share .* got \(2, 2\)"):
+        factory.make(RECIPE, DIGITS, tmp_path, share=(2, 2))
+
+
+@pytest.mark.parametrize("harm", ["cut", "alter", "forge", "lose"])
+def test_a_damaged_block_is_named_and_made_again(made, tmp_path, harm):
+    folder = shutil.copytree(made[0], tmp_path / made[0].name)
+    path = sorted(folder.glob("block-*.safetensors"))[1]
+    about, data = path.with_suffix(".json"), path.read_bytes()
+    if harm == "cut":
+        path.write_bytes(data[:-5])
+    elif harm == "alter":
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    elif harm == "forge":
+        text = json.loads(about.read_text())
+        text["bytes"] += 1
+        about.write_text(json.dumps(text))
+    else:
+        path.unlink()
+    named = about.name if harm == "forge" else path.name
+    with pytest.raises(DamagedError, match=named):
+        factory.read(folder, RECIPE)
+    with pytest.warns(UserWarning, match=f"{named}.*made again"):
+        zoo, _ = factory.make(RECIPE, DIGITS, tmp_path)
+    assert contents(folder) == contents(made[0])
+    assert list(folder.glob("*.damaged-1"))
+    np.testing.assert_array_equal(zoo.vectors, made[1].vectors)
+
+
+def test_networks_that_diverge_are_left_out_and_listed(tmp_path):
+    wild = dataclasses.replace(RECIPE, learning_rate=("choice", 1e-3, 1e38), networks=8)
+    zoo, manifest = factory.make(wild, DIGITS, tmp_path)
+    drawn = classifiers.hyperparameters(wild)
+    lost = np.flatnonzero(drawn["learning_rate"] > 1)
+    excluded = manifest["excluded"]
+    assert 0 < len(lost) < 8
+    assert excluded["count"] == len(lost)
+    assert [x["number"] for x in excluded["networks"]] == lost.tolist()
+    assert all(x["learning_rate"] == pytest.approx(1e38) for x in excluded["networks"])
+    assert set(zoo.runs.tolist()) == set(range(8)) - set(lost.tolist())
+
+
+def test_both_routes_train_alike(made):
+    """A few steps: rounding grows with each."""
+    data = classifier_training.put(factory.inputs(RECIPE, DIGITS))
+    drawn, keys = classifiers.hyperparameters(RECIPE), classifiers.keys(RECIPE)
+    block = factory.partition(RECIPE, drawn)[0]
+    plan = factory.plan_of(RECIPE, block, data, 10)
+    settings = factory.settings_of(drawn, keys, block, 400, 4)
+    settings = settings._replace(images=settings.images.at[:].set(np.array([16, 32, 32, 48])))
+    settings = settings._replace(epochs=settings.epochs.at[:].set(np.array([2, 1, 2, 1])))
+    one, two = (
+        classifier_training.run(plan, data, settings, route) for route in classifier_training.ROUTES
+    )
+    np.testing.assert_array_equal(one.steps, two.steps)
+    assert one.steps[:, -1].tolist() == [2, 2, 4, 3]
+    np.testing.assert_allclose(one.vectors, two.vectors, rtol=2e-3, atol=2e-4)
+    np.testing.assert_allclose(one.figures, two.figures, rtol=2e-3, atol=0.02)
+    assert np.abs(one.vectors[:, -1] - one.vectors[:, 0]).max(1).min() > 1e-4
+
+
+def test_blocks_hold_networks_of_one_shape_and_like_cost():
+    recipe = FAMILIES["diverse"].recipe(
+        data="cifar10", networks=300, window=100, epochs=("choice", 1, 9)
+    )
+    drawn = classifiers.hyperparameters(recipe)
+    found = factory.partition(recipe, drawn)
+    assert sorted(n for b in found for n in b.numbers) == list(range(300))
+    assert len({b.name for b in found}) == len(found)
+    for block in found:
+        rows = list(block.numbers)
+        assert len(rows) <= recipe.block
+        for name in classifiers.SHAPE:
+            assert len(set(drawn[name][rows].tolist())) == 1
+        assert (np.diff(drawn["epochs"][rows]) <= 0).all()
+    windows = [min(b.numbers) // 100 for b in found]
+    assert windows == sorted(windows)
+
+
+def test_images_must_be_those_of_the_recipe(made, tmp_path):
+    with pytest.raises(ValueError, match="expected images of 'digits', got 'mnist'"):
+        factory.make(RECIPE, dataclasses.replace(DIGITS, name="mnist"), tmp_path)
+    others = dataclasses.replace(DIGITS, train=255 - DIGITS.train)
+    with pytest.raises(ValueError, match="begun with other images"):
+        factory.make(RECIPE, others, made[0].parent)
+    with pytest.raises(ValueError, match=r"a batch of at most 120 images.* got 200"):
+        factory.make(dataclasses.replace(RECIPE, batch=200), DIGITS, tmp_path)
+
+
+def test_presets_are_recipes():
+    for preset, counts in zoo_recipes.PRESETS.items():
+        for family, count in counts.items():
+            data = "digits" if preset in ("smoke", "laptop") else "mnist"
+            recipe = zoo_recipes.recipe(family, data, preset)
+            assert (recipe.networks, recipe.data) == (count, data)
+            assert zoo_recipes.recipe(family, data, preset, 7).networks == 7
+    mean = lambda data, n: np.mean(zoo_recipes.EPOCHS[data]) * 0.4625 * n / 128
+    sizes = {"mnist": 60_000, "fashion_mnist": 60_000, "cifar10": 50_000, "svhn": 10_000}
+    assert all(450 < mean(data, n) < 560 for data, n in sizes.items())
+    with pytest.raises(ValueError, match="expected data 'digits', got 'mnist'"):
+        zoo_recipes.recipe("conv3-gap", "mnist", "smoke")
+
+
+def test_devices_share_a_block(made):
+    """The idle network that fills a block up is neither trained nor measured."""
+    data = classifier_training.put(factory.inputs(RECIPE, DIGITS))
+    drawn, keys = classifiers.hyperparameters(RECIPE), classifiers.keys(RECIPE)
+    block = factory.partition(RECIPE, drawn)[-1]
+    settings = factory.settings_of(drawn, keys, block._replace(numbers=block.numbers[:1]), 400, 4)
+    plan = factory.plan_of(RECIPE, block, data, 10)
+    out = classifier_training.run(plan, data, settings, devices=jax.devices()[:1])
+    assert (out.steps[1:] == 0).all()
+    assert (out.figures[1:] == 0).all()
+    assert out.figures[0].all()
+
+
+def test_the_command_makes_a_zoo(tmp_path, capsys):
+    small = ["--preset", "smoke", "--networks", "2", "--cache", str(tmp_path)]
+    classifier_zoo.main([*small, "--share", "0/1"])
+    assert "2 networks of 2 runs, 0 runs excluded" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        classifier_zoo.main([*small, "--share", "2/2"])
+    assert "expected --share K/N" in capsys.readouterr().err

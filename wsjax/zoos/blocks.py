@@ -1,0 +1,117 @@
+"""A zoo in the making on disk: one file for each block of networks that is finished.
+
+    FOLDER/begun.json                        the recipe, and of which images
+    FOLDER/block-000016-1f2e3d4c.safetensors arrays [network, ...] of a block
+    FOLDER/block-000016-1f2e3d4c.json        its networks and its sha256, written last
+    FOLDER/manifest.json                     of the whole zoo, once all blocks are there
+
+A block counts when its .json does, and the sha256 in it is that of the file. Files are
+written beside their place and moved there, so that neither an interruption nor a second
+process at work on the same folder leaves half of one.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from wsjax.zoos.store import DamagedError
+
+FORMAT = 1
+BLOCK_BYTES = 4 << 30  # no block larger than this is read
+
+
+def write(folder: pathlib.Path, name: str, arrays: Mapping[str, np.ndarray], facts: Mapping):
+    """Puts a finished block into the folder, in place of any of that name.
+
+    Args:
+        folder: of the zoo.
+        name: of the block.
+        arrays: float32, int32; the same name gives them back from `read`.
+        facts: about it, as JSON types.
+    """
+    data = safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+    replace(folder / f"{name}.safetensors", data)
+    about = {**facts, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    write_json(folder / f"{name}.json", about)
+
+
+def read(folder: pathlib.Path, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """A block's arrays and what was said about it; undoes `write`.
+
+    Raises:
+        FileNotFoundError: the block is not finished.
+        DamagedError: a file of it is missing, cut short or altered; names the file.
+    """
+    about = read_json(folder / f"{name}.json")
+    path = folder / f"{name}.safetensors"
+    if path.is_symlink() or not path.is_file():
+        raise DamagedError(f"{path.name} is missing or no plain file")
+    size = path.stat().st_size
+    if size != about["bytes"] or size > BLOCK_BYTES:
+        raise DamagedError(f"{path.name} has {size} bytes, expected {about['bytes']}")
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != about["sha256"]:
+        raise DamagedError(f"{path.name} was altered: its sha256 is not that of {name}.json")
+    return safetensors.numpy.load(data), about
+
+
+def set_aside(folder: pathlib.Path, name: str) -> str:
+    """Renames the files of a damaged block; gives the ending they now have."""
+    files, n = [folder / f"{name}.safetensors", folder / f"{name}.json"], 1
+    while any(os.path.lexists(f"{path}.damaged-{n}") for path in files):
+        n += 1
+    for path in files:
+        if os.path.lexists(path):
+            os.rename(path, f"{path}.damaged-{n}")
+    return f".damaged-{n}"
+
+
+def write_json(path: pathlib.Path, data: Mapping) -> dict[str, Any]:
+    """Writes JSON with a seal, the sha256 of all else it says; gives it as written."""
+    data = json.loads(json.dumps(data, allow_nan=False))
+    data["seal"] = _seal(data)
+    replace(path, (json.dumps(data, indent=1, allow_nan=False) + "\n").encode())
+    return data
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """Reads what `write_json` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DamagedError: it is no JSON, or not as it was sealed.
+    """
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError) as error:
+        raise DamagedError(f"{path.name} is not JSON: {error}") from error
+    if not isinstance(data, dict) or data.get("seal") != _seal(data):
+        raise DamagedError(f"{path.name} was altered: it does not match its own seal")
+    return data
+
+
+def replace(path: pathlib.Path, data: bytes) -> None:
+    """Writes a file, all of it or nothing."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with open(partial, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # lest a crash leave the name without the bytes
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _seal(data):
+    rest = {k: v for k, v in data.items() if k != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,365 @@
+"""Training classifiers, each by its own settings, all by one compiled program.
+
+    Plan      what the program is: a Spec, how images enter, batches, checkpoints
+    Settings  what each network has of its own: numbers, traced
+    run(plan, data, settings) -> Trained: weights and figures [network, checkpoint, ...]
+
+On a CPU networks come one after another (`lax.map`), each for as many steps as it has; on
+an accelerator all at once (`vmap`), for as many as the longest has, the others standing
+still. Images lie on the device once, for all.
+"""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from wsjax import architectures
+from wsjax.architectures.convolution import Convolve
+from wsjax.architectures.training_forward import moved, picking, training_forward
+from wsjax.networks import Spec, ravel, unravel
+from wsjax.zoos import augmenting, initializers, shuffling
+
+MEASURED = 250  # images in one forward pass of a measurement: what a CPU's cache holds
+ROUTES = {"map": architectures.by_slices, "vmap": architectures.by_xla}
+
+# learning rate and decay are applied by `step`
+OPTIMIZERS = {
+    "adam": lambda momentum: optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-7),
+    "rmsprop": lambda momentum: optax.scale_by_rms(decay=0.9, eps=1e-7, eps_in_sqrt=False),
+    "sgd": lambda momentum: optax.trace(momentum) if momentum else optax.identity(),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What networks of one compiled program have in common.
+
+    Attributes:
+        spec: of all of them; `activations` stand in for its own.
+        layout: how an image is read: a key of `LAYOUTS`.
+        activations: to pick from.
+        initializers: to pick from.
+        optimizers: to pick from, Keras's defaults where not said otherwise.
+        momentum: of SGD.
+        decay_kind: "penalty", l2 times the sum of squared kernels in the loss (Keras);
+            "gradient", the decay times all weights in the gradient (PyTorch); "decoupled",
+            the same in the update (AdamW).
+        bias: initial.
+        batch: images a step.
+        checkpoints: epochs, beside its last, after which a network is kept.
+        warmup: share of the steps in which the learning rate rises from zero, before it
+            falls to zero; 0 for a constant one.
+        flip: whether images are mirrored at random.
+        translate: pixels that they are shifted by, at most.
+        cutout: side of the square that is blanked out.
+        measured: training images, at most, that the training figures are taken on.
+    """
+
+    spec: Spec
+    layout: str
+    activations: tuple[str, ...]
+    initializers: tuple[str, ...]
+    optimizers: tuple[str, ...]
+    momentum: float
+    decay_kind: str
+    bias: float
+    batch: int
+    checkpoints: tuple[int, ...]
+    warmup: float
+    flip: bool
+    translate: int
+    cutout: int
+    measured: int
+
+
+class Settings(NamedTuple):
+    """What a network has of its own; each [network].
+
+    `images` is how many it trains on, `keys` its random numbers'; `initializer`,
+    `activation` and `optimizer` are positions in the plan's lists. With no epochs it is
+    neither trained nor measured.
+    """
+
+    keys: jax.Array
+    learning_rate: jax.Array
+    decay: jax.Array
+    dropout: jax.Array
+    smoothing: jax.Array
+    deviation: jax.Array
+    initializer: jax.Array
+    activation: jax.Array
+    optimizer: jax.Array
+    images: jax.Array
+    epochs: jax.Array
+
+
+class Data(NamedTuple):
+    """Images [n, row, col, channel] float32 with their labels [n] int32."""
+
+    train: jax.Array
+    train_labels: jax.Array
+    test: jax.Array
+    test_labels: jax.Array
+
+
+class Trained(NamedTuple):
+    """Networks after training, at each checkpoint and, last, at their end.
+
+    Attributes:
+        vectors: [network, checkpoint, entry].
+        figures: [network, checkpoint, 4]: accuracy and cross-entropy on the test images,
+            then on its training images, without dropout, smoothing or decay.
+        steps: [network, checkpoint] int32; fewer than planned where a loss was not finite,
+            which ends a training.
+    """
+
+    vectors: jax.Array
+    figures: jax.Array
+    steps: jax.Array
+
+
+class State(NamedTuple):
+    """A network in training: its weights, what its optimisers remember, steps taken."""
+
+    vector: jax.Array
+    memory: tuple[optax.OptState, ...]
+    steps: jax.Array
+    finite: jax.Array
+
+
+def as_is(images: jax.Array) -> jax.Array:
+    """[..., row, col, channel], for convolutions over both."""
+    return images
+
+
+def as_sequence(images: jax.Array) -> jax.Array:
+    """[..., position, channel]: pixels in raster order, as GMN's 1-D CNNs read them."""
+    return images.reshape(*images.shape[:-3], -1, images.shape[-1])
+
+
+def as_set(images: jax.Array) -> jax.Array:
+    """[..., position, channel + 2]: each pixel with its row and column, both in [-1, 1].
+
+    GMN feeds DeepSets "pixel sets" with "positional encodings" and does not say which.
+    """
+    rows, cols = images.shape[-3:-1]
+    grid = jnp.meshgrid(jnp.linspace(-1, 1, rows), jnp.linspace(-1, 1, cols), indexing="ij")
+    places = jnp.broadcast_to(jnp.stack(grid, -1), (*images.shape[:-1], 2))
+    return as_sequence(jnp.concatenate([images, places], -1))
+
+
+LAYOUTS = {"image": as_is, "sequence": as_sequence, "set": as_set}
+
+
+def run(
+    plan: Plan,
+    data: Data,
+    settings: Settings,
+    route: str | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> Trained:
+    """Trains networks.
+
+    Args:
+        plan: of all of them.
+        data: on which; see `put`.
+        settings: of each; devices must divide their number.
+        route: "map" or "vmap"; by default what suits the device.
+        devices: share the networks out; by default all there are.
+
+    Returns:
+        NumPy arrays.
+    """
+    devices = tuple(jax.devices() if devices is None else devices)
+    program, _ = compiled(plan, data, len(settings.epochs), route, devices)
+    rows = NamedSharding(_mesh(devices), PartitionSpec("network"))
+    out = program(data, jax.device_put(settings, rows))
+    return jax.tree.map(np.asarray, out)
+
+
+def put(data: Data, devices: Sequence[jax.Device] | None = None) -> Data:
+    """The images on every device, ready for `run`."""
+    devices = tuple(jax.devices() if devices is None else devices)
+    return jax.device_put(data, NamedSharding(_mesh(devices), PartitionSpec()))
+
+
+def compiled(plan: Plan, data: Data, count: int, route: str | None, devices: tuple) -> tuple:
+    """The program for so many networks, and the seconds that compiling it took."""
+    shapes = jax.tree.map(lambda a: (a.shape, str(a.dtype)), tuple(data), is_leaf=_is_array)
+    if route is None:
+        route = "map" if devices[0].platform == "cpu" else "vmap"
+    return _compiled(plan, shapes, count, route, devices)
+
+
+def train_one(plan: Plan, data: Data, settings: Settings, convolve: Convolve) -> Trained:
+    """Trains one network; arrays without the axis of networks. For use under `jit`."""
+    ends = jnp.array([*plan.checkpoints, np.iinfo(np.int32).max], jnp.int32)
+    ends = jnp.minimum(ends, settings.epochs) * (settings.images // plan.batch)
+
+    def stretch(state, end):
+        state = jax.lax.while_loop(
+            lambda s: (s.steps < end) & s.finite,
+            lambda s: step(plan, data, settings, s, convolve),
+            state,
+        )
+        figures = jax.lax.cond(
+            settings.epochs > 0,
+            lambda v: measure(plan, data, settings, v, convolve),
+            lambda v: jnp.zeros(4),
+            state.vector,
+        )
+        return state, Trained(state.vector, figures, state.steps)
+
+    return jax.lax.scan(stretch, begin(plan, settings), ends)[1]
+
+
+def begin(plan: Plan, settings: Settings) -> State:
+    """A network about to be trained."""
+    params = initializers.initial(
+        plan.spec, _key(settings, "weights"), plan.initializers,
+        settings.initializer, settings.deviation, plan.bias,
+    )  # fmt: skip
+    vector = ravel(params, plan.spec)
+    memory = tuple(OPTIMIZERS[name](plan.momentum).init(vector) for name in plan.optimizers)
+    return State(vector, memory, jnp.zeros((), jnp.int32), jnp.array(True))
+
+
+def step(plan: Plan, data: Data, settings: Settings, state: State, convolve: Convolve) -> State:
+    """One step on the next batch of the epoch's shuffle of the network's own images."""
+    per_epoch = settings.images // plan.batch
+    epoch, turn = jnp.divmod(state.steps, per_epoch)
+    places = turn * plan.batch + jnp.arange(plan.batch)
+    order = shuffling.deal(jax.random.fold_in(_key(settings, "order"), epoch))
+    chosen = own(data, settings, shuffling.drawn(order, places, settings.images))
+    one, two = jax.random.split(jax.random.fold_in(_key(settings, "noise"), state.steps))
+    images = augmenting.augment(data.train[chosen], one, plan.flip, plan.translate, plan.cutout)
+    inputs, labels = LAYOUTS[plan.layout](images), data.train_labels[chosen]
+
+    def loss(vector):
+        params = unravel(vector, plan.spec)
+        logits, batch = training_forward(
+            params, inputs, plan.spec, two, dropout=settings.dropout,
+            activations=plan.activations, activation=settings.activation, convolve=convolve,
+        )  # fmt: skip
+        wanted = jax.nn.one_hot(labels, logits.shape[-1])
+        wanted = optax.smooth_labels(wanted, settings.smoothing)
+        total = optax.softmax_cross_entropy(logits, wanted).mean()
+        return total, ravel(moved(params, batch, 0.9), plan.spec)
+
+    (value, kept), gradient = jax.value_and_grad(loss, has_aux=True)(state.vector)
+    kernels, learnt = masks(plan.spec)
+    pull = settings.decay * state.vector
+    if plan.decay_kind == "penalty":
+        gradient += 2 * pull * kernels
+    elif plan.decay_kind == "gradient":
+        gradient += pull * learnt
+    updates, memory = [], []
+    for name, before in zip(plan.optimizers, state.memory, strict=True):
+        update, after = OPTIMIZERS[name](plan.momentum).update(gradient, before)
+        updates.append(update)
+        memory.append(after)
+    update = jax.lax.select_n(settings.optimizer, *updates)
+    if plan.decay_kind == "decoupled":
+        update += pull * learnt
+    finite = jnp.isfinite(value)
+    rate = settings.learning_rate * schedule(plan, state.steps, settings.epochs * per_epoch)
+    vector = jnp.where(learnt > 0, state.vector - rate * update, kept)
+    return State(vector, tuple(memory), state.steps + finite, finite)
+
+
+def schedule(plan: Plan, taken: jax.Array, total: jax.Array) -> jax.Array:
+    """The share of the learning rate at a step: constant, or linearly up and down."""
+    if not plan.warmup:
+        return jnp.ones(())
+    taken, total = taken.astype(jnp.float32), total.astype(jnp.float32)
+    peak = plan.warmup * total
+    return jnp.minimum((taken + 1) / (peak + 1), (total - taken) / (total - peak))
+
+
+def own(data: Data, settings: Settings, places: jax.Array) -> jax.Array:
+    """Which training images are at these places of the network's own; below `images`."""
+    deck = shuffling.deal(_key(settings, "images"))
+    return shuffling.drawn(deck, places, data.train.shape[0])
+
+
+def measure(
+    plan: Plan, data: Data, settings: Settings, vector: jax.Array, convolve: Convolve
+) -> jax.Array:
+    """Accuracy and cross-entropy on test and own training images, [4]."""
+    params = unravel(vector, plan.spec)
+    mode = picking(plan.activations, settings.activation)
+
+    def figures(images, labels, n, limit, at):
+        def add(total, start):
+            places = start + jnp.arange(MEASURED)
+            rows = at(jnp.minimum(places, n - 1))
+            x, y = LAYOUTS[plan.layout](images[rows]), labels[rows]
+            logits = architectures.forward(params, x, plan.spec, convolve, mode)
+            right = logits.argmax(-1) == y
+            loss = optax.softmax_cross_entropy_with_integer_labels(logits, y)
+            counts = jnp.where(places < limit, jnp.stack([right.astype(jnp.float32), loss]), 0.0)
+            return total + counts.sum(-1), None
+
+        total, _ = jax.lax.scan(add, jnp.zeros(2), jnp.arange(0, n, MEASURED))
+        return total / limit
+
+    test, train = len(data.test), min(plan.measured, len(data.train))
+    mine, seen = functools.partial(own, data, settings), jnp.minimum(train, settings.images)
+    tested = figures(data.test, data.test_labels, test, test, lambda rows: rows)
+    return jnp.concatenate([tested, figures(data.train, data.train_labels, train, seen, mine)])
+
+
+@functools.lru_cache(maxsize=256)
+def masks(spec: Spec) -> tuple[np.ndarray, np.ndarray]:
+    """[entry] float32, one where an entry is of a kernel; and where it is learnt at all."""
+    roles = {a.name: np.full(spec.shape(a), a.role) for a in spec.arrays}
+    role = np.asarray(ravel(roles, spec))
+    learnt = ~np.isin(role, ("mean", "variance"))
+    return (role == "kernel").astype(np.float32), learnt.astype(np.float32)
+
+
+def _key(settings: Settings, use: str) -> jax.Array:
+    uses = ("weights", "images", "order", "noise")
+    return jax.random.fold_in(settings.keys, uses.index(use) + 1)  # 0 drew the settings
+
+
+def _mesh(devices):
+    return Mesh(np.array(devices), ("network",))
+
+
+def _is_array(x):
+    return hasattr(x, "dtype")
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(plan, shapes, count, route, devices):
+    convolve = ROUTES[route]
+
+    def local(data, settings):
+        one = functools.partial(train_one, plan, data, convolve=convolve)
+        each = lambda settings: one(settings=settings)
+        return jax.lax.map(each, settings) if route == "map" else jax.vmap(each)(settings)
+
+    mesh, rows, whole = _mesh(devices), PartitionSpec("network"), PartitionSpec()
+    shared = jax.shard_map(
+        local, mesh=mesh, in_specs=(whole, rows), out_specs=rows, check_vma=False
+    )
+    began = time.perf_counter()
+    data = Data(
+        *(jax.ShapeDtypeStruct(s, d, sharding=NamedSharding(mesh, whole)) for s, d in shapes)
+    )
+    of = lambda dtype: jax.ShapeDtypeStruct((count,), dtype, sharding=NamedSharding(mesh, rows))
+    integers = ("initializer", "activation", "optimizer", "images", "epochs")
+    types = {name: jnp.int32 if name in integers else jnp.float32 for name in Settings._fields}
+    types["keys"] = jax.random.key(0).dtype
+    settings = Settings(**{name: of(dtype) for name, dtype in types.items()})
+    program = jax.jit(shared).lower(data, settings).compile()
+    return program, time.perf_counter() - began
