@@ -8,6 +8,7 @@ What is kept is an axis whose neurons are renumbered; everything else is a chann
 network's own channels last. Axes stay in storage order.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
@@ -25,7 +26,8 @@ class ArraysView:
 
     Attributes:
         array: [entry] number of the array an entry of `ravel`'s vector belongs to.
-        spec: the architecture (static).
+        spec: the architecture, without activations: architectures that differ in nothing else
+            look alike (static).
     """
 
     array: np.ndarray
@@ -37,7 +39,8 @@ def arrays_view(spec: Spec) -> ArraysView:
     array = np.zeros(spec.count, np.int32)
     for i, where in enumerate(offsets(spec)[a.name] for a in spec.arrays):
         array[where] = i
-    return ArraysView(array, spec)
+    layers = (dataclasses.replace(x, activation="none", omega=1.0) for x in spec.layers)
+    return ArraysView(array, dataclasses.replace(spec, layers=tuple(layers)))
 
 
 def variable(name: str) -> str:

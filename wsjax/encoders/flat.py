@@ -12,7 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax import padding
 from wsjax.networks import Spec
+
+
+def stack(views: Sequence[np.ndarray]) -> np.ndarray:
+    """Where parameters sit in networks of several lengths, padded to one: [network, entry]."""
+    width = padding.room(max(map(len, views)))
+    return np.stack([np.pad(v, (0, width - len(v))) for v in views])
 
 
 class MLP(nn.Module):
@@ -52,6 +59,7 @@ class DeepSets(nn.Module):
     code: int = 32
 
     fixed = False
+    stack = staticmethod(stack)
 
     def view(self, spec: Spec) -> np.ndarray:
         """[entry] True where a parameter sits."""
