@@ -54,7 +54,12 @@ MAY_IMPORT = {  # module of wsjax -> modules of wsjax it may import
         *("objectives", "training", "checkpoints", "metrics"),
     },
 }
-SHARED = {"records", "commands", "judging", "zoo_recipes"}  # what experiments may import of each other
+SHARED = {
+    "records",
+    "commands",
+    "judging",
+    "zoo_recipes",
+}  # what experiments may import of each other
 HEAVY = {"tensorflow_datasets", "tensorflow", "torch", "sklearn", "matplotlib", "tensorboardX"}
 AT_ROOT = {
     *("pyproject.toml", "README.md", "LICENSE", "requirements-cuda.txt"),
