@@ -1,6 +1,12 @@
 """Lists every experiment with the table it reproduces and what its presets cost."""
 
-from experiments import inr_ablation, inr_frequency, inr_self_supervised
+from experiments import (
+    cross_architecture,
+    cross_dataset,
+    inr_ablation,
+    inr_frequency,
+    inr_self_supervised,
+)
 
 EXPERIMENTS = {
     "inr_frequency": ("SNE, table 1: frequencies of INRs", inr_frequency.PRESETS),
@@ -9,8 +15,11 @@ EXPERIMENTS = {
         "GMN, table 3: codes learned without labels",
         inr_self_supervised.PRESETS,
     ),
+    "cross_dataset": ("SNE, tables 5 and 8: judges of classifiers", cross_dataset.PRESETS),
+    "cross_architecture": ("SNE, tables 2 and 9: the same", cross_architecture.PRESETS),
 }
 TOOLS = {
+    "classifier_zoo": "zoos of image classifiers; how fast they are made",
     "sine_zoo": "the sine zoo against the published recipe; how fast it is made",
     "benchmarks": "milliseconds and memory of a training step of SNE",
     "graph_benchmarks": "message passing by three routes and in PyTorch; graphs of large networks",
