@@ -41,7 +41,7 @@ def _presets() -> dict[str, Preset]:
     few = {k: judging.shorter(rows[k], 6) for k in ("deepsets", "nfn_hnp", "gmn")}
     simple = {k: rows[k] for k in judging.METHODS}
     paper = {name: judging.longer(row, 20000) for name, row in rows.items()}
-    quarter = "a quarter of an hour on 2 CPU cores"
+    quarter = "a quarter of an hour on 2 CPU cores, by estimate"
     days = "days, for a GPU; resumable row by row"
     smoke = {name: judging.tiny(plan) for name, plan in _zoos(["digits"], "smoke").items()}
     return {

@@ -60,7 +60,7 @@ def _presets() -> dict[str, Preset]:
     paper = {name: recipe("conv3-gap", name, "paper") for name in DATA}
     return {
         "smoke": Preset(smoke, SIZES, 1, simple | few, "a minute on 2 CPU cores"),
-        "laptop": Preset(small, SIZES, 1, rows, "a quarter of an hour on 2 CPU cores"),
+        "laptop": Preset(small, SIZES, 1, rows, "half an hour on 2 CPU cores, by estimate"),
         "paper": Preset(
             paper,
             {"train": 0.4, "validation": 0.1, "test": 0.5},

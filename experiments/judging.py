@@ -303,7 +303,8 @@ def rows() -> dict[str, Row]:
     numbering of neurons are trained on renumbered copies.
     """
     plain = Objective(loss="bce", renumber=False)
-    quick = Settings(batch=16, learning_rate=1e-3, warmup=20, weight_decay=0.01)
+    often = {"evaluate_every": 50, "checkpoint_every": 100}
+    quick = Settings(steps=300, batch=16, learning_rate=1e-3, warmup=20, weight_decay=0.01, **often)
     sne = {"chunk": 64, "chunk_depth": 1, "depth": 1, "width": 32, "heads": 4, "code": 64}
     graph = {"width": 32, "layers": 2, "aggregate": "mean", "product": True}
     pna = {"backbone": "pna", "width": 32, "edge_width": 32, "head": (32, 32)}
