@@ -20,9 +20,14 @@ def pytest_configure(config):
         worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
         jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir(f"jax-{worker}")))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    # Most of the rest is LLVM, over programs that run for less time than it takes. What XLA
-    # does to a program before that stays as in use.
+    # Most of the rest is LLVM, and the MLIR before it of every fusion, for programs that run
+    # for less time than it takes. What XLA does before that stays as in use.
     jax.config.update("jax_disable_most_optimizations", True)
+    flags = (
+        "--xla_cpu_parallel_codegen_split_count=1",
+        "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters",
+    )
+    os.environ["XLA_FLAGS"] = " ".join((*flags, os.environ.get("XLA_FLAGS", "")))
     # An accelerator's default multiplies float32 in fewer bits than our tolerances.
     jax.config.update("jax_default_matmul_precision", "float32")
 

@@ -5,8 +5,8 @@ Smooth networks admit no scales; these are of relu, of sines, with maxima, and m
 
 import dataclasses
 import functools
-import math
 
+import drawing
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -109,15 +109,9 @@ def moved(a, b):
     return max(map(float, gaps), default=0.0)
 
 
-def draw(network, batch=(), seed=7):
-    """As `testing.draw`, by NumPy: JAX would compile a program for every shape there is."""
-    rng, out = np.random.default_rng(seed), {}
-    for a in network.arrays:
-        shape = network.shape(a)
-        array = rng.standard_normal((*batch, *shape))
-        array /= math.sqrt(math.prod(shape[k] for k in (*a.reads, *a.taps)))
-        out[a.name] = jnp.asarray(np.abs(array) if a.role == "variance" else array)
-    return out
+def draw(network, batch=()):
+    """As `testing.draw`, in double precision where that is on."""
+    return {k: jnp.asarray(x) for k, x in drawing.draw(network, batch, float).items()}
 
 
 @functools.cache

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from corner_cases import SPECS as CORNERS
-from drawing import reader, shaken
+from drawing import params_of, reader, shaken, vector_of
 
 from wsjax import architectures, networks, symmetries, testing
 from wsjax.encoders import ScaleEditor
@@ -18,27 +18,27 @@ from wsjax.encoders.dwsnet_layers import Layer
 KEY = jax.random.key(3)
 SMALL = {"width": 6, "layers": 2, "code": 4, "heads": 2}
 MLP = architectures.mlp([2, 3, 4, 2], "tanh")
+TWO = architectures.mlp([2, 3, 2], "tanh")
 AROUND = CORNERS["residual without arrays"]  # arrays that share two axes
 SPECS = {
     "mlp": (MLP, {}),
     "cnn of one channel": (architectures.cnn([2, 1, 4], [3], kernel=2), {}),
-    "three axes": (CORNERS["attention of two reads and writes"], {"sets": "deepsets"}),
+    "three axes": (
+        CORNERS["attention of two reads and writes"],
+        {"sets": "deepsets", "layers": 1},
+    ),
 }
 
 
-def vectors_of(spec, batch=1, dtype=np.float32):
-    drawn = testing.draw(KEY, spec, (batch,))
-    return np.asarray(networks.ravel(drawn, spec), dtype)
-
-
-def params_of(spec, dtype=np.float32):
-    return {name: np.asarray(x, dtype) for name, x in testing.draw(KEY, spec).items()}
+def two_of(spec):
+    """Two networks, [2, entry]."""
+    return np.stack([vector_of(spec), vector_of(spec)[::-1]])
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_codes_are_blind_to_numbering_alone(name):
     spec, settings = SPECS[name]
-    encode = reader(DWSNet(**SMALL, **settings), spec)
+    encode = reader(DWSNet(**{**SMALL, **settings}), spec)
     testing.assert_invariant(encode, params_of(spec), spec, KEY)
 
 
@@ -61,11 +61,11 @@ def test_edits_commute_with_numbering_and_read_the_wiring(name):
 def test_an_edit_is_exact_in_float64_and_an_editor_adds_it():
     with jax.enable_x64(True):
         editor = ScaleEditor(DWSNet(**SMALL, readout="edit"))
-        params = params_of(MLP, np.float64)
-        run = reader(editor, MLP, np.float64)
-        edit = lambda p: networks.unravel(run(p), MLP)
+        params = params_of(TWO, np.float64)
+        run = reader(editor, TWO, np.float64)
+        edit = lambda p: networks.unravel(run(p), TWO)
         assert run(params).dtype == np.float64
-        testing.assert_equivariant(edit, params, MLP, KEY, rtol=1e-9)
+        testing.assert_equivariant(edit, params, TWO, KEY, rtol=1e-9)
 
 
 # the layer against the equations
@@ -247,7 +247,7 @@ def test_first_weights_have_the_published_deviations():
 
 def test_settings_are_different_functions():
     spec, codes = architectures.mlp([1, 3, 1]), []
-    vectors = vectors_of(spec, 2)
+    vectors = two_of(spec)
     for settings in (
         {}, {"heads": 1}, {"norm": "none"}, {"reduction": "sum"}, {"sets": "deepsets"},
         {"diagonal": True}, {"layers": 1},
@@ -263,7 +263,7 @@ def test_settings_are_different_functions():
 
 def test_dropout_acts_in_training_alone():
     spec = architectures.mlp([1, 3, 1])
-    encoder, vectors = DWSNet(**SMALL, dropout=0.5), vectors_of(spec, 2)
+    encoder, vectors = DWSNet(**SMALL, dropout=0.5), two_of(spec)
     view = encoder.view(spec)
     variables = shaken(encoder, vectors, view)
     run = jax.jit(encoder.apply, static_argnames="train")
