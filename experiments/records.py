@@ -268,11 +268,30 @@ def encoders_table() -> str:
     return table(*catalogue.rows())
 
 
+def interpolation_table() -> str:
+    """The barrier between two classifiers before and after their neurons are matched."""
+    lines = []
+    for run in latest(read("interpolation")):
+        m, config = run["metrics"], run["config"]
+        barriers = [
+            f"{m[f'{part}_barrier_{when}']:.3f}"
+            for part in ("train", "test")
+            for when in ("as_trained", "matched")
+        ]
+        shape = f"{config['depth']} x {config['width']}"
+        both = f"{m['test_accuracy']:.3f}, {m['test_accuracy_2']:.3f}"
+        lines.append([config["data"], shape, str(config["epochs"]), both, *barriers])
+    head = ["images", "hidden layers", "epochs", "test accuracy of the two", "barrier, training"]
+    head += ["matched", "barrier, test", "matched"]
+    return table(head, lines) if lines else "No runs yet."
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "inr_frequency": frequency_table,
     "inr_ablation": ablation_table,
     "inr_self_supervised": self_supervised_table,
     "benchmarks": benchmark_table,
+    "interpolation": interpolation_table,
     "audits": audits_table,
     "encoders": encoders_table,
 }
