@@ -2,7 +2,7 @@
 
     python -m experiments.classifier_zoo --family conv3-gap --data digits --preset laptop
     python -m experiments.classifier_zoo --family conv3-gap --data mnist --preset small \
-        --folder IMAGES --share 0/2
+        --images IMAGES --share 0/2
     python -m experiments.classifier_zoo --benchmark      a quarter of an hour on two cores
 
 A zoo lies below `--cache`, block by block: stopped, it goes on where it was, and several
@@ -299,7 +299,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", choices=images.NAMES, default="digits")
     parser.add_argument("--preset", choices=list(PRESETS), default="laptop")
     parser.add_argument("--networks", type=int, default=0, help="the preset's if 0")
-    parser.add_argument("--images", "--folder", type=pathlib.Path, help="original files' folder")
+    parser.add_argument("--images", type=pathlib.Path, help="original files' folder")
     parser.add_argument("--cache", type=pathlib.Path, default=pathlib.Path("runs/cache"))
     parser.add_argument("--share", default="0/1", help="K/N: process K, from 0, of N")
     parser.add_argument("--benchmark", action="store_true", help="how fast, instead")

@@ -45,7 +45,8 @@ class Row:
         training: how.
         words: what sets the row apart, for tables.
         paper: the paper's number, for tables.
-        method: (zoo, seed) -> predictions for the test split.
+        method: (zoo, seed) -> predictions for the test split; of judges of classifiers, see
+            `judging.Method`.
     """
 
     encoder: str | None
@@ -55,7 +56,7 @@ class Row:
     training: Settings = Settings()
     words: str = ""
     paper: str = "–"
-    method: Callable[[Zoo, int], np.ndarray] | None = None
+    method: Callable | None = None
 
     def override(self, changes: Mapping[str, object]) -> "Row":
         """The row with "part.field" settings replaced, where it has them.

@@ -93,8 +93,8 @@ def compare(data: Images, settings: Settings, picture: pathlib.Path) -> dict[str
     element = alignment.match(other, one, spec)
     figures = {"matching_seconds": round(time.monotonic() - begin, 2)}
     ends = {"as trained": other, "matched": symmetries.act(element, other, spec)}
-    accuracy = jax.jit(lambda p: (architectures.forward(p, held, spec).argmax(-1) == y).mean())
     y, lines = jnp.asarray(data.test_labels), {}
+    accuracy = jax.jit(lambda p: (architectures.forward(p, held, spec).argmax(-1) == y).mean())
     figures |= {"test_accuracy": float(accuracy(one)), "test_accuracy_2": float(accuracy(other))}
     some = slice(0, MEASURED)
     parts = {"train": (x[some], data.train_labels[some]), "test": (held, data.test_labels)}
@@ -135,12 +135,12 @@ def main(arguments: list[str] | None = None) -> None:
         {
             "experiment": "interpolation",
             "row": options.data,
-            "preset": "laptop",
+            "preset": "laptop" if settings == Settings() else "laptop-custom",
             "seed": 0,
             "metrics": figures,
             "parameters": 0,
             "seconds": round(time.monotonic() - begin, 1),
-            "steps": settings.epochs * (len(data.train) // settings.batch),
+            "steps": settings.epochs * (len(data.train) // min(settings.batch, len(data.train))),
             "config": {"data": options.data, **dataclasses.asdict(settings)},
         }
     )

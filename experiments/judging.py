@@ -8,6 +8,7 @@ tested on the "test" splits of any zoos. Who cannot read a test zoo is recorded 
 """
 
 import dataclasses
+import hashlib
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments import commands, records
+from experiments.baselines import METHODS, Tests
 from experiments.commands import Row
 from wsjax import metrics, prediction, reading
-from wsjax.encoders import stat_nn
 from wsjax.encoders.nfn import SETTINGS as NFN
 from wsjax.prediction import Objective
 from wsjax.training import Settings
@@ -26,72 +27,8 @@ from wsjax.zoos import classifiers, factory, images, mixture, packing
 from wsjax.zoos.classifiers import Recipe
 from wsjax.zoos.mixture import Mixture
 
-# measured of a network, as opposed to chosen for it
-MEASURED = {*factory.FIGURES, "generalization_gap"}
 LABEL = "test_accuracy"
 ZOOS = pathlib.Path(__file__).parent / "zoos"  # packed ones, see `wsjax.zoos.packing`
-
-Tests = Mapping[str, Mixture]
-Method = Callable[[Mixture, Tests, str, int], dict[str, np.ndarray]]
-
-
-def mean(train: Mixture, tests: Tests, label: str, seed: int) -> dict[str, np.ndarray]:
-    """Predicts the mean label of the training networks for everyone."""
-    value = train.part("train", label)[1].mean()
-    return {name: np.full(len(zoo.splits["test"]), value) for name, zoo in tests.items()}
-
-
-def boosted_trees(train: Mixture, tests: Tests, label: str, seed: int) -> dict[str, np.ndarray]:
-    """Boosted trees on StatNN's statistics; reads zoos with as many arrays as the training one.
-
-    Networks of several architectures are read together if their arrays lie alike.
-    """
-
-    def features(zoo):
-        found = np.zeros((len(zoo), 0))
-        for s in np.unique(zoo.which).tolist():
-            mine = zoo.of(s)
-            x = np.asarray(stat_nn.statistics(mine.vectors, stat_nn.bounds(mine.spec)))
-            if not found.size:
-                found = np.zeros((len(zoo), x.shape[1]))
-            if x.shape[1] != found.shape[1]:
-                raise ValueError(
-                    f"expected as many arrays in all networks, got {found.shape[1] // 7} "
-                    f"and {x.shape[1] // 7}"
-                )
-            found[zoo.which == s] = x
-        return found
-
-    return _trees(features, train, tests, label, seed)
-
-
-def recipe_only(train: Mixture, tests: Tests, label: str, seed: int) -> dict[str, np.ndarray]:
-    """Boosted trees on what was chosen for each network before its training: no weights."""
-    names = sorted(set(train.labels) - MEASURED)
-    if not names:
-        raise ValueError(f"expected chosen settings among the labels, got {sorted(train.labels)}")
-
-    def features(zoo):
-        if absent := sorted(set(names) - set(zoo.labels)):
-            raise ValueError(f"expected the settings {names}, absent: {absent}")
-        return np.stack([zoo.labels[k] for k in names], axis=1)
-
-    return _trees(features, train, tests, label, seed)
-
-
-def _trees(features, train, tests, label, seed):
-    (x, y), (held, wanted) = (train.part(s, label) for s in ("train", "validation"))
-    known = features(x)
-    fit = stat_nn.fit_trees((known, y), (features(held), wanted), seed)
-    asked = {name: features(zoo.part("test", label)[0]) for name, zoo in tests.items()}
-    return {name: fit(x) for name, x in asked.items() if x.shape[1] == known.shape[1]}
-
-
-METHODS: Mapping[str, Method] = {
-    "mean": mean,
-    "boosted_trees": boosted_trees,
-    "recipe_only": recipe_only,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,8 +67,9 @@ class Direction(NamedTuple):
 def load(name: str, preset: Preset, folder: pathlib.Path, images_: pathlib.Path | None) -> Mixture:
     """A preset's zoo, each network as its training left it, dealt into splits.
 
-    It is the packed one of the repository where that has the preset's very recipe; else it
-    is made, block by block, and kept below the folder of all runs.
+    It is the packed one of the repository, in half precision, where that has the preset's very
+    recipe; else it is made, block by block, and kept below the folder of all runs. Records
+    hold `content` of what was taken.
 
     Args:
         name: of one of the preset's zoos.
@@ -153,6 +91,15 @@ def load(name: str, preset: Preset, folder: pathlib.Path, images_: pathlib.Path 
     count = len(np.unique(zoo.runs))
     sizes = {k: int(share * count) for k, share in preset.sizes.items()}
     return mixture.split(zoo, sizes, recipe.seed)
+
+
+def content(zoo: Mixture) -> str:
+    """Sixteen letters that tell one set of networks and labels from another."""
+    arrays = [zoo.vectors, zoo.which, zoo.runs, *(zoo.labels[k] for k in sorted(zoo.labels))]
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()[:16]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,17 +129,21 @@ def judge(
     """
     begin = time.monotonic()
     if row.method:
-        predicted = row.method(train, tests, label, config["seed"])
-        refused = {k: "other arrays than in training" for k in tests if k not in predicted}
+        answers = row.method(train, tests, label, config["seed"])
+        refused = {k: v for k, v in answers.items() if isinstance(v, str)}
+        predicted = {k: v for k, v in answers.items() if k not in refused}
         facts = {"parameters": 0, "steps": 0, "seconds": round(time.monotonic() - begin, 1)}
         return Judgement(predicted, refused, facts)
     model, result = prediction.train(train, label, config, row.objective, row.training, home)
     predicted, refused = {}, {}
     for name, zoo in tests.items():
+        asked, _ = zoo.part("test", label)
         try:
-            predicted[name] = model.predict(zoo.part("test", label)[0])
+            model.reader.expect_readable([asked.specs[s] for s in np.unique(asked.which)])
         except ValueError as error:
             refused[name] = str(error)
+            continue
+        predicted[name] = model.predict(asked)
     encoder, parameters = commands.size(model)
     facts = {
         "parameters": parameters,
@@ -222,6 +173,7 @@ def run(
     train: Mixture,
     tests: Tests,
     label: str = LABEL,
+    paper: Mapping[tuple[str, str, str], str] | None = None,
 ) -> list[dict]:
     """Runs one row with one seed, or finds it finished; returns a record for each test zoo.
 
@@ -233,6 +185,7 @@ def run(
         train: the zoo to learn from, with "train" and "validation" splits.
         tests: name -> zoo with a "test" split.
         label: what is predicted.
+        paper: (row, training zoo, test zoo) -> the paper's number.
     """
     words = f"{about['row']} on {about['train_zoo']}, seed {about['seed']}"
     if row.encoder:
@@ -271,7 +224,7 @@ def run(
                     "test_zoo": name,
                     "metrics": scores,
                     "words": row.words,
-                    "paper": row.paper,
+                    "paper": (paper or {}).get((about["row"], about["train_zoo"], name), "–"),
                     "config": config,
                 }
             )
@@ -282,6 +235,18 @@ def run(
             print(f"{words}: cannot read {name}: {facts['refused']}", flush=True)
     commands.finish(home, {"records": lines})
     return lines
+
+
+def expect_one_language(recipes: Mapping[str, Recipe]) -> None:
+    """Checks that a label such as "optimizer" means the same in all zoos.
+
+    Raises:
+        ValueError: recipes have other lists of words.
+    """
+    for field in classifiers.WORDS.values():
+        lists = {name: getattr(recipe, field) for name, recipe in recipes.items()}
+        if len(set(lists.values())) > 1:
+            raise ValueError(f"expected zoos of recipes with one list of {field}, got {lists}")
 
 
 def expect_splits(zoos: Mapping[str, Mixture]) -> None:
@@ -297,7 +262,10 @@ def expect_splits(zoos: Mapping[str, Mixture]) -> None:
 
 
 def rows() -> dict[str, Row]:
-    """Every encoder as a judge of classifiers, and what needs no encoder; sizes for a CPU.
+    """Encoders as judges of classifiers, and what needs no encoder; sizes for a CPU.
+
+    GRIT attends over all pairs of neurons, Probing runs networks on inputs of one shape, and
+    INR2Vec reads hidden layers of one width: these are for fields, and left out.
 
     All predict a share by binary cross-entropy, as NFN, SNE and GMN do. Those that see the
     numbering of neurons are trained on renumbered copies.
@@ -353,6 +321,7 @@ def main(
     presets: Mapping[str, Preset],
     directions: Callable[[Preset], list[Direction]],
     arguments: Sequence[str] | None = None,
+    paper: Mapping[tuple[str, str, str], str] | None = None,
 ) -> list[dict]:
     """The command line of an experiment on zoos; returns the records of its runs.
 
@@ -362,6 +331,7 @@ def main(
         presets: by name.
         directions: of a preset.
         arguments: the command line's.
+        paper: (row, training zoo, test zoo) -> the paper's number.
     """
     parser = commands.parser(name, about, presets)
     parser.add_argument("--images", type=pathlib.Path, help="a folder with the original images")
@@ -370,8 +340,11 @@ def main(
     chosen = commands.select(options.rows, preset.rows, preset.rows)
     rows = commands.apply({k: preset.rows[k] for k in chosen}, commands.changes(options))
     begin = time.monotonic()
+    expect_one_language(preset.zoos)
     zoos = {k: load(k, preset, options.folder, options.images) for k in preset.zoos}
     expect_splits(zoos)
+    described = {k: dataclasses.asdict(r) | {"content": content(zoos[k])}
+                 for k, r in preset.zoos.items()}  # fmt: skip
     for k, zoo in zoos.items():
         accuracy = zoo.labels[LABEL]
         print(f"{k}: {len(zoo)} networks, test accuracy {accuracy.min():.2f}..{accuracy.max():.2f}")
@@ -384,13 +357,13 @@ def main(
             "experiment": name,
             "preset": commands.preset_name(options),
             "train_zoo": direction.name,
-            "zoos": {k: dataclasses.asdict(preset.zoos[k]) for k in sorted(asked)},
+            "zoos": {k: described[k] for k in sorted(asked)},
             "sizes": {"train": len(train.splits["train"])},
         }
         for row_name, row in rows.items():
             for seed in range(max(options.seeds, 0) or preset.seeds):
                 run_about = {**about_run, "row": row_name, "seed": seed}
-                found += run(row, run_about, options.folder, train, tests)
+                found += run(row, run_about, options.folder, train, tests, paper=paper)
     report(found)
     print(f"{(time.monotonic() - begin) / 60:.1f} minutes")
     return found

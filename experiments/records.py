@@ -104,8 +104,9 @@ def reference() -> dict | None:
 
 
 def latest(runs: Iterable[Mapping]) -> list[Mapping]:
-    """Of runs with the same row, preset and seed, the newest."""
-    kept = {(r["row"], r["preset"], r["seed"]): r for r in runs}
+    """Of runs with the same row, preset, seed and, if they have any, zoos, the newest."""
+    keys = ("row", "preset", "seed", "train_zoo", "test_zoo")
+    kept = {tuple(r.get(k) for k in keys): r for r in runs}
     return list(kept.values())
 
 

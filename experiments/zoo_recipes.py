@@ -17,7 +17,7 @@ EPOCHS = {  # of `small`: about 500 steps of 128 images on average
     "mnist": (1, 2, 3, 4),
     "fashion_mnist": (1, 2, 3, 4),
     "cifar10": (1, 2, 3, 5),
-    "svhn": (4, 8, 16, 28),
+    "svhn": (4, 8, 16, 28),  # of 10,000 of its images
 }
 PUBLISHED = {  # networks
     "conv3-gap": 30_000,
@@ -35,6 +35,10 @@ PRESETS = {  # networks by family
 }
 
 
+# SNE makes its zoos of Schuerholt's network by Unterthiner's procedure (appendix G)
+SNE = {**families.UNTERTHINER, "bias": 0.0, "momentum": 0.0}
+
+
 def recipe(family: str, data: str, preset: str, networks: int = 0) -> Recipe:
     """The recipe of a preset; with its own number of networks where none is given.
 
@@ -43,7 +47,9 @@ def recipe(family: str, data: str, preset: str, networks: int = 0) -> Recipe:
     """
     if preset in ("smoke", "laptop") and data != "digits":
         raise ValueError(f"preset {preset!r} is on digits: expected data 'digits', got {data!r}")
-    settings: dict[str, Any] = {"data": data, "seed": SEEDS[data]}
+    # families draw each their own: a network of one has no twin with its settings in another
+    seed = SEEDS[data] + 100 * list(FAMILIES).index(family)
+    settings: dict[str, Any] = {"data": data, "seed": seed}
     settings["networks"] = networks or PRESETS[preset][family]
     if preset == "paper":
         return FAMILIES[family].recipe(**settings, block=256, window=4096)
@@ -53,8 +59,10 @@ def recipe(family: str, data: str, preset: str, networks: int = 0) -> Recipe:
         "checkpoints": (),
         "batch": 32 if data == "digits" else 128,
     }
+    if data == "svhn":
+        settings["train_images"] = 10_000
     if family == "conv3-linear2":
-        settings |= families.UNTERTHINER | {"bias": 0.0, "momentum": 0.0}
+        settings |= SNE
     if data == "digits" and not FAMILIES[family].settings.get("side"):
         settings["side"] = 16
     return FAMILIES[family].recipe(**settings)

@@ -49,7 +49,7 @@ def test_who_reads_one_architecture_is_listed_as_such(folder, results, capsys):
     refused = {r["row"]: r.get("refused", "") for r in found}
     assert refused["deepsets"] == ""
     assert refused["nfn_hnp"].startswith("NFN reads only the architecture it was trained on")
-    assert refused["boosted_trees"] == "other arrays than in training"
+    assert refused["boosted_trees"].startswith("expected ")
     assert re.search("nfn_hnp.*cannot read", capsys.readouterr().out)
 
 

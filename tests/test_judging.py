@@ -6,12 +6,13 @@ import json
 import numpy as np
 import pytest
 
-from experiments import judging, records
+from experiments import baselines, cross_dataset, judging, records, zoo_recipes
 from experiments.commands import Row
 from wsjax import architectures
 from wsjax.prediction import Objective
 from wsjax.training import Settings
-from wsjax.zoos import Zoo, mixture
+from wsjax.zoos import Zoo, families, mixture
+from wsjax.zoos import classifiers as classifiers_module
 
 pytestmark = pytest.mark.trains
 
@@ -69,18 +70,19 @@ def test_each_test_zoo_has_a_record_and_finished_rows_are_not_run_again(tmp_path
 def test_methods_know_no_more_than_they_say(tmp_path, results):
     tests = {"a": classifiers([SMALL, TANH], 120), "b": classifiers([DEEP])}
     tau = {}
-    for name, method in judging.METHODS.items():
+    for name, method in baselines.METHODS.items():
         lines = judging.run(Row(None, method=method), about(name), tmp_path, tests["a"], tests)
         tau[name] = [r["metrics"].get("test_tau") for r in lines]
     assert tau["mean"] == [0, 0]
     assert 0 < tau["recipe_only"][0] < 0.5 < tau["boosted_trees"][0]
     assert tau["boosted_trees"][1] is None  # other arrays
     last = json.loads(results.read_text().splitlines()[3])
-    assert (last["row"], last["refused"]) == ("boosted_trees", "other arrays than in training")
+    assert last["row"] == "boosted_trees"
+    assert last["refused"] == "expected 42 features as in training, got 56"
     blind = {k: dataclasses.replace(z, labels={"test_accuracy": z.labels["test_accuracy"]})
              for k, z in tests.items()}  # fmt: skip
     with pytest.raises(ValueError, match="expected chosen settings among the labels"):
-        judging.recipe_only(blind["a"], blind, "test_accuracy", 0)
+        baselines.recipe_only(blind["a"], blind, "test_accuracy", 0)
 
 
 def test_who_cannot_read_a_zoo_is_on_record_and_no_crash(tmp_path, results):
@@ -93,6 +95,44 @@ def test_who_cannot_read_a_zoo_is_on_record_and_no_crash(tmp_path, results):
     (only,) = judging.run(flat, about("mlp", "both"), tmp_path, both, {"both": both})
     assert only["refused"] == "MLP reads one architecture at a time, got 2"
     assert only["steps"] == 0
+
+
+def test_a_method_that_cannot_read_one_zoo_reads_the_others(tmp_path, results):
+    tests = {"a": classifiers([SMALL]), "both": classifiers([SMALL, DEEP])}
+    row = Row(None, method=baselines.boosted_trees)
+    first, second = judging.run(row, about("trees"), tmp_path, tests["a"], tests)
+    assert "test_tau" in first["metrics"]
+    assert second["refused"] == "expected as many arrays in all networks, got 6 and 8"
+
+
+def test_words_mean_the_same_in_all_zoos():
+    one = cross_dataset.PRESETS["smoke"].zoos["digits"]
+    judging.expect_one_language({"one": one, "other": dataclasses.replace(one, seed=9)})
+    other = dataclasses.replace(one, optimizers=one.optimizers[::-1])
+    with pytest.raises(ValueError, match="recipes with one list of optimizers"):
+        judging.expect_one_language({"one": one, "other": other})
+
+
+def test_no_network_of_one_family_has_a_twin_in_another():
+    """Networks that share settings and images would tell `recipe_only` what it should not know."""
+    drawn = [
+        classifiers_module.hyperparameters(zoo_recipes.recipe(family, "mnist", "small"))
+        for family in ("conv3-gap", "conv3-linear2")
+    ]
+    rates = [set(np.round(d["learning_rate"], 9).tolist()) for d in drawn]
+    assert not rates[0] & rates[1]
+    seeds = [
+        zoo_recipes.recipe(f, d, "small").seed for f in families.FAMILIES for d in zoo_recipes.SEEDS
+    ]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_content_tells_zoos_apart():
+    zoo = classifiers([SMALL])
+    other = zoo.vectors.copy()
+    other[0, 0] += 1
+    assert judging.content(zoo) == judging.content(classifiers([SMALL]))
+    assert judging.content(zoo) != judging.content(dataclasses.replace(zoo, vectors=other))
 
 
 def test_splits_are_expected():

@@ -53,6 +53,13 @@ def test_packing_again_replaces(packed):
     assert sorted(p.suffix for p in packed.parent.iterdir()) == [".csv", ".json", ".safetensors"]
 
 
+def test_a_zoo_that_cannot_be_written_leaves_the_old_one(packed):
+    with pytest.raises(TypeError):
+        packing.pack(packed, zoo(1), {"made": object()})
+    found, _ = packing.unpack(packed)
+    np.testing.assert_array_equal(found.vectors, packing.halved(zoo()).vectors)
+
+
 def test_damage_is_named(packed):
     for ending in (".safetensors", ".csv"):
         file = packed.parent / (packed.name + ending)

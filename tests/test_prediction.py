@@ -113,6 +113,10 @@ def test_bad_networks_are_refused_by_name(trained, tmp_path):
     other = testing.draw(jax.random.key(0), wide)
     with pytest.raises(ValueError, match=r"MLP reads only the architecture .*'h0': 4.*'h0': 9"):
         flat.predict(other, wide)
+    alike = architectures.mlp([4, 2, 1], "tanh")  # as many numbers
+    assert alike.count == SPEC.count
+    with pytest.raises(ValueError, match="MLP reads only the architecture"):
+        flat.predict(testing.draw(jax.random.key(0), alike), alike)
 
 
 def test_scales_are_those_of_the_training_networks_alone():

@@ -58,6 +58,7 @@ SHARED = {
     "records",
     "commands",
     "judging",
+    "baselines",
     "zoo_recipes",
 }  # what experiments may import of each other
 HEAVY = {"tensorflow_datasets", "tensorflow", "torch", "sklearn", "matplotlib", "tensorboardX"}

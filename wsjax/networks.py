@@ -21,7 +21,7 @@ networks is the same dict with every array [n, ...].
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -281,6 +281,21 @@ def unravel(vector: jax.Array, spec: Spec) -> Params:
 def kinds(spec: Spec) -> dict[str, str]:
     """For each array "kind/role/level": of its layer, of itself, and of its layer."""
     return {a.name: f"{x.kind}/{a.role}/{x.level}" for x in spec.layers for a in x.arrays}
+
+
+def nearest(kind: str, known: Iterable[str]) -> str | None:
+    """Of known "kind/role/level", that of the same kind and role at the nearest level.
+
+    Of two as near, the shallower; None where there is none of that kind and role.
+
+    >>> nearest("dense/bias/3", ["dense/bias/0", "dense/bias/1", "dense/kernel/3"])
+    'dense/bias/1'
+    """
+    name, level = kind.rsplit("/", 1)
+    levels = [int(k.rsplit("/", 1)[1]) for k in known if k.rsplit("/", 1)[0] == name]
+    if not levels:
+        return None
+    return f"{name}/{min(levels, key=lambda other: (abs(other - int(level)), other))}"
 
 
 def offsets(spec: Spec) -> dict[str, np.ndarray]:

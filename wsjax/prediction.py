@@ -156,8 +156,13 @@ class Model:
         """The codes [width] or [batch, width] of networks; arguments as in `predict`."""
         return self._run(networks_, spec, "encode")
 
+    @property
+    def reader(self) -> reading.Reader:
+        """What shows networks to the module."""
+        return reading.Reader(self.module, self.variables, self.norm.scales, self.specs[0])
+
     def _run(self, given, spec, method):
-        reader = reading.Reader(self.module, self.variables, self.norm.scales, self.specs[0])
+        reader = self.reader
         if isinstance(given, Mixture):
             return reader.mixed(given, method)
         if spec is None and len(self.specs) > 1:

@@ -66,17 +66,12 @@ def units(spec: Spec, scales: Mapping[str, float]) -> np.ndarray:
     Raises:
         ValueError: the spec has arrays of a kind and role not seen in training.
     """
-    found, nearest = networks.kinds(spec), {}
-    for kind in set(found.values()):
-        name, level = kind.rsplit("/", 1)
-        known = [int(k.rsplit("/", 1)[1]) for k in scales if k.rsplit("/", 1)[0] == name]
-        if known:
-            at = min(known, key=lambda other: (abs(other - int(level)), other))
-            nearest[kind] = scales[f"{name}/{at}"]
-    if strange := sorted(set(found.values()) - set(nearest)):
+    found = networks.kinds(spec)
+    taken = {kind: networks.nearest(kind, scales) for kind in set(found.values())}
+    if strange := sorted(kind for kind, known in taken.items() if known is None):
         raise ValueError(f"trained on arrays {sorted(scales)}, got also {strange}")
     return np.concatenate(
-        [np.full(int(np.prod(spec.shape(a))), nearest[found[a.name]]) for a in spec.arrays]
+        [np.full(int(np.prod(spec.shape(a))), scales[taken[found[a.name]]]) for a in spec.arrays]
     ).astype(np.float32)
 
 
@@ -224,7 +219,7 @@ class Reader:
                 cannot read this architecture.
         """
         spec = spec or self.spec
-        self._expect_readable([spec])
+        self.expect_readable([spec])
         if isinstance(given, Mapping):
             networks.check(given, spec)
             vectors = np.asarray(networks.ravel(given, spec), np.float32)
@@ -251,17 +246,28 @@ class Reader:
         Raises:
             ValueError: the encoder cannot read one of them, or not together.
         """
-        self._expect_readable(mixture.specs)
-        apply = _apply(self.module, mixture.specs, method)
-        rows = in_units(mixture, self.scales, views(self.module.encoder, mixture.specs).width)
-        return in_pieces(apply, self.variables, rows, mixture.which.astype(np.int32))
+        present, which = np.unique(mixture.which, return_inverse=True)
+        specs = tuple(mixture.specs[s] for s in present)
+        self.expect_readable(specs)
+        apply = _apply(self.module, specs, method)
+        rows = in_units(mixture, self.scales, views(self.module.encoder, specs).width)
+        return in_pieces(apply, self.variables, rows, which.astype(np.int32))
 
-    def _expect_readable(self, specs):
+    def expect_readable(self, specs: Sequence[Spec]) -> None:
+        """Checks that networks of these architectures can be read, together if several.
+
+        Raises:
+            ValueError: the encoder cannot read one of them, or not together; or arrays of a
+                kind and role that training did not have.
+        """
         encoder = self.module.encoder
+        views(encoder, specs)
         for spec in specs:
+            units(spec, self.scales)
             if not encoder.fixed or spec == self.spec:
                 continue
-            if not _same(encoder.view(spec), encoder.view(self.spec)):
+            shapes = [[(a.name, s.shape(a)) for a in s.arrays] for s in (spec, self.spec)]
+            if shapes[0] != shapes[1] or not _same(encoder.view(spec), encoder.view(self.spec)):
                 raise ValueError(
                     f"{type(encoder).__name__} reads only the architecture it was "
                     f"trained on, of sizes {dict(self.spec.sizes)}; got {dict(spec.sizes)}"

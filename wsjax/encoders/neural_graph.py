@@ -241,7 +241,10 @@ class NeuralGraph(nn.Module):
                 "probes run networks, which must not be in unknown units: expected what "
                 f"arrays were divided by, got none of {sorted(lost) if levels else 'them'}"
             )
-        of = lambda role: [scales.get(f"dense/{role}/{i}", 1.0) for i in range(max(levels) + 1)]
+        kinds = lambda role: [
+            networks.nearest(f"dense/{role}/{i}", scales) for i in range(max(levels) + 1)
+        ]
+        of = lambda role: [1.0 if k is None else scales[k] for k in kinds(role)]  # no biases: 1
         return {role: jnp.asarray(of(role), jnp.float32) for role in ("kernel", "bias")}
 
     @nn.compact

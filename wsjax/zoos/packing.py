@@ -83,9 +83,9 @@ def pack(path: str | os.PathLike, mixture: Mixture, facts: Mapping[str, Any]) ->
         "files": {path.name + k: _fingerprint(v) for k, v in files.items()},
         "facts": dict(facts),
     }
+    text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     _beside(path, ".json").unlink(missing_ok=True)
-    text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
     for ending, data in {**files, ".json": text.encode()}.items():
         part = _beside(path, ending + ".part")
         part.write_bytes(data)
@@ -119,7 +119,7 @@ def unpack(path: str | os.PathLike) -> tuple[Mixture, dict[str, Any]]:
             raise ValueError(f"expected format {FORMAT}, got {manifest.get('format')!r}")
         specs = tuple(networks.from_json(s) for s in manifest["specs"])
         count, names = int(manifest["networks"]), list(manifest["labels"])
-        known = manifest["files"]
+        known = dict(manifest["files"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{about} is damaged: {error!r}") from error
     data = {}
