@@ -13,13 +13,13 @@ import sys
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from corner_cases import FORWARDS, MOVABLE
-from drawing import draw, raveled, shaken
 from families import FAMILIES
 from test_encoders import ROWS
 
-from wsjax import architectures, padding, symmetries, testing
+from wsjax import architectures, networks, padding, symmetries, testing
 from wsjax.networks import Params, Spec
 
 EXACT = ("gmn", "grit", "neural_graph", "scalegmn")  # invariant by construction, and to no more
@@ -28,13 +28,12 @@ FUNCTION = "the function"
 
 def _cases():
     """name -> (spec, forward of one network on a few inputs)."""
-    found, rng = {}, np.random.default_rng(1)
-    normal = lambda *shape: rng.standard_normal(shape).astype(np.float32)
+    found = {}
     for name, spec in MOVABLE.items():
-        x = normal(8, 60)
+        x = jax.random.normal(jax.random.key(1), (8, 60))
         found[f"case: {name}"] = spec, lambda p, f=FORWARDS[name], x=x: jax.vmap(f, (None, 0))(p, x)
     for name, (spec, shape) in FAMILIES.items():
-        x = normal(8, *shape)
+        x = jax.random.normal(jax.random.key(1), (8, *shape))
         found[name] = spec, lambda p, x=x, s=spec: architectures.forward(p, x, s)
     return found
 
@@ -55,6 +54,18 @@ class Readers:
     refused: dict[str, str]
 
 
+def shaken(encoder, vectors, view):
+    """Variables as before training, and noise: biases of zero hide what is learned to be seen.
+
+    ScaleGMN's LayerNorms, for one, take the size of what has one direction: weights without
+    biases beside them.
+    """
+    variables = jax.jit(encoder.init)(jax.random.key(0), vectors, view)
+    rng = np.random.default_rng(0)
+    noise = lambda x: (0.1 * rng.standard_normal(x.shape)).astype(x.dtype)
+    return jax.tree.map(lambda x: x + noise(x), variables)
+
+
 def readers(encoder) -> Readers:
     """Prepares an encoder for every architecture; one program for all if it mixes them."""
     views, refused = {}, {}
@@ -68,16 +79,16 @@ def readers(encoder) -> Readers:
         stacked = encoder.stack(list(views.values()))
         views = {n: jax.tree.map(lambda x, i=i: x[i : i + 1], stacked) for i, n in enumerate(views)}
         view = next(iter(views.values()))
-        variables = shaken(encoder, np.zeros((1, width), np.float32), view)
+        variables = shaken(encoder, jnp.zeros((1, width)), view)
         run = jax.jit(lambda vector, view: encoder.apply(variables, vector[None], view)[0])
         start = lambda name: (
-            lambda vector: run(np.pad(vector, (0, width - vector.size)), views[name])
+            lambda vector: run(jnp.pad(vector, (0, width - vector.size)), views[name])
         )
     else:
 
         def start(name):
             view, count = views[name], CASES[name][0].count
-            variables = shaken(encoder, np.zeros((1, count), np.float32), view)
+            variables = shaken(encoder, jnp.zeros((1, count)), view)
             return jax.jit(lambda vector: encoder.apply(variables, vector[None], view)[0])
 
     encode = {}
@@ -87,13 +98,13 @@ def readers(encoder) -> Readers:
         except ValueError as error:  # some see only then that they cannot read it
             refused[name] = str(error).splitlines()[0]
             continue
-        encode[name] = lambda p, f=run_one, s=spec: f(raveled(p, s))
+        encode[name] = lambda p, f=run_one, s=spec: f(networks.ravel(p, s))
     return Readers(encode, refused)
 
 
 def errors(encode: Callable[[Params], jax.Array], spec: Spec) -> tuple[float, float]:
     """How far a renumbering moves a code, and how far the least felt tear does; relative."""
-    params = draw(spec)
+    params = testing.draw(jax.random.key(0), spec)
     code = np.asarray(encode(params), np.float64)
     size = np.abs(code).max()
     moved = lambda p: float(np.abs(np.asarray(encode(p), np.float64) - code).max() / size)

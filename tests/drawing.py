@@ -4,6 +4,7 @@ import math
 import zlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from wsjax import networks
@@ -18,7 +19,7 @@ def shaken(module, *inputs):
         rng = np.random.default_rng(zlib.crc32(name.encode()))
         ones = x.ndim == 1 and name.endswith(("scale']", "gamma']"))
         size = 1 / math.sqrt(x.shape[-2]) if x.ndim > 1 else 0.3
-        return (size * rng.standard_normal(x.shape) + ones).astype(x.dtype)
+        return jnp.asarray(size * rng.standard_normal(x.shape) + ones, x.dtype)
 
     return jax.tree_util.tree_map_with_path(draw, shapes)
 

@@ -293,8 +293,9 @@ def test_the_table_sorts_by_error_and_has_the_papers_numbers(tmp_path, monkeypat
         scores = {f"test_mse{k}": value for k in ("", "_amplitude", "_frequency")}
         about = inr_self_supervised.PRESETS["laptop"].rows[row]
         record = {"experiment": "inr_self_supervised", "row": row, "preset": "laptop", "seed": 0}
-        record |= {"metrics": scores, "parameters": 0, "seconds": 1.0, "steps": 1}
+        record |= {"metrics": scores, "parameters": 0, "seconds": 1.0, "steps": 30}
+        record["config"] = {"training": {"batch": 4}, "sizes": {"train": 10}}
         records.append({**record, "words": about.words, "paper": about.paper})
     best, worst = records.self_supervised_table().splitlines()[-2:]
     assert "`boosted_trees` | uses labels" in best
-    assert worst.endswith("| 7.39 ± .19 |")
+    assert worst.endswith("| 12 | 1 | 7.39 ± .19 |")

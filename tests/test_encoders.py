@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawing import draw, raveled, shaken
 
 from wsjax import architectures, chunks, networks, symmetries, testing
 from wsjax.encoders import (
@@ -106,24 +105,9 @@ def start(encoder, spec, batch=3):
 
 
 @functools.cache
-def drawn(encoder, spec):
-    """As `start`, of one network, and nothing is compiled."""
-    vectors, view = raveled(draw(spec), spec)[None], encoder.view(spec)
-    return shaken(encoder, vectors, view), vectors, view
-
-
-@functools.cache
 def applied(encoder):
     """`encoder.apply`, compiled once for all tests of this encoder."""
     return jax.jit(encoder.apply)
-
-
-def code_of(name):
-    """params -> code, by the program of the golden values: of three networks alike."""
-    encoder, spec = ROWS[name], SPECS.get(name, SIREN)
-    variables, vectors, view = start(encoder, spec)
-    three = lambda p: np.broadcast_to(raveled(p, spec), vectors.shape)
-    return lambda p: np.asarray(applied(encoder)(variables, three(p), view))[0]
 
 
 def names_of(encoder):
@@ -151,8 +135,8 @@ def test_golden_values(name):
 @pytest.mark.parametrize("widths", [[1, 1, 1], [3, 2], [1, 7, 3, 2, 1]], ids=str)
 def test_odd_widths_give_finite_codes_that_see_every_array(name, widths):
     encoder, spec = ROWS[name], architectures.mlp(widths, "tanh")
-    variables, vectors, view = drawn(encoder, spec)
-    encode = lambda x: np.asarray(applied(encoder)(variables, x, view))
+    variables, vectors, view = start(encoder, spec, batch=1)
+    encode = jax.jit(lambda x: encoder.apply(variables, x, view))
     code = encode(vectors)
     assert np.isfinite(code).all()
     for a in spec.arrays:
@@ -171,34 +155,46 @@ def test_networks_of_another_size_are_refused(name, spare):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_the_second_batch_does_not_recompile(name):
-    encode = applied(ROWS[name])
-    variables, vectors, view = start(ROWS[name], SPECS.get(name, SIREN))
-    encode(variables, vectors, view)
-    programs = encode._cache_size()
-    encode(variables, vectors[::-1].copy(), view)
-    assert encode._cache_size() == programs > 0
+    encoder = ROWS[name]
+    variables, vectors, view = start(encoder, SPECS.get(name, SIREN))
+    encode = jax.jit(lambda v, x: encoder.apply(v, x, view))
+    encode(variables, vectors)
+    encode(variables, vectors[::-1].copy())
+    assert encode._cache_size() == 1
 
 
 @pytest.mark.parametrize("name", ["stat_nn", "deepsets"])
 def test_statistics_are_blind_to_numbering(name):
-    encode, params = code_of(name), draw(SIREN)
-    shuffled = symmetries.act(testing.derange(jax.random.key(5), params, SIREN), params, SIREN)
-    assert not np.allclose(raveled(shuffled, SIREN), raveled(params, SIREN))
-    np.testing.assert_allclose(encode(shuffled), encode(params), rtol=1e-5, atol=1e-6)
+    encoder = ROWS[name]
+    variables, vectors, view = start(encoder, SIREN)
+    shuffled = symmetries.shuffle(jax.random.key(5), vectors[0], symmetries.moves(SIREN))
+    assert not np.allclose(shuffled, vectors[0])
+    encode = lambda x: encoder.apply(variables, x[None], view)[0]
+    np.testing.assert_allclose(encode(shuffled), encode(vectors[0]), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["stat_nn", "deepsets"])
 def test_statistics_are_blind_to_wiring_and_the_assertion_says_so(name):
+    encoder = ROWS[name]
+    variables, vectors, view = start(encoder, SIREN)
+    run = jax.jit(lambda x: encoder.apply(variables, x[None], view)[0])
+    encode = lambda p: run(networks.ravel(p, SIREN))
     with pytest.raises(AssertionError, match="blind to"):
-        testing.assert_invariant(code_of(name), draw(SIREN), SIREN, jax.random.key(1))
+        testing.assert_invariant(
+            encode, networks.unravel(vectors[0], SIREN), SIREN, jax.random.key(1)
+        )
 
 
 @pytest.mark.parametrize("name", ["sne", "mlp", "transformer", "inr2vec", "dmc", "hyperrep"])
 def test_encoders_that_see_the_numbering_are_caught(name):
-    spec = SPECS.get(name, SIREN)
-    params = networks.unravel(start(ROWS[name], spec)[1][0], spec)
+    encoder, spec = ROWS[name], SPECS.get(name, SIREN)
+    variables, vectors, view = start(encoder, spec)
+    run = jax.jit(lambda x: encoder.apply(variables, x[None], view)[0])
+    encode = lambda p: run(networks.ravel(p, spec))
     with pytest.raises(AssertionError, match="depends on the numbering"):
-        testing.assert_invariant(code_of(name), params, spec, jax.random.key(1))
+        testing.assert_invariant(
+            encode, networks.unravel(vectors[0], spec), spec, jax.random.key(1)
+        )
 
 
 # SNE
@@ -206,9 +202,9 @@ def test_encoders_that_see_the_numbering_are_caught(name):
 
 def test_padding_and_stacking_change_no_number():
     other = architectures.mlp([2, 3, 1], "relu")
-    variables, vectors, view = drawn(SMALL, SIREN)
+    variables, vectors, view = start(SMALL, SIREN, batch=1)
     alone = applied(SMALL)(variables, vectors, view)
-    short = raveled(draw(other), other)[None]
+    short = network(other)[None]
     alone_other = applied(SMALL)(variables, short, SMALL.view(other))
     both = chunks.stack([view, SMALL.view(other)])
     padded = np.zeros((2, SIREN.count), np.float32)
@@ -222,10 +218,10 @@ def test_padding_and_stacking_change_no_number():
 def test_padding_does_not_reach_a_layer_without_arrays():
     spec, large = architectures.mlp([1, 6, 1], "relu"), architectures.mlp([2, 9, 9, 9, 1])
     spec = dataclasses.replace(spec, layers=(*spec.layers, networks.Layer("N", "norm", 1)))
-    variables, vectors, view = drawn(SMALL, spec)
+    variables, vectors, view = start(SMALL, spec, batch=1)
     both = chunks.stack([view, SMALL.view(large)])
     padded = np.zeros((2, large.count), np.float32)
-    padded[0, : spec.count], padded[1] = vectors[0], raveled(draw(large), large)
+    padded[0, : spec.count], padded[1] = vectors[0], network(large)
     alone, code = (applied(SMALL)(variables, *x) for x in ((vectors, view), (padded, both)))
     np.testing.assert_allclose(code[0], alone[0], rtol=1e-5, atol=1e-6)
 
@@ -235,7 +231,7 @@ def test_another_architecture_in_the_same_bucket_does_not_recompile():
     views = [SMALL.view(s) for s in specs]
     room = chunks.bucket(views)
     padded = [jax.tree.map(lambda x: x[None], chunks.pad(v, room)) for v in views]
-    variables, vectors, _ = drawn(SMALL, specs[0])
+    variables, vectors, _ = start(SMALL, specs[0], batch=1)
     encode = jax.jit(lambda x, view: SMALL.apply(variables, x, view))
     codes = [encode(vectors, view) for view in padded]
     assert encode._cache_size() == 1
@@ -244,9 +240,9 @@ def test_another_architecture_in_the_same_bucket_does_not_recompile():
 
 @pytest.mark.parametrize("mixed", [False, True])
 def test_blocks_give_the_same_numbers_and_gradients(mixed):
-    variables, vectors, view = start(SMALL, SIREN)
+    variables, vectors, view = start(SMALL, SIREN, batch=2)
     if mixed:
-        view = chunks.stack([view] * 3)
+        view = chunks.stack([view, view])
     loss = lambda v, encoder: (encoder.apply(v, vectors, view) ** 2).sum()
     in_blocks = SMALL.clone(block=4)
     assert view.sizes[0] > 4
@@ -255,8 +251,8 @@ def test_blocks_give_the_same_numbers_and_gradients(mixed):
         for e in (SMALL, in_blocks)
     )
     np.testing.assert_allclose(a[0], b[0], rtol=1e-6)
-    total = lambda tree: np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
-    error = np.linalg.norm(total(a[1]) - total(b[1])) / np.linalg.norm(total(a[1]))
+    total = lambda tree: jnp.concatenate([x.ravel() for x in jax.tree.leaves(tree)])
+    error = jnp.linalg.norm(total(a[1]) - total(b[1])) / jnp.linalg.norm(total(a[1]))
     assert error < 1e-5
 
 
@@ -292,14 +288,14 @@ def test_each_switch_removes_what_it_names(off):
 def test_without_position_no_neuron_is_told_from_another():
     """Any permutation of a kernel's outputs then leaves the code: the paper's 7.452."""
     encoder = SMALL.clone(position=False)
-    variables, vectors, view = drawn(encoder, SIREN)
+    variables, vectors, view = start(encoder, SIREN, batch=1)
     params = networks.unravel(vectors, SIREN)
     torn = {**params, "Dense_1/kernel": np.roll(params["Dense_1/kernel"], 1, axis=-1)}
     code, moved = (
         applied(encoder)(variables, networks.ravel(p, SIREN), view) for p in (params, torn)
     )
     assert np.abs(moved - code).max() < 1e-6
-    variables, vectors, view = drawn(SMALL, SIREN)
+    variables, vectors, view = start(SMALL, SIREN, batch=1)
     code, moved = (
         applied(SMALL)(variables, networks.ravel(p, SIREN), view) for p in (params, torn)
     )
@@ -320,9 +316,9 @@ def test_the_inr_preset_has_the_papers_size():
 @pytest.mark.parametrize("residual", sets.RESIDUALS)
 def test_norms_and_residuals_are_different_functions(norm, residual):
     encoder = SMALL.clone(norm=norm, residual=residual)
-    variables, vectors, view = drawn(encoder, SIREN)
+    variables, vectors, view = start(encoder, SIREN)
     code = np.asarray(applied(encoder)(variables, vectors, view))
-    plain = np.asarray(applied(SMALL)(drawn(SMALL, SIREN)[0], vectors, view))
+    plain = np.asarray(applied(SMALL)(start(SMALL, SIREN)[0], vectors, view))
     assert np.isfinite(code).all()
     same = (norm, residual) == ("none", "identity")
     assert np.allclose(code, plain) == same
@@ -344,8 +340,8 @@ def test_a_residual_is_seen():
             spec.layers[-1],
         ),
     )
-    vectors = raveled(draw(spec), spec)[None]
-    variables = shaken(SMALL, vectors, SMALL.view(skip(0)))
+    vectors = network(spec)[None]
+    variables = jax.jit(SMALL.init)(jax.random.key(0), vectors, SMALL.view(skip(0)))
     codes = [applied(SMALL)(variables, vectors, SMALL.view(s)) for s in (spec, skip(0), skip(1))]
     assert np.abs(codes[0] - codes[1]).max() > 1e-6
     assert np.abs(codes[1] - codes[2]).max() > 1e-6
@@ -355,34 +351,31 @@ def test_a_residual_is_seen():
 
 
 def test_attention_is_flaxs():
-    rng = np.random.default_rng(0)
-    q, k, v = (rng.standard_normal((2, n, 8)).astype(np.float32) for n in (5, 7, 7))
-    mask = rng.random((2, 5, 7)) < 0.6
-    mask[..., 0] = True
-
-    @jax.jit
-    def attended(q, k, v, mask):
-        heads = lambda x: x.reshape(*x.shape[:-1], 2, 4)
-        theirs = nn.dot_product_attention(heads(q), heads(k), heads(v), mask=mask[:, None])
-        ours = [sets.attend(q, k, v, mask, heads=2, **block) for block in ({}, {"block": 2})]
-        return theirs.reshape(2, 5, 8), *ours
-
-    theirs, ours, in_blocks = attended(q, k, v, mask)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(in_blocks, ours, rtol=1e-5, atol=1e-6)
+    key = jax.random.key(0)
+    q, k, v = (
+        jax.random.normal(jax.random.fold_in(key, i), (2, n, 8)) for i, n in enumerate((5, 7, 7))
+    )
+    mask = jax.random.bernoulli(key, 0.6, (2, 5, 7)).at[..., 0].set(True)
+    ours = sets.attend(q, k, v, mask, heads=2)
+    heads = lambda x: x.reshape(*x.shape[:-1], 2, 4)
+    theirs = nn.dot_product_attention(heads(q), heads(k), heads(v), mask=mask[:, None])
+    np.testing.assert_allclose(ours, theirs.reshape(2, 5, 8), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        sets.attend(q, k, v, mask, heads=2, block=2), ours, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_pooling_ignores_what_is_masked():
     for attention in (True, False):
         pool = sets.SetToVector(seeds=1, attention=attention, heads=2)
-        x = np.random.default_rng(0).standard_normal((6, 8)).astype(np.float32)
-        mask = np.array([[1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 0]], bool)
-        variables, run = shaken(pool, x, mask), jax.jit(pool.apply)
-        out = run(variables, x, mask)
-        alone = run(variables, x[3:5], np.ones((1, 2), bool))
+        x = jax.random.normal(jax.random.key(0), (6, 8))
+        mask = jnp.array([[1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 0]], bool)
+        variables = jax.jit(pool.init)(jax.random.key(1), x, mask)
+        out = pool.apply(variables, x, mask)
+        alone = pool.apply(variables, x[3:5], jnp.ones((1, 2), bool))
         np.testing.assert_allclose(out[1], alone[0], rtol=1e-5, atol=1e-6)
-        x[5] = 100.0
-        np.testing.assert_allclose(run(variables, x, mask), out, rtol=1e-6)
+        changed = pool.apply(variables, x.at[5].set(100.0), mask)
+        np.testing.assert_allclose(changed, out, rtol=1e-6)
 
 
 def test_sinusoids():
@@ -393,8 +386,8 @@ def test_sinusoids():
 
 
 def test_statistics_against_numpy():
-    vectors = raveled(draw(SIREN, (4,)), SIREN)
-    found = jax.jit(lambda x: stat_nn.statistics(x, stat_nn.bounds(SIREN)))(vectors)
+    vectors = np.stack([network(SIREN, s) for s in range(4)])
+    found = np.asarray(stat_nn.statistics(vectors, stat_nn.bounds(SIREN)))
     params, want = networks.unravel(vectors, SIREN), []
     for a in SIREN.arrays:
         x = params[a.name].reshape(4, -1)
@@ -407,10 +400,10 @@ def test_stat_nn_is_standardised_by_the_training_networks():
     encoder = ROWS["stat_nn"]
     variables, vectors, view = start(encoder, SIREN)
     constants = encoder.calibrate(vectors, view)
-    x = np.asarray(jax.jit(stat_nn.statistics)(vectors, view))
+    x = np.asarray(stat_nn.statistics(vectors, view))
     np.testing.assert_allclose(constants["mean"], x.mean(0), rtol=1e-5, atol=1e-6)
-    other = applied(encoder)({**variables, "statistics": constants}, vectors, view)
-    assert np.abs(other - applied(encoder)(variables, vectors, view)).max() > 1e-3
+    other = encoder.apply({**variables, "statistics": constants}, vectors, view)
+    assert np.abs(other - encoder.apply(variables, vectors, view)).max() > 1e-3
 
 
 def test_trees_learn_what_the_statistics_say():

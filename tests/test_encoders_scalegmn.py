@@ -101,11 +101,10 @@ def test_codes_are_blind_to_factors_that_all_arrays_carry_and_to_no_others(every
 
 def test_stacked_networks_have_the_codes_they_have_alone(every):
     encoder, (read, variables) = ScaleGMN(**SMALL), every
-    for name in ("mixed activations", "cnn flattened"):
-        spec = SPECS[name]
-        view, vector = encoder.view(spec), raveled(draw(spec), spec)
-        alone = jax.jit(lambda x, w=view: encoder.apply(variables, x, w))(vector[None])[0]
-        assert moved(alone, read[name](vector)) < 1e-5
+    spec = SPECS["cnn flattened"]
+    view, vector = encoder.view(spec), raveled(draw(spec), spec)
+    alone = jax.jit(lambda v, x: encoder.apply(v, x, view))(variables, vector[None])[0]
+    assert moved(alone, read["cnn flattened"](vector)) < 1e-5
 
 
 def test_concatenated_outputs_of_networks_with_different_numbers_of_them():
@@ -118,9 +117,10 @@ def test_concatenated_outputs_of_networks_with_different_numbers_of_them():
         vectors.append(np.pad(x, (0, padding.room(RELU.count) - x.size)))
     view = encoder.stack(views)
     variables = shaken(encoder, np.stack(vectors), view)
-    codes = jax.jit(lambda x: encoder.apply(variables, x, view))(np.stack(vectors))
+    codes = jax.jit(lambda v, x: encoder.apply(v, x, view))(variables, np.stack(vectors))
     for code, vector, spec, one in zip(codes, vectors, specs, views, strict=True):
-        alone = jax.jit(lambda x, w=one: encoder.apply(variables, x, w))(vector[None, : spec.count])
+        alone = jax.jit(lambda v, x, w=one: encoder.apply(v, x, w))
+        alone = alone(variables, vector[None, : spec.count])
         assert moved(alone[0], code) < 1e-5
 
 
@@ -213,7 +213,7 @@ def test_gradients_are_finite_at_extremes(settings):
     else:
         spec, rows = (CNN if "cifar10" in settings else SIREN), 1
         small = {"width": 8, "backward": "balanced" if "_b" in settings else "none"}
-        small["layers"] = min(SETTINGS[settings]["layers"], 4)
+        small["layers"] = min(SETTINGS[settings]["layers"], 3)
         encoder = ScaleGMN(**{**SETTINGS[settings], **small})
         view = encoder.view(spec)
     width = padding.room(spec.count) if rows > 1 else spec.count
@@ -232,7 +232,8 @@ def test_reciprocals_overflow_where_the_others_do_not():
     """Weights of 1e-15, as trained CNNs have them, three layers deep."""
     small, found = raveled(every_other(draw(CNN), 1e-15), CNN)[None], {}
     for backward in ("reciprocal", "gated", "balanced"):
-        encoder = ScaleGMN(**{**SETTINGS["cifar10_relu"], "width": 8, "backward": backward})
+        changes = {"width": 8, "layers": 2, "backward": backward}
+        encoder = ScaleGMN(**{**SETTINGS["cifar10_relu"], **changes})
         view = encoder.view(CNN)
         variables = shaken(encoder, small, view)
         loss = lambda v, x, e=encoder, w=view: jnp.square(e.apply(v, x, w)).sum()
@@ -332,16 +333,18 @@ def test_the_audit_finds_what_is_wrong_with_the_published_messages_back():
 
 
 def test_dropout_needs_training():
-    spec, encoder = TANH, ScaleGMN(**SMALL, dropout=0.5, dropout_all=True)
+    spec, plain = TANH, ScaleGMN(**{**SMALL, "layers": 1})
+    encoder = plain.clone(dropout=0.5, dropout_all=True)
     view, x = encoder.view(spec), raveled(draw(spec), spec)[None]
     variables = shaken(encoder, x, view)
     train = jax.jit(lambda k: encoder.apply(variables, x, view, True, rngs={"dropout": k}))
     assert moved(train(jax.random.key(1)), train(jax.random.key(2))) > 1e-2
     still = jax.jit(lambda e: e.apply(variables, x, view), static_argnums=0)
-    np.testing.assert_array_equal(still(encoder), still(ScaleGMN(**SMALL)))
+    np.testing.assert_array_equal(still(encoder), still(plain))
 
 
-EDITED = {"tanh": TANH, "relu": RELU, "mixed": SPECS["mixed activations"], "cnn": SPECS["cnn"]}
+# of scales alone, of both, of signs alone
+EDITED = {"relu": RELU, "mixed": SPECS["mixed activations"], "cnn": SPECS["cnn"]}
 
 
 @pytest.mark.parametrize("name", EDITED)
@@ -364,7 +367,7 @@ def test_editing_commutes_with_numbering_and_factors(name):
 
 def test_an_editor_edits_several_architectures_at_once():
     encoder = ScaleGMN(width=12, layers=2, readout="edit")
-    specs = [RELU, TANH, SPECS["cnn"]]
+    specs = [RELU, SPECS["cnn"]]
     views = [encoder.view(s) for s in specs]
     vectors = [raveled(draw(s), s) for s in specs]
     width = padding.room(max(v.size for v in vectors))

@@ -214,6 +214,31 @@ def test_blocks_hold_networks_of_one_shape_and_like_cost():
     assert windows == sorted(windows)
 
 
+@pytest.mark.parametrize("kind", FAMILIES["diverse"].settings["kinds"], ids=lambda k: k.name)
+def test_every_kind_takes_a_step(kind):
+    """On a recipe of its family, but for its size."""
+    small = dataclasses.replace(kind, widths=(8,), depths=(1,), norms=kind.norms[:1])
+    recipe = FAMILIES["diverse"].recipe(
+        **{"data": "digits", "kinds": (small,), "networks": 1, "batch": 16, "train_images": 32},
+        **{"test_images": 8, "optimizers": ("adam",), "learning_rate": ("choice", 0.1)},
+    )
+    data = classifier_training.put(factory.inputs(recipe, DIGITS))
+    drawn, keys = classifiers.hyperparameters(recipe), classifiers.keys(recipe)
+    (block,) = factory.partition(recipe, drawn)
+    plan = factory.plan_of(recipe, block, data, 10)
+    settings = factory.settings_of(drawn, keys, block, 32, 1)
+    settings = jax.tree.map(lambda x: x[0], settings)
+    begin = classifier_training.begin(plan, settings)
+    step = jax.jit(
+        lambda state: classifier_training.step(plan, data, settings, state, architectures.by_slices)
+    )
+    after = step(begin)
+    assert bool(after.finite)
+    moved = np.asarray(after.vector != begin.vector)
+    assert moved.mean() > 0.8
+    assert moved[np.asarray(classifier_training.masks(plan.spec)[1]) == 0].all()
+
+
 def test_images_must_be_those_of_the_recipe(made, tmp_path):
     with pytest.raises(ValueError, match="expected images of 'digits', got 'mnist'"):
         factory.make(RECIPE, dataclasses.replace(DIGITS, name="mnist"), tmp_path)
@@ -238,7 +263,7 @@ def test_presets_are_recipes():
         zoo_recipes.recipe("conv3-gap", "mnist", "smoke")
 
 
-def test_devices_share_a_block(made):
+def test_idle_networks_fill_a_block_up(made):
     """The idle network that fills a block up is neither trained nor measured."""
     data = classifier_training.put(factory.inputs(RECIPE, DIGITS))
     drawn, keys = classifiers.hyperparameters(RECIPE), classifiers.keys(RECIPE)
