@@ -58,29 +58,32 @@ BENCHMARK = {  # kind -> family, its place in it, side and channels of the image
 
 
 class Pace(NamedTuple):
-    """Networks that train together: `run(steps)` trains each of `count` for so many."""
+    """Networks that train together: `run(steps)` trains each for so many; their parameters."""
 
     run: Callable[[int], object]
-    count: int
     parameters: int
 
 
 def pace(plan: Recipe, pictures: images.Images, kind: int, count: int, steps: int) -> Pace:
-    """Networks of one kind of a recipe; `run` takes 1 to `steps` steps."""
+    """So many networks of one kind, by the program of a block of the recipe, the rest idle.
+
+    `run` takes 1 to `steps` steps.
+    """
     data = classifier_training.put(factory.inputs(plan, pictures))
     drawn, keys = classifiers.hyperparameters(plan), classifiers.keys(plan)
     block = next(b for b in factory.partition(plan, drawn) if b.kind == kind)
     block = block._replace(numbers=(block.numbers * count)[:count])
     program = factory.plan_of(plan, block, data, len(pictures.classes))
     one_epoch = {**drawn, "epochs": np.ones_like(drawn["epochs"])}
-    settings = factory.settings_of(one_epoch, keys, block, len(data.train), count)
+    size = max(count, -(-plan.block // jax.device_count()) * jax.device_count())
+    settings = factory.settings_of(one_epoch, keys, block, len(data.train), size)
 
     def run(taken):
         images = settings.images.at[:].set(min(taken, steps) * plan.batch)
         return classifier_training.run(program, data, settings._replace(images=images))
 
     learnt = int(classifier_training.masks(program.spec)[1].sum())
-    return Pace(run, count, learnt)
+    return Pace(run, learnt)
 
 
 def estimate(plan: Recipe, pictures: images.Images, steps: int = 20) -> float:
@@ -89,7 +92,9 @@ def estimate(plan: Recipe, pictures: images.Images, steps: int = 20) -> float:
     drawn, least = classifiers.hyperparameters(plan), plan.batch / total
     per_epoch = (drawn["fraction"] * total).astype(int) // plan.batch
     steps = min(steps, int(1 / least))
-    count = jax.device_count() * (1 if jax.default_backend() == "cpu" else plan.block)
+    alone = jax.default_backend() == "cpu"  # where networks come one after another
+    devices = 1 if alone else jax.device_count()
+    count = 1 if alone else devices * plan.block
     seconds = 0.0
     for kind in sorted(set(drawn["kind"].tolist())):
         mine = np.flatnonzero(drawn["kind"] == kind)
@@ -98,7 +103,7 @@ def estimate(plan: Recipe, pictures: images.Images, steps: int = 20) -> float:
         step = max(took[steps] - took[1], 0.0) / max(steps - 1, 1)
         rest = max(took[1] - step, 0.0) * (1 + len(plan.checkpoints))
         seconds += ((drawn["epochs"] * per_epoch)[mine].sum() * step + len(mine) * rest) / count
-    return seconds * jax.device_count() / 3600
+    return seconds * devices / 3600
 
 
 def _seconds(run: Callable[[], object]) -> float:
