@@ -3,6 +3,7 @@
 from experiments import (
     cross_architecture,
     cross_dataset,
+    embeddings,
     inr_ablation,
     inr_frequency,
     inr_self_supervised,
@@ -17,9 +18,11 @@ EXPERIMENTS = {
     ),
     "cross_dataset": ("SNE, tables 5 and 8: judges of classifiers", cross_dataset.PRESETS),
     "cross_architecture": ("SNE, tables 2 and 9: the same", cross_architecture.PRESETS),
+    "embeddings": ("SNE, figure 2: t-SNE of codes, and how far they tell zoos", embeddings.PRESETS),
 }
 TOOLS = {
     "classifier_zoo": "zoos of image classifiers; how fast they are made",
+    "inr_zoo": "zoos of image INRs by two published recipes; how fast they are made",
     "sine_zoo": "the sine zoo against the published recipe; how fast it is made",
     "benchmarks": "milliseconds and memory of a training step of SNE",
     "graph_benchmarks": "message passing by three routes and in PyTorch; graphs of large networks",
