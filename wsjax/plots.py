@@ -9,9 +9,16 @@ from wsjax.graphs import NODE_ROLES, Graph
 from wsjax.zoos.statistics import Incoming
 
 MARKERS = "osD^v<>PX*"
+VIEWS = ((20, 30), (20, 120), (80, 30))  # elevation and azimuth in degrees, of a cloud's pictures
 
 
-def _axes(width: float = 5.0, height: float = 4.0, rows: int = 1, columns: int = 1):
+def _axes(
+    width: float = 5.0,
+    height: float = 4.0,
+    rows: int = 1,
+    columns: int = 1,
+    projection: str | None = None,
+):
     """A figure, and one picture or, of several, all of them [row, column]."""
     import matplotlib
 
@@ -19,7 +26,12 @@ def _axes(width: float = 5.0, height: float = 4.0, rows: int = 1, columns: int =
     from matplotlib import pyplot
 
     figure, grid = pyplot.subplots(
-        rows, columns, figsize=(width, height), layout="constrained", squeeze=False
+        rows,
+        columns,
+        figsize=(width, height),
+        layout="constrained",
+        squeeze=False,
+        subplot_kw={"projection": projection},
     )
     for axes in grid.flat:
         axes.spines[["top", "right"]].set_visible(False)
@@ -94,6 +106,65 @@ def bars(path: pathlib.Path, values: Mapping[str, float], x: str, title: str) ->
     drawn = axes.barh(names, [values[n] for n in names])
     axes.bar_label(drawn, fmt="%.3f", padding=3, fontsize=8)
     axes.set(xlabel=x, title=title)
+    _save(figure, path)
+
+
+def histograms(
+    path: pathlib.Path,
+    parts: Mapping[str, Mapping[str, np.ndarray]],
+    x: str,
+    title: str,
+) -> None:
+    """Histograms beside each other, of shares in [0, 1].
+
+    Args:
+        path: of the PNG.
+        parts: heading of a picture -> name -> [n], of what is drawn in it.
+        x: what is counted.
+        title: of all.
+    """
+    figure, grid = _axes(4.2 * len(parts), 3.4, 1, len(parts))
+    figure.suptitle(title)
+    bins = np.linspace(0, 1, 26)
+    for axes, (heading, groups) in zip(np.ravel(grid), parts.items(), strict=True):
+        colors = _colors(len(groups))
+        axes.hist(list(groups.values()), bins, stacked=True, color=colors, label=list(groups))
+        axes.set(xlabel=x, ylabel="networks", title=heading)
+        if len(groups) > 1:
+            axes.legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def scatters(
+    path: pathlib.Path,
+    parts: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+    x: str,
+    y: str,
+    title: str,
+) -> None:
+    """Shares against shares, two pictures a row, with the identity line.
+
+    Args:
+        path: of the PNG.
+        parts: heading of a picture -> xs [n], ys [n], and the group of each [n], a word.
+        x: what the first are.
+        y: what the second are.
+        title: of all.
+    """
+    rows = -(-len(parts) // 2)
+    figure, grid = _axes(8.4, 3.9 * rows + 0.4, rows, 2)
+    figure.suptitle(title)
+    names = list(dict.fromkeys(g for _, _, groups in parts.values() for g in groups))
+    colors = dict(zip(names, _colors(len(names)), strict=True))
+    for axes in grid.flat[len(parts) :]:
+        axes.set_axis_off()
+    for axes, (heading, (xs, ys, groups)) in zip(grid.flat, parts.items(), strict=False):
+        for name, color in colors.items():
+            mine = groups == name
+            axes.scatter(xs[mine], ys[mine], s=8, color=color, alpha=0.7, linewidths=0, label=name)
+        axes.plot([0, 1], [0, 1], color="0.4", linewidth=1, linestyle="--")
+        axes.set(xlabel=x, ylabel=y, title=heading, xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    grid.flat[0].legend(frameon=False, fontsize=8)
     _save(figure, path)
 
 
@@ -199,4 +270,55 @@ def parameter_graph(
     figure.colorbar(lines, ax=axes, label="weight", shrink=0.7)
     axes.set(title=title, xlabel="level", yticks=[])
     axes.spines["left"].set_visible(False)
+    _save(figure, path)
+
+
+def clouds(
+    path: pathlib.Path, named: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str
+) -> None:
+    """Points in space, three views of each cloud beside each other; two clouds a row if many.
+
+    Args:
+        path: of the PNG.
+        named: name -> points [n, 3] and what colours them [n]: words, which share a legend,
+            or numbers, which have a bar of their own.
+        title: of the picture.
+
+    Raises:
+        ValueError: there is no cloud, or points are not [n, 3], finite, with n colours.
+    """
+    if not named:
+        raise ValueError("expected at least one cloud, got none")
+    for name, (points, colors) in named.items():
+        if points.shape != (len(colors), 3) or not np.isfinite(points).all():
+            raise ValueError(
+                f"cloud {name!r}: expected finite points [{len(colors)}, 3], got {points.shape}"
+            )
+    is_words = lambda colors: np.asarray(colors).dtype.kind in "US"
+    words = [str(w) for _, colors in named.values() if is_words(colors) for w in colors]
+    words = list(dict.fromkeys(words))
+    palette = dict(zip(words, _colors(len(words)), strict=True))
+    beside = 2 if len(named) > 6 else 1
+    rows, columns = -(-len(named) // beside), 3 * beside
+    figure, grid = _axes(2.8 * columns, 2.8 * rows + 0.7, rows, columns, "3d")
+    figure.suptitle(title)
+    for axes in grid.flat[3 * len(named) :]:
+        axes.set_axis_off()
+    for i, (name, (points, colors)) in enumerate(named.items()):
+        mine = grid.flat[3 * i : 3 * i + 3]
+        # one collection: a group drawn on top of the others would look set apart
+        shown = [palette[w] for w in colors] if is_words(colors) else colors
+        for axes, (elevation, azimuth) in zip(mine, VIEWS, strict=True):
+            drawn = axes.scatter(*points.T, c=shown, s=6, linewidths=0, depthshade=False)
+            axes.view_init(elevation, azimuth)
+            axes.set_box_aspect(None, zoom=1.15)
+            axes.set(xticks=[], yticks=[], zticks=[])
+        mine[1].set_title(name, fontsize=9)
+        if not is_words(colors):
+            figure.colorbar(drawn, ax=list(mine), shrink=0.7)
+    if words:
+        from matplotlib.lines import Line2D
+
+        dots = [Line2D([], [], color=c, marker="o", linestyle="") for c in palette.values()]
+        figure.legend(dots, words, loc="outside lower center", ncols=10, frameon=False, fontsize=8)
     _save(figure, path)
