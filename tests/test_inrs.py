@@ -421,3 +421,8 @@ def test_presets_are_recipes():
     assert plan("dws", "fashion_mnist", "small").train_images == 5_000
     assert (plan("nfn", "mnist", "paper").views, plan("nfn", "cifar10", "paper").views) == (11, 21)
     assert plan("nfn", "digits", "laptop").views == 1
+
+
+def test_the_cost_is_estimated_before():
+    hours = inr_zoo.estimate(RECIPE, inr_factory.pictures(DIGITS), steps=2)
+    assert 0 < hours < 1

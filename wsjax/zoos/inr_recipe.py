@@ -93,7 +93,8 @@ class Recipe:
         return (1 - self.low) ** 2 * 10 ** (-self.psnr / 10)
 
 
-# DWSNets' issue 6 has the optimizer, its code the rest.
+# DWSNets' issue 6 has the optimizer, its code the rest. The published networks' statistics
+# ask for more steps than that, see `experiments.inr_zoo`.
 DWS = Recipe(
     hidden=(32, 32),
     omega=30.0,
