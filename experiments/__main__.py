@@ -1,9 +1,11 @@
 """Lists every experiment with the table it reproduces and what its presets cost."""
 
 from experiments import (
+    accuracy_prediction,
     cross_architecture,
     cross_dataset,
     embeddings,
+    generalization,
     inr_ablation,
     inr_frequency,
     inr_self_supervised,
@@ -17,7 +19,12 @@ EXPERIMENTS = {
         inr_self_supervised.PRESETS,
     ),
     "cross_dataset": ("SNE, tables 5 and 8: judges of classifiers", cross_dataset.PRESETS),
-    "cross_architecture": ("SNE, tables 2 and 9: the same", cross_architecture.PRESETS),
+    "cross_architecture": ("SNE, tables 2, 3, 4 and 9: the same", cross_architecture.PRESETS),
+    "accuracy_prediction": (
+        "GMN, tables 1 and 6, figures 5 and 8: classifiers of many architectures",
+        accuracy_prediction.PRESETS,
+    ),
+    "generalization": ("ScaleGMN: classifiers of ReLU, of tanh, of both", generalization.PRESETS),
     "embeddings": ("SNE, figure 2: t-SNE of codes, and how far they tell zoos", embeddings.PRESETS),
 }
 TOOLS = {

@@ -49,7 +49,7 @@ def boosted_trees(train: Mixture, tests: Tests, label: str, seed: int) -> Answer
 def recipe_only(train: Mixture, tests: Tests, label: str, seed: int) -> Answers:
     """Boosted trees on what was chosen for each network before its training: no weights.
 
-    Words are positions in the lists of a recipe, which `main` expects to be one for all zoos.
+    Words are labels of 0 and 1, see `judging.spelled`.
     """
     names = sorted(set(train.labels) - MEASURED)
     if not names:
@@ -65,8 +65,11 @@ def recipe_only(train: Mixture, tests: Tests, label: str, seed: int) -> Answers:
 
 def _trees(features, train, tests, label, seed):
     (x, y), (held, wanted) = (train.part(s, label) for s in ("train", "validation"))
-    known = features(x)
-    fit, found = stat_nn.fit_trees((known, y), (features(held), wanted), seed), {}
+    try:
+        known, checked = features(x), features(held)
+    except ValueError as error:
+        return dict.fromkeys(tests, str(error))
+    fit, found = stat_nn.fit_trees((known, y), (checked, wanted), seed), {}
     for name, zoo in tests.items():
         try:
             asked = features(zoo.part("test", label)[0])

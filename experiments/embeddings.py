@@ -44,9 +44,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments import baselines, commands, judging, records
+from experiments import baselines, commands, judging, records, zoo_loading
 from experiments.commands import Row
-from experiments.judging import LABEL, Preset
+from experiments.zoo_loading import LABEL, Preset, tiny
 from experiments.zoo_recipes import recipe
 from wsjax import metrics, plots
 from wsjax.encoders import stat_nn
@@ -276,7 +276,7 @@ def _presets() -> dict[str, Preset]:
     every = {"statistics": base} | {k: r for k, r in judging.rows().items() if r.encoder}
     few = {k: judging.shorter(every[k], 6) for k in ("stat_nn", "mlp")}
     digits = recipe("conv3-gap", "digits", "smoke")
-    smoke = {name: judging.tiny(digits, seed) for seed, name in enumerate(("digits", "other"))}
+    smoke = {name: tiny(digits, seed) for seed, name in enumerate(("digits", "other"))}
     small = {name: recipe("conv3-gap", name, "small") for name in DATA}
     figure = {k: every[k] for k in ("statistics", *PAPER_ROWS)}
     many = {k: judging.longer(r, 20000) if r.encoder else r for k, r in every.items()}
@@ -322,21 +322,17 @@ def report(runs: Sequence[Mapping], zoos: Sequence[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """The command line; returns the records of its runs."""
     parser = commands.parser("embeddings", __doc__, PRESETS)
-    parser.add_argument("--images", type=pathlib.Path, help="a folder with the original images")
+    zoo_loading.flags(parser)
     options = commands.prepare(parser.parse_args(arguments))
     preset, begin = PRESETS[options.preset], time.monotonic()
     chosen = commands.select(options.rows, preset.rows, preset.rows)
     rows = commands.apply({k: preset.rows[k] for k in chosen}, commands.changes(options))
-    zoos = {k: judging.load(k, preset, options.folder, options.images) for k in preset.zoos}
-    judging.expect_splits(zoos)
+    zoos, described = zoo_loading.open_zoos(options, preset)
     train = mixture.join(list(zoos.values()))
     about = {
         "experiment": "embeddings",
         "preset": commands.preset_name(options),
-        "zoos": {
-            k: dataclasses.asdict(r) | {"content": judging.content(zoos[k])}
-            for k, r in preset.zoos.items()
-        },
+        "zoos": described,
         "sizes": {"train": len(train.splits["train"])},
     }
     runs = [

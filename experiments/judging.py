@@ -8,7 +8,6 @@ tested on the "test" splits of any zoos. Who cannot read a test zoo is recorded 
 """
 
 import dataclasses
-import hashlib
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,38 +15,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments import commands, records
+from experiments import commands, records, zoo_loading
 from experiments.baselines import METHODS, Tests
 from experiments.commands import Row
+from experiments.zoo_loading import LABEL, Preset
 from wsjax import metrics, prediction, reading
 from wsjax.encoders.nfn import SETTINGS as NFN
 from wsjax.prediction import Objective
 from wsjax.training import Settings
-from wsjax.zoos import classifiers, factory, images, mixture, packing
-from wsjax.zoos.classifiers import Recipe
 from wsjax.zoos.mixture import Mixture
-
-LABEL = "test_accuracy"
-ZOOS = pathlib.Path(__file__).parent / "zoos"  # packed ones, see `wsjax.zoos.packing`
-
-
-@dataclasses.dataclass(frozen=True)
-class Preset:
-    """How large an experiment on classifiers is.
-
-    Attributes:
-        zoos: name -> recipe.
-        sizes: share of the training runs in each split.
-        seeds: how many runs a row has.
-        rows: all there are, by name.
-        cost: in words.
-    """
-
-    zoos: Mapping[str, Recipe]
-    sizes: Mapping[str, float]
-    seeds: int
-    rows: Mapping[str, Row]
-    cost: str
 
 
 class Direction(NamedTuple):
@@ -55,51 +31,18 @@ class Direction(NamedTuple):
 
     Attributes:
         name: of what it learns from, for tables.
-        train: names of the zoos it learns from, together.
-        tests: names of the zoos it is tested on.
+        train: the zoo that it learns from, with "train" and "validation" splits.
+        tests: name -> zoo with a "test" split.
+        zoos: names of the preset's zoos that either is made of.
     """
 
     name: str
-    train: tuple[str, ...]
-    tests: tuple[str, ...]
+    train: Mixture
+    tests: Mapping[str, Mixture]
+    zoos: tuple[str, ...]
 
 
-def load(name: str, preset: Preset, folder: pathlib.Path, images_: pathlib.Path | None) -> Mixture:
-    """A preset's zoo, each network as its training left it, dealt into splits.
-
-    It is the packed one of the repository, in half precision, where that has the preset's very
-    recipe; else it is made, block by block, and kept below the folder of all runs. Records
-    hold `content` of what was taken.
-
-    Args:
-        name: of one of the preset's zoos.
-        preset: whose.
-        folder: of all runs.
-        images_: a folder with the original images; tensorflow-datasets' if None.
-    """
-    recipe = preset.zoos[name]
-    path = ZOOS / f"{recipe.family}.{recipe.data}"
-    zoo = None
-    if path.with_name(path.name + ".json").exists():
-        packed, manifest = packing.unpack(path)
-        if classifiers.from_json(manifest["facts"]["recipe"]) == recipe:
-            zoo = packed
-    if zoo is None:
-        data = images.load(recipe.data, images_, folder / "cache" / "images")
-        zoo, _ = factory.make(recipe, data, folder / "cache" / "zoos")
-    zoo = zoo.select(zoo.labels["epoch"] == zoo.labels["epochs"])
-    count = len(np.unique(zoo.runs))
-    sizes = {k: int(share * count) for k, share in preset.sizes.items()}
-    return mixture.split(zoo, sizes, recipe.seed)
-
-
-def content(zoo: Mixture) -> str:
-    """Sixteen letters that tell one set of networks and labels from another."""
-    arrays = [zoo.vectors, zoo.which, zoo.runs, *(zoo.labels[k] for k in sorted(zoo.labels))]
-    total = hashlib.sha256()
-    for array in arrays:
-        total.update(np.ascontiguousarray(array).data)
-    return total.hexdigest()[:16]
+Directions = Callable[[Preset, Mapping[str, Mixture]], list[Direction]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,11 +65,7 @@ class Judgement:
 def judge(
     row: Row, config: Mapping, train: Mixture, tests: Tests, label: str, home: pathlib.Path
 ) -> Judgement:
-    """Trains a row and asks it about every test zoo.
-
-    Raises:
-        ValueError: it cannot read the training zoo.
-    """
+    """Trains a row, if there is a test zoo that it can read, and asks it about those."""
     begin = time.monotonic()
     if row.method:
         answers = row.method(train, tests, label, config["seed"])
@@ -134,16 +73,15 @@ def judge(
         predicted = {k: v for k, v in answers.items() if k not in refused}
         facts = {"parameters": 0, "steps": 0, "seconds": round(time.monotonic() - begin, 1)}
         return Judgement(predicted, refused, facts)
+    refused = refusals(config, train, tests, label, row.objective.loss)
+    if set(refused) == set(tests):
+        return Judgement({}, refused, {"parameters": 0, "steps": 0})
     model, result = prediction.train(train, label, config, row.objective, row.training, home)
-    predicted, refused = {}, {}
-    for name, zoo in tests.items():
-        asked, _ = zoo.part("test", label)
-        try:
-            model.reader.expect_readable([asked.specs[s] for s in np.unique(asked.which)])
-        except ValueError as error:
-            refused[name] = str(error)
-            continue
-        predicted[name] = model.predict(asked)
+    predicted = {
+        name: model.predict(zoo.part("test", label)[0])
+        for name, zoo in tests.items()
+        if name not in refused
+    }
     encoder, parameters = commands.size(model)
     facts = {
         "parameters": parameters,
@@ -155,15 +93,24 @@ def judge(
     return Judgement(predicted, refused, facts, model)
 
 
-def unreadable(row: Row, specs: Sequence) -> str:
-    """Why a row's encoder cannot read these architectures together; "" if it can."""
-    if row.encoder is None:
-        return ""
+def refusals(
+    config: Mapping, train: Mixture, tests: Tests, label: str, loss: str
+) -> dict[str, str]:
+    """Test zoo -> why an encoder that learns from `train` cannot read it; without any training."""
+    module, found = prediction.build(config), {}
     try:
-        reading.views(reading.build_encoder(row.config()), specs)
+        reading.views(module.encoder, train.specs)
     except ValueError as error:
-        return str(error)
-    return ""
+        return dict.fromkeys(tests, str(error))
+    scales = prediction.normalisation(train, label, loss).scales
+    reader = reading.Reader(module, {}, scales, train.specs[0])
+    for name, zoo in tests.items():
+        asked, _ = zoo.part("test", label)
+        try:
+            reader.expect_readable([asked.specs[s] for s in np.unique(asked.which)])
+        except ValueError as error:
+            found[name] = str(error)
+    return found
 
 
 def run(
@@ -197,12 +144,8 @@ def run(
         print(f"{words}: finished before, in {home}")
         return done["records"]
     print(f"{words}: {home}", flush=True)
-    reason = unreadable(row, train.specs)
-    if reason:
-        found = Judgement({}, dict.fromkeys(tests, reason), {"parameters": 0, "steps": 0})
-    else:
-        found = judge(row, config, train, tests, label, home)
-    lines = []
+    found = judge(row, config, train, tests, label, home)
+    lines, told = [], {}
     for name, zoo in tests.items():
         facts, scores = dict(found.facts), dict(found.facts.get("metrics", {}))
         if name in found.predicted:
@@ -212,6 +155,11 @@ def run(
             }
             spans = metrics.bootstrap(found.predicted[name], truth, held.runs)
             scores |= {f"test_{k}_interval": list(v) for k, v in spans.items()}
+            told[name] = {
+                "predicted": found.predicted[name].tolist(),
+                "true": truth.tolist(),
+                "kind": held.labels.get("kind", np.zeros(len(held))).tolist(),
+            }
         else:
             facts["refused"] = found.refused[name]
         keys = ("experiment", "row", "preset", "seed", "train_zoo")
@@ -233,32 +181,14 @@ def run(
             print(f"{words}, tested on {name}: tau {scores['test_tau']:.3f}", flush=True)
         else:
             print(f"{words}: cannot read {name}: {facts['refused']}", flush=True)
-    commands.finish(home, {"records": lines})
+    commands.finish(home, {"records": lines, "predictions": told})
     return lines
 
 
-def expect_one_language(recipes: Mapping[str, Recipe]) -> None:
-    """Checks that a label such as "optimizer" means the same in all zoos.
-
-    Raises:
-        ValueError: recipes have other lists of words.
-    """
-    for field in classifiers.WORDS.values():
-        lists = {name: getattr(recipe, field) for name, recipe in recipes.items()}
-        if len(set(lists.values())) > 1:
-            raise ValueError(f"expected zoos of recipes with one list of {field}, got {lists}")
-
-
-def expect_splits(zoos: Mapping[str, Mixture]) -> None:
-    """Checks that there are networks in all splits; that no run is in two, a mixture sees to.
-
-    Raises:
-        ValueError: a split is absent or empty.
-    """
-    for name, zoo in zoos.items():
-        for split in ("train", "validation", "test"):
-            if not len(zoo.splits.get(split, ())):
-                raise ValueError(f"zoo {name!r}: expected networks in split {split!r}, got none")
+def predictions(folder: pathlib.Path, record: Mapping) -> dict[str, np.ndarray]:
+    """What a run on record said of its test networks: "predicted", "true", "kind" of each."""
+    told = commands.finished(commands.place(folder, record["config"]))["predictions"]
+    return {k: np.array(v) for k, v in told[record["test_zoo"]].items()}
 
 
 def rows() -> dict[str, Row]:
@@ -296,16 +226,12 @@ def rows() -> dict[str, Row]:
     return {name: Row(None, method=method) for name, method in METHODS.items()} | every
 
 
-def tiny(recipe: Recipe, seed: int = 0) -> Recipe:
-    """The recipe of twenty networks, hardly trained: for smoke tests."""
-    few = {"train_images": 320, "test_images": 100, "measured_images": 100}
-    return dataclasses.replace(recipe, networks=20, epochs=("choice", 1, 2), seed=seed, **few)
-
-
-def shorter(row: Row, steps: int) -> Row:
-    """The row trained for a few steps, with a look at their end: for smoke tests."""
-    few = {"steps": steps, "warmup": 1, "evaluate_every": steps, "checkpoint_every": steps}
-    return dataclasses.replace(row, training=dataclasses.replace(row.training, batch=4, **few))
+def shorter(row: Row, steps: int, batch: int = 4) -> Row:
+    """The row trained for a few steps of small batches, with a look at their end."""
+    often = max(steps // 4, min(steps, 6))
+    few = {"steps": steps, "batch": batch, "warmup": max(1, steps // 10)}
+    looks = {"evaluate_every": often, "checkpoint_every": often}
+    return dataclasses.replace(row, training=dataclasses.replace(row.training, **few, **looks))
 
 
 def longer(row: Row, steps: int) -> Row:
@@ -319,9 +245,10 @@ def main(
     name: str,
     about: str,
     presets: Mapping[str, Preset],
-    directions: Callable[[Preset], list[Direction]],
+    directions: Directions,
     arguments: Sequence[str] | None = None,
     paper: Mapping[tuple[str, str, str], str] | None = None,
+    pictures: Callable | None = None,
 ) -> list[dict]:
     """The command line of an experiment on zoos; returns the records of its runs.
 
@@ -329,42 +256,35 @@ def main(
         name: of the experiment.
         about: its description.
         presets: by name.
-        directions: of a preset.
+        directions: of a preset and its zoos.
         arguments: the command line's.
         paper: (row, training zoo, test zoo) -> the paper's number.
+        pictures: draws them: preset, zoos, records, folder of all runs.
     """
     parser = commands.parser(name, about, presets)
-    parser.add_argument("--images", type=pathlib.Path, help="a folder with the original images")
+    zoo_loading.flags(parser)
     options = commands.prepare(parser.parse_args(arguments))
     preset = presets[options.preset]
     chosen = commands.select(options.rows, preset.rows, preset.rows)
     rows = commands.apply({k: preset.rows[k] for k in chosen}, commands.changes(options))
     begin = time.monotonic()
-    expect_one_language(preset.zoos)
-    zoos = {k: load(k, preset, options.folder, options.images) for k in preset.zoos}
-    expect_splits(zoos)
-    described = {k: dataclasses.asdict(r) | {"content": content(zoos[k])}
-                 for k, r in preset.zoos.items()}  # fmt: skip
-    for k, zoo in zoos.items():
-        accuracy = zoo.labels[LABEL]
-        print(f"{k}: {len(zoo)} networks, test accuracy {accuracy.min():.2f}..{accuracy.max():.2f}")
+    zoos, described = zoo_loading.open_zoos(options, preset)
     found = []
-    for direction in directions(preset):
-        train = mixture.join([zoos[k] for k in direction.train])
-        tests = {k: zoos[k] for k in direction.tests}
-        asked = {*direction.train, *direction.tests}
+    for way in directions(preset, zoos):
         about_run = {
             "experiment": name,
             "preset": commands.preset_name(options),
-            "train_zoo": direction.name,
-            "zoos": {k: described[k] for k in sorted(asked)},
-            "sizes": {"train": len(train.splits["train"])},
+            "train_zoo": way.name,
+            "zoos": {k: described[k] for k in sorted(way.zoos)},
+            "sizes": {"train": len(way.train.splits["train"])},
         }
         for row_name, row in rows.items():
             for seed in range(max(options.seeds, 0) or preset.seeds):
                 run_about = {**about_run, "row": row_name, "seed": seed}
-                found += run(row, run_about, options.folder, train, tests, paper=paper)
+                found += run(row, run_about, options.folder, way.train, way.tests, paper=paper)
     report(found)
+    if pictures:
+        pictures(preset, zoos, found, options.folder)
     print(f"{(time.monotonic() - begin) / 60:.1f} minutes")
     return found
 

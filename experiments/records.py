@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from experiments.zoo_recipes import ZOOS
 from wsjax import metrics
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -287,7 +288,93 @@ def interpolation_table() -> str:
     return table(head, lines) if lines else "No runs yet."
 
 
+def judging_tables(experiment: str, also: str = "") -> str:
+    """Judges of classifiers: Kendall's tau of each row in each direction, best mean first.
+
+    Args:
+        experiment: one of those on `judging`.
+        also: another of the tests' metrics, behind tau in brackets.
+    """
+    tables = []
+    for preset in ("laptop", "small", "paper"):
+        runs = latest(read(experiment, preset=preset))
+        ways = list(dict.fromkeys((r["train_zoo"], r["test_zoo"]) for r in runs))
+        rows = {}
+        for r in runs:
+            rows.setdefault(r["row"], {}).setdefault((r["train_zoo"], r["test_zoo"]), []).append(r)
+        tau = lambda group: [r["metrics"]["test_tau"] for r in group if "test_tau" in r["metrics"]]
+        means = {
+            name: np.mean([np.mean(t) for g in found.values() if (t := tau(g))] or [-2])
+            for name, found in rows.items()
+        }
+        lines = []
+        for name in sorted(rows, key=lambda name: -means[name]):
+            sizes = [r["parameters"] for g in rows[name].values() for r in g if r["parameters"]]
+            cells, published = [], []
+            for way in ways:
+                group = rows[name].get(way, [])
+                cell = spread(tau(group)) if tau(group) else "cannot read" if group else "–"
+                if also and tau(group):
+                    cell += f" ({np.mean([r['metrics'][also] for r in group]):.3f})"
+                cells.append(cell)
+                published.append(group[0]["paper"] if group else "–")
+            mean = f"{means[name]:.3f}" if means[name] > -2 else "–"
+            size = f"{max(sizes):,}" if sizes else "–"
+            lines.append([f"`{name}`", size, *cells, mean])
+            if set(published) != {"–"}:
+                lines.append(["*in the paper*", "", *(f"*{p}*" for p in published), ""])
+        if lines:
+            widths = [
+                np.ptp(r["metrics"]["test_tau_interval"]) / 2
+                for r in runs
+                if r["steps"] and "test_tau_interval" in r["metrics"]
+            ]
+            devices = ", ".join(sorted({r["device"] for r in runs}))
+            minutes = sum(
+                {(r["row"], r["train_zoo"], r["seed"]): r["seconds"] for r in runs}.values()
+            )
+            head = ["row", "parameters", *(f"{a} → {b}" for a, b in ways), "mean"]
+            wide = f"; half a 95 % interval over test networks: {np.median(widths):.3f}, median"
+            tables.append(
+                f"Preset `{preset}`, on {devices}, {minutes / 60:.0f} minutes"
+                f"{wide if widths else ''}:\n\n{table(head, lines)}"
+            )
+    return "\n\n".join(tables) or "No runs yet."
+
+
+def zoos_table() -> str:
+    """The zoos of classifiers that lie in the repository."""
+    from wsjax.zoos import packing
+
+    lines = []
+    for path in sorted(ZOOS.glob("*.json")):
+        zoo, manifest = packing.unpack(path.with_suffix(""))
+        facts = manifest["facts"]
+        accuracy = np.percentile(zoo.labels["test_accuracy"], [0, 25, 50, 75, 100])
+        size = sum(f["bytes"] for f in manifest["files"].values()) / 2**20
+        change = facts["rounding"]
+        lines.append(
+            [
+                f"`{path.stem}`",
+                f"{len(zoo)}",
+                f"{facts['excluded']['count']}",
+                ", ".join(f"{x:.2f}" for x in accuracy),
+                f"{facts['networks_per_minute']:.0f}",
+                f"{change['mean']:.5f}, {change['largest']:.4f}",
+                f"{size:.1f}",
+            ]
+        )
+    head = ["zoo", "networks", "left out", "test accuracy: least, quartiles, most"]
+    head += ["networks a minute and process", "rounding changes accuracy by: mean, most", "MiB"]
+    return table(head, lines) if lines else "No zoos yet."
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "zoos": zoos_table,
+    "cross_dataset": lambda: judging_tables("cross_dataset"),
+    "cross_architecture": lambda: judging_tables("cross_architecture"),
+    "accuracy_prediction": lambda: judging_tables("accuracy_prediction", "test_r2"),
+    "generalization": lambda: judging_tables("generalization"),
     "inr_frequency": frequency_table,
     "inr_ablation": ablation_table,
     "inr_self_supervised": self_supervised_table,

@@ -5,12 +5,15 @@
 `experiments.classifier_zoo` makes them and says what the presets are.
 """
 
+import dataclasses
+import pathlib
 from typing import Any
 
 from wsjax.zoos import families
 from wsjax.zoos.classifiers import Recipe
 from wsjax.zoos.families import FAMILIES
 
+ZOOS = pathlib.Path(__file__).parent / "zoos"  # packed ones, see `wsjax.zoos.packing`
 SEEDS = {"digits": 0, "mnist": 1, "fashion_mnist": 2, "cifar10": 3, "svhn": 4}
 EPOCHS = {  # of `small`: about 500 steps of 128 images on average
     "digits": (2, 5, 10, 20),
@@ -26,12 +29,19 @@ PUBLISHED = {  # networks
     "diverse": 30_000,
     "vit-small": 750,
 }
-SMALL = {family: 384 if family == "conv3-linear2" else 640 for family in FAMILIES}
 PRESETS = {  # networks by family
     "smoke": dict.fromkeys(FAMILIES, 24),
     "laptop": dict.fromkeys(FAMILIES, 300),
-    "small": SMALL,
+    "small": {**dict.fromkeys(FAMILIES, 640), "conv3-linear2": 384, "vit-small": 128},
     "paper": PUBLISHED,
+}
+FEWER = {("conv3-gap", "svhn", "small"): 256}  # to be tested on alone, for want of images
+NARROW = {  # of `smoke` and `laptop`: a fifth of the parameters, fewer shapes to compile
+    "cnn": {"widths": (8, 16)},
+    "cnn1d": {"widths": (8, 16)},
+    "deepsets": {"widths": (12, 24), "depths": (2, 3)},
+    "resnet": {"widths": (8, 16), "depths": (2, 3)},
+    "vit": {"widths": (16, 24)},
 }
 
 
@@ -50,7 +60,8 @@ def recipe(family: str, data: str, preset: str, networks: int = 0) -> Recipe:
     # families draw each their own: a network of one has no twin with its settings in another
     seed = SEEDS[data] + 100 * list(FAMILIES).index(family)
     settings: dict[str, Any] = {"data": data, "seed": seed}
-    settings["networks"] = networks or PRESETS[preset][family]
+    usual = FEWER.get((family, data, preset), PRESETS[preset][family])
+    settings["networks"] = networks or usual
     if preset == "paper":
         return FAMILIES[family].recipe(**settings, block=256, window=4096)
     settings |= {
@@ -63,6 +74,11 @@ def recipe(family: str, data: str, preset: str, networks: int = 0) -> Recipe:
         settings["train_images"] = 10_000
     if family == "conv3-linear2":
         settings |= SNE
-    if data == "digits" and not FAMILIES[family].settings.get("side"):
-        settings["side"] = 16
+    if data == "digits":
+        if not FAMILIES[family].settings.get("side"):
+            settings["side"] = 16
+        settings["kinds"] = tuple(
+            dataclasses.replace(kind, **NARROW.get(kind.name, {}))
+            for kind in FAMILIES[family].settings["kinds"]
+        )
     return FAMILIES[family].recipe(**settings)

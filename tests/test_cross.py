@@ -1,11 +1,20 @@
 """The experiments on zoos of classifiers, at their smoke presets."""
 
+import dataclasses
 import json
 import re
 
+import numpy as np
 import pytest
 
-from experiments import cross_architecture, cross_dataset, judging, records
+from experiments import (
+    accuracy_prediction,
+    cross_architecture,
+    cross_dataset,
+    generalization,
+    records,
+    zoo_loading,
+)
 from wsjax.zoos import factory, images, packing
 
 pytestmark = pytest.mark.trains
@@ -53,6 +62,76 @@ def test_who_reads_one_architecture_is_listed_as_such(folder, results, capsys):
     assert re.search("nfn_hnp.*cannot read", capsys.readouterr().out)
 
 
+def test_a_transfer_needs_two_architectures(folder, results, monkeypatch):
+    preset = cross_architecture.PRESETS["smoke"]
+    one = dict(list(preset.zoos.items())[:1])
+    with pytest.raises(ValueError, match="zoos of two architectures, got 'conv3-linear2' alone"):
+        cross_architecture.directions(dataclasses.replace(preset, zoos=one), dict.fromkeys(one))
+
+
+def test_halves_tenths_and_the_narrowest_are_learnt_from(folder, results):
+    found = run(accuracy_prediction, folder, results)
+    ways = {(r["train_zoo"], r["test_zoo"]) for r in found}
+    assert ways == {
+        *(("varying-cnns 50 %", "rest"), ("varying-cnns 5 %", "rest")),
+        *(("varying-cnns OOD", "wider"), ("varying-cnns OOD", "as narrow")),
+    }
+    refused = {r["row"]: "refused" in r for r in found}
+    assert refused == {
+        "mean": False, "boosted_trees": True, "recipe_only": False, "dmc": False, "nfn_hnp": True,
+    }  # fmt: skip
+    # of 18 to learn from and 4 sorts (a kind with a norm): one of each at least
+    sizes = {r["train_zoo"].split(" ", 1)[1]: r["config"]["sizes"]["train"] for r in found}
+    assert sizes["50 %"] == 18
+    assert 2 <= sizes["5 %"] <= 4
+    for name in ("accuracies", "predictions"):
+        assert (folder / f"varying-cnns_{name}.png").stat().st_size > 1000
+
+
+def test_splits_by_width_share_no_run_and_no_width(folder, results):
+    preset = accuracy_prediction.PRESETS["smoke"]
+    zoo = zoo_loading.load("varying-cnns", preset, folder, None)
+    plan = preset.zoos["varying-cnns"]
+    far, near = accuracy_prediction.by_width(zoo, plan, 0)
+    width = {k: set(zoo.labels["width"][v].tolist()) for k, v in far.splits.items()}
+    assert width == {"train": {8.0}, "validation": {8.0}, "test": {16.0}}
+    assert sum(map(len, far.splits.values())) == len(zoo)
+    assert near.splits["test"].tolist() == far.splits["validation"].tolist()
+    narrow = zoo.select(zoo.labels["width"] == 8)
+    assert accuracy_prediction.by_width(narrow, plan, 0) is None
+
+
+def test_networks_of_each_activation_are_judged_apart(folder, results):
+    found = run(generalization, folder, results)
+    ways = {(r["train_zoo"], r["test_zoo"]) for r in found}
+    assert ways == {(f"digits {k}", k) for k in ("relu", "tanh", "both")}
+    assert all("test_tau" in r["metrics"] for r in found)
+
+
+def test_a_published_zoo_takes_the_place_of_ours(folder, results, monkeypatch):
+    """The reader is played here; that it reads the authors' files, its own tests show."""
+    preset = cross_dataset.PRESETS["smoke"]
+    ours = zoo_loading.load("digits", preset, folder, None)
+    asked = []
+
+    def reader(path, nonfinite):
+        asked.append((str(path), nonfinite))
+        return ours.select(np.arange(16))
+
+    monkeypatch.setattr(zoo_loading, "READERS", {"conv3-gap": reader})
+    found = run(
+        cross_dataset, folder, results, "--rows", "mean", "--published", "other=somewhere/else"
+    )
+    assert asked == [("somewhere/else", "exclude")]
+    zoos = next(r["config"]["zoos"] for r in found if r["train_zoo"] == "other")
+    assert zoos["other"].keys() == {"published", "content"}
+    with pytest.raises(SystemExit, match=r"expected --published of zoos \['digits', 'other'\]"):
+        run(cross_dataset, folder, results, "--published", "imagenet=x")
+    monkeypatch.setattr(zoo_loading, "READERS", {})
+    with pytest.raises(ValueError, match="expected a family with a published zoo"):
+        zoo_loading.load("digits", preset, folder, None, folder)
+
+
 def test_a_packed_zoo_of_the_very_recipe_is_taken(folder, tmp_path, monkeypatch):
     preset = cross_dataset.PRESETS["smoke"]
     recipe = preset.zoos["digits"]
@@ -60,13 +139,13 @@ def test_a_packed_zoo_of_the_very_recipe_is_taken(folder, tmp_path, monkeypatch)
     zoo, manifest = factory.make(recipe, data, folder / "cache" / "zoos")
     marked = packing.halved(zoo)
     marked.vectors[:, 0] = 7
-    monkeypatch.setattr(judging, "ZOOS", tmp_path)
+    monkeypatch.setattr(zoo_loading, "ZOOS", tmp_path)
     facts = json.loads(json.dumps({"recipe": manifest["recipe"]}))
     packing.pack(tmp_path / "conv3-gap.digits", marked, facts)
-    assert (judging.load("digits", preset, folder, None).vectors[:, 0] == 7).all()
+    assert (zoo_loading.load("digits", preset, folder, None).vectors[:, 0] == 7).all()
     facts["recipe"]["seed"] = 9
     packing.pack(tmp_path / "conv3-gap.digits", marked, facts)
-    assert not (judging.load("digits", preset, folder, None).vectors[:, 0] == 7).any()
+    assert not (zoo_loading.load("digits", preset, folder, None).vectors[:, 0] == 7).any()
 
 
 def test_unknown_rows_are_refused(folder, results):

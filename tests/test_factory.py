@@ -9,7 +9,7 @@ import pytest
 from experiments import classifier_zoo, zoo_recipes
 from wsjax import architectures
 from wsjax.networks import unravel
-from wsjax.zoos import blocks, classifier_training, classifiers, factory, images
+from wsjax.zoos import blocks, classifier_training, classifiers, factory, images, packing
 from wsjax.zoos.classifiers import Kind
 from wsjax.zoos.families import FAMILIES
 from wsjax.zoos.store import DamagedError
@@ -263,6 +263,19 @@ def test_presets_are_recipes():
         zoo_recipes.recipe("conv3-gap", "mnist", "smoke")
 
 
+def test_labels_are_what_testing_anew_finds(made, tmp_path):
+    _, zoo, manifest = made
+    np.testing.assert_allclose(
+        classifier_zoo.tested(RECIPE, DIGITS, zoo), zoo.labels["test_accuracy"], atol=1e-6
+    )
+    wrong = dataclasses.replace(
+        zoo, labels={**zoo.labels, "test_accuracy": zoo.labels["test_accuracy"] + 0.01}
+    )
+    with pytest.raises(ValueError, match=r"as accurate as labelled, got a change of 0\.0100"):
+        classifier_zoo.pack(RECIPE, DIGITS, wrong, manifest, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_idle_networks_fill_a_block_up(made):
     """The idle network that fills a block up is neither trained nor measured."""
     data = classifier_training.put(factory.inputs(RECIPE, DIGITS))
@@ -276,10 +289,16 @@ def test_idle_networks_fill_a_block_up(made):
     assert out.figures[0].all()
 
 
-def test_the_command_makes_a_zoo(tmp_path, capsys):
+def test_the_command_makes_and_packs_a_zoo(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(classifier_zoo, "ZOOS", tmp_path / "packed")
     small = ["--preset", "smoke", "--networks", "2", "--cache", str(tmp_path)]
-    classifier_zoo.main([*small, "--share", "0/1"])
+    classifier_zoo.main([*small, "--pack", "--results", str(tmp_path / "results")])
     assert "2 networks of 2 runs, 0 runs excluded" in capsys.readouterr().out
+    zoo, manifest = packing.unpack(tmp_path / "packed" / "conv3-gap.digits")
+    assert manifest["facts"]["recipe"]["networks"] == len(zoo) == 2
+    assert manifest["facts"]["rounding"]["networks"] == 2
+    assert manifest["facts"]["rounding"]["largest"] < 0.05
+    assert (tmp_path / "results" / "zoo_conv3-gap_digits.png").stat().st_size > 1000
     with pytest.raises(SystemExit):
         classifier_zoo.main([*small, "--share", "2/2"])
     assert "expected --share K/N" in capsys.readouterr().err

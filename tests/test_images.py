@@ -131,6 +131,11 @@ def test_images_of_a_folder_are_its_files(published):
     assert loaded.source.startswith("files-")
 
 
+def test_a_folder_may_hold_a_folder_for_each_data_set(published):
+    there, above = images.load("mnist", published), images.load("mnist", published.parent)
+    assert there.fingerprint() == above.fingerprint()
+
+
 def test_cifars_classes_have_names(monkeypatch, tmp_path):
     monkeypatch.setattr(image_files, "SHA256", {})
     loaded = images.load("cifar10", write(tmp_path, cifar_files(), ".xz"))

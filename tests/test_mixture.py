@@ -40,6 +40,15 @@ def test_zoos_of_one_spec_share_it():
     assert len(found.of(0)) == 5
 
 
+def test_architectures_that_nobody_has_go():
+    narrow = mixed().select(np.arange(8, 12))
+    assert narrow.specs == (WIDE, NARROW)
+    found = narrow.compact()
+    assert found.specs == (NARROW,)
+    np.testing.assert_array_equal(found.of(0).vectors, narrow.of(1).vectors)
+    assert found.vectors.shape == (4, NARROW.count)
+
+
 def test_all_checkpoints_of_a_run_fall_into_one_split():
     for seed in range(10):
         found = mixture.split(mixed(), {"train": 3, "validation": 1, "test": 2}, seed)

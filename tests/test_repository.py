@@ -61,6 +61,7 @@ SHARED = {
     "commands",
     "judging",
     "baselines",
+    "zoo_loading",
     "zoo_recipes",
 }  # what experiments may import of each other
 HEAVY = {"tensorflow_datasets", "tensorflow", "torch", "sklearn", "matplotlib", "tensorboardX"}

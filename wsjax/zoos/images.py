@@ -127,7 +127,8 @@ def load(
 
     Args:
         name: one of `NAMES`.
-        folder: holds the original files, see `image_files`. Not for "digits".
+        folder: holds the original files, see `image_files`, or a folder with the name of the
+            data set that does. Not for "digits".
         cache: a folder where a small .npz of what was read is kept, one for each data set
             and source, and read the next time: `mnist-tfds.npz` serves a machine that
             lacks tensorflow-datasets. One that is damaged is made anew, with a warning.
@@ -147,7 +148,8 @@ def load(
     if folder is None:
         source, make = "tfds", functools.partial(_prepared, name)
     else:
-        files = image_files.find(name, folder)
+        inside = pathlib.Path(folder) / name
+        files = image_files.find(name, inside if inside.is_dir() else folder)
         source = f"files-{image_files.digest(files)[:16]}"
         make = functools.partial(image_files.read, name, files)
     path = None if cache is None else pathlib.Path(cache) / f"{name}-{source}.npz"

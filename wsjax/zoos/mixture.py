@@ -87,6 +87,14 @@ class Mixture:
         rest = (self.which[networks], labels, self.runs[networks], splits)
         return Mixture(self.vectors[networks], self.specs, *rest)
 
+    def compact(self) -> "Mixture":
+        """The same networks, without architectures that none of them has."""
+        present, which = np.unique(self.which, return_inverse=True)
+        specs = tuple(self.specs[s] for s in present)
+        longest = max(s.count for s in specs)
+        vectors = self.vectors[:, :longest]
+        return dataclasses.replace(self, vectors=vectors, specs=specs, which=which)
+
     def part(self, split: str, label: str) -> tuple["Mixture", np.ndarray]:
         """The networks of a split, and their labels [network].
 

@@ -1,0 +1,186 @@
+"""How accurate is a classifier of any of these architectures, by its weights alone?
+
+GMN, tables 1 and 6, figures 5 and 8 (Lim et al., ICLR 2024): a predictor of test accuracy learns
+from half of a zoo, from a tenth of that half, or from its narrowest networks alone, and is
+tested on the rest. The zoos are CNNs of 36 shapes ("varying-cnns"), and those with 1-D CNNs,
+DeepSets, ResNets and ViTs beside them ("diverse"). The paper, tau on Diverse Architectures, 50 %,
+5 % and OOD: GMN .908, .828, .780; DMC .883, .758, .566; DeepSets .559, .290, .380. Table 6 is on
+the small CNNs of Unterthiner et al. ("conv3-gap"): GMN .938, NFN-HNP .934, NFT .926, NFN-NP .922,
+StatNN .915.
+
+    python -m experiments.accuracy_prediction                       zoos of digits
+    python -m experiments.accuracy_prediction --rows gmn,dmc,deepsets
+    python -m experiments.accuracy_prediction --preset small        table 6, on CIFAR-10 in gray
+    python -m experiments.accuracy_prediction --preset paper --images FOLDER
+
+Encoders with weights for each array of one architecture cannot read zoos of many; they are
+listed with the reason. The runs' folder has the histograms of accuracies (figure 5) and a
+scatter plot for each row, by kind of network (figure 8).
+
+Protocol, where we differ: `laptop` has networks a few times narrower than the paper's, on
+scikit-learn's digits, and learns from 150, 15 or the narrowest; `paper` has the published
+sizes. "5 %" is a tenth of the training networks of "50 %", as in the paper, but at least one of
+each kind with each norm; both are tested on the same networks. For "OOD", validation networks
+are narrow as well; "as narrow" is their own score.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from experiments import judging
+from experiments.judging import Direction
+from experiments.zoo_loading import Preset, tiny
+from experiments.zoo_recipes import recipe
+from wsjax import plots
+from wsjax.zoos.classifiers import Recipe
+from wsjax.zoos.mixture import Mixture
+
+SIZES = {"train": 0.5, "validation": 0.1, "test": 0.4}
+MANY = ("varying-cnns", "diverse")
+PAPER_ROWS = ("deepsets", "dmc", "gmn")
+PAPER = {  # tau, table 1
+    "varying-cnns": {
+        "50 %": (".697 ± .002", ".876 ± .003", ".915 ± .006"),
+        "5 %": (".648 ± .002", ".762 ± .014", ".797 ± .005"),
+        "OOD": (".683 ± .005", ".760 ± .024", ".870 ± .010"),
+    },
+    "diverse": {
+        "50 %": (".559 ± .011", ".883 ± .007", ".908 ± .004"),
+        "5 %": (".290 ± .010", ".758 ± .013", ".828 ± .005"),
+        "OOD": (".380 ± .014", ".566 ± .055", ".780 ± .030"),
+    },
+}
+SMALL_CNNS = {  # tau, table 6
+    "nfn_hnp": ".934 ± .001", "nfn_np": ".922 ± .001", "stat_nn": ".915 ± .002",
+    "nft": ".926 ± .001", "gmn": ".938 ± .000",
+}  # fmt: skip
+
+
+def fewer(zoo: Mixture, share: float, seed: int) -> Mixture:
+    """The zoo with a share of the runs of its "train" split, drawn at random.
+
+    One of each kind of network with each norm is among them: an array of a sort that nobody
+    has learnt from could not be read.
+    """
+    rows = np.random.default_rng(seed).permutation(zoo.splits["train"])
+    sort = zoo.labels["kind"][rows] * 100 + zoo.labels["norm"][rows]
+    _, first = np.unique(sort, return_index=True)
+    runs = zoo.runs[np.concatenate([rows[first], np.delete(rows, first)])]
+    runs = runs[np.sort(np.unique(runs, return_index=True)[1])]
+    kept = runs[: max(len(first), round(share * len(runs)))]
+    mine = zoo.splits["train"][np.isin(zoo.runs[zoo.splits["train"]], kept)]
+    return dataclasses.replace(zoo, splits={**zoo.splits, "train": mine})
+
+
+def by_width(zoo: Mixture, plan: Recipe, seed: int) -> tuple[Mixture, Mixture] | None:
+    """Learn from the narrowest networks of each kind, be tested on wider ones (E.1.2).
+
+    Returns:
+        The zoo with the narrowest dealt into "train" and "validation", five to one, and all
+        others as "test"; and the same whose "test" is its "validation". None if all networks
+        are of one width.
+    """
+    least = np.array([min(kind.widths) for kind in plan.kinds])
+    narrow = zoo.labels["width"] == least[zoo.labels["kind"].astype(int)]
+    if narrow.all():
+        return None
+    runs = np.random.default_rng(seed).permutation(np.unique(zoo.runs[narrow]))
+    held = np.isin(zoo.runs, runs[: max(2, len(runs) // 6)]) & narrow
+    splits = {"train": narrow & ~held, "validation": held, "test": ~narrow}
+    far = dataclasses.replace(zoo, splits={k: np.flatnonzero(v) for k, v in splits.items()})
+    near = {"test": far.splits["validation"]}
+    return far, dataclasses.replace(zoo, splits=near)
+
+
+def directions(preset: Preset, zoos: Mapping[str, Mixture]) -> list[Direction]:
+    """Of each zoo: from half of it, from a part of that, from its narrowest networks."""
+    found = []
+    for name, zoo in zoos.items():
+        seed = preset.zoos[name].seed
+        few = fewer(zoo, 0.1, seed)
+        found.append(Direction(f"{name} 50 %", zoo, {"rest": zoo}, (name,)))
+        found.append(Direction(f"{name} 5 %", few, {"rest": few}, (name,)))
+        if apart := by_width(zoo, preset.zoos[name], seed):
+            tests = {"wider": apart[0], "as narrow": apart[1]}
+            found.append(Direction(f"{name} OOD", apart[0], tests, (name,)))
+    return found
+
+
+def pictures(
+    preset: Preset, zoos: Mapping[str, Mixture], runs: Sequence[Mapping], folder: pathlib.Path
+) -> None:
+    """Draws figures 5 and 8: how accurate the networks are, and what rows say of them."""
+    for name, zoo in zoos.items():
+        kinds = np.array([kind.name for kind in preset.zoos[name].kinds])
+        of = lambda labels, kinds=kinds: kinds[np.asarray(labels, int)]
+        accuracy, kind = zoo.labels["test_accuracy"], of(zoo.labels["kind"])
+        parts = {
+            "on training images": {"all": zoo.labels["train_accuracy"]},
+            "on test images": {"all": accuracy},
+            "on test images, by kind": {k: accuracy[kind == k] for k in kinds},
+        }
+        place = folder / name.replace(" ", "_")
+        title = f"{name}: {len(zoo)} networks"
+        plots.histograms(place.with_name(f"{place.name}_accuracies.png"), parts, "accuracy", title)
+        drawn = {}
+        for run in runs:
+            far = run["train_zoo"] == f"{name} OOD" and run["seed"] == 0
+            if far and run["steps"] and "refused" not in run:
+                there = judging.predictions(folder, run)
+                words = f"{run['row']}, {run['test_zoo']}: tau {run['metrics']['test_tau']:.2f}"
+                drawn[words] = there["true"], there["predicted"], of(there["kind"])
+        if drawn:
+            path = place.with_name(f"{place.name}_predictions.png")
+            plots.scatters(path, drawn, "test accuracy", "predicted", f"{name}: learnt from narrow")
+
+
+def _presets() -> dict[str, Preset]:
+    rows = judging.rows()
+    simple = {k: rows[k] for k in judging.METHODS}
+    several = ("gmn", "neural_graph", "scalegmn", "sne", "dmc", "deepsets", "nfn_hnp")
+    quick = {k: judging.shorter(rows[k], 150, 8) for k in several}
+    few = {k: judging.shorter(rows[k], 4, 2) for k in ("dmc", "nfn_hnp")}
+    digits = {f"{k} digits": recipe(k, "digits", "laptop") for k in MANY}
+    smoke = tiny(digits["varying-cnns digits"])
+    (cnn,) = smoke.kinds
+    cnn = dataclasses.replace(cnn, depths=(1,), dense=(1,))
+    smoke = dataclasses.replace(smoke, kinds=(cnn,), networks=36)
+    table6 = {k: dataclasses.replace(rows[k], paper=p) for k, p in SMALL_CNNS.items()}
+    both = {k: rows[k] for k in ("mlp", "dmc", "deepsets", "neural_graph", "scalegmn", "sne")}
+    paper = {f"{k} cifar10": recipe(k, "cifar10", "paper") for k in (*MANY, "conv3-gap")}
+    return {
+        "smoke": Preset({"varying-cnns": smoke}, SIZES, 1, simple | few,
+                        "a minute"),
+        "laptop": Preset(digits, SIZES, 1, simple | quick,
+                         "half an hour on 2 CPU cores, ten minutes of it for the zoos"),
+        "small": Preset({"conv3-gap cifar10": recipe("conv3-gap", "cifar10", "small")}, SIZES, 1,
+                        simple | table6 | both, "half an hour on 2 CPU cores"),
+        "paper": Preset(paper, {"train": 0.5, "validation": 1 / 15, "test": 0.43}, 5,
+                        {k: judging.longer(r, 20000) for k, r in rows.items()},
+                        "days, for a GPU; resumable row by row"),
+    }  # fmt: skip
+
+
+PRESETS = _presets()
+
+
+def main(arguments: list[str] | None = None) -> list[dict]:
+    """The command line; returns the records of its runs."""
+    paper = {
+        (row, f"{family} cifar10 {way}", test): tau
+        for family, ways in PAPER.items()
+        for way, taus in ways.items()
+        for row, tau in zip(PAPER_ROWS, taus, strict=True)
+        for test in ("rest", "wider")
+    }
+    paper |= {(k, "conv3-gap cifar10 50 %", "rest"): tau for k, tau in SMALL_CNNS.items()}
+    return judging.main(
+        "accuracy_prediction", __doc__, PRESETS, directions, arguments, paper, pictures
+    )
+
+
+if __name__ == "__main__":
+    main()
