@@ -20,11 +20,11 @@ changed the accuracy of `REMEASURED` networks drawn from it, tested anew before 
 
 Departures of `small` from the published zoos, and of `smoke` and `laptop`, which are on
 digits resized to 16 x 16 where a family does not fix the size: batches of 128 (32), and
-about 500 steps (170) on average instead of thousands, so that what is published as 86
-epochs is 1 to 4 here, drawn for each network, or more where there are fewer images. For
-`conv3-linear2` the draws are those of Unterthiner et al. (2020), as SNE made all of its
-zoos (appendix G), not Schuerholt et al.'s grid. Accuracies spread from chance to what so
-short a training gives.
+about 500 steps on average (170; 330 of `conv3-linear2` on MNIST) instead of thousands, so that
+what is published as 86 epochs is 1 to 4 here, drawn for each network, or more where there are
+fewer images. For `conv3-linear2` the draws are those of Unterthiner et al. (2020), as SNE made
+all of its zoos (appendix G), not Schuerholt et al.'s grid. Accuracies spread from chance to
+what so short a training gives.
 
 `--benchmark` times every kind of network on images of noise: steps of all networks together,
 here and one network at a time in plain PyTorch (`pip install torch`) on one thread, by

@@ -342,6 +342,23 @@ def judging_tables(experiment: str, also: str = "") -> str:
     return "\n\n".join(tables) or "No runs yet."
 
 
+def embeddings_table() -> str:
+    """How far codes tell zoos apart, whose networks they are of."""
+    tables = []
+    for preset in ("laptop", "small", "paper"):
+        lines = []
+        for run in latest(read("embeddings", preset=preset)):
+            m = run["metrics"]
+            keys = ("knn_zoo_accuracy", "knn_zoo_accuracy_standardised", "label_knn_zoo_accuracy")
+            keys += ("chance", "silhouette", "label_silhouette", "test_tau")
+            lines.append([f"`{run['row']}`", *(f"{m[k]:.3f}" if k in m else "–" for k in keys)])
+        head = ["row", "5 nearest name the zoo", "standardised", "by true accuracy", "by chance"]
+        head += ["silhouette", "by true accuracy", "mean τ"]
+        if lines:
+            tables.append(f"Preset `{preset}`:\n\n{table(head, lines)}")
+    return "\n\n".join(tables) or "No runs yet."
+
+
 def zoos_table() -> str:
     """The zoos of classifiers that lie in the repository."""
     from wsjax.zoos import packing
@@ -374,6 +391,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "cross_dataset": lambda: judging_tables("cross_dataset"),
     "cross_architecture": lambda: judging_tables("cross_architecture"),
     "accuracy_prediction": lambda: judging_tables("accuracy_prediction", "test_r2"),
+    "embeddings": embeddings_table,
     "generalization": lambda: judging_tables("generalization"),
     "inr_frequency": frequency_table,
     "inr_ablation": ablation_table,
