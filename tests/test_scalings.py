@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scaling_cases import CASES, KEY, MIXED, NOTHING, draw, moved, setting, stacked
+from scaling_cases import CASES, KEY, MIXED, NOTHING, draw, moved, setting, stacked, with_omega
 
-from wsjax import networks, scalings, symmetries
+from wsjax import architectures, networks, scalings, symmetries
 from wsjax.architectures import mlp
 from wsjax.scalings import KINDS, Element
 
@@ -168,6 +168,27 @@ def test_a_half_turn_needs_omega_and_the_sign():
         assert moved(run({**params, name: turned[name]}), run(params)) > 0.1
     other = {**turned, "Dense_0/bias": params["Dense_0/bias"] + math.pi}  # as if omega were 1
     assert moved(run({**other, "Dense_1/kernel": params["Dense_1/kernel"]}), run(params)) > 0.1
+
+
+def test_canonical_phases_need_omega():
+    """The published script takes omega for 1: at 30, another function or nothing at all."""
+    network, x = mlp([2, 6, 5, 1], "sin", omega=30.0), jnp.linspace(-1, 1, 40).reshape(20, 2)
+    blind, drawn = with_omega(network, 1.0), draw(network)
+    biases = [n for n in drawn if n in ("Dense_0/bias", "Dense_1/bias")]
+    spread = {k: jnp.linspace(-1, 1, drawn[k].size) for k in biases}
+    form = jax.jit(scalings.canonical_phase, static_argnums=1)
+    run = jax.jit(architectures.forward, static_argnums=2)
+    for size in (5.0, 1.5):  # biases beyond pi / 2, and within
+        params = {**drawn, **{k: size * v for k, v in spread.items()}}
+        ours, theirs = form(params, network), form(params, blind)
+        out = run(params, x, network)
+        assert moved(ours, params) > 1e-2
+        assert moved(run(ours, x, network), out) < 1e-9
+        if size > math.pi / 2:
+            assert moved(run(theirs, x, network), out) > 0.1
+            assert moved(run(theirs, x, blind), run(params, x, blind)) < 1e-9
+        else:
+            assert moved(theirs, params) == 0
 
 
 def test_signs_and_half_turns_do_not_commute():
