@@ -1,14 +1,9 @@
 """The table of encoders says what is so."""
 
-import jax
-import numpy as np
 import pytest
-from test_encoders import ROWS
 
 from experiments import records
-from wsjax.encoders import ENCODERS, ScaleEditor, catalogue
-
-KEY = jax.random.key(0)
+from wsjax.encoders import ENCODERS, catalogue
 
 
 def test_every_encoder_has_a_line():
@@ -42,14 +37,3 @@ def test_what_is_read_and_what_is_not():
     assert catalogue.readable("inr2vec") == ["MLPs"]
     assert "attention" not in catalogue.readable("scalegmn")
     assert catalogue.readable("gmn") == list(catalogue.READS)
-
-
-def test_an_encoder_that_edits_has_an_editor():
-    editors = [name for name in ENCODERS if catalogue.edits(name)]
-    assert {"gmn", "scalegmn", "dwsnet", "nfn", "nft", "unf"} == set(editors)
-    for name in set(editors) - {"gmn"}:
-        encoder = ROWS[name].clone(readout="edit")
-        view, x = encoder.view(catalogue.INR), np.zeros((2, catalogue.INR.count), np.float32)
-        editor = ScaleEditor(encoder)
-        edited, _ = jax.eval_shape(lambda e=editor, w=view, x=x: e.init_with_output(KEY, x, w))
-        assert edited.shape == x.shape

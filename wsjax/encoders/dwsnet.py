@@ -70,6 +70,7 @@ class DWSNet(nn.Module):
         dropout: of single numbers, after every ReLU.
         diagonal: only arrays that share neurons tell each other.
         readout: "edit" gives every parameter a change, [batch, entry].
+        expansion: how many maps give a change, which is their mean, see `editing`.
     """
 
     width: int = 32
@@ -82,6 +83,7 @@ class DWSNet(nn.Module):
     dropout: float = 0.0
     diagonal: bool = False
     readout: str = "code"
+    expansion: int = 1
 
     fixed = True  # has weights for each array
 
@@ -99,7 +101,8 @@ class DWSNet(nn.Module):
                 f"a divisor of the width {self.width}",
             ),
         }
-        settings.check(self, rules | settings.sizes(self, "layers", "code"))
+        rules |= settings.sizes(self, "layers", "code") | settings.expansion(self)
+        settings.check(self, rules)
 
     def view(self, spec: Spec) -> ArraysView:
         """The architecture.
@@ -143,7 +146,7 @@ class DWSNet(nn.Module):
                 x = self._between(x, view, i, train)
             x = Layer(
                 spec,
-                1 if edit and last else self.width,
+                self.expansion if edit and last else self.width,
                 self.sets == "attention",
                 1 if last else self.heads,
                 self.reduction,
@@ -151,7 +154,7 @@ class DWSNet(nn.Module):
                 name=f"layer_{i}",
             )(x)
         if edit:
-            return x[..., 0]
+            return x.mean(-1)
         arrays = fold(self._dropped(nn.relu(x), train), spec, spec.hidden)
         pool = lambda x: REDUCTIONS[self.reduction](x, axis=tuple(range(1, x.ndim - 1)))
         code = jnp.concatenate([pool(x) for x in arrays.values()], -1)

@@ -13,7 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import padding
+from wsjax.encoders import settings
+from wsjax.encoders.arrays import ArraysView, arrays_view
 from wsjax.networks import Spec
+
+READOUTS = ("code", "edit")
 
 
 def stack(views: Sequence[np.ndarray]) -> np.ndarray:
@@ -28,23 +32,36 @@ class MLP(nn.Module):
     Attributes:
         widths: of the hidden layers. SNE's table 1 has 14K parameters on 1 153 inputs.
         code: of the result.
+        readout: "edit" gives every parameter a change, [batch, entry].
+        expansion: how many maps give a change, which is their mean, see `editing`.
     """
 
     widths: Sequence[int] = (12,)
     code: int = 32
+    readout: str = "code"
+    expansion: int = 1
 
     fixed = True  # one architecture per model
 
-    def view(self, spec: Spec) -> np.ndarray:
-        """[entry] True; the vector is taken as it is."""
-        return np.ones(spec.count, bool)
+    def __post_init__(self):
+        super().__post_init__()
+        rules = {"readout": (self.readout in READOUTS, f"one of {READOUTS}")}
+        settings.check(self, rules | settings.sizes(self, "code") | settings.expansion(self))
+
+    def view(self, spec: Spec) -> ArraysView:
+        """The architecture, for editors; the vector is taken as it is."""
+        return arrays_view(spec)
 
     @nn.compact
-    def __call__(self, vectors: jax.Array, view: np.ndarray, train: bool = False) -> jax.Array:
-        """[batch, entry] -> [batch, code]."""
+    def __call__(self, vectors: jax.Array, view: ArraysView, train: bool = False) -> jax.Array:
+        """[batch, entry] -> [batch, code]; [batch, entry] if the read-out is "edit"."""
+        x = vectors
         for width in self.widths:
-            vectors = nn.relu(nn.Dense(width)(vectors))
-        return nn.Dense(self.code)(vectors)
+            x = nn.relu(nn.Dense(width)(x))
+        if self.readout == "edit":
+            x = nn.Dense(vectors.shape[-1] * self.expansion)(x)
+            return x.reshape(*vectors.shape, self.expansion).mean(-1)
+        return nn.Dense(self.code)(x)
 
 
 class DeepSets(nn.Module):

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import graphs
-from wsjax.networks import ROLES
+from wsjax.encoders import settings
+from wsjax.networks import ROLES, Spec
 
 
 class Regressor(nn.Module):
@@ -41,11 +42,24 @@ class Editor(nn.Module):
         arrays: how many arrays have a scale gamma of their own; all relations of the view
             if 0. Give it for zoos of several architectures: the most that any of them has.
         initial: what the scales start from.
+        expansion: how many maps give a change, which is their mean, see `editing`.
+
+    Raises:
+        ValueError: the expansion is below 1.
     """
 
     encoder: nn.Module
     arrays: int = 0
     initial: float = 0.01
+    expansion: int = 1
+
+    def __post_init__(self):
+        super().__post_init__()
+        settings.check(self, settings.sizes(self, "expansion"))
+
+    def view(self, spec: Spec) -> graphs.Graph:
+        """What the encoder needs to know of an architecture."""
+        return self.encoder.view(spec)
 
     @nn.compact
     def __call__(self, vectors: jax.Array, view: graphs.Graph, train: bool = False) -> jax.Array:
@@ -60,7 +74,8 @@ class Editor(nn.Module):
             if (present := int(owned.sum(-1).max())) > count:
                 raise ValueError(f"expected networks of at most {count} arrays, got {present}")
         gamma = self.param("gamma", nn.initializers.constant(self.initial), (count,))
-        delta = nn.Dense(1, name="delta")(self.encoder.states(vectors, view))[..., 0]
+        states = self.encoder.states(vectors, view)
+        delta = nn.Dense(self.expansion, name="delta")(states).mean(-1)
         # Arrays are the first relations of a graph; edges without a parameter are left out.
         # An array too many, in a view that is traced, edits by NaN rather than in silence.
         own = jnp.where(jnp.asarray(view.parameter) < 0, 0, view.relation)
@@ -72,13 +87,16 @@ class Editor(nn.Module):
 
 
 class ScaleEditor(nn.Module):
-    """A network in, an edited network out, theta + gamma * delta, by `ScaleGMN`.
+    """A network in, an edited network out, theta + gamma * delta, by an encoder's changes.
 
-    Commutes with renumberings of hidden neurons and with their factors (Kalogeropoulos et al.,
-    2024): what is added to a parameter carries the factors that the parameter carries.
+    Commutes with what the changes commute with: by `ScaleGMN` with renumberings of hidden
+    neurons and with their factors (Kalogeropoulos et al., 2024), as what is added to a
+    parameter carries the factors that the parameter carries; by the others with renumberings;
+    by `MLP` with nothing.
 
     Attributes:
-        encoder: a `ScaleGMN` whose read-out is "edit".
+        encoder: whose read-out is "edit", and whose view says in `array` which array an entry
+            belongs to. Its `expansion` is that of the editor.
         arrays: how many arrays have a scale gamma of their own; all of the view if 0.
         initial: what the scales start from.
     """
@@ -86,6 +104,10 @@ class ScaleEditor(nn.Module):
     encoder: nn.Module
     arrays: int = 0
     initial: float = 0.01
+
+    def view(self, spec: Spec):
+        """What the encoder needs to know of an architecture."""
+        return self.encoder.view(spec)
 
     @nn.compact
     def __call__(self, vectors: jax.Array, view, train: bool = False) -> jax.Array:

@@ -105,6 +105,7 @@ class NFN(nn.Module):
         as_published: layers of the published package; False has all equivariant maps, each
             once, see `nfn_layers.groups`.
         readout: "edit" gives every parameter a change, [batch, entry].
+        expansion: how many maps give a change, which is their mean, see `editing`.
     """
 
     kind: str = "np"
@@ -121,6 +122,7 @@ class NFN(nn.Module):
     feature_dropout: float = 0.0
     as_published: bool = True
     readout: str = "code"
+    expansion: int = 1
 
     fixed = True  # one architecture per model
 
@@ -138,7 +140,8 @@ class NFN(nn.Module):
         }
         if self.kind in ("hnp", "pt"):
             rules["io"] = self.io in ("encoding", "none"), f"'encoding' or 'none' for {self.kind!r}"
-        settings.check(self, rules | settings.sizes(self, "code", "bands"))
+        rules |= settings.sizes(self, "code", "bands") | settings.expansion(self)
+        settings.check(self, rules)
 
     def view(self, spec: Spec) -> ArraysView:
         """The architecture.
@@ -178,6 +181,7 @@ class NFN(nn.Module):
             arrays = {k: nn.relu(y) for k, y in layer(width, i)(arrays).items()}
             arrays = Dropout(read, self.feature_dropout)(arrays, train)
         if self.readout == "edit":
-            return unfold(layer(1, len(self.widths))(arrays), view.spec, read.keep)[..., 0]
+            change = layer(self.expansion, len(self.widths))(arrays)
+            return unfold(change, view.spec, read.keep).mean(-1)
         x = pooled(arrays, read, self.pool == "all")
         return Head(self.head, self.code, self.dropout, name="readout")(x, train)

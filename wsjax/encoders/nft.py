@@ -194,6 +194,7 @@ class NFT(nn.Module):
         code: of the result.
         dropout: within blocks and after the head's layers.
         readout: "edit" gives every parameter a change, [batch, entry].
+        expansion: how many maps give a change, which is their mean, see `editing`.
     """
 
     frequencies: int = 16
@@ -206,6 +207,7 @@ class NFT(nn.Module):
     code: int = 32
     dropout: float = 0.0
     readout: str = "code"
+    expansion: int = 1
 
     fixed = True  # one architecture per model
 
@@ -222,7 +224,7 @@ class NFT(nn.Module):
             "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
         }
         least = settings.sizes(self, "frequencies", "blocks", "factor", "code")
-        settings.check(self, rules | least)
+        settings.check(self, rules | least | settings.expansion(self))
 
     def view(self, spec: Spec) -> ArraysView:
         """The architecture.
@@ -254,8 +256,8 @@ class NFT(nn.Module):
             arrays = block(arrays, train)
         if self.readout == "edit":
             arrays = Norm(read, name="norm")(arrays)
-            change = Linear(read, 1, pointwise=True, name="change")(arrays)
-            return unfold(change, view.spec, read.keep)[..., 0]
+            change = Linear(read, self.expansion, pointwise=True, name="change")(arrays)
+            return unfold(change, view.spec, read.keep).mean(-1)
         x = pooled(arrays, read, self.pool == "all")
         return Head(self.head, self.code, self.dropout, name="readout")(x, train)
 

@@ -65,6 +65,7 @@ class ScaleGMN(nn.Module):
         backward: messages in both directions, see above; "none" for forward alone.
         readout: "last" reads outputs (and inputs, if messages go back), "full" all neurons;
             "edit" gives every parameter a change, [batch, entry], with the factors it has.
+        expansion: how many maps (Gamma x) * s(x) give a change, which is their mean, see `editing`.
         hidden: width within MLPs; `width` if 0.
         symmetrise: signs by rho(x) + rho(-x); else by |x|.
         norm: LayerNorm within MLPs.
@@ -92,6 +93,7 @@ class ScaleGMN(nn.Module):
     symmetry: str = "hetero"
     backward: str = "balanced"
     readout: str = "full"
+    expansion: int = 1
     hidden: int = 0
     symmetrise: bool = True
     norm: bool = True
@@ -132,7 +134,7 @@ class ScaleGMN(nn.Module):
             "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
         }
         every = "width", "layers", "code", "channels", "features", "depth"
-        settings.check(self, rules | settings.sizes(self, *every))
+        settings.check(self, rules | settings.sizes(self, *every) | settings.expansion(self))
 
     def view(self, spec: Spec) -> ScaleView:
         """What the encoder needs to know of an architecture.
@@ -175,7 +177,7 @@ class ScaleGMN(nn.Module):
             last = i == self.layers - 1
             out = (self.width, 0 if last else self.width)
             if last and edit:
-                out = self.features, view.weight.shape[-1]
+                out = tuple(n * self.expansion for n in (self.features, view.weight.shape[-1]))
             layer = Layer(
                 nets,
                 self.width,
@@ -256,7 +258,8 @@ class ScaleGMN(nn.Module):
         count = vectors.shape[-1]
         out = jnp.zeros_like(vectors)
         for x, index, what in ((nodes, view.own, "nodes"), (pairs, view.weight, "pairs")):
-            x = rows.gathered(x, what)  # [batch, row, channel]
+            x = rows.gathered(x, what)  # [batch, row, channel * expansion]
+            x = x.reshape(*x.shape[:-1], -1, self.expansion).mean(-1)
             index = jnp.where(jnp.asarray(index) < 0, count, jnp.asarray(index))
             put = lambda v, i, x: v.at[i].set(x, mode="drop")
             out = jax.vmap(put, (0, 0 if index.ndim == 3 else None, 0))(out, index, x)

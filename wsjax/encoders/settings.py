@@ -24,6 +24,12 @@ def check(module: nn.Module, rules: Mapping[str, tuple[bool, str]]) -> None:
         raise ValueError("settings make no sense:\n" + "\n".join(wrong))
 
 
+def expansion(module: nn.Module) -> dict[str, tuple[bool, str]]:
+    """The rule of `expansion`, for encoders that edit with `readout="edit"`."""
+    fine = module.expansion == 1 or (module.expansion > 1 and module.readout == "edit")
+    return {"expansion": (fine, "at least 1, and 1 unless the read-out is 'edit'")}
+
+
 def sizes(module: nn.Module, *names: str) -> dict[str, tuple[bool, str]]:
     """The rules of attributes that are at least 1."""
     return {name: (getattr(module, name) >= 1, "at least 1") for name in names}

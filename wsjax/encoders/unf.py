@@ -222,6 +222,7 @@ class UNF(nn.Module):
         layers: equivariant layers.
         code: of the result.
         readout: "code", or "edit": every parameter's change, [batch, entry].
+        expansion: how many maps give a change, which is their mean, see `editing`.
         near: means over whole arrays go through one vector of `width` numbers to all arrays,
             and only arrays that share a hidden axis have matrices for each pair; else every
             pair has, as published. For networks of many arrays.
@@ -231,6 +232,7 @@ class UNF(nn.Module):
     layers: int = 3
     code: int = 32
     readout: str = "code"
+    expansion: int = 1
     near: bool = False
 
     fixed = True  # weights for each array
@@ -238,7 +240,8 @@ class UNF(nn.Module):
     def __post_init__(self):
         super().__post_init__()
         rules = {"readout": (self.readout in READOUTS, f"one of {READOUTS}")}
-        settings.check(self, rules | settings.sizes(self, "width", "layers", "code"))
+        rules |= settings.sizes(self, "width", "layers", "code") | settings.expansion(self)
+        settings.check(self, rules)
 
     def view(self, spec: Spec) -> ArraysView:
         """What the encoder needs to know of an architecture.
@@ -267,7 +270,7 @@ class UNF(nn.Module):
         """
         spec, keep = view.spec, renumbered(view.spec)
         arrays, edit = fold(jnp.asarray(vectors), spec, keep), self.readout == "edit"
-        channels = {name: x.shape[-1] for name, x in arrays.items()}
+        channels = {name: x.shape[-1] * self.expansion for name, x in arrays.items()}
         x = join(arrays, spec)
         for i in range(self.layers):
             last = edit and i == self.layers - 1
@@ -280,6 +283,6 @@ class UNF(nn.Module):
             if not last:
                 x = {axes: nn.relu(y) for axes, y in x.items()}
         if edit:
-            return unfold(part(x, spec, channels), spec, keep)[..., 0]
+            return unfold(part(x, spec, channels), spec, keep).mean(-1)
         pooled = side_by_side(x, spec, ())[()]
         return nn.Dense(self.code, dtype=pooled.dtype, name="code_map")(pooled)
