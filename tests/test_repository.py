@@ -51,6 +51,14 @@ MAY_IMPORT = {  # module of wsjax -> modules of wsjax it may import
         *("networks", "zoos", "encoders", "reading"),
         *("objectives", "training", "checkpoints", "metrics"),
     },
+    "classification": {
+        *("networks", "symmetries", "augmentations", "zoos", "reading", "prediction"),
+        *("training", "checkpoints", "metrics"),
+    },
+    "editing": {
+        *("networks", "augmentations", "encoders", "zoos", "inrs", "reading"),
+        *("training", "checkpoints"),
+    },
     "contrastive": {
         *("networks", "symmetries", "augmentations", "zoos", "reading", "prediction"),
         *("objectives", "training", "checkpoints", "metrics"),
@@ -63,6 +71,9 @@ SHARED = {
     "baselines",
     "zoo_loading",
     "zoo_recipes",
+    "inr_zoo",
+    "inr_tasks",
+    "inr_tables",
 }  # what experiments may import of each other
 HEAVY = {"tensorflow_datasets", "tensorflow", "torch", "sklearn", "matplotlib", "tensorboardX"}
 AT_ROOT = {

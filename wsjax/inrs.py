@@ -31,7 +31,7 @@ from wsjax.zoos.inr_recipe import DWS, Recipe, grid
 from wsjax.zoos.mixture import Mixture
 from wsjax.zoos.store import Manifest
 
-__all__ = ["Folder", "fit", "grid", "read_folder", "render"]
+__all__ = ["Folder", "fit", "grid", "pictures", "read_folder", "render"]
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 CHANNELS = {"L": 1, "RGB": 3}  # of Pillow's modes
@@ -84,6 +84,39 @@ def render(params: Params, spec: Spec, points: np.ndarray, offset: float) -> jax
     return architectures.forward(params, points, spec) + offset
 
 
+def pictures(images: np.ndarray, labels: np.ndarray | None = None) -> Pictures:
+    """A user's own images as what the factory takes, named by their content.
+
+    Args:
+        images: [n, row, col, 1 or 3] uint8.
+        labels: [n] int.
+
+    Raises:
+        ValueError: the images or labels are no such arrays; all that is wrong is listed.
+    """
+    images, wrong = np.asarray(images), []
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3:] not in ((1,), (3,)):
+        wrong.append(
+            f"images: expected uint8 [n, row, col, 1 or 3], got {images.dtype} {[*images.shape]}"
+        )
+    elif not images.size:
+        wrong.append(f"images: expected at least one pixel, got {[*images.shape]}")
+    if labels is not None:
+        labels = np.asarray(labels)
+        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+            wrong.append(
+                f"labels: expected int [{len(images)}], got {labels.dtype} {[*labels.shape]}"
+            )
+    if wrong:
+        raise ValueError("cannot fit:\n  " + "\n  ".join(wrong))
+    digest = hashlib.sha256(json.dumps([images.shape, labels is not None]).encode())
+    digest.update(np.ascontiguousarray(images).data)
+    if labels is not None:
+        digest.update(labels.astype("<i8").data)
+    name = f"own-{digest.hexdigest()[:8]}"
+    return Pictures(name, "an array", digest.hexdigest(), {"all": (images, labels)})
+
+
 def fit(
     images: np.ndarray,
     labels: np.ndarray | None = None,
@@ -108,27 +141,7 @@ def fit(
     Raises:
         ValueError: the images or labels are no such arrays; or no network stayed finite.
     """
-    images, wrong = np.asarray(images), []
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3:] not in ((1,), (3,)):
-        wrong.append(
-            f"images: expected uint8 [n, row, col, 1 or 3], got {images.dtype} {[*images.shape]}"
-        )
-    elif not images.size:
-        wrong.append(f"images: expected at least one pixel, got {[*images.shape]}")
-    if labels is not None:
-        labels = np.asarray(labels)
-        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
-            wrong.append(
-                f"labels: expected int [{len(images)}], got {labels.dtype} {[*labels.shape]}"
-            )
-    if wrong:
-        raise ValueError("cannot fit:\n  " + "\n  ".join(wrong))
-    digest = hashlib.sha256(json.dumps([images.shape, labels is not None]).encode())
-    digest.update(np.ascontiguousarray(images).data)
-    if labels is not None:
-        digest.update(labels.astype("<i8").data)
-    name = f"own-{digest.hexdigest()[:8]}"
-    own = Pictures(name, "an array", digest.hexdigest(), {"all": (images, labels)})
+    own = pictures(images, labels)
     if cache is not None:
         return inr_factory.make(recipe, own, cache, devices=devices)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,7 @@
 """Measures of predictions, and the file they are written to.
 
     predictions [example], targets [example]  ->  {"mse", "mae", "r2", "tau"}, plain floats
+    probabilities [example, class], classes [example]  ->  {"accuracy", "error", "loss"}
     metrics.jsonl                                 one JSON object a line, in order of step
 
 NumPy in, floats out: what is reported is computed once, in float64, outside of any `jit`.
@@ -88,6 +89,52 @@ def evaluate(predictions: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         "r2": r2(predictions, targets),
         "tau": kendall_tau(predictions, targets),
     }
+
+
+def classification(probabilities: np.ndarray, classes: np.ndarray) -> dict[str, float]:
+    """All measures of a classifier at once.
+
+    Args:
+        probabilities: [example, class], rows that add up to 1; the largest is what is said,
+            of equal ones the first.
+        classes: [example] int, the true ones.
+
+    Returns:
+        {"accuracy", "error", "loss"}: the share that is right, the share that is not, and the
+        mean cross-entropy in nats. Probabilities below 1e-12 count as that.
+
+    Raises:
+        ValueError: the shapes do not fit, rows are no probabilities, or there is no such class.
+    """
+    p, t = _probabilities(probabilities, classes)
+    right = float(np.mean(p.argmax(1) == t))
+    loss = -np.log(np.maximum(p[np.arange(len(t)), t], 1e-12)).mean()
+    return {"accuracy": right, "error": 1 - right, "loss": float(loss)}
+
+
+def confusion(probabilities: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """How many examples of each class are said to be of each, [true, said] int.
+
+    Arguments and errors are those of `classification`.
+    """
+    p, t = _probabilities(probabilities, classes)
+    counts = np.zeros((p.shape[1], p.shape[1]), int)
+    np.add.at(counts, (t, p.argmax(1)), 1)
+    return counts
+
+
+def _probabilities(probabilities, classes):
+    p, t = np.asarray(probabilities, np.float64), np.asarray(classes)
+    if p.ndim != 2 or not p.size or t.shape != p.shape[:1] or t.dtype.kind not in "iu":
+        raise ValueError(
+            "expected probabilities [example, class] and int classes [example], got "
+            f"{p.shape} and {t.dtype} {t.shape}"
+        )
+    if not (np.isfinite(p).all() and p.min() >= 0 and np.allclose(p.sum(1), 1, atol=1e-5)):
+        raise ValueError("expected rows of probabilities that add up to 1")
+    if t.min() < 0 or t.max() >= p.shape[1]:
+        raise ValueError(f"expected classes 0..{p.shape[1] - 1}, got {t.min()}..{t.max()}")
+    return p, t
 
 
 def bootstrap(

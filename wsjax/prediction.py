@@ -145,7 +145,7 @@ class Model:
             ValueError: arrays do not match the spec or are not finite, or the encoder
                 cannot read this architecture.
         """
-        out = self._run(networks_, spec, None)
+        out = self.reader.ask(networks_, spec, self.specs)
         if self.loss == "bce":
             return 1 / (1 + np.exp(-out))
         return out * self.norm.deviation + self.norm.mean
@@ -154,22 +154,12 @@ class Model:
         self, networks_: Params | np.ndarray | Mixture, spec: Spec | None = None
     ) -> np.ndarray:
         """The codes [width] or [batch, width] of networks; arguments as in `predict`."""
-        return self._run(networks_, spec, "encode")
+        return self.reader.ask(networks_, spec, self.specs, "encode")
 
     @property
     def reader(self) -> reading.Reader:
         """What shows networks to the module."""
         return reading.Reader(self.module, self.variables, self.norm.scales, self.specs[0])
-
-    def _run(self, given, spec, method):
-        reader = self.reader
-        if isinstance(given, Mixture):
-            return reader.mixed(given, method)
-        if spec is None and len(self.specs) > 1:
-            raise ValueError(
-                f"trained on {len(self.specs)} architectures: expected the spec of the networks"
-            )
-        return reader(given, spec, method)
 
 
 def train(

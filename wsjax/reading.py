@@ -253,6 +253,32 @@ class Reader:
         rows = in_units(mixture, self.scales, views(self.module.encoder, specs).width)
         return in_pieces(apply, self.variables, rows, which.astype(np.int32))
 
+    def ask(
+        self,
+        given: Params | np.ndarray | Mixture,
+        spec: Spec | None,
+        specs: Sequence[Spec],
+        method: str | None = None,
+    ) -> np.ndarray:
+        """Applies the module to whatever networks a user gives.
+
+        Args:
+            given: as in `__call__`; or a mixture, which brings its specs.
+            spec: what they mean; the training architecture, if there was one, if None.
+            specs: the training architectures.
+            method: as in `__call__`.
+
+        Raises:
+            ValueError: as `__call__`; or the spec is left out where there were several.
+        """
+        if isinstance(given, Mixture):
+            return self.mixed(given, method)
+        if spec is None and len(specs) > 1:
+            raise ValueError(
+                f"trained on {len(specs)} architectures: expected the spec of the networks"
+            )
+        return self(given, spec, method)
+
     def expect_readable(self, specs: Sequence[Spec]) -> None:
         """Checks that networks of these architectures can be read, together if several.
 
