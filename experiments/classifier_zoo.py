@@ -20,7 +20,7 @@ changed the accuracy of `REMEASURED` networks drawn from it, tested anew before 
 
 Departures of `small` from the published zoos, and of `smoke` and `laptop`, which are on
 digits resized to 16 x 16 where a family does not fix the size: batches of 128 (32), and
-about 500 steps on average (170; 330 of `conv3-linear2` on MNIST) instead of thousands, so that
+about 500 steps on average (170; 220 of `conv3-linear2` on MNIST) instead of thousands, so that
 what is published as 86 epochs is 1 to 4 here, drawn for each network, or more where there are
 fewer images. For `conv3-linear2` the draws are those of Unterthiner et al. (2020), as SNE made
 all of its zoos (appendix G), not Schuerholt et al.'s grid. Accuracies spread from chance to

@@ -1,5 +1,7 @@
 """Windows: the two routes of convolutions, pooling, counts of positions."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import numpy as np
@@ -28,12 +30,14 @@ def case(request):
     return request.param
 
 
-def test_both_routes_agree(case):
+@pytest.mark.parametrize("wide", [0, convolution.WIDE])
+def test_both_routes_agree(case, wide, monkeypatch):
+    monkeypatch.setattr(convolution, "WIDE", wide)
     size, window, stride, padding = case
     x = jax.random.normal(KEY, (2, 3, *size, 2))  # two axes of batch
     kernel = jax.random.normal(jax.random.fold_in(KEY, 1), (*window, 2, 4))
     one, two = (
-        jax.jit(f, static_argnums=(2, 3))(x, kernel, stride, padding)
+        jax.jit(functools.partial(f, stride=stride, padding=padding))(x, kernel)
         for f in (convolution.by_xla, convolution.by_slices)
     )
     assert one.shape == (2, 3, *convolution.positions(size, window, stride, padding), 4)
