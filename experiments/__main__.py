@@ -7,6 +7,8 @@ from experiments import (
     embeddings,
     generalization,
     inr_ablation,
+    inr_classification,
+    inr_editing,
     inr_frequency,
     inr_self_supervised,
 )
@@ -18,6 +20,11 @@ EXPERIMENTS = {
         "GMN, table 3: codes learned without labels",
         inr_self_supervised.PRESETS,
     ),
+    "inr_classification": (
+        "ScaleGMN, table 1: classes of images, by the weights of their INRs",
+        inr_classification.PRESETS,
+    ),
+    "inr_editing": ("GMN, table 2: INRs whose images are edited", inr_editing.PRESETS),
     "cross_dataset": ("SNE, tables 5 and 8: judges of classifiers", cross_dataset.PRESETS),
     "cross_architecture": ("SNE, tables 2, 3, 4 and 9: the same", cross_architecture.PRESETS),
     "accuracy_prediction": (

@@ -28,7 +28,7 @@ from wsjax.zoos.store import Manifest
 
 ROOTS = ("training", "objective", "encoder")
 
-Objectives = Objective | contrastive.Objective
+Objectives = object  # a frozen dataclass, such as `prediction.Objective`
 Work = Callable[["Row", Mapping, pathlib.Path], dict]  # row, config, folder -> what it gave
 
 
@@ -291,7 +291,9 @@ def zoo_of(config: Mapping, path: pathlib.Path) -> Zoo:
     return zoo
 
 
-def run(row: Row, about: Mapping, folder: pathlib.Path, work: Work) -> dict:
+def run(
+    row: Row, about: Mapping, folder: pathlib.Path, work: Work, score: str = "test_mse"
+) -> dict:
     """Runs one row with one seed, or finds it finished; returns its record.
 
     Args:
@@ -300,8 +302,9 @@ def run(row: Row, about: Mapping, folder: pathlib.Path, work: Work) -> dict:
             "seed", "zoo" (a recipe) and "sizes" (of the splits).
         folder: of all runs.
         work: what there is to do: row, config, folder of the run -> the record's "metrics",
-            "test_mse" among them, "parameters", "seconds" and "steps". The record's "curve" is
+            the score among them, "parameters", "seconds" and "steps". The record's "curve" is
             [seconds, validation error] of each look at a row that is trained in steps.
+        score: the metric that rows are compared by, the smaller the better.
     """
     seed = about["seed"]
     if row.encoder:
@@ -315,7 +318,7 @@ def run(row: Row, about: Mapping, folder: pathlib.Path, work: Work) -> dict:
     found = work(row, config, home)
     found["seconds"] = round(found["seconds"], 1)
     if found["steps"]:
-        found["curve"] = curve(home)
+        found["curve"] = curve(home, score)
     keys = ("experiment", "row", "preset", "seed")
     record = records.append(
         {
@@ -327,7 +330,8 @@ def run(row: Row, about: Mapping, folder: pathlib.Path, work: Work) -> dict:
         }
     )
     finish(home, record)
-    print(f"{about['row']}, seed {seed}: test MSE {found['metrics']['test_mse']:.6f}", flush=True)
+    words = score.replace("_", " ").replace("mse", "MSE")
+    print(f"{about['row']}, seed {seed}: {words} {found['metrics'][score]:.6f}", flush=True)
     return record
 
 
@@ -378,18 +382,13 @@ def size(model: prediction.Model | contrastive.Model) -> tuple[int, int]:
     return count(params.get("encoder", {})), count(params)
 
 
-def report(runs: list[dict], columns: Mapping[str, str]) -> None:
-    """Prints a table of runs, best test error first.
-
-    Args:
-        runs: records.
-        columns: heading -> metric.
-    """
+def report(runs: list[dict], columns: Mapping[str, str], score: str = "test_mse") -> None:
+    """Prints a table of runs (records), the smallest score first; columns: heading -> metric."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("row", "seed", "encoder", "with head", *columns, "seconds", "paper's MSE")
-    for r in sorted(runs, key=lambda r: r["metrics"]["test_mse"]):
+    table = Table("row", "seed", "encoder", "with head", *columns, "seconds", "in the paper")
+    for r in sorted(runs, key=lambda r: r["metrics"][score]):
         m = r["metrics"]
         sizes = [m.get("encoder_parameters", 0), r["parameters"]]
         cells = [r["row"], str(r["seed"]), *(f"{s:,}" if s else "–" for s in sizes)]
@@ -398,32 +397,34 @@ def report(runs: list[dict], columns: Mapping[str, str]) -> None:
     Console(width=110).print(table)
 
 
-def curve(home: pathlib.Path) -> list[list[float]]:
+def curve(home: pathlib.Path, score: str = "test_mse") -> list[list[float]]:
     """[seconds, validation error] of each look at a row that is trained in steps."""
-    history = metrics.read_lines(home / "metrics.jsonl")
-    return [[round(h["seconds"], 1), h["val_mse"]] for h in history]
+    history, key = metrics.read_lines(home / "metrics.jsonl"), score.replace("test", "val")
+    return [[round(h["seconds"], 1), h[key]] for h in history]
 
 
-def curves(about: Mapping, path: pathlib.Path, y: str) -> None:
+def curves(about: Mapping, path: pathlib.Path, y: str, score: str = "test_mse") -> None:
     """Draws validation error against seconds for every row that is on record.
 
     A row without a curve on record is a point, its test error at its end; one that is not
     trained in steps is a level.
 
     Args:
-        about: whose records: an "experiment" and a "preset".
+        about: whose records: an "experiment", a "preset" and a "train_zoo", if there are several.
         path: of the picture; none is made if nothing was trained.
         y: what the error is of.
+        score: that error, a metric.
     """
     lines, levels = {}, {}
-    for r in records.latest(records.read(about["experiment"], preset=about["preset"])):
+    whose = {k: about[k] for k in ("preset", "train_zoo") if k in about}
+    for r in records.latest(records.read(about["experiment"], **whose)):
         name = f"{r['row']}, seed {r['seed']}" if r["seed"] else r["row"]
         if r.get("curve"):
             lines[name] = tuple(zip(*r["curve"], strict=True))
         elif r["steps"]:
-            lines[f"{name} (test)"] = ([r["seconds"]], [r["metrics"]["test_mse"]])
+            lines[f"{name} (test)"] = ([r["seconds"]], [r["metrics"][score]])
         elif r["seed"] == 0:
-            levels[f"{r['row']} (test)"] = r["metrics"]["test_mse"]
+            levels[f"{r['row']} (test)"] = r["metrics"][score]
     if lines:
         plots.curves(path, lines, "seconds", y, "Validation error while training", levels=levels)
 

@@ -109,6 +109,56 @@ def bars(path: pathlib.Path, values: Mapping[str, float], x: str, title: str) ->
     _save(figure, path)
 
 
+def confusion(path: pathlib.Path, counts: np.ndarray, names: Sequence[str], title: str) -> None:
+    """Counts [true, said] as a table of shades, each row in shares of its class."""
+    side = 0.42 * len(names) + 2.2
+    figure, axes = _axes(side + 0.8, side)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for i, j in zip(*np.nonzero(counts), strict=True):
+        dark = shares[i, j] > 0.5
+        color = "white" if dark else "0.2"
+        axes.text(j, i, counts[i, j], ha="center", va="center", fontsize=7, color=color)
+    ticks = range(len(names))
+    axes.set_xticks(ticks, names, rotation=45, ha="right", fontsize=7)
+    axes.set_yticks(ticks, names, fontsize=7)
+    axes.set(xlabel="said", ylabel="true", title=title)
+    figure.colorbar(drawn, ax=axes, label="share of the class", shrink=0.8)
+    _save(figure, path)
+
+
+def points(path: pathlib.Path, where: np.ndarray, names: np.ndarray, title: str) -> None:
+    """Points in the plane [n, 2], coloured by words [n]."""
+    words = sorted(set(names.tolist()))
+    palette = dict(zip(words, _colors(len(words)), strict=True))
+    figure, axes = _axes(6.0, 4.5)
+    # one collection: a group drawn on top of the others would look set apart
+    axes.scatter(*where.T, c=[palette[n] for n in names.tolist()], s=10, linewidths=0)
+    for word, color in palette.items():
+        axes.scatter([], [], color=color, s=20, label=word)
+    axes.set(xticks=[], yticks=[], title=title)
+    axes.legend(frameon=False, fontsize=8, bbox_to_anchor=(1.01, 1.0), loc="upper left")
+    _save(figure, path)
+
+
+def pictures(path: pathlib.Path, rows: Mapping[str, np.ndarray], title: str, low: float) -> None:
+    """Images in a grid, a named row [n, row, col, 1 or 3] under another; black is `low`."""
+    columns = max(len(images) for images in rows.values())
+    figure, grid = _axes(1.0 * columns + 1.0, 1.1 * len(rows) + 0.5, len(rows), columns)
+    figure.suptitle(title)
+    grid = np.reshape(grid, (len(rows), columns))
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    for line, (name, images) in zip(grid, rows.items(), strict=True):
+        line[0].set_ylabel(name, fontsize=9)
+        shades = np.clip((np.asarray(images) - low) / (1 - low), 0, 1)
+        for axes, image in zip(line, shades, strict=False):
+            flat = image[..., 0] if image.shape[-1] == 1 else image
+            axes.imshow(flat, cmap="gray", vmin=0, vmax=1)
+    _save(figure, path)
+
+
 def histograms(
     path: pathlib.Path,
     parts: Mapping[str, Mapping[str, np.ndarray]],
