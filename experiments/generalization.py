@@ -67,7 +67,7 @@ def rows() -> dict[str, Row]:
 
 def _presets() -> dict[str, Preset]:
     every = rows()
-    few = {k: judging.shorter(every[k], 4) for k in ("stat_nn", "scalegmn")}
+    few = {k: judging.shorter(every[k], 4) for k in ("stat_nn",)}
     simple = {k: every[k] for k in judging.METHODS}
     digits = tiny(recipe("conv3-gap", "digits", "smoke"))
     digits = dataclasses.replace(digits, networks=40)

@@ -334,11 +334,13 @@ def judging_tables(experiment: str, also: str = "") -> str:
                 {(r["row"], r["train_zoo"], r["seed"]): r["seconds"] for r in runs}.values()
             )
             head = ["row", "parameters", *(f"{a} → {b}" for a, b in ways), "mean"]
-            wide = f"; half a 95 % interval over test networks: {np.median(widths):.3f}, median"
-            tables.append(
-                f"Preset `{preset}`, on {devices}, {minutes / 60:.0f} minutes"
-                f"{wide if widths else ''}:\n\n{table(head, lines)}"
-            )
+            about = f"Preset `{preset}`, on {devices}, {minutes / 60:.0f} minutes"
+            if widths:
+                about += (
+                    f"; half a 95 % interval over test networks is {np.median(widths):.3f} wide"
+                )
+                about += " in the median"
+            tables.append(f"{about}:\n\n{table(head, lines)}")
     return "\n\n".join(tables) or "No runs yet."
 
 
