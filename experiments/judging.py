@@ -223,13 +223,16 @@ def rows() -> dict[str, Row]:
     every |= {k: dataclasses.replace(r, objective=Objective(loss="bce")) for k, r in seeing.items()}
     every["sne"] = Row("sne", settings=sne, objective=Objective("bce", invariance=0.1, share=0.25))
     every = {k: dataclasses.replace(r, training=quick) for k, r in every.items()}
+    small = dataclasses.replace(quick, microbatch=4)  # stays in the cache of a CPU
+    for name in ("sne", "gmn", "neural_graph", "scalegmn", "deepsets", "dwsnet", "nft", "dmc"):
+        every[name] = dataclasses.replace(every[name], training=small)
     return {name: Row(None, method=method) for name, method in METHODS.items()} | every
 
 
 def shorter(row: Row, steps: int, batch: int = 4) -> Row:
     """The row trained for a few steps of small batches, with a look at their end."""
     often = max(steps // 4, min(steps, 6))
-    few = {"steps": steps, "batch": batch, "warmup": max(1, steps // 10)}
+    few = {"steps": steps, "batch": batch, "warmup": max(1, steps // 10), "microbatch": 0}
     looks = {"evaluate_every": often, "checkpoint_every": often}
     return dataclasses.replace(row, training=dataclasses.replace(row.training, **few, **looks))
 
