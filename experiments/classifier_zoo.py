@@ -361,6 +361,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--share", default="0/1", help="K/N: process K, from 0, of N")
     parser.add_argument("--pack", action="store_true", help="into the repository, see above")
     parser.add_argument("--benchmark", action="store_true", help="how fast, instead")
+    parser.add_argument("--rounds", type=int, default=3, help="of the benchmark")
     parser.add_argument("--kinds", default="", help="of the benchmark, comma-separated")
     parser.add_argument("--results", type=pathlib.Path, help="where records go, if not the usual")
     options = parser.parse_args(arguments)
@@ -370,8 +371,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         chosen = options.kinds.split(",") if options.kinds else list(BENCHMARK)
         if strange := sorted(set(chosen) - set(BENCHMARK)):
             parser.error(f"expected --kinds of {list(BENCHMARK)}, got {strange}")
-        config = {"batch": 128, "steps": STEPS, "kinds": chosen}
-        records.benchmark("classifier_zoo", lambda: benchmark(chosen), config)
+        config = {"batch": 128, "steps": STEPS, "kinds": chosen, "rounds": options.rounds}
+        records.benchmark("classifier_zoo", lambda: benchmark(chosen, options.rounds), config)
         return
     part, _, parts = options.share.partition("/")
     if not (part.isdecimal() and parts.isdecimal() and int(part) < int(parts)):

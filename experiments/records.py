@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from experiments.zoo_recipes import ZOOS
 from wsjax import metrics
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -288,121 +287,27 @@ def interpolation_table() -> str:
     return table(head, lines) if lines else "No runs yet."
 
 
-def judging_tables(experiment: str, also: str = "") -> str:
-    """Judges of classifiers: Kendall's tau of each row in each direction, best mean first.
+def _tables() -> dict[str, Callable[[], str]]:
+    """Every table by name; those in other files read records by this one."""
+    from experiments import inr_tables, judging_tables
 
-    Args:
-        experiment: one of those on `judging`.
-        also: another of the tests' metrics, behind tau in brackets.
-    """
-    tables = []
-    for preset in ("laptop", "small", "paper"):
-        runs = latest(read(experiment, preset=preset))
-        ways = list(dict.fromkeys((r["train_zoo"], r["test_zoo"]) for r in runs))
-        rows = {}
-        for r in runs:
-            rows.setdefault(r["row"], {}).setdefault((r["train_zoo"], r["test_zoo"]), []).append(r)
-        tau = lambda group: [r["metrics"]["test_tau"] for r in group if "test_tau" in r["metrics"]]
-        means = {
-            name: np.mean([np.mean(t) for g in found.values() if (t := tau(g))] or [-2])
-            for name, found in rows.items()
-        }
-        lines = []
-        for name in sorted(rows, key=lambda name: -means[name]):
-            sizes = [r["parameters"] for g in rows[name].values() for r in g if r["parameters"]]
-            cells, published = [], []
-            for way in ways:
-                group = rows[name].get(way, [])
-                cell = spread(tau(group)) if tau(group) else "cannot read" if group else "–"
-                if also and tau(group):
-                    cell += f" ({np.mean([r['metrics'][also] for r in group]):.3f})"
-                cells.append(cell)
-                published.append(group[0]["paper"] if group else "–")
-            mean = f"{means[name]:.3f}" if means[name] > -2 else "–"
-            size = f"{max(sizes):,}" if sizes else "–"
-            lines.append([f"`{name}`", size, *cells, mean])
-            if set(published) != {"–"}:
-                lines.append(["*in the paper*", "", *(f"*{p}*" for p in published), ""])
-        if lines:
-            widths = [
-                np.ptp(r["metrics"]["test_tau_interval"]) / 2
-                for r in runs
-                if r["steps"] and "test_tau_interval" in r["metrics"]
-            ]
-            devices = ", ".join(sorted({r["device"] for r in runs}))
-            minutes = sum(
-                {(r["row"], r["train_zoo"], r["seed"]): r["seconds"] for r in runs}.values()
-            )
-            head = ["row", "parameters", *(f"{a} → {b}" for a, b in ways), "mean"]
-            about = f"Preset `{preset}`, on {devices}, {minutes / 60:.0f} minutes"
-            if widths:
-                about += (
-                    f"; half a 95 % interval over test networks is {np.median(widths):.3f} wide"
-                )
-                about += " in the median"
-            tables.append(f"{about}:\n\n{table(head, lines)}")
-    return "\n\n".join(tables) or "No runs yet."
-
-
-def embeddings_table() -> str:
-    """How far codes tell zoos apart, whose networks they are of."""
-    tables = []
-    for preset in ("laptop", "small", "paper"):
-        lines = []
-        for run in latest(read("embeddings", preset=preset)):
-            m = run["metrics"]
-            keys = ("knn_zoo_accuracy", "knn_zoo_accuracy_standardised", "label_knn_zoo_accuracy")
-            keys += ("chance", "silhouette", "label_silhouette", "test_tau")
-            lines.append([f"`{run['row']}`", *(f"{m[k]:.3f}" if k in m else "–" for k in keys)])
-        head = ["row", "5 nearest name the zoo", "standardised", "by true accuracy", "by chance"]
-        head += ["silhouette", "by true accuracy", "mean τ"]
-        if lines:
-            tables.append(f"Preset `{preset}`:\n\n{table(head, lines)}")
-    return "\n\n".join(tables) or "No runs yet."
-
-
-def zoos_table() -> str:
-    """The zoos of classifiers that lie in the repository."""
-    from wsjax.zoos import packing
-
-    lines = []
-    for path in sorted(ZOOS.glob("*.json")):
-        zoo, manifest = packing.unpack(path.with_suffix(""))
-        facts = manifest["facts"]
-        accuracy = np.percentile(zoo.labels["test_accuracy"], [0, 25, 50, 75, 100])
-        size = sum(f["bytes"] for f in manifest["files"].values()) / 2**20
-        change = facts["rounding"]
-        lines.append(
-            [
-                f"`{path.stem}`",
-                f"{len(zoo)}",
-                f"{facts['excluded']['count']}",
-                ", ".join(f"{x:.2f}" for x in accuracy),
-                f"{facts['networks_per_minute']:.0f}",
-                f"{change['mean']:.5f}, {change['largest']:.4f}",
-                f"{size:.1f}",
-            ]
-        )
-    head = ["zoo", "networks", "left out", "test accuracy: least, quartiles, most"]
-    head += ["networks a minute and process", "rounding changes accuracy by: mean, most", "MiB"]
-    return table(head, lines) if lines else "No zoos yet."
-
-
-TABLES: dict[str, Callable[[], str]] = {
-    "zoos": zoos_table,
-    "cross_dataset": lambda: judging_tables("cross_dataset"),
-    "cross_architecture": lambda: judging_tables("cross_architecture"),
-    "accuracy_prediction": lambda: judging_tables("accuracy_prediction", "test_r2"),
-    "embeddings": embeddings_table,
-    "generalization": lambda: judging_tables("generalization"),
-    "inr_frequency": frequency_table,
-    "inr_ablation": ablation_table,
-    "inr_self_supervised": self_supervised_table,
-    "benchmarks": benchmark_table,
-    "interpolation": interpolation_table,
-    "audits": audits_table,
-    "encoders": encoders_table,
-}
+    return {
+        "inr_frequency": frequency_table,
+        "inr_ablation": ablation_table,
+        "inr_self_supervised": self_supervised_table,
+        "inr_classification": inr_tables.classification_table,
+        "inr_editing": inr_tables.editing_table,
+        "zoos": judging_tables.zoos,
+        "cross_dataset": lambda: judging_tables.judges("cross_dataset"),
+        "cross_architecture": lambda: judging_tables.judges("cross_architecture"),
+        "accuracy_prediction": lambda: judging_tables.judges("accuracy_prediction", "test_r2"),
+        "generalization": lambda: judging_tables.judges("generalization"),
+        "embeddings": judging_tables.embeddings,
+        "benchmarks": benchmark_table,
+        "interpolation": interpolation_table,
+        "audits": audits_table,
+        "encoders": encoders_table,
+    }
 
 
 def render(text: str) -> str:
@@ -411,16 +316,16 @@ def render(text: str) -> str:
     Raises:
         ValueError: a marker names no table, or is not closed.
     """
-    pieces, rest = [], text
+    pieces, rest, tables = [], text, _tables()
     while "<!-- table " in rest:
         before, after = rest.split("<!-- table ", 1)
         name, after = after.split(" -->", 1)
-        if name not in TABLES:
-            raise ValueError(f"expected a table of {sorted(TABLES)}, got {name!r}")
+        if name not in tables:
+            raise ValueError(f"expected a table of {sorted(tables)}, got {name!r}")
         if "<!-- end -->" not in after:
             raise ValueError(f"table {name!r} is not closed by <!-- end -->")
         rest = after.split("<!-- end -->", 1)[1]
-        pieces += [before, f"<!-- table {name} -->\n\n{TABLES[name]()}\n\n<!-- end -->"]
+        pieces += [before, f"<!-- table {name} -->\n\n{tables[name]()}\n\n<!-- end -->"]
     return "".join([*pieces, rest])
 
 

@@ -69,6 +69,7 @@ SHARED = {
     "commands",
     "judging",
     "baselines",
+    "judging_tables",
     "zoo_loading",
     "zoo_recipes",
     "inr_zoo",
