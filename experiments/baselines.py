@@ -25,31 +25,35 @@ def mean(train: Mixture, tests: Tests, label: str, seed: int) -> Answers:
     return {name: np.full(len(zoo.splits["test"]), value) for name, zoo in tests.items()}
 
 
+def statistics(networks: Mixture) -> np.ndarray:
+    """StatNN's statistics of networks, [network, 7 * arrays].
+
+    Raises:
+        ValueError: they have not all as many arrays.
+    """
+    found = {}
+    for s in np.unique(networks.which).tolist():
+        zoo = networks.of(s)
+        found[s] = np.asarray(stat_nn.statistics(zoo.vectors, stat_nn.bounds(zoo.spec)))
+    widths = sorted({x.shape[1] for x in found.values()})
+    if len(widths) > 1:
+        counts = " and ".join(str(w // 7) for w in widths)
+        raise ValueError(f"expected as many arrays in all networks, got {counts}")
+    out = np.zeros((len(networks), *widths))
+    for s, x in found.items():
+        out[networks.which == s] = x
+    return out
+
+
 def boosted_trees(train: Mixture, tests: Tests, label: str, seed: int) -> Answers:
-    """Boosted trees on StatNN's statistics; reads networks with as many arrays as in training."""
-
-    def features(zoo):
-        found = np.zeros((len(zoo), 0))
-        for s in np.unique(zoo.which).tolist():
-            mine = zoo.of(s)
-            x = np.asarray(stat_nn.statistics(mine.vectors, stat_nn.bounds(mine.spec)))
-            if not found.size:
-                found = np.zeros((len(zoo), x.shape[1]))
-            if x.shape[1] != found.shape[1]:
-                raise ValueError(
-                    f"expected as many arrays in all networks, got {found.shape[1] // 7} "
-                    f"and {x.shape[1] // 7}"
-                )
-            found[zoo.which == s] = x
-        return found
-
-    return _trees(features, train, tests, label, seed)
+    """Boosted trees on `statistics`; reads networks with as many arrays as in training."""
+    return _trees(statistics, train, tests, label, seed)
 
 
 def recipe_only(train: Mixture, tests: Tests, label: str, seed: int) -> Answers:
     """Boosted trees on what was chosen for each network before its training: no weights.
 
-    Words are labels of 0 and 1, see `judging.spelled`.
+    Words are labels of 0 and 1, see `zoo_loading.spelled`.
     """
     names = sorted(set(train.labels) - MEASURED)
     if not names:

@@ -409,6 +409,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         title = f"{plan.family} on {plan.data}: {len(zoo)} networks"
         path = (options.results or records.RESULTS) / f"zoo_{plan.family}_{plan.data}.png"
         plots.histograms(path, parts, "accuracy", title)
+        if not options.results:
+            records.update()
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class Row:
         words: what sets the row apart, for tables.
         paper: the paper's number, for tables.
         method: (zoo, seed) -> predictions for the test split; of judges of classifiers, see
-            `judging.Method`.
+            `baselines.Method`.
     """
 
     encoder: str | None
@@ -207,8 +207,9 @@ def changes(options: argparse.Namespace) -> dict[str, object]:
 
 
 def preset_name(options: argparse.Namespace) -> str:
-    """What a record calls the preset: with settings changed, it is another one."""
-    return f"{options.preset}-custom" if changes(options) else options.preset
+    """What a record calls the preset: with settings changed or other zoos, it is another."""
+    name = f"{options.preset}-custom" if changes(options) else options.preset
+    return f"{name}-published" if getattr(options, "published", ()) else name
 
 
 def select(names: str, default: Iterable[str], rows: Iterable[str]) -> list[str]:

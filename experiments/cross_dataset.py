@@ -5,7 +5,7 @@ zoo of small CNNs (Unterthiner et al., 2020) trained on one data set, and is tes
 of all four; Kendall's tau. The paper: SNE .761 on average over the directions, NFN-NP .746,
 StatNN .734, NFN-HNP .705, MLP .616.
 
-    python -m experiments.cross_dataset                        every row, from MNIST to the others
+    python -m experiments.cross_dataset                        every row, from MNIST to all three
     python -m experiments.cross_dataset --preset small         from each of three to all three
     python -m experiments.cross_dataset --rows sne,stat_nn,boosted_trees
     python -m experiments.cross_dataset --preset paper --images FOLDER
@@ -16,7 +16,8 @@ weight statistics, and on the recipe alone: the settings a network was trained w
 Protocol, where we differ: the published zoos are not to be had here, so we make our own
 (`experiments.classifier_zoo`), smaller and trained for fewer steps; the last checkpoint of each
 run, dealt 50 : 10 : 40 into training, validation and test; the paper has 12 000 : 3 000 : 15 000.
-The zoos of `laptop` and `small` lie in the repository, and leave SVHN out.
+The zoos of `laptop` and `small` lie in the repository, and leave SVHN out. Published zoos
+(`--published`) are dealt anew, whatever splits come with them.
 """
 
 from collections.abc import Mapping

@@ -49,7 +49,6 @@ from experiments.commands import Row
 from experiments.zoo_loading import LABEL, Preset, tiny
 from experiments.zoo_recipes import recipe
 from wsjax import metrics, plots
-from wsjax.encoders import stat_nn
 from wsjax.zoos import mixture
 from wsjax.zoos.mixture import Mixture
 
@@ -140,17 +139,6 @@ def embed(codes: np.ndarray) -> tuple[np.ndarray, dict]:
     return points.astype(np.float32), {**tsne.get_params(), **left}
 
 
-def statistics(networks: Mixture) -> np.ndarray:
-    """StatNN's statistics of networks, [network, 7 * arrays]; all have as many arrays."""
-    found = None
-    for s in np.unique(networks.which).tolist():
-        zoo = networks.of(s)
-        x = np.asarray(stat_nn.statistics(zoo.vectors, stat_nn.bounds(zoo.spec)))
-        found = np.zeros((len(networks), x.shape[1])) if found is None else found
-        found[networks.which == s] = x
-    return found
-
-
 def shown(zoos: Mapping[str, Mixture]) -> tuple[Mixture, np.ndarray, np.ndarray]:
     """Test networks of all zoos, at most `MOST` of each; their zoos' names, and their label."""
     parts, rng = [], np.random.default_rng(0)
@@ -205,7 +193,7 @@ def run(
 def _measure(found, row, zoos, home):
     """Encodes, embeds and draws; gives figures, and the settings of t-SNE."""
     networks, names, accuracy = shown(zoos)
-    codes = found.model.encode(networks) if found.model else statistics(networks)
+    codes = found.model.encode(networks) if found.model else baselines.statistics(networks)
     _, counts = np.unique(names, return_counts=True)
     scores = separation(codes, names)
     label = separation(accuracy[:, None], names)

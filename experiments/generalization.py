@@ -1,4 +1,4 @@
-"""How well does a classifier generalise, by its weights, and what are their symmetries worth?
+r"""How well does a classifier generalise, by its weights, and what are their symmetries worth?
 
 ScaleGMN (Kalogeropoulos et al., NeurIPS 2024): a predictor of test accuracy learns from small CNNs
 (Unterthiner et al., 2020) on CIFAR-10 and SVHN in gray: from those of ReLU, whose neurons have
@@ -10,12 +10,13 @@ tanh, .941 with both; NFN-HNP .927, .934, .934; NeuralGraph .901, .934, .931; St
     python -m experiments.generalization                   CIFAR-10, every row, on 2 CPU cores
     python -m experiments.generalization --rows scalegmn,scalegmn_b,scalegmn_permutation
     python -m experiments.generalization --preset paper --images FOLDER
-    python -m experiments.generalization --preset paper --published cifar10=FOLDER
+    python -m experiments.generalization --preset paper \
+        --published cifar10=FOLDER/cifar10 --published svhn=FOLDER/svhn_cropped
 
 `scalegmn_permutation` is the same network without signs and scales, as large.
 
-Protocol, where we differ: as in `experiments.cross_dataset`. Here 50 : 10 : 40 of each kind of
-network are for training, validation and test.
+Protocol, where we differ: as in `experiments.cross_dataset`. The whole zoo is dealt; each
+activation has its share of the parts.
 """
 
 import dataclasses
@@ -58,7 +59,7 @@ def rows() -> dict[str, Row]:
     settings = {
         "scalegmn": {},
         "scalegmn_b": {"backward": "balanced", "width": 20},
-        "scalegmn_permutation": {"symmetry": "permutation", "width": 38},
+        "scalegmn_permutation": {"symmetry": "permutation", "width": 45},
     }
     return {k: known[k] for k in (*judging.METHODS, *ROWS)} | {
         k: dataclasses.replace(scale, settings={**scale.settings, **v}) for k, v in settings.items()

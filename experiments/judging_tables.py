@@ -6,24 +6,29 @@ from experiments import records
 from experiments.zoo_recipes import ZOOS
 from wsjax.zoos import packing
 
+PRESETS = ("laptop", "small", "paper", "paper-published")
+
 
 def judges(experiment: str, also: str = "") -> str:
     """Judges of classifiers: Kendall's tau of each row in each direction, best mean first.
+
+    Rows that cannot read all test zoos have no mean.
 
     Args:
         experiment: one of those on `judging`.
         also: another of the tests' metrics, behind tau in brackets.
     """
     tables = []
-    for preset in ("laptop", "small", "paper"):
+    for preset in PRESETS:
         runs = records.latest(records.read(experiment, preset=preset))
         ways = list(dict.fromkeys((r["train_zoo"], r["test_zoo"]) for r in runs))
         rows = {}
         for r in runs:
             rows.setdefault(r["row"], {}).setdefault((r["train_zoo"], r["test_zoo"]), []).append(r)
         tau = lambda group: [r["metrics"]["test_tau"] for r in group if "test_tau" in r["metrics"]]
+        every = lambda found, ways=ways, tau=tau: all(tau(found.get(way, [])) for way in ways)
         means = {
-            name: np.mean([np.mean(t) for g in found.values() if (t := tau(g))] or [-2])
+            name: np.mean([np.mean(tau(found[way])) for way in ways]) if every(found) else -2.0
             for name, found in rows.items()
         }
         lines = []
@@ -49,11 +54,11 @@ def judges(experiment: str, also: str = "") -> str:
                 if r["steps"] and "test_tau_interval" in r["metrics"]
             ]
             devices = ", ".join(sorted({r["device"] for r in runs}))
-            minutes = sum(
+            seconds = sum(
                 {(r["row"], r["train_zoo"], r["seed"]): r["seconds"] for r in runs}.values()
             )
             head = ["row", "parameters", *(f"{a} → {b}" for a, b in ways), "mean"]
-            about = f"Preset `{preset}`, on {devices}, {minutes / 60:.0f} minutes"
+            about = f"Preset `{preset}`, on {devices}, {seconds / 60:.0f} minutes"
             if widths:
                 about += (
                     f"; half a 95 % interval over test networks is {np.median(widths):.3f} wide"
@@ -66,13 +71,15 @@ def judges(experiment: str, also: str = "") -> str:
 def embeddings() -> str:
     """How far codes tell zoos apart, whose networks they are of."""
     tables = []
-    for preset in ("laptop", "small", "paper"):
-        lines = []
+    for preset in PRESETS:
+        lines, rows = [], {}
         for run in records.latest(records.read("embeddings", preset=preset)):
-            m = run["metrics"]
+            rows.setdefault(run["row"], []).append(run["metrics"])
+        for name, group in rows.items():
             keys = ("knn_zoo_accuracy", "knn_zoo_accuracy_standardised", "label_knn_zoo_accuracy")
             keys += ("chance", "silhouette", "label_silhouette", "test_tau")
-            lines.append([f"`{run['row']}`", *(f"{m[k]:.3f}" if k in m else "–" for k in keys)])
+            cells = [[m[k] for m in group if k in m] for k in keys]
+            lines.append([f"`{name}`", *(records.spread(c) if c else "–" for c in cells)])
         head = ["row", "5 nearest name the zoo", "standardised", "by true accuracy", "by chance"]
         head += ["silhouette", "by true accuracy", "mean τ"]
         if lines:

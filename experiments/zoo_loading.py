@@ -77,7 +77,8 @@ def open_zoos(
     for name, plan in preset.zoos.items():
         path = pathlib.Path(given[name]) if name in given else None
         zoo = zoos[name] = load(name, preset, options.folder, options.images, path)
-        about = {"published": plan.family} if path else dataclasses.asdict(plan)
+        facts = {"published": plan.family, "data": plan.data, "networks": len(zoo)}
+        about = facts if path else dataclasses.asdict(plan)
         described[name] = about | {"content": content(zoo)}
         low, high = zoo.labels[LABEL].min(), zoo.labels[LABEL].max()
         print(f"{name}: {len(zoo)} networks, test accuracy {low:.2f}..{high:.2f}", flush=True)
@@ -119,6 +120,8 @@ def load(
         zoo = READERS[recipe.family](published, nonfinite="exclude")
         shape = {"kind": 0, "norm": 0, "width": recipe.kinds[0].widths[0]}  # one for all
         labels = {k: np.full(len(zoo), v, np.float32) for k, v in shape.items()}
+        drawn = np.array([s.layers[0].activation for s in zoo.specs])[zoo.which]
+        labels |= {f"activation_{a}": (drawn == a).astype(np.float32) for a in ACTIVATIONS}
         zoo = dataclasses.replace(zoo, labels={**labels, **zoo.labels})
     else:
         zoo = _ours(recipe, folder, images_)

@@ -9,6 +9,7 @@ import pytest
 
 from experiments import (
     accuracy_prediction,
+    commands,
     cross_architecture,
     cross_dataset,
     generalization,
@@ -62,7 +63,7 @@ def test_who_reads_one_architecture_is_listed_as_such(folder, results, capsys):
     assert re.search("nfn_hnp.*cannot read", capsys.readouterr().out)
 
 
-def test_a_transfer_needs_two_architectures(folder, results, monkeypatch):
+def test_a_transfer_needs_two_architectures():
     preset = cross_architecture.PRESETS["smoke"]
     one = dict(list(preset.zoos.items())[:1])
     with pytest.raises(ValueError, match="zoos of two architectures, got 'conv3-linear2' alone"):
@@ -76,9 +77,12 @@ def test_halves_tenths_and_the_narrowest_are_learnt_from(folder, results):
         *(("varying-cnns 50 %", "rest"), ("varying-cnns 5 %", "rest")),
         *(("varying-cnns OOD", "wider"), ("varying-cnns OOD", "as narrow")),
     }
-    refused = {r["row"]: "refused" in r for r in found}
+    refused = {
+        n: {"refused" in r for r in found if r["row"] == n} for n in {r["row"] for r in found}
+    }
     assert refused == {
-        "mean": False, "boosted_trees": True, "recipe_only": False, "dmc": False, "nfn_hnp": True,
+        "mean": {False}, "boosted_trees": {True}, "recipe_only": {False}, "dmc": {False},
+        "nfn_hnp": {True},
     }  # fmt: skip
     # of 18 to learn from and 4 sorts (a kind with a norm): one of each at least
     sizes = {r["train_zoo"].split(" ", 1)[1]: r["config"]["sizes"]["train"] for r in found}
@@ -95,8 +99,11 @@ def test_splits_by_width_share_no_run_and_no_width(folder, results):
     far, near = accuracy_prediction.by_width(zoo, plan, 0)
     width = {k: set(zoo.labels["width"][v].tolist()) for k, v in far.splits.items()}
     assert width == {"train": {8.0}, "validation": {8.0}, "test": {16.0}}
-    assert sum(map(len, far.splits.values())) == len(zoo)
-    assert near.splits["test"].tolist() == far.splits["validation"].tolist()
+    assert sum(map(len, far.splits.values())) + len(near.splits["test"]) == len(zoo)
+    assert not {*zoo.runs[near.splits["test"]]} & {
+        *zoo.runs[np.concatenate([*far.splits.values()])]
+    }
+    assert set(zoo.labels["width"][near.splits["test"]]) == {8.0}
     narrow = zoo.select(zoo.labels["width"] == 8)
     assert accuracy_prediction.by_width(narrow, plan, 0) is None
 
@@ -106,6 +113,14 @@ def test_networks_of_each_activation_are_judged_apart(folder, results):
     ways = {(r["train_zoo"], r["test_zoo"]) for r in found}
     assert ways == {(f"digits {k}", k) for k in ("relu", "tanh", "both")}
     assert all("test_tau" in r["metrics"] for r in found)
+    sizes = {r["train_zoo"]: r["config"]["sizes"]["train"] for r in found}
+    assert 0 < sizes["digits relu"] < sizes["digits both"]
+    assert sizes["digits relu"] + sizes["digits tanh"] == sizes["digits both"]
+    preset = generalization.PRESETS["smoke"]
+    zoo = zoo_loading.load("digits", preset, folder, None)
+    for way in generalization.directions(preset, {"digits": zoo})[:2]:
+        assert set(generalization.activations(way.train)) == {way.name.split()[1]}
+    commands.apply(generalization.rows(), {})  # their settings are known
 
 
 def test_a_published_zoo_takes_the_place_of_ours(folder, results, monkeypatch):
@@ -116,15 +131,26 @@ def test_a_published_zoo_takes_the_place_of_ours(folder, results, monkeypatch):
 
     def reader(path, nonfinite):
         asked.append((str(path), nonfinite))
-        return ours.select(np.arange(16))
+        known = ("test_accuracy", "train_accuracy", "learning_rate")
+        some = ours.select(np.arange(16))
+        return dataclasses.replace(some, labels={k: some.labels[k] for k in known})
 
     monkeypatch.setattr(zoo_loading, "READERS", {"conv3-gap": reader})
     found = run(
-        cross_dataset, folder, results, "--rows", "mean", "--published", "other=somewhere/else"
+        cross_dataset,
+        folder,
+        results,
+        "--rows",
+        "recipe_only",
+        "--published",
+        "other=somewhere/else",
     )
     assert asked == [("somewhere/else", "exclude")]
     zoos = next(r["config"]["zoos"] for r in found if r["train_zoo"] == "other")
-    assert zoos["other"].keys() == {"published", "content"}
+    assert zoos["other"].keys() == {"published", "data", "networks", "content"}
+    assert {r["preset"] for r in found} == {"smoke-published"}
+    labels = zoo_loading.load("digits", preset, folder, None, folder).labels
+    assert {"kind", "norm", "width", "activation_relu"} <= set(labels)
     with pytest.raises(SystemExit, match=r"expected --published of zoos \['digits', 'other'\]"):
         run(cross_dataset, folder, results, "--published", "imagenet=x")
     monkeypatch.setattr(zoo_loading, "READERS", {})

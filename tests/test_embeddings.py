@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments import embeddings, records
+from experiments import baselines, embeddings, records
 from experiments.commands import Row
 from wsjax import architectures, plots
 from wsjax.encoders import stat_nn
@@ -166,7 +166,7 @@ def test_statistics_are_of_each_network_by_its_own_architecture(monkeypatch):
         labels = {"test_accuracy": np.arange(8, dtype=np.float32)}
         parts.append((Zoo(vectors, spec, labels), np.arange(8 * i, 8 * i + 8)))
     whole = mixture.mix(parts).select(rng.permutation(16))
-    found = embeddings.statistics(whole)
+    found = baselines.statistics(whole)
     expected = stat_nn.statistics(whole.vectors, stat_nn.bounds(specs[0]))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     zoos = {k: mixture.split(whole, {"test": 12}, seed) for seed, k in enumerate("xy")}
