@@ -85,11 +85,11 @@ def _presets() -> dict[str, Preset]:
     return {
         "smoke": Preset(smoke, SIZES, 1, simple | few, "a minute"),
         "laptop": Preset(
-            digits, SIZES, 1, rows, "half an hour on 2 CPU cores, half of it for the zoos",
+            digits, SIZES, 1, rows, "an hour on 2 CPU cores, by estimate, half of it for the zoos",
             learns=tuple(k for k in digits if "vit" not in k),
         ),
         "small": Preset(
-            _zoos(["mnist"], "small"), SIZES, 1, rows, "a quarter of an hour on 2 CPU cores"
+            _zoos(["mnist"], "small"), SIZES, 1, rows, "half an hour on a CPU core"
         ),
         "paper": Preset(
             large, SIZES | {"train": 0.4, "test": 0.5}, 3, paper,

@@ -68,9 +68,14 @@ def _presets() -> dict[str, Preset]:
     return {
         "smoke": Preset(smoke, SIZES, 1, simple | few, "a minute on 2 CPU cores"),
         "laptop": Preset(
-            small, SIZES, 1, rows, "a quarter of an hour on 2 CPU cores", learns=("mnist",)
+            small,
+            SIZES,
+            1,
+            rows,
+            "a quarter of an hour on a CPU core, by estimate",
+            learns=("mnist",),
         ),
-        "small": Preset(small, SIZES, 1, rows, "forty minutes on 2 CPU cores"),
+        "small": Preset(small, SIZES, 1, rows, "an hour on a CPU core, by estimate"),
         "paper": Preset(
             paper,
             {"train": 0.4, "validation": 0.1, "test": 0.5},

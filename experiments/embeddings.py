@@ -270,9 +270,7 @@ def _presets() -> dict[str, Preset]:
     many = {k: judging.longer(r, 20000) if r.encoder else r for k, r in every.items()}
     return {
         "smoke": Preset(smoke, SIZES, 1, {"statistics": base} | few, "a minute on 2 CPU cores"),
-        "laptop": Preset(
-            small, SIZES, 1, figure, "a quarter of an hour on 2 CPU cores, by estimate"
-        ),
+        "laptop": Preset(small, SIZES, 1, figure, "a quarter of an hour on a CPU core"),
         "small": Preset(small, SIZES, 1, every, "an hour on 2 CPU cores, by estimate"),
         "paper": Preset(
             {name: recipe("conv3-gap", name, "paper") for name in DATA},

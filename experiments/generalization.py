@@ -77,7 +77,7 @@ def _presets() -> dict[str, Preset]:
     long = {name: judging.longer(row, 20000) for name, row in every.items()}
     return {
         "smoke": Preset({"digits": digits}, SIZES, 1, simple | few, "a minute"),
-        "laptop": Preset(small, SIZES, 1, every, "a quarter of an hour on 2 CPU cores"),
+        "laptop": Preset(small, SIZES, 1, every, "half an hour on a CPU core"),
         "paper": Preset(paper, SIZES | {"train": 0.4, "test": 0.5}, 3, long,
                         "days, for a GPU; resumable row by row"),
     }  # fmt: skip

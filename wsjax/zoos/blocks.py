@@ -15,7 +15,8 @@ import json
 import os
 import pathlib
 import secrets
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,30 @@ def write_json(path: pathlib.Path, data: Mapping) -> dict[str, Any]:
     data["seal"] = _seal(data)
     replace(path, (json.dumps(data, indent=1, allow_nan=False) + "\n").encode())
     return data
+
+
+def missing(folder: pathlib.Path, name: str) -> bool:
+    """Whether a block must be made; one that is damaged is set aside, with a warning."""
+    try:
+        read(folder, name)
+    except FileNotFoundError:
+        return True
+    except DamagedError as reason:
+        aside = set_aside(folder, name)
+        warnings.warn(
+            f"in {folder}, {reason}. It is kept as {name}*{aside}, and made again.", stacklevel=4
+        )
+        return True
+    return False
+
+
+def distinct(values: Iterable[Any]) -> list[Any]:
+    """Each value once, in order; that is, one where all agree."""
+    found = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return found
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
