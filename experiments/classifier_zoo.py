@@ -27,8 +27,8 @@ all of its zoos (appendix G), not Schuerholt et al.'s grid. Accuracies spread fr
 what so short a training gives.
 
 `--benchmark` times every kind of network on images of noise: steps of all networks together,
-here and one network at a time in plain PyTorch (`pip install torch`) on one thread, by
-turns. Beside other work, or for a core's worth (`taskset -c 0`), compare by CPU-seconds.
+here and one network at a time in plain PyTorch (`pip install torch`) on one thread, or on
+the GPU if there is one, by turns. Beside other work, or for a core's worth (`taskset -c 0`), compare by CPU-seconds.
 """
 
 import argparse
@@ -189,8 +189,11 @@ def torch_training(name: str, channels: int, parameters: int) -> Callable[[], ob
         raise ValueError(f"{name}: expected {parameters} parameters in PyTorch, got {came}")
     torch.set_num_threads(1)  # the networks are too small for two: they would only wait
     side = BENCHMARK[name][2]
-    x = torch.randn(STEPS * 128, channels, side, side)
-    y = torch.randint(0, 10, (len(x),))
+    on_gpu = jax.default_backend() == "gpu"
+    device = "cuda" if on_gpu else "cpu"
+    net = net.to(device)
+    x = torch.randn(STEPS * 128, channels, side, side, device=device)
+    y = torch.randint(0, 10, (len(x),), device=device)
     adam, loss = torch.optim.Adam(net.parameters()), torch.nn.CrossEntropyLoss()
 
     def run():
@@ -198,6 +201,8 @@ def torch_training(name: str, channels: int, parameters: int) -> Callable[[], ob
             adam.zero_grad()
             loss(net(x[rows]), y[rows]).backward()
             adam.step()
+        if on_gpu:
+            torch.cuda.synchronize()
 
     return run
 
@@ -221,7 +226,8 @@ def torch_network(torch: Any, name: str, channels: int) -> Any:
 
     class Pixels(nn.Module):
         def forward(self, x):
-            places = torch.linspace(-1, 1, x.shape[-1]).expand(len(x), 1, *x.shape[2:])
+            places = torch.linspace(-1, 1, x.shape[-1], device=x.device)
+            places = places.expand(len(x), 1, *x.shape[2:])
             return torch.cat([x, places, places.mT], 1).flatten(2).mT
 
     class Channels(nn.Module):

@@ -229,11 +229,12 @@ def make(found: Subject, folder: pathlib.Path) -> Source:
         UnfinishedError: other processes have shares of the zoo, and are not done.
     """
     plan, pictures = found.plan, found.pictures
-    count = sum(len(b.images) for b in inr_factory.partition(plan, pictures))
+    cache = folder / "cache" / "zoos"
+    count = inr_factory.unfinished(plan, pictures, cache)
     if count * np.prod(pictures.shape) > 2e6:
-        hours = estimate(plan, pictures)
-        print(f"{count} networks, at most {hours:.1f} device-hours from nothing", flush=True)
-    zoo, manifest = inr_factory.make(plan, pictures, folder / "cache" / "zoos")
+        hours = estimate(plan, pictures, count)
+        print(f"{count} networks to fit, at most {hours:.1f} device-hours", flush=True)
+    zoo, manifest = inr_factory.make(plan, pictures, cache)
     zoo = split(zoo, deal(found))
     if empty := [k for k, rows in zoo.splits.items() if not len(rows)]:
         raise SystemExit(f"expected networks in all splits, got none in {empty}")

@@ -58,16 +58,17 @@ def recipe(name: str, data: str, preset: str) -> Recipe:
     found = dataclasses.replace(RECIPES[name], train_images=train, test_images=test)
     if preset == "smoke":
         found = dataclasses.replace(found, steps=100, block=25)
+    if preset in ("small", "paper"):  # of one size: a small zoo is the beginning of the whole
+        found = dataclasses.replace(found, block=1000)
     if preset != "paper":
         return dataclasses.replace(found, views=1)
     if name == "nfn" and data == "cifar10":
         found = dataclasses.replace(found, views=21)
-    return dataclasses.replace(found, block=1000)
+    return found
 
 
-def estimate(plan: Recipe, pictures: inr_factory.Pictures, steps: int = 50) -> float:
-    """Device-hours that a zoo takes if no network stops early, from a few steps of some."""
-    total = sum(len(block.images) for block in inr_factory.partition(plan, pictures))
+def estimate(plan: Recipe, pictures: inr_factory.Pictures, total: int, steps: int = 50) -> float:
+    """Device-hours of `total` networks if none stops early, from a few steps of some."""
     cpu = jax.default_backend() == "cpu"
     count = 4 if cpu else plan.block * jax.device_count()
     values = np.resize(next(iter(pictures.parts.values()))[0], (count, *pictures.shape))
@@ -82,8 +83,12 @@ def estimate(plan: Recipe, pictures: inr_factory.Pictures, steps: int = 50) -> f
     return each * plan.steps * total / 3600
 
 
-def benchmark(side: int = 28, count: int = 8, steps: int = 100, rounds: int = 3) -> dict:
-    """Fits of 1,000 steps a second, all routes by turns, each given its fastest round."""
+def benchmark(side: int = 28, count: int = 0, steps: int = 100, rounds: int = 3) -> dict:
+    """Fits of 1,000 steps a second, all routes by turns, each given its fastest round.
+
+    Of `count` networks in the factory, by default 8, or 1,000 on an accelerator.
+    """
+    count = count or (8 if jax.default_backend() == "cpu" else 1000)
     plan = dataclasses.replace(RECIPES["dws"], steps=steps, psnr=np.inf)
     pictures = images.load("digits").train[:count]
     values = images.prepare(pictures, images.Preparation(size=side))
@@ -129,7 +134,10 @@ def benchmark(side: int = 28, count: int = 8, steps: int = 100, rounds: int = 3)
 
 
 def torch_fitting(plan: Recipe, image: np.ndarray, key: jax.Array) -> Callable | None:
-    """One network in plain PyTorch, from the same initial weights; None where it is absent."""
+    """One network in plain PyTorch, from the same initial weights; None where it is absent.
+
+    It is on one thread of the CPU, or where JAX computes on a GPU, on that.
+    """
     try:
         import torch
     except ImportError:
@@ -139,8 +147,9 @@ def torch_fitting(plan: Recipe, image: np.ndarray, key: jax.Array) -> Callable |
     rows, cols, channels = image.shape
     spec = plan.spec(channels)
     start = inr_fitting.initial(plan, spec, key)
-    points = torch.tensor(grid(rows, cols, plan.indexing).reshape(-1, 2).copy())
-    target = torch.tensor(np.ascontiguousarray(image.reshape(-1, channels)))
+    device = "cuda" if jax.default_backend() == "gpu" else "cpu"
+    points = torch.tensor(grid(rows, cols, plan.indexing).reshape(-1, 2).copy(), device=device)
+    target = torch.tensor(np.ascontiguousarray(image.reshape(-1, channels)), device=device)
 
     class Siren(torch.nn.Module):
         def __init__(self):
@@ -160,7 +169,7 @@ def torch_fitting(plan: Recipe, image: np.ndarray, key: jax.Array) -> Callable |
             return self.layers[-1](x) + plan.offset
 
     def run():
-        model = Siren()
+        model = Siren().to(device)
         adam = torch.optim.Adam(model.parameters(), lr=plan.learning_rate)
         for _ in range(plan.steps):
             adam.zero_grad()
@@ -218,8 +227,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(str(error))
     data = images.load(options.data, options.images, options.cache / "images")
     pictures = inr_factory.pictures(data)
-    if options.preset == "paper":
-        print(f"at most {estimate(plan, pictures):.1f} device-hours", flush=True)
+    if options.preset == "paper" and (
+        count := inr_factory.unfinished(plan, pictures, options.cache / "zoos")
+    ):
+        print(f"at most {estimate(plan, pictures, count):.1f} device-hours", flush=True)
     share = (int(part), int(parts))
     try:
         zoo, manifest = inr_factory.make(plan, pictures, options.cache / "zoos", share)

@@ -201,14 +201,14 @@ def self_supervised_table() -> str:
 
 
 def benchmark_table() -> str:
-    """The newest figures of each benchmark."""
-    runs = {r["row"]: r for r in read("benchmarks")}
+    """The newest figures of each benchmark on each kind of device."""
+    runs = {(r["row"], r["device"]): r for r in read("benchmarks")}
     lines = [
-        [f"`{name}`", key.replace("_", " "), f"{value:,.4g}"]
-        for name, run in runs.items()
+        [f"`{name}`", key.replace("_", " "), f"{value:,.4g}", device]
+        for (name, device), run in runs.items()
         for key, value in run["metrics"].items()
     ]
-    return table(["benchmark", "figure", "value"], lines) if lines else "No runs yet."
+    return table(["benchmark", "figure", "value", "on"], lines) if lines else "No runs yet."
 
 
 def audit_cell(run: Mapping, symmetry: str) -> str:

@@ -208,6 +208,8 @@ def test_an_interrupted_zoo_goes_on(made, tmp_path, monkeypatch):
     (folder,) = tmp_path.iterdir()
     before = {p: p.stat().st_mtime_ns for p in folder.glob("block-*.safetensors")}
     assert len(before) == 2
+    pictures = inr_factory.pictures(DIGITS)
+    assert inr_factory.unfinished(RECIPE, pictures, tmp_path) == 10  # of 17, in blocks of 4 and 3
     monkeypatch.setattr(blocks, "write", write)
     zoo, _ = inr_factory.make(RECIPE, DIGITS, tmp_path)
     assert contents(folder) == contents(made[0])
@@ -416,13 +418,25 @@ def test_the_command_makes_a_zoo(tmp_path, capsys):
 def test_presets_are_recipes():
     plan = inr_zoo.recipe
     assert plan("dws", "mnist", "small") == dataclasses.replace(
-        DWS, train_images=10_000, test_images=2_000
+        DWS, train_images=10_000, test_images=2_000, block=1000
     )
     assert plan("dws", "fashion_mnist", "small").train_images == 5_000
     assert (plan("nfn", "mnist", "paper").views, plan("nfn", "cifar10", "paper").views) == (11, 21)
     assert plan("nfn", "digits", "laptop").views == 1
 
 
+def test_a_small_zoo_is_the_beginning_of_the_whole():
+    images = inr_factory.pictures(DIGITS)
+    plan = dataclasses.replace(inr_zoo.recipe("dws", "digits", "small"), block=100)
+    whole = dataclasses.replace(plan, train_images=0, test_images=0)
+    names = [{b.name for b in inr_factory.partition(p, images)} for p in (plan, whole)]
+    assert names[0] < names[1]
+    assert (
+        inr_zoo.recipe("dws", "mnist", "small").block
+        == inr_zoo.recipe("dws", "mnist", "paper").block
+    )
+
+
 def test_the_cost_is_estimated_before():
-    hours = inr_zoo.estimate(RECIPE, inr_factory.pictures(DIGITS), steps=2)
+    hours = inr_zoo.estimate(RECIPE, inr_factory.pictures(DIGITS), 7, steps=2)
     assert 0 < hours < 1

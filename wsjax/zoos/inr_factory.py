@@ -207,11 +207,7 @@ def begin(recipe: Recipe, images: Pictures, cache: str | os.PathLike) -> pathlib
     Raises:
         ValueError: the folder was begun with other images.
     """
-    counts = ("train_images", "test_images", "views", "test_views")
-    same = json.loads(json.dumps(dataclasses.asdict(recipe)))
-    same = {k: v for k, v in same.items() if k not in counts}
-    digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
-    folder = pathlib.Path(cache) / f"inr-{images.name}-seed{recipe.seed}-{digest[:8]}"
+    folder, same = _place(recipe, images, cache)
     mine = {
         "recipe": same,
         "images": {
@@ -235,6 +231,22 @@ def begin(recipe: Recipe, images: Pictures, cache: str | os.PathLike) -> pathlib
     folder.mkdir(parents=True, exist_ok=True)
     blocks.write_json(path, mine)
     return folder
+
+
+def _place(recipe, images, cache):
+    """The folder of a recipe, and what it shares with all others there."""
+    counts = ("train_images", "test_images", "views", "test_views")
+    same = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    same = {k: v for k, v in same.items() if k not in counts}
+    digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
+    return pathlib.Path(cache) / f"inr-{images.name}-seed{recipe.seed}-{digest[:8]}", same
+
+
+def unfinished(recipe: Recipe, images: Pictures, cache: str | os.PathLike) -> int:
+    """How many networks of a zoo are not on disk yet; damaged ones count as there."""
+    folder, _ = _place(recipe, images, cache)
+    missing = lambda block: not (folder / f"{block.name}.json").exists()
+    return sum(len(b.images) for b in partition(recipe, images) if missing(b))
 
 
 def partition(recipe: Recipe, images: Pictures) -> list[Block]:
