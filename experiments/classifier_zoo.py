@@ -28,7 +28,8 @@ what so short a training gives.
 
 `--benchmark` times every kind of network on images of noise: steps of all networks together,
 here and one network at a time in plain PyTorch (`pip install torch`) on one thread, or on
-the GPU if there is one, by turns. Beside other work, or for a core's worth (`taskset -c 0`), compare by CPU-seconds.
+the GPU if there is one, by turns. Beside other work, or for a core's worth (`taskset -c 0`),
+compare by CPU-seconds.
 """
 
 import argparse

@@ -9,7 +9,6 @@ the two together, so no number in it is typed by hand.
 
 import argparse
 import datetime
-import importlib.metadata
 import json
 import os
 import pathlib
@@ -21,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from wsjax import metrics
+from wsjax.zoos.store import versions
 
 ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"
@@ -48,11 +48,9 @@ def append(record: Mapping) -> dict:
 
     if missing := sorted(set(KEYS) - set(record)):
         raise ValueError(f"a record needs {KEYS}, missing: {missing}")
-    here = {x.name.lower() for x in importlib.metadata.distributions() if x.name}
-    versions = {p: importlib.metadata.version(p) for p in PACKAGES if p in here}
     stamp = {
         "commit": _commit(),
-        "versions": {"python": sys.version.split()[0], **versions},
+        "versions": {"python": sys.version.split()[0], **versions(*PACKAGES)},
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

@@ -339,14 +339,59 @@ def _is_array(x):
     return hasattr(x, "dtype")
 
 
-@functools.lru_cache(maxsize=256)
+def appetite(plan: Plan, data: Data, settings: Settings, convolve: Convolve) -> int:
+    """Bytes that all arrays of one network's step take together, were none overwritten.
+
+    Compiled steps hold a twentieth (DeepSets on an H100) to a fifth (a CNN on a CPU) of it.
+
+    Args:
+        plan: of the network.
+        data: on which, as shapes.
+        settings: of one network, as shapes.
+        convolve: how.
+    """
+
+    def size(jaxpr):
+        total = 0
+        for equation in jaxpr.eqns:
+            inner = [getattr(x, "jaxpr", x) for x in jax.tree.leaves(
+                list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
+            ) if hasattr(getattr(x, "jaxpr", x), "eqns")]  # fmt: skip
+            if inner:
+                total += sum(map(size, inner))
+            else:
+                total += sum(v.aval.size * v.aval.dtype.itemsize for v in equation.outvars)
+        return total
+
+    def one(data, settings):
+        return step(plan, data, settings, begin(plan, settings), convolve)
+
+    return size(jax.make_jaxpr(one)(data, settings).jaxpr)
+
+
+def _memory(device):
+    """Bytes that a device has for us; a CPU tells of none, and swaps in the end."""
+    return (device.memory_stats() or {}).get("bytes_limit", 1 << 62)
+
+
+# Not more programs than this at once: each takes thousands of mappings of memory, of which a
+# process has 65,530, and zoos of many architectures have hundreds of programs.
+@functools.lru_cache(maxsize=32)
 def _compiled(plan, shapes, count, route, devices):
     convolve = ROUTES[route]
+    integers = ("initializer", "activation", "optimizer", "images", "epochs")
+    types = {name: jnp.int32 if name in integers else jnp.float32 for name in Settings._fields}
+    types["keys"] = jax.random.key(0).dtype
+    batch, mine = None, count // len(devices)
+    if route == "vmap":
+        whole = Data(*(jax.ShapeDtypeStruct(s, d) for s, d in shapes))
+        single = Settings(**{name: jax.ShapeDtypeStruct((), d) for name, d in types.items()})
+        each = appetite(plan, whole, single, convolve)
+        batch = min(max(4 * _memory(devices[0]) // each, 1), mine)
 
     def local(data, settings):
         one = functools.partial(train_one, plan, data, convolve=convolve)
-        each = lambda settings: one(settings=settings)
-        return jax.lax.map(each, settings) if route == "map" else jax.vmap(each)(settings)
+        return jax.lax.map(lambda s: one(settings=s), settings, batch_size=batch)
 
     mesh, rows, whole = _mesh(devices), PartitionSpec("network"), PartitionSpec()
     shared = jax.shard_map(
@@ -357,9 +402,6 @@ def _compiled(plan, shapes, count, route, devices):
         *(jax.ShapeDtypeStruct(s, d, sharding=NamedSharding(mesh, whole)) for s, d in shapes)
     )
     of = lambda dtype: jax.ShapeDtypeStruct((count,), dtype, sharding=NamedSharding(mesh, rows))
-    integers = ("initializer", "activation", "optimizer", "images", "epochs")
-    types = {name: jnp.int32 if name in integers else jnp.float32 for name in Settings._fields}
-    types["keys"] = jax.random.key(0).dtype
     settings = Settings(**{name: of(dtype) for name, dtype in types.items()})
     program = jax.jit(shared).lower(data, settings).compile()
     return program, time.perf_counter() - began

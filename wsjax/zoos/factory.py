@@ -14,7 +14,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import importlib.metadata
 import json
 import math
 import pathlib
@@ -34,7 +33,7 @@ from wsjax.zoos.classifier_training import Data, Plan, Settings
 from wsjax.zoos.classifiers import SHAPE, Recipe
 from wsjax.zoos.images import Images, Preparation, prepare, subset
 from wsjax.zoos.mixture import Mixture
-from wsjax.zoos.store import Manifest
+from wsjax.zoos.store import Manifest, versions
 
 FIGURES = ("test_accuracy", "test_loss", "train_accuracy", "train_loss")
 PACKAGES = ("wsjax", "jax", "jaxlib", "numpy", "optax")
@@ -131,7 +130,7 @@ def generate(
                 "seconds": round(seconds, 3),
                 "compile_seconds": round(compiling, 3),
                 "device": f"{len(devices)} x {devices[0].device_kind}",
-                "versions": {k: importlib.metadata.version(k) for k in PACKAGES},
+                "versions": versions(*PACKAGES),
             }
             blocks.write(folder, block.name, arrays, facts)
             tell(len(block.numbers))

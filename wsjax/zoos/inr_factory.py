@@ -13,7 +13,6 @@ same versions. All views of an image are one run, in the part of the image.
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import os
 import pathlib
@@ -29,7 +28,7 @@ from wsjax.zoos.factory import PACKAGES, UnfinishedError, progress
 from wsjax.zoos.images import Images, Preparation, prepare
 from wsjax.zoos.inr_recipe import Recipe
 from wsjax.zoos.mixture import Mixture
-from wsjax.zoos.store import Manifest
+from wsjax.zoos.store import Manifest, versions
 
 RULE = "a weight or the error was NaN or infinite"
 LABELS = ("class", "image", "mse", "psnr", "steps", "view")
@@ -146,7 +145,7 @@ def generate(
                 "seconds": round(time.perf_counter() - began, 3),
                 "compile_seconds": round(compiling, 3),
                 "device": f"{len(devices)} x {devices[0].device_kind}",
-                "versions": {k: importlib.metadata.version(k) for k in PACKAGES},
+                "versions": versions(*PACKAGES),
             }
             blocks.write(folder, block.name, fit._asdict(), facts)
             tell(len(block.images))

@@ -41,6 +41,12 @@ class DamagedError(ValueError):
     """A stored zoo is incomplete, altered, or not the one that was asked for."""
 
 
+def versions(*packages: str) -> dict[str, str]:
+    """The version of each package; "not installed" of one that runs from its sources alone."""
+    here = {x.name.lower() for x in importlib.metadata.distributions() if x.name}
+    return {k: importlib.metadata.version(k) if k in here else "not installed" for k in packages}
+
+
 def save(
     folder: pathlib.Path, zoo: Zoo, recipe: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> Manifest:
@@ -79,7 +85,7 @@ def save(
             "labels": sorted(zoo.labels),
             "arrays": _layout(zoo.spec),
             "files": {DATA: _fingerprint(partial / DATA)},
-            "versions": {k: importlib.metadata.version(k) for k in ("wsjax", "jax", "numpy")},
+            "versions": versions("wsjax", "jax", "numpy"),
         }
         taken = sorted(set(facts) & {*manifest, "sha256"})
         if taken:
