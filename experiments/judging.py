@@ -54,12 +54,15 @@ class Judgement:
         refused: test zoo -> why it cannot be read.
         facts: "parameters", "seconds", "steps" and, of trained rows, "metrics", "curve".
         model: of trained rows.
+        adopted: test zoo -> the kinds of its arrays that training had none of, see
+            `reading.adopt`.
     """
 
     predicted: Mapping[str, np.ndarray]
     refused: Mapping[str, str]
     facts: Mapping[str, object]
     model: prediction.Model | None = None
+    adopted: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
 
 
 def judge(
@@ -77,11 +80,13 @@ def judge(
     if set(refused) == set(tests):
         return Judgement({}, refused, {"parameters": 0, "steps": 0})
     model, result = prediction.train(train, label, config, row.objective, row.training, home)
-    predicted = {
-        name: model.predict(zoo.part("test", label)[0])
-        for name, zoo in tests.items()
-        if name not in refused
-    }
+    predicted, adopted = {}, {}
+    for name, zoo in tests.items():
+        if name not in refused:
+            asked, _ = zoo.part("test", label)
+            scales = reading.adopt(model.scales, asked.specs)
+            adopted[name] = sorted(set(scales) - set(model.scales))
+            predicted[name] = dataclasses.replace(model, scales=scales).predict(asked)
     encoder, parameters = commands.size(model)
     facts = {
         "parameters": parameters,
@@ -90,7 +95,7 @@ def judge(
         "metrics": {"val_mse": result.best_value, "encoder_parameters": encoder},
         "curve": commands.curve(home),
     }
-    return Judgement(predicted, refused, facts, model)
+    return Judgement(predicted, refused, facts, model, adopted)
 
 
 def refusals(
@@ -103,9 +108,9 @@ def refusals(
     except ValueError as error:
         return dict.fromkeys(tests, str(error))
     scales = prediction.normalisation(train, label, loss).scales
-    reader = reading.Reader(module, {}, scales, train.specs[0])
     for name, zoo in tests.items():
         asked, _ = zoo.part("test", label)
+        reader = reading.Reader(module, {}, reading.adopt(scales, asked.specs), train.specs[0])
         try:
             reader.expect_readable([asked.specs[s] for s in np.unique(asked.which)])
         except ValueError as error:
@@ -162,6 +167,8 @@ def run(
             }
         else:
             facts["refused"] = found.refused[name]
+        if found.adopted.get(name):
+            facts["adopted"] = found.adopted[name]
         keys = ("experiment", "row", "preset", "seed", "train_zoo")
         lines.append(
             records.append(

@@ -197,6 +197,24 @@ def test_a_level_not_seen_in_training_takes_the_scale_of_the_nearest():
     ]
 
 
+def test_arrays_of_a_kind_not_seen_in_training_are_adopted_where_asked():
+    scales = {"dense/kernel/0": 2.0, "conv/kernel/2": 3.0, "dense/bias/1": 5.0}
+    seen = architectures.vit(2, 6, 3, size=(4, 4), patch=2, blocks=1, heads=1)
+    with pytest.raises(ValueError, match=r"trained on arrays .* got also .*attention/kernel/"):
+        reading.units(seen, scales)
+    found = reading.adopt(scales, [seen])
+    assert {k: found[k] for k in scales} == scales
+    kinds = [k for k in found if k not in scales]
+    assert {k.split("/")[0] for k in kinds} == {"attention", "conv", "embedding", "norm"}
+    for kind in kinds:
+        _, role, level = kind.split("/")
+        nearer = "dense/kernel/0" if level == "0" else "conv/kernel/2"
+        same = {"kernel": scales[nearer], "bias": 5.0, "scale": 1.0}
+        assert found[kind] == same[role]
+    assert np.isfinite(reading.units(seen, found)).all()
+    assert reading.adopt(scales, [architectures.mlp([1, 1])]) == scales
+
+
 def test_the_published_stat_nn_has_its_number_of_parameters():
     """The zoo of small CNNs: 1 059 001, by the authors' code of NFN."""
     spec = architectures.cnn([1, 16, 16, 16], [10], stride=2, padding="VALID")

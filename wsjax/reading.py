@@ -75,6 +75,34 @@ def units(spec: Spec, scales: Mapping[str, float]) -> np.ndarray:
     ).astype(np.float32)
 
 
+def adopt(scales: Mapping[str, float], specs: Sequence[Spec]) -> dict[str, float]:
+    """Scales that have something for arrays of any kind: to read what training had nothing of.
+
+    A kind and role that is not among the scales takes what the role has at the nearest level,
+    whatever the kind: an attention's or an embedding's kernel that of a dense layer or a
+    convolution. What has a role that there is not either (a norm's "scale", where training had
+    no norms) is read as it is stored. An encoder's own weights for such arrays, if it has any,
+    are as they were drawn. For judging architectures never seen (SNE, table 4); all else
+    should fail instead, as `units` does.
+
+    Args:
+        scales: as from `measure_scales`.
+        specs: that are to be read.
+
+    Returns:
+        The scales, and those of the kinds that were missing.
+    """
+    found = dict(scales)
+    for kind in sorted({k for s in specs for k in networks.kinds(s).values()}):
+        if networks.nearest(kind, scales) is None:
+            _, role, level = kind.split("/")
+            same = {k.split("/")[0] for k in scales if k.split("/")[1] == role}
+            near = [networks.nearest(f"{other}/{role}/{level}", scales) for other in sorted(same)]
+            distance = lambda k, level=level: abs(int(k.split("/")[2]) - int(level))
+            found[kind] = scales[min(near, key=distance)] if near else 1.0
+    return found
+
+
 def in_units(mixture: Mixture, scales: Mapping[str, float], width: int) -> np.ndarray:
     """The networks of a mixture in units, [network, width], zeros behind each."""
     out = np.zeros((len(mixture), width), np.float32)
