@@ -156,37 +156,20 @@ def _rows(size: str, data: str, classes: int, training: Settings, head: tuple) -
 def presets(data: str = "mnist", classes: int = 10) -> dict[str, Preset]:
     """The presets for a data set of so many classes."""
     quick = Settings(batch=32, learning_rate=2e-3, warmup=20, weight_decay=0.01)
-    graphs = ("gmn", "scalegmn", "scalegmn_b", "scalegmn_permutation", "neural_graph", "sne")
-    pieces = {name: {"microbatch": 4} for name in (*graphs, "neural_graph_pna", "nft", "dwsnet")}
     published = Settings(
         **{"batch": 128, "learning_rate": 1e-3, "schedule": "constant"},
         **{"weight_decay": 0.01, "clip": 10.0},
     )
-    of = lambda size, training: _rows(size, data, classes, training, (64,))
-    smoke, laptop, large = of("smoke", quick), of("laptop", quick), of("paper", published)
-    trained = lambda rows, f: {k: f(k, row) if row.encoder else row for k, row in rows.items()}
-    return {
-        "smoke": Preset(
-            trained(smoke, lambda k, row: timed(row, 12, 2, batch=8, warmup=2)),
-            1,
-            "40 digits; a minute on 2 CPU cores, most of it compilation",
-        ),
-        "laptop": Preset(
-            trained(laptop, lambda k, row: timed(row, QUICK[k], **pieces.get(k, {}))),
-            1,
-            "1,400 digits; about a quarter of an hour on 2 CPU cores",
-        ),
-        "small": Preset(
-            trained(laptop, lambda k, row: timed(row, 8 * QUICK[k], 20, **pieces.get(k, {}))),
-            1,
-            "12,000 INRs of MNIST or 6,000 of others; ten minutes a row on 2 CPU cores",
-        ),
-        "paper": Preset(
-            trained(large, lambda k, row: timed(row, 86_000, 100, warmup=1000)),
-            3,
-            "all images; hours a row on a GPU, after days of fitting",
-        ),
+    costs = {
+        "smoke": "40 digits; a minute on 2 CPU cores, most of it compilation",
+        "laptop": "1,400 digits; about a quarter of an hour on 2 CPU cores",
+        "small": "12,000 INRs of MNIST or 6,000 of others; some minutes a row on a CPU core",
+        "paper": "all images; half an hour to hours a row on a GPU",
     }
+    return inr_tasks.presets(
+        lambda size, training: _rows(size, data, classes, training, (64,)),
+        quick, published, QUICK, 2, lambda k, row: timed(row, 86_000, 100, warmup=1000), costs,
+    )  # fmt: skip
 
 
 PRESETS = presets()

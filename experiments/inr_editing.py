@@ -118,12 +118,13 @@ def _rows(size: str, data: str, task: str, training: Settings) -> dict[str, Row]
 def presets(data: str = "mnist", task: str = "dilation") -> dict[str, Preset]:
     """The presets for a data set and a task."""
     quick = Settings(batch=32, learning_rate=2e-3, warmup=20)
-    cut = {"microbatch": 4}
-    pieces = dict.fromkeys(("gmn", "scalegmn", "scalegmn_b", "nft", "dwsnet", *EXPANDED), cut)
     published = Settings(batch=32, learning_rate=1e-3, schedule="constant", optimizer="adam")
-    of = lambda size, training: _rows(size, data, task, training)
-    smoke, laptop, large = of("smoke", quick), of("laptop", quick), of("paper", published)
-    trained = lambda rows, f: {k: f(k, row) if row.encoder else row for k, row in rows.items()}
+    costs = {
+        "smoke": "40 digits; a minute on 2 CPU cores, most of it compilation",
+        "laptop": "1,400 digits; ten minutes on 2 CPU cores",
+        "small": "12,000 INRs of MNIST or 6,000 of others; two to four minutes a row on a CPU core",
+        "paper": "all images; hours a row on a GPU",
+    }
 
     def paper(name, row):
         if not name.startswith("scalegmn"):
@@ -131,24 +132,8 @@ def presets(data: str = "mnist", task: str = "dilation") -> dict[str, Preset]:
         more = {"batch": 64, "warmup": 1000, "optimizer": "adamw", "weight_decay": 0.001}
         return timed(row, 258_000, 100, clip=10.0, **more)
 
-    return {
-        "smoke": Preset(
-            trained(smoke, lambda k, row: timed(row, 12, 2, batch=8, warmup=2)),
-            1,
-            "40 digits; a minute on 2 CPU cores, most of it compilation",
-        ),
-        "laptop": Preset(
-            trained(laptop, lambda k, row: timed(row, QUICK[k], **pieces.get(k, {}))),
-            1,
-            "1,400 digits; ten minutes on 2 CPU cores",
-        ),
-        "small": Preset(
-            trained(laptop, lambda k, row: timed(row, 6 * QUICK[k], 20, **pieces.get(k, {}))),
-            1,
-            "12,000 INRs of MNIST or 6,000 of others; a quarter of an hour a row on 2 CPU cores",
-        ),
-        "paper": Preset(trained(large, paper), 3, "all images; hours a row on a GPU"),
-    }
+    rows = lambda size, training: _rows(size, data, task, training)
+    return inr_tasks.presets(rows, quick, published, QUICK, 1, paper, costs)
 
 
 PRESETS = presets()

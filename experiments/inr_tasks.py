@@ -36,7 +36,8 @@ from wsjax.zoos.mixture import Mixture
 
 TEST, VALIDATION = 0.25, 0.15  # shares of images: of a folder without a test part; of the rest
 PAPER_VALIDATION = 5_000  # images of training, in all data sets
-SIZES = ("smoke", "laptop", "paper")
+# whose batches are taken in pieces, which stay in the cache of a CPU
+GRAPHS = ("gmn", "scalegmn", "neural_graph", "sne", "nft", "dwsnet")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -321,7 +322,7 @@ def settings(size: str, data: str = "mnist", edit: bool = False) -> dict[str, tu
     of the data set or, of others than those, of MNIST. Those are of INRs with two hidden layers.
 
     Args:
-        size: one of `SIZES`.
+        size: "smoke", "laptop" or "paper".
         data: the data set; its name may have more behind it.
         edit: for editors.
     """
@@ -392,6 +393,46 @@ def _published(data, edit):
         "sne": ("sne", {"chunk": 32}),
         "stat_nn": ("stat_nn", {"widths": (1000,), "code": 1000}),
     }
+
+
+def presets(
+    rows: Callable[[str, Settings], Mapping[str, Row]],
+    quick: Settings,
+    published: Settings,
+    steps: Mapping[str, int],
+    small: int,
+    paper: Callable[[str, Row], Row],
+    costs: Mapping[str, str],
+) -> dict[str, Preset]:
+    """An experiment's presets, by name.
+
+    Args:
+        rows: a size of `settings` and how they are trained -> all there are.
+        quick: how rows are trained, but for their steps, in all presets but "paper".
+        published: and in that.
+        steps: of each row with an encoder, on a laptop.
+        small: how many times as many "small" has.
+        paper: name and row -> that row, trained as in the paper.
+        costs: preset -> in words.
+    """
+
+    def trained(size, training, how):
+        found = rows(size, training).items()
+        return {name: how(name, row) if row.encoder else row for name, row in found}
+
+    def several(times):
+        return lambda k, row: timed(
+            row, times * steps[k], **({"microbatch": 4} if k.startswith(GRAPHS) else {})
+        )
+
+    brief = lambda k, row: timed(row, 12, 2, batch=8, warmup=2)
+    every = {
+        "smoke": trained("smoke", quick, brief),
+        "laptop": trained("laptop", quick, several(1)),
+        "small": trained("laptop", quick, several(small)),
+        "paper": trained("paper", published, paper),
+    }
+    return {k: Preset(v, 3 if k == "paper" else 1, costs[k]) for k, v in every.items()}
 
 
 def timed(row: Row, steps: int, looks: int = 12, **changes) -> Row:
