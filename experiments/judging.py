@@ -84,9 +84,9 @@ def judge(
     for name, zoo in tests.items():
         if name not in refused:
             asked, _ = zoo.part("test", label)
-            scales = reading.adopt(model.scales, asked.specs)
-            adopted[name] = sorted(set(scales) - set(model.scales))
-            predicted[name] = dataclasses.replace(model, scales=scales).predict(asked)
+            able = model.adopt(asked.specs)
+            adopted[name] = sorted(set(able.norm.scales) - set(model.norm.scales))
+            predicted[name] = able.predict(asked)
     encoder, parameters = commands.size(model)
     facts = {
         "parameters": parameters,

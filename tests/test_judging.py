@@ -97,6 +97,16 @@ def test_who_cannot_read_a_zoo_is_on_record_and_no_crash(tmp_path, results):
     assert only["steps"] == 0
 
 
+def test_arrays_that_training_had_not_are_adopted_and_on_record(tmp_path, results):
+    seen = architectures.vit(1, 4, 2, size=(4, 4), patch=2, blocks=1, heads=1, mlp_width=4)
+    tests = {"a": classifiers([SMALL]), "vit": classifiers([seen], seed=1)}
+    row = Row("deepsets", settings={}, head=(8,), objective=FLAT, training=QUICK)
+    first, second = judging.run(row, about("deepsets"), tmp_path, tests["a"], tests)
+    assert "adopted" not in first
+    assert "attention/kernel/4" in second["adopted"]
+    assert np.isfinite(second["metrics"]["test_tau"])
+
+
 def test_a_method_that_cannot_read_one_zoo_reads_the_others(tmp_path, results):
     tests = {"a": classifiers([SMALL]), "both": classifiers([SMALL, DEEP])}
     row = Row(None, method=baselines.boosted_trees)

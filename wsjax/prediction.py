@@ -10,7 +10,7 @@ network; a checkpoint holds the three.
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
 import jax
@@ -149,6 +149,11 @@ class Model:
         if self.loss == "bce":
             return 1 / (1 + np.exp(-out))
         return out * self.norm.deviation + self.norm.mean
+
+    def adopt(self, specs: Sequence[Spec]) -> "Model":
+        """The model with scales for arrays of kinds it was not trained on, see `reading.adopt`."""
+        scales = reading.adopt(self.norm.scales, specs)
+        return dataclasses.replace(self, norm=dataclasses.replace(self.norm, scales=scales))
 
     def encode(
         self, networks_: Params | np.ndarray | Mixture, spec: Spec | None = None
