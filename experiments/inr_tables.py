@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments import records
 
-PRESETS = ("laptop", "small", "paper")
+PRESETS = ("laptop", "small", "paper", "paper-custom")  # the last: with settings of one's own
 
 
 def classification_table() -> str:

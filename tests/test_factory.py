@@ -177,7 +177,7 @@ def test_networks_that_diverge_are_left_out_and_listed(tmp_path):
     assert set(zoo.runs.tolist()) == set(range(8)) - set(lost.tolist())
 
 
-def test_both_routes_train_alike(made):
+def test_all_routes_train_alike(made):
     """A few steps: rounding grows with each."""
     data = classifier_training.put(factory.inputs(RECIPE, DIGITS))
     drawn, keys = classifiers.hyperparameters(RECIPE), classifiers.keys(RECIPE)
@@ -186,14 +186,17 @@ def test_both_routes_train_alike(made):
     settings = factory.settings_of(drawn, keys, block, 400, 4)
     settings = settings._replace(images=settings.images.at[:].set(np.array([16, 32, 32, 48])))
     settings = settings._replace(epochs=settings.epochs.at[:].set(np.array([2, 1, 2, 1])))
-    one, two = (
+    one, *others = (
         classifier_training.run(plan, data, settings, route) for route in classifier_training.ROUTES
     )
-    np.testing.assert_array_equal(one.steps, two.steps)
     assert one.steps[:, -1].tolist() == [2, 2, 4, 3]
-    np.testing.assert_allclose(one.vectors, two.vectors, rtol=2e-3, atol=2e-4)
-    np.testing.assert_allclose(one.figures, two.figures, rtol=2e-3, atol=0.02)
     assert np.abs(one.vectors[:, -1] - one.vectors[:, 0]).max(1).min() > 1e-4
+    for other in others:
+        np.testing.assert_array_equal(one.steps, other.steps)
+        np.testing.assert_allclose(one.vectors, other.vectors, rtol=2e-3, atol=2e-4)
+        np.testing.assert_allclose(one.figures, other.figures, rtol=2e-3, atol=0.02)
+    with pytest.raises(ValueError, match="expected one device for the route 'steps', got 2"):
+        classifier_training.run(plan, data, settings, "steps", 2 * tuple(jax.devices()))
 
 
 def test_blocks_hold_networks_of_one_shape_and_like_cost():

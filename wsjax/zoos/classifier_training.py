@@ -4,9 +4,11 @@
     Settings  what each network has of its own: numbers, traced
     run(plan, data, settings) -> Trained: weights and figures [network, checkpoint, ...]
 
-On a CPU networks come one after another (`lax.map`), each for as many steps as it has; on
-an accelerator all at once (`vmap`), for as many as the longest has, the others standing
-still. Images lie on the device once, for all.
+On a CPU networks come one after another, each for as many steps as it has: in one program
+(`lax.map`), or if they have convolutions by one program for a step, since XLA has a fast
+convolution for CPUs that it does not use within loops. On an accelerator all come at once
+(`vmap`), or as many as there is memory for, for as many steps as the longest has, the others
+standing still. Images lie on the device once, for all.
 """
 
 import dataclasses
@@ -28,7 +30,12 @@ from wsjax.networks import Spec, ravel, unravel
 from wsjax.zoos import augmenting, initializers, shuffling
 
 MEASURED = 250  # images in one forward pass of a measurement: what a CPU's cache holds
-ROUTES = {"map": architectures.by_slices, "vmap": architectures.by_xla}
+ROUTES = {
+    "map": architectures.by_slices,
+    "steps": architectures.by_xla,
+    "vmap": architectures.by_xla,
+}
+LOOK = 50  # steps between two looks at whether a network is still finite, on the route "steps"
 
 # learning rate and decay are applied by `step`
 OPTIMIZERS = {
@@ -172,11 +179,14 @@ def run(
         plan: of all of them.
         data: on which; see `put`.
         settings: of each; devices must divide their number.
-        route: "map" or "vmap"; by default what suits the device.
+        route: one of `ROUTES`; by default `fastest`.
         devices: share the networks out; by default all there are.
 
     Returns:
         NumPy arrays.
+
+    Raises:
+        ValueError: the route is "steps", and there are several devices.
     """
     devices = tuple(jax.devices() if devices is None else devices)
     program, _ = compiled(plan, data, len(settings.epochs), route, devices)
@@ -194,9 +204,17 @@ def put(data: Data, devices: Sequence[jax.Device] | None = None) -> Data:
 def compiled(plan: Plan, data: Data, count: int, route: str | None, devices: tuple) -> tuple:
     """The program for so many networks, and the seconds that compiling it took."""
     shapes = jax.tree.map(lambda a: (a.shape, str(a.dtype)), tuple(data), is_leaf=_is_array)
-    if route is None:
-        route = "map" if devices[0].platform == "cpu" else "vmap"
+    if (route := route or fastest(plan, devices)) == "steps":
+        return _stepwise(plan, shapes, devices)
     return _compiled(plan, shapes, count, route, devices)
+
+
+def fastest(plan: Plan, devices: Sequence[jax.Device]) -> str:
+    """The route for networks on devices, by `experiments.classifier_zoo --benchmark`."""
+    if devices[0].platform != "cpu":
+        return "vmap"
+    convolutional = any(layer.kind == "conv" for layer in plan.spec.layers)
+    return "steps" if convolutional and len(devices) == 1 else "map"
 
 
 def train_one(plan: Plan, data: Data, settings: Settings, convolve: Convolve) -> Trained:
@@ -339,6 +357,55 @@ def _is_array(x):
     return hasattr(x, "dtype")
 
 
+@functools.lru_cache(maxsize=32)
+def _stepwise(plan, shapes, devices):
+    if len(devices) > 1:
+        raise ValueError(f"expected one device for the route 'steps', got {len(devices)}")
+
+    def advance(state, data, settings):
+        new = step(plan, data, settings, state, ROUTES["steps"])
+        return jax.tree.map(lambda new, old: jnp.where(state.finite, new, old), new, state)
+
+    def figures(vector, data, settings):
+        return measure(plan, data, settings, vector, ROUTES["map"])  # it has a loop
+
+    began = time.perf_counter()
+    data, one = Data(*(jax.ShapeDtypeStruct(s, d) for s, d in shapes)), _described()
+    start = jax.jit(functools.partial(begin, plan)).lower(one).compile()
+    state = jax.eval_shape(functools.partial(begin, plan), one)
+    advance = jax.jit(advance, donate_argnums=0).lower(state, data, one).compile()
+    figures = jax.jit(figures).lower(state.vector, data, one).compile()
+
+    def train(data, settings):
+        state, found, taken = start(settings), [], 0
+        epochs, each = int(settings.epochs), int(settings.images) // plan.batch
+        for checkpoint in (*plan.checkpoints, epochs):
+            while taken < min(checkpoint, epochs) * each:
+                if taken % LOOK == 0 and not state.finite:
+                    break
+                state, taken = advance(state, data, settings), taken + 1
+            seen = figures(state.vector, data, settings) if epochs else np.zeros(4, np.float32)
+            # a copy: the next step may write where the vector lies
+            found.append(Trained(np.array(state.vector), np.array(seen), np.array(state.steps)))
+        return jax.tree.map(lambda *parts: np.stack(parts), *found)
+
+    def program(data, settings):
+        own = jax.tree.map(lambda x: jax.device_put(x, devices[0]), (data, settings))
+        count = len(settings.epochs)
+        nets = [train(own[0], jax.tree.map(lambda x, i=i: x[i], own[1])) for i in range(count)]
+        return jax.tree.map(lambda *parts: np.stack(parts), *nets)
+
+    return program, time.perf_counter() - began
+
+
+def _described(*axes, **more):
+    """The settings of networks as shapes."""
+    integers = ("initializer", "activation", "optimizer", "images", "epochs")
+    types = {name: jnp.int32 if name in integers else jnp.float32 for name in Settings._fields}
+    types["keys"] = jax.random.key(0).dtype
+    return Settings(**{k: jax.ShapeDtypeStruct(axes, d, **more) for k, d in types.items()})
+
+
 def appetite(plan: Plan, data: Data, settings: Settings, convolve: Convolve) -> int:
     """Bytes that all arrays of one network's step take together, were none overwritten.
 
@@ -379,14 +446,10 @@ def _memory(device):
 @functools.lru_cache(maxsize=32)
 def _compiled(plan, shapes, count, route, devices):
     convolve = ROUTES[route]
-    integers = ("initializer", "activation", "optimizer", "images", "epochs")
-    types = {name: jnp.int32 if name in integers else jnp.float32 for name in Settings._fields}
-    types["keys"] = jax.random.key(0).dtype
     batch, mine = None, count // len(devices)
     if route == "vmap":
         whole = Data(*(jax.ShapeDtypeStruct(s, d) for s, d in shapes))
-        single = Settings(**{name: jax.ShapeDtypeStruct((), d) for name, d in types.items()})
-        each = appetite(plan, whole, single, convolve)
+        each = appetite(plan, whole, _described(), convolve)
         batch = min(max(4 * _memory(devices[0]) // each, 1), mine)
 
     def local(data, settings):
@@ -401,7 +464,6 @@ def _compiled(plan, shapes, count, route, devices):
     data = Data(
         *(jax.ShapeDtypeStruct(s, d, sharding=NamedSharding(mesh, whole)) for s, d in shapes)
     )
-    of = lambda dtype: jax.ShapeDtypeStruct((count,), dtype, sharding=NamedSharding(mesh, rows))
-    settings = Settings(**{name: of(dtype) for name, dtype in types.items()})
+    settings = _described(count, sharding=NamedSharding(mesh, rows))
     program = jax.jit(shared).lower(data, settings).compile()
     return program, time.perf_counter() - began
