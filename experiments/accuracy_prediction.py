@@ -112,9 +112,15 @@ def directions(preset: Preset, zoos: Mapping[str, Mixture]) -> list[Direction]:
 
 
 def pictures(
-    preset: Preset, zoos: Mapping[str, Mixture], runs: Sequence[Mapping], folder: pathlib.Path
-) -> None:
+    preset: Preset,
+    zoos: Mapping[str, Mixture],
+    runs: Sequence[Mapping],
+    folder: pathlib.Path,
+    home: pathlib.Path,
+) -> dict[str, pathlib.Path]:
     """Draws figures 5 and 8: how accurate the networks are, and what rows say of them."""
+    home.mkdir(parents=True, exist_ok=True)
+    shown = {}
     for name, zoo in zoos.items():
         kinds = np.array([kind.name for kind in preset.zoos[name].kinds])
         of = lambda labels, kinds=kinds: kinds[np.asarray(labels, int)]
@@ -124,9 +130,10 @@ def pictures(
             "on test images": {"all": accuracy},
             "on test images, by kind": {k: accuracy[kind == k] for k in kinds},
         }
-        place = folder / name.replace(" ", "_")
-        title = f"{name}: {len(zoo)} networks"
-        plots.histograms(place.with_name(f"{place.name}_accuracies.png"), parts, "accuracy", title)
+        word = name.split()[0]
+        first, second = (f"{word}_{what}" for what in ("accuracies", "predictions"))
+        shown |= {k: home / f"{k}.png" for k in (first, second)}
+        plots.histograms(shown[first], parts, "accuracy", f"{name}: {len(zoo)} networks")
         drawn = {}
         for run in runs:
             far = run["train_zoo"] == f"{name} OOD" and run["seed"] == 0
@@ -135,8 +142,9 @@ def pictures(
                 words = f"{run['row']}, {run['test_zoo']}: tau {run['metrics']['test_tau']:.2f}"
                 drawn[words] = there["true"], there["predicted"], of(there["kind"])
         if drawn:
-            path = place.with_name(f"{place.name}_predictions.png")
-            plots.scatters(path, drawn, "test accuracy", "predicted", f"{name}: learnt from narrow")
+            title = f"{name}: learnt from narrow"
+            plots.scatters(shown[second], drawn, "test accuracy", "predicted", title)
+    return shown
 
 
 def _presets() -> dict[str, Preset]:

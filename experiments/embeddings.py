@@ -38,7 +38,6 @@ its settings. `laptop` and `small` leave SVHN out.
 import dataclasses
 import json
 import pathlib
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 
@@ -58,7 +57,6 @@ PAPER_ROWS = ("mlp", "stat_nn", "nfn_np", "nfn_hnp", "sne")
 NEIGHBOURS = 5
 MOST = 1000  # test networks of a zoo that are shown and counted; tau is over all
 TSNE = {"n_components": 3, "perplexity": 30.0, "init": "pca", "random_state": 0}
-PUBLIC = ("laptop", "small")  # presets whose pictures stand beside the records
 
 
 def separation(codes: np.ndarray, zoos: np.ndarray) -> dict[str, float]:
@@ -247,12 +245,7 @@ def draw(
             pictures[r["row"]] = commands.place(folder, r["config"]) / "embedding.png"
     if clouds := overview(about, folder, order):
         plots.clouds(whole, clouds, "t-SNE of codes")
-    usual = records.ROOT / "experiments" / "results" == records.RESULTS
-    if usual and about["preset"] in PUBLIC:
-        for name, picture in pictures.items():
-            target = records.RESULTS / f"{about['experiment']}_{about['preset']}_{name}.png"
-            if picture.exists():
-                shutil.copyfile(picture, target)
+    records.show(about["experiment"], about["preset"], pictures)
 
 
 def _presets() -> dict[str, Preset]:

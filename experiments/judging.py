@@ -269,7 +269,8 @@ def main(
         directions: of a preset and its zoos.
         arguments: the command line's.
         paper: (row, training zoo, test zoo) -> the paper's number.
-        pictures: draws them: preset, zoos, records, folder of all runs.
+        pictures: draws them: preset, zoos, records, folder of all runs, and where they should
+            lie -> those to be shown beside the records, by name.
     """
     parser = commands.parser(name, about, presets)
     zoo_loading.flags(parser)
@@ -294,7 +295,9 @@ def main(
                 found += run(row, run_about, options.folder, way.train, way.tests, paper=paper)
     report(found)
     if pictures:
-        pictures(preset, zoos, found, options.folder)
+        home = options.folder / name / commands.preset_name(options)
+        shown = pictures(preset, zoos, found, options.folder, home)
+        records.show(name, commands.preset_name(options), shown)
     print(f"{(time.monotonic() - begin) / 60:.1f} minutes")
     return found
 

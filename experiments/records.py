@@ -12,6 +12,7 @@ import datetime
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"
 README = ROOT / "README.md"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")
+PUBLIC = ("laptop", "small")  # presets whose pictures lie beside the records
 KEYS = ("experiment", "row", "preset", "seed", "metrics", "parameters", "seconds", "steps")
 
 
@@ -78,6 +80,14 @@ def benchmark(row: str, measure: Callable[[], Mapping[str, float]], config: Mapp
             "config": dict(config),
         }
     )
+
+
+def show(experiment: str, preset: str, pictures: Mapping[str, pathlib.Path]) -> None:
+    """Puts pictures beside the records, of those presets whose tables the README has."""
+    if ROOT / "experiments" / "results" == RESULTS and preset in PUBLIC:
+        for name, picture in pictures.items():
+            if picture.exists():
+                shutil.copyfile(picture, RESULTS / f"{experiment}_{preset}_{name}.png")
 
 
 def _commit() -> str:

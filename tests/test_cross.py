@@ -89,7 +89,8 @@ def test_halves_tenths_and_the_narrowest_are_learnt_from(folder, results):
     assert sizes["50 %"] == 18
     assert 2 <= sizes["5 %"] <= 4
     for name in ("accuracies", "predictions"):
-        assert (folder / f"varying-cnns_{name}.png").stat().st_size > 1000
+        path = folder / "accuracy_prediction" / "smoke" / f"varying-cnns_{name}.png"
+        assert path.stat().st_size > 1000
 
 
 def test_splits_by_width_share_no_run_and_no_width(folder, results):

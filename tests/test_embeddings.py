@@ -55,7 +55,7 @@ def test_rows_are_counted_drawn_and_not_run_again(tmp_path, results, monkeypatch
     assert len(before.splitlines()) == 2
     capsys.readouterr()
     monkeypatch.setattr(records, "ROOT", tmp_path)  # the usual place, by now
-    monkeypatch.setattr(embeddings, "PUBLIC", ("smoke",))
+    monkeypatch.setattr(records, "PUBLIC", ("smoke",))
     assert embeddings.main(flags) == json.loads(json.dumps(found))
     assert capsys.readouterr().out.count("finished before") == 2
     assert (results / "embeddings.jsonl").read_text() == before

@@ -199,6 +199,20 @@ def test_all_routes_train_alike(made):
         classifier_training.run(plan, data, settings, "steps", 2 * tuple(jax.devices()))
 
 
+@pytest.mark.parametrize(
+    ("family", "route"), [("conv3-gap", "map"), ("conv3-linear2", "steps"), ("vit-small", "map")]
+)
+def test_convolutions_that_read_much_train_step_by_step(family, route):
+    recipe = zoo_recipes.recipe(family, "mnist", "small")
+    drawn = classifiers.hyperparameters(recipe)
+    block = factory.partition(recipe, drawn)[0]
+    few = np.zeros((2, 28, 28, 1), np.float32)
+    data = classifier_training.Data(few, np.zeros(2, np.int32), few, np.zeros(2, np.int32))
+    plan = factory.plan_of(recipe, block, data, 10)
+    assert classifier_training.fastest(plan, jax.devices()[:1]) == route
+    assert classifier_training.fastest(plan, 2 * jax.devices()[:1]) == "map"
+
+
 def test_blocks_hold_networks_of_one_shape_and_like_cost():
     recipe = FAMILIES["diverse"].recipe(
         data="cifar10", networks=300, window=100, epochs=("choice", 1, 9)
