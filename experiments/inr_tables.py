@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from experiments import records
+from wsjax.zoos import inr_statistics
 
 PRESETS = ("laptop", "small", "paper", "paper-custom")  # the last: with settings of one's own
 
@@ -21,6 +22,26 @@ def editing_table() -> str:
     """GMN's table 2: errors of edited images, a table for each zoo and task, the best first."""
     said = lambda group: [r["metrics"]["test_mse"] for r in group]
     return _tables("inr_editing", "test_mse", said, 4, ["test MSE", "the paper's"])
+
+
+def zoos_table() -> str:
+    """Zoos of INRs: how well they show their images, and their layers beside published ones."""
+    lines = []
+    numbers = lambda values: " ".join(f"{v:.4f}".removeprefix("0") for v in values)
+    for run in records.latest(records.read("inr_zoo")):
+        found, plan = run["metrics"], run["config"]
+        said, per = found["layers"], ("weight_std", "bias_std")
+        names = [f"`{run['row']}`", f"{found['networks']:,}"]
+        names.append(f"{plan['steps']} at {plan['learning_rate']:g}")
+        names.append(", ".join(f"{found['psnr'][p]:.1f}" for p in ("5", "50", "95")))
+        pace = f"{found['networks_per_minute']:,.0f} on {', '.join(found['made_on'])}"
+        lines.append([*names, *(numbers(said[k]) for k in per), pace])
+        data, _, recipe = run["row"].partition(".")
+        if recipe == "dws" and (other := inr_statistics.PUBLISHED.get(data)):
+            lines.append(["*DWSNets'*", "", "", "", *(f"*{numbers(other[k])}*" for k in per), ""])
+    head = ["zoo", "networks", "Adam's steps", "PSNR in dB: 5 %, median, 95 %"]
+    head += ["std of weights, layer by layer", "of biases", "networks a minute"]
+    return records.table(head, lines) if lines else "No runs yet."
 
 
 def _tables(

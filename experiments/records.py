@@ -303,6 +303,7 @@ def _tables() -> dict[str, Callable[[], str]]:
         "inr_frequency": frequency_table,
         "inr_ablation": ablation_table,
         "inr_self_supervised": self_supervised_table,
+        "inr_zoos": inr_tables.zoos_table,
         "inr_classification": inr_tables.classification_table,
         "inr_editing": inr_tables.editing_table,
         "zoos": judging_tables.zoos,

@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from experiments import inr_zoo
+from experiments import inr_tables, inr_zoo, records
 from third_party import inr_folders
 from wsjax import inrs
 from wsjax.networks import unravel
@@ -404,10 +404,14 @@ def test_a_folder_of_nothing_or_of_halves(tmp_path, monkeypatch):
         inrs.read_folder(tmp_path)
 
 
-def test_the_command_makes_a_zoo(tmp_path, capsys):
+def test_the_command_makes_a_zoo(tmp_path, capsys, monkeypatch):
     small = ["--preset", "smoke", "--cache", str(tmp_path), "--steps", "3", "--train-images", "5"]
-    inr_zoo.main([*small, "--share", "0/1"])
+    results = tmp_path / "results"
+    monkeypatch.setattr(records, "RESULTS", results)
+    inr_zoo.main([*small, "--share", "0/1", "--record"])
     out = capsys.readouterr().out
+    (row,) = inr_tables.zoos_table().splitlines()[2:]
+    assert row.startswith("| `digits.dws` | 15 | 3 at 0.0005 |")
     assert "15 networks of 15 images (5 train, 10 test), 0 excluded" in out
     assert "weight_std of layer 0" in out
     with pytest.raises(SystemExit):
