@@ -22,7 +22,7 @@ import numpy as np
 import optax
 import scipy.special
 
-from wsjax import checkpoints, metrics, networks, reading, symmetries, training
+from wsjax import metrics, reading, symmetries, training
 from wsjax.augmentations import Augmentation
 from wsjax.networks import Params, Spec
 from wsjax.prediction import Predictor
@@ -221,11 +221,10 @@ def train(
     statistics = reading.calibrate(module.encoder, data["vectors"], views.view, scales)
     units = reading.units(specs[0], scales)
     config |= {
-        "specs": [networks.to_json(spec) for spec in specs],
         "label": label,
         "objective": dataclasses.asdict(objective),
         "scales": scales,
-        "statistics": reading.statistics_to_json(statistics),
+        **reading.described(specs, statistics),
     }
 
     def initial(key):
@@ -263,7 +262,5 @@ def restore(folder: str | pathlib.Path) -> Model:
     Raises:
         FileNotFoundError, ValueError: no such folder, or no whole checkpoint in it.
     """
-    config = checkpoints.read_config(folder)
-    module, specs = build(config), tuple(map(networks.from_json, config["specs"]))
-    variables = reading.load(folder, module, specs[0], config["statistics"])
+    module, variables, specs, config = reading.restored(folder, build)
     return Model(module, variables, config["scales"], specs, tuple(config["classes"]), config)

@@ -29,9 +29,7 @@ import numpy as np
 
 from wsjax import (
     augmentations,
-    checkpoints,
     metrics,
-    networks,
     objectives,
     reading,
     symmetries,
@@ -286,11 +284,10 @@ def train(
     statistics = reading.calibrate(module.encoder, data["vectors"], view, scales)
     config = {
         **config,
-        "spec": networks.to_json(spec),
         "labels": list(labels),
         "objective": dataclasses.asdict(objective),
         "scales": scales,
-        "statistics": reading.statistics_to_json(statistics),
+        **reading.described([spec], statistics),
     }
 
     def initial(key):
@@ -330,7 +327,7 @@ def restore(folder: str | pathlib.Path) -> Model:
         FileNotFoundError, ValueError: no such folder, no whole checkpoint in it, or a run
             that was stopped before its probe was fitted.
     """
-    config = checkpoints.read_config(folder)
+    module, variables, (spec,), config = reading.restored(folder, build)
     path = pathlib.Path(folder) / "probe.json"
     if not path.exists():
         raise FileNotFoundError(
@@ -338,8 +335,6 @@ def restore(folder: str | pathlib.Path) -> Model:
             "the run goes on with it"
         )
     fitted = Probe(**{k: np.asarray(v) for k, v in json.loads(path.read_text()).items()})
-    module, spec = build(config), networks.from_json(config["spec"])
-    variables = reading.load(folder, module, spec, config["statistics"])
     return Model(module, variables, config["scales"], spec, tuple(config["labels"]), fitted, config)
 
 

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import checkpoints, inrs, networks, reading, training
+from wsjax import inrs, networks, reading, training
 from wsjax.augmentations import Augmentation
 from wsjax.encoders.editing import editor
 from wsjax.networks import Params, Spec
@@ -219,11 +219,10 @@ def train(
     statistics = reading.calibrate(module.encoder, data["vectors"], view, scales)
     config = {
         **config,
-        "spec": networks.to_json(spec),
         "canvas": dataclasses.asdict(canvas),
         "objective": dataclasses.asdict(objective),
         "scales": scales,
-        "statistics": reading.statistics_to_json(statistics),
+        **reading.described([spec], statistics),
     }
 
     def initial(key):
@@ -255,8 +254,6 @@ def restore(folder: str | pathlib.Path) -> Model:
     Raises:
         FileNotFoundError, ValueError: no such folder, or no whole checkpoint in it.
     """
-    config = checkpoints.read_config(folder)
-    module, spec = build(config), networks.from_json(config["spec"])
-    variables = reading.load(folder, module, spec, config["statistics"])
+    module, variables, (spec,), config = reading.restored(folder, build)
     canvas = Canvas(**config["canvas"])
     return Model(module, variables, config["scales"], spec, canvas, config)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import checkpoints, metrics, networks, objectives, reading, training
+from wsjax import metrics, objectives, reading, training
 from wsjax.encoders import Regressor
 from wsjax.networks import Params, Spec
 from wsjax.zoos import Zoo
@@ -208,11 +208,10 @@ def train(
     statistics = reading.calibrate(module.encoder, data["vectors"], known.view, norm.scales)
     config = {
         **config,
-        "specs": [networks.to_json(spec) for spec in specs],
         "label": label,
         "objective": dataclasses.asdict(objective),
         "normalisation": dataclasses.asdict(norm),
-        "statistics": reading.statistics_to_json(statistics),
+        **reading.described(specs, statistics),
     }
 
     def initial(key):
@@ -254,8 +253,6 @@ def restore(folder: str | pathlib.Path) -> Model:
     Raises:
         FileNotFoundError, ValueError: no such folder, or no whole checkpoint in it.
     """
-    config = checkpoints.read_config(folder)
-    module, specs = build(config), tuple(map(networks.from_json, config["specs"]))
-    variables = reading.load(folder, module, specs[0], config["statistics"])
+    module, variables, specs, config = reading.restored(folder, build)
     norm = Normalisation(**config["normalisation"])
     return Model(module, variables, norm, specs, config["objective"]["loss"], config)

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -184,32 +184,46 @@ def bind(params, statistics: Mapping) -> dict:
     return {"params": params, **({"statistics": statistics} if statistics else {})}
 
 
-def statistics_to_json(statistics: Mapping) -> dict:
-    """Constants as lists, for a config; `load` undoes it."""
-    return jax.tree.map(lambda x: np.asarray(x).tolist(), statistics)
+def described(specs: Sequence[Spec], statistics: Mapping) -> dict:
+    """What a checkpoint's config must say of the networks and constants, for `restored`."""
+    return {
+        "specs": [networks.to_json(spec) for spec in specs],
+        "statistics": jax.tree.map(lambda x: np.asarray(x).tolist(), statistics),
+    }
 
 
-def load(folder: str | pathlib.Path, module: nn.Module, spec: Spec, statistics: Mapping) -> dict:
-    """The best variables of a training run.
+class Restored(NamedTuple):
+    """What a training run left: see `restored`."""
+
+    module: nn.Module
+    variables: Mapping
+    specs: tuple[Spec, ...]
+    config: Mapping
+
+
+def restored(folder: str | pathlib.Path, build: Callable[[Mapping], nn.Module]) -> Restored:
+    """The module of a training run with its best variables, by nothing but the folder's path.
 
     Args:
-        folder: of the run's checkpoints.
-        module: what was trained.
-        spec: the architecture it was trained on.
-        statistics: the encoder's constants, as `statistics_to_json` wrote them.
+        folder: of the run's checkpoints, whose config has what `described` says.
+        build: config -> module.
 
     Raises:
         FileNotFoundError, ValueError: no such folder, or no whole checkpoint in it.
     """
-    view = module.encoder.view(spec)
+    config = checkpoints.read_config(folder)
+    module, specs = build(config), tuple(map(networks.from_json, config["specs"]))
+    view = module.encoder.view(specs[0])
     abstract = jax.eval_shape(
-        lambda: module.init(jax.random.key(0), jnp.zeros((1, spec.count)), view)["params"]
+        lambda: module.init(jax.random.key(0), jnp.zeros((1, specs[0].count)), view)["params"]
     )
     params = checkpoints.load(folder, abstract)
-    arrays = jax.tree.map(
-        lambda x: jnp.asarray(x, jnp.float32), statistics, is_leaf=lambda x: isinstance(x, list)
+    statistics = jax.tree.map(
+        lambda x: jnp.asarray(x, jnp.float32),
+        config["statistics"],
+        is_leaf=lambda x: isinstance(x, list),
     )
-    return bind(params, arrays)
+    return Restored(module, bind(params, statistics), specs, config)
 
 
 @dataclasses.dataclass(frozen=True)
