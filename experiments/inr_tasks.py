@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import commands
+from experiments import commands, records
 from experiments.commands import Row
 from experiments.inr_zoo import estimate
 from experiments.inr_zoo import recipe as zoo_recipe
@@ -433,6 +433,33 @@ def presets(
         "paper": trained("paper", published, paper),
     }
     return {k: Preset(v, 3 if k == "paper" else 1, costs[k]) for k, v in every.items()}
+
+
+def show(
+    runs: Sequence[Mapping],
+    score: str,
+    folder: pathlib.Path,
+    word: str,
+    names: Sequence[str],
+    more: Mapping[str, pathlib.Path],
+) -> None:
+    """Puts pictures of the best trained run, and others, beside the records of their presets.
+
+    Args:
+        runs: on record, of one preset, zoo and task.
+        score: the metric that is smallest for the best.
+        folder: of all runs.
+        word: what pictures' names begin with.
+        names: of pictures in the folder of a run, without their ending.
+        more: name -> other pictures.
+    """
+    pictures = {f"{word}_{k}": path for k, path in more.items()}
+    trained = [r for r in runs if r["steps"]]
+    if trained:
+        best = min(trained, key=lambda r: r["metrics"][score])
+        place = commands.place(folder, best["config"])
+        pictures |= {f"{word}_best_{k}": place / f"{k}.png" for k in names}
+    records.show(runs[0]["experiment"], runs[0]["preset"], pictures)
 
 
 def timed(row: Row, steps: int, looks: int = 12, **changes) -> Row:

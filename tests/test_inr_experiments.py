@@ -97,8 +97,14 @@ def test_networks_are_classified_and_it_is_on_record(run, folder, capsys):
 
 
 @pytest.mark.trains
-def test_networks_are_edited_and_it_is_on_record(run, folder):
+def test_networks_are_edited_and_it_is_on_record(run, folder, monkeypatch):
+    shown = {}
+    monkeypatch.setattr(records, "show", lambda name, preset, pictures: shown.update(pictures))
     runs = run("editing", "--rows", "identity,mlp")
+    assert set(shown) == {
+        f"digits_{task}_{k}" for task in ("contrast", "dilation") for k in ("curves", "best_edits")
+    }
+    assert all(path.exists() for path in shown.values())
     tasks = ("contrast", "dilation")
     assert [(r["train_zoo"], r["row"]) for r in runs] == [
         (f"digits.dws.{task}", row) for task in tasks for row in ("identity", "mlp")
