@@ -34,13 +34,12 @@ import numpy as np
 
 from experiments import judging
 from experiments.judging import Direction
-from experiments.zoo_loading import Preset, tiny
+from experiments.zoo_loading import SIZES, Preset, tiny
 from experiments.zoo_recipes import recipe
 from wsjax import plots
 from wsjax.zoos.classifiers import Recipe
 from wsjax.zoos.mixture import Mixture
 
-SIZES = {"train": 0.5, "validation": 0.1, "test": 0.4}
 MANY = ("varying-cnns", "diverse")
 PAPER_ROWS = ("deepsets", "dmc", "gmn")
 PAPER = {  # tau, table 1

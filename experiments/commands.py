@@ -78,6 +78,12 @@ class Row:
             training=dataclasses.replace(self.training, **new["training"]),
         )
 
+    def seeded(self, seed: int) -> "Row":
+        """The row with the seed of its training, if it is trained."""
+        if self.encoder is None:
+            return self
+        return dataclasses.replace(self, training=dataclasses.replace(self.training, seed=seed))
+
     def config(self) -> dict:
         """As JSON, with the encoder's defaults written out."""
         if self.encoder is None:
@@ -308,8 +314,7 @@ def run(
         score: the metric that rows are compared by, the smaller the better.
     """
     seed = about["seed"]
-    if row.encoder:
-        row = dataclasses.replace(row, training=dataclasses.replace(row.training, seed=seed))
+    row = row.seeded(seed)
     config = {**row.config(), **about}
     home = place(folder, config)
     if record := finished(home):

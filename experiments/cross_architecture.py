@@ -29,11 +29,10 @@ from collections.abc import Mapping
 
 from experiments import judging
 from experiments.judging import Direction
-from experiments.zoo_loading import Preset, tiny
+from experiments.zoo_loading import SIZES, Preset, tiny
 from experiments.zoo_recipes import SNE, recipe
 from wsjax.zoos.mixture import Mixture
 
-SIZES = {"train": 0.5, "validation": 0.1, "test": 0.4}
 ARCHITECTURES = ("conv3-linear2", "conv3-gap")
 PAPER_ROWS = ("deepsets", "neural_graph", "sne")
 PAPER = {  # Kendall's tau: tables 2, 4 and 9
@@ -85,7 +84,7 @@ def _presets() -> dict[str, Preset]:
     return {
         "smoke": Preset(smoke, SIZES, 1, simple | few, "a minute"),
         "laptop": Preset(
-            digits, SIZES, 1, rows, "an hour on 2 CPU cores, by estimate, half of it for the zoos",
+            digits, SIZES, 1, rows, "a quarter of an hour on a CPU core, as long again for the zoos",
             learns=tuple(k for k in digits if "vit" not in k),
         ),
         "small": Preset(

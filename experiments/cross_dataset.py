@@ -24,12 +24,11 @@ from collections.abc import Mapping
 
 from experiments import judging
 from experiments.judging import Direction
-from experiments.zoo_loading import Preset, tiny
+from experiments.zoo_loading import SIZES, Preset, tiny
 from experiments.zoo_recipes import recipe
 from wsjax.zoos.mixture import Mixture
 
 DATA = ("mnist", "fashion_mnist", "cifar10", "svhn")
-SIZES = {"train": 0.5, "validation": 0.1, "test": 0.4}
 # Kendall's tau of these, table 8
 PAPER_ROWS = ("mlp", "stat_nn", "nfn_np", "nfn_hnp", "sne")
 PAPER = {

@@ -35,7 +35,6 @@ are shown; t-SNE is scikit-learn's, by its defaults but for what `TSNE` says, an
 its settings. `laptop` and `small` leave SVHN out.
 """
 
-import dataclasses
 import json
 import pathlib
 import time
@@ -45,14 +44,13 @@ import numpy as np
 
 from experiments import baselines, commands, judging, records, zoo_loading
 from experiments.commands import Row
-from experiments.zoo_loading import LABEL, Preset, tiny
+from experiments.zoo_loading import LABEL, SIZES, Preset, tiny
 from experiments.zoo_recipes import recipe
 from wsjax import metrics, plots
 from wsjax.zoos import mixture
 from wsjax.zoos.mixture import Mixture
 
 DATA = ("mnist", "fashion_mnist", "cifar10", "svhn")
-SIZES = {"train": 0.5, "validation": 0.1, "test": 0.4}
 PAPER_ROWS = ("mlp", "stat_nn", "nfn_np", "nfn_hnp", "sne")
 NEIGHBOURS = 5
 MOST = 1000  # test networks of a zoo that are shown and counted; tau is over all
@@ -163,9 +161,7 @@ def run(
         zoos: name -> zoo.
     """
     words = f"{about['row']}, seed {about['seed']}"
-    if row.encoder:
-        settings = dataclasses.replace(row.training, seed=about["seed"])
-        row = dataclasses.replace(row, training=settings)
+    row = row.seeded(about["seed"])
     measures = {"tsne": TSNE, "neighbours": NEIGHBOURS, "most": MOST}
     config = {**row.config(), **about, **measures, "label": LABEL}
     home = commands.place(folder, config)

@@ -27,11 +27,10 @@ import numpy as np
 from experiments import judging
 from experiments.commands import Row
 from experiments.judging import Direction
-from experiments.zoo_loading import Preset, tiny
+from experiments.zoo_loading import SIZES, Preset, tiny
 from experiments.zoo_recipes import recipe
 from wsjax.zoos.mixture import Mixture
 
-SIZES = {"train": 0.5, "validation": 0.1, "test": 0.4}
 ROWS = ("stat_nn", "nfn_np", "nfn_hnp", "neural_graph", "gmn")
 
 

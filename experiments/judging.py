@@ -140,9 +140,7 @@ def run(
         paper: (row, training zoo, test zoo) -> the paper's number.
     """
     words = f"{about['row']} on {about['train_zoo']}, seed {about['seed']}"
-    if row.encoder:
-        settings = dataclasses.replace(row.training, seed=about["seed"])
-        row = dataclasses.replace(row, training=settings)
+    row = row.seeded(about["seed"])
     config = {**row.config(), **about, "label": label}
     home = commands.place(folder, config)
     if done := commands.finished(home):

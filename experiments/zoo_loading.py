@@ -26,6 +26,7 @@ from wsjax.zoos.initializers import INITIALIZERS
 from wsjax.zoos.mixture import Mixture
 
 LABEL = "test_accuracy"
+SIZES = {"train": 0.5, "validation": 0.1, "test": 0.4}  # shares of the runs, if not otherwise
 READERS = {"conv3-gap": small_cnn_zoo.read, "conv3-linear2": schuerholt_zoos.read}
 
 
