@@ -49,7 +49,15 @@ import numpy as np
 from experiments import records
 from experiments.zoo_recipes import PRESETS, ZOOS, recipe
 from wsjax import architectures, networks, plots, training
-from wsjax.zoos import classifier_training, classifiers, factory, families, images, packing
+from wsjax.zoos import (
+    classifier_routes,
+    classifier_training,
+    classifiers,
+    factory,
+    families,
+    images,
+    packing,
+)
 from wsjax.zoos.classifiers import Recipe
 from wsjax.zoos.families import FAMILIES
 from wsjax.zoos.mixture import Mixture
@@ -80,7 +88,7 @@ def pace(plan: Recipe, pictures: images.Images, kind: int, count: int, steps: in
 
     `run` takes 1 to `steps` steps.
     """
-    data = classifier_training.put(factory.inputs(plan, pictures))
+    data = classifier_routes.put(factory.inputs(plan, pictures))
     drawn, keys = classifiers.hyperparameters(plan), classifiers.keys(plan)
     block = next(b for b in factory.partition(plan, drawn) if b.kind == kind)
     block = block._replace(numbers=(block.numbers * count)[:count])
@@ -91,7 +99,7 @@ def pace(plan: Recipe, pictures: images.Images, kind: int, count: int, steps: in
 
     def run(taken):
         images = settings.images.at[:].set(min(taken, steps) * plan.batch)
-        return classifier_training.run(program, data, settings._replace(images=images))
+        return classifier_routes.run(program, data, settings._replace(images=images))
 
     learnt = int(classifier_training.masks(program.spec)[1].sum())
     return Pace(run, learnt)
@@ -368,7 +376,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cache", type=pathlib.Path, default=pathlib.Path("runs/cache"))
     parser.add_argument("--share", default="0/1", help="K/N: process K, from 0, of N")
     parser.add_argument(
-        "--route", choices=list(classifier_training.ROUTES),
+        "--route", choices=list(classifier_routes.ROUTES),
         help="how to train, the fastest if not given; another rounds otherwise",
     )  # fmt: skip
     parser.add_argument("--pack", action="store_true", help="into the repository, see above")

@@ -84,7 +84,7 @@ def _presets() -> dict[str, Preset]:
     return {
         "smoke": Preset(smoke, SIZES, 1, simple | few, "a minute"),
         "laptop": Preset(
-            digits, SIZES, 1, rows, "a quarter of an hour on a CPU core, as long again for the zoos",
+            digits, SIZES, 1, rows, "a quarter of an hour on a CPU core, and as long for the zoos",
             learns=tuple(k for k in digits if "vit" not in k),
         ),
         "small": Preset(

@@ -40,9 +40,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments import commands, inr_tasks
+from experiments import commands, inr_presets, inr_tasks
 from experiments.commands import Row
-from experiments.inr_tasks import Preset, Source, timed
+from experiments.inr_presets import Preset, timed
+from experiments.inr_tasks import Source
 from wsjax import classification, metrics, plots
 from wsjax.classification import Objective
 from wsjax.encoders import stat_nn
@@ -127,10 +128,10 @@ def _labels(source):
 
 
 def _rows(size: str, data: str, classes: int, training: Settings, head: tuple) -> dict[str, Row]:
-    """Every row, at a size of `inr_tasks.settings`."""
+    """Every row, at a size of `inr_presets.settings`."""
     views = "cifar10" in data and "views" in data
     paper = PAPER.get("cifar10, augmented" if views else data.split(".")[0], {})
-    known = inr_tasks.settings(size, data)
+    known = inr_presets.settings(size, data)
     known["mlp_aug"] = known["mlp"]
     rows = {
         "majority": Row(None, method=majority, words=WORDS["majority"]),
@@ -166,7 +167,7 @@ def presets(data: str = "mnist", classes: int = 10) -> dict[str, Preset]:
         "small": "12,000 INRs of MNIST or 6,000 of others; some minutes a row on a CPU core",
         "paper": "all images; half an hour to hours a row on a GPU",
     }
-    return inr_tasks.presets(
+    return inr_presets.presets(
         lambda size, training: _rows(size, data, classes, training, (64,)),
         quick, published, QUICK, 2, lambda k, row: timed(row, 86_000, 100, warmup=1000), costs,
     )  # fmt: skip

@@ -36,9 +36,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import scipy.ndimage
 
-from experiments import commands, inr_tasks
+from experiments import commands, inr_presets, inr_tasks
 from experiments.commands import Row
-from experiments.inr_tasks import Preset, Source, timed
+from experiments.inr_presets import Preset, timed
+from experiments.inr_tasks import Source
 from wsjax import editing, plots
 from wsjax.editing import Canvas, Objective
 from wsjax.training import Settings
@@ -97,8 +98,8 @@ def identity(source: Source, canvas: Canvas) -> np.ndarray:
 
 
 def _rows(size: str, data: str, task: str, training: Settings) -> dict[str, Row]:
-    """Every row, at a size of `inr_tasks.settings`."""
-    known = inr_tasks.settings(size, data, edit=True)
+    """Every row, at a size of `inr_presets.settings`."""
+    known = inr_presets.settings(size, data, edit=True)
     known["mlp_aug"] = known["mlp"]
     rows = {"identity": Row(None, method=identity, words="no edit")}
     for name in (*NAMES[:1], "mlp_aug", *NAMES[1:], *EXPANDED):
@@ -133,7 +134,7 @@ def presets(data: str = "mnist", task: str = "dilation") -> dict[str, Preset]:
         return timed(row, 258_000, 100, clip=10.0, **more)
 
     rows = lambda size, training: _rows(size, data, task, training)
-    return inr_tasks.presets(rows, quick, published, QUICK, 1, paper, costs)
+    return inr_presets.presets(rows, quick, published, QUICK, 1, paper, costs)
 
 
 PRESETS = presets()

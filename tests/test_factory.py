@@ -9,7 +9,15 @@ import pytest
 from experiments import classifier_zoo, zoo_recipes
 from wsjax import architectures
 from wsjax.networks import unravel
-from wsjax.zoos import blocks, classifier_training, classifiers, factory, images, packing
+from wsjax.zoos import (
+    blocks,
+    classifier_routes,
+    classifier_training,
+    classifiers,
+    factory,
+    images,
+    packing,
+)
 from wsjax.zoos.classifiers import Kind
 from wsjax.zoos.families import FAMILIES
 from wsjax.zoos.store import DamagedError
@@ -94,7 +102,7 @@ def test_figures_are_those_of_the_weights(made):
 
 def test_it_is_found_again(made, monkeypatch):
     folder, zoo, manifest = made
-    monkeypatch.setattr(classifier_training, "run", None)
+    monkeypatch.setattr(classifier_routes, "run", None)
     again, same = factory.make(RECIPE, DIGITS, folder.parent)
     assert same == manifest
     np.testing.assert_array_equal(again.vectors, zoo.vectors)
@@ -179,7 +187,7 @@ def test_networks_that_diverge_are_left_out_and_listed(tmp_path):
 
 def test_all_routes_train_alike(made):
     """A few steps: rounding grows with each."""
-    data = classifier_training.put(factory.inputs(RECIPE, DIGITS))
+    data = classifier_routes.put(factory.inputs(RECIPE, DIGITS))
     drawn, keys = classifiers.hyperparameters(RECIPE), classifiers.keys(RECIPE)
     block = factory.partition(RECIPE, drawn)[0]
     plan = factory.plan_of(RECIPE, block, data, 10)
@@ -187,7 +195,7 @@ def test_all_routes_train_alike(made):
     settings = settings._replace(images=settings.images.at[:].set(np.array([16, 32, 32, 48])))
     settings = settings._replace(epochs=settings.epochs.at[:].set(np.array([2, 1, 2, 1])))
     one, *others = (
-        classifier_training.run(plan, data, settings, route) for route in classifier_training.ROUTES
+        classifier_routes.run(plan, data, settings, route) for route in classifier_routes.ROUTES
     )
     assert one.steps[:, -1].tolist() == [2, 2, 4, 3]
     assert np.abs(one.vectors[:, -1] - one.vectors[:, 0]).max(1).min() > 1e-4
@@ -196,7 +204,7 @@ def test_all_routes_train_alike(made):
         np.testing.assert_allclose(one.vectors, other.vectors, rtol=2e-3, atol=2e-4)
         np.testing.assert_allclose(one.figures, other.figures, rtol=2e-3, atol=0.02)
     with pytest.raises(ValueError, match="expected one device for the route 'steps', got 2"):
-        classifier_training.run(plan, data, settings, "steps", 2 * tuple(jax.devices()))
+        classifier_routes.run(plan, data, settings, "steps", 2 * tuple(jax.devices()))
 
 
 @pytest.mark.parametrize(
@@ -209,8 +217,8 @@ def test_convolutions_that_read_much_train_step_by_step(family, route):
     few = np.zeros((2, 28, 28, 1), np.float32)
     data = classifier_training.Data(few, np.zeros(2, np.int32), few, np.zeros(2, np.int32))
     plan = factory.plan_of(recipe, block, data, 10)
-    assert classifier_training.fastest(plan, jax.devices()[:1]) == route
-    assert classifier_training.fastest(plan, 2 * jax.devices()[:1]) == "map"
+    assert classifier_routes.fastest(plan, jax.devices()[:1]) == route
+    assert classifier_routes.fastest(plan, 2 * jax.devices()[:1]) == "map"
 
 
 def test_blocks_hold_networks_of_one_shape_and_like_cost():
@@ -239,7 +247,7 @@ def test_every_kind_takes_a_step(kind):
         **{"data": "digits", "kinds": (small,), "networks": 1, "batch": 16, "train_images": 32},
         **{"test_images": 8, "optimizers": ("adam",), "learning_rate": ("choice", 0.1)},
     )
-    data = classifier_training.put(factory.inputs(recipe, DIGITS))
+    data = classifier_routes.put(factory.inputs(recipe, DIGITS))
     drawn, keys = classifiers.hyperparameters(recipe), classifiers.keys(recipe)
     (block,) = factory.partition(recipe, drawn)
     plan = factory.plan_of(recipe, block, data, 10)
@@ -295,12 +303,12 @@ def test_labels_are_what_testing_anew_finds(made, tmp_path):
 
 def test_idle_networks_fill_a_block_up(made):
     """The idle network that fills a block up is neither trained nor measured."""
-    data = classifier_training.put(factory.inputs(RECIPE, DIGITS))
+    data = classifier_routes.put(factory.inputs(RECIPE, DIGITS))
     drawn, keys = classifiers.hyperparameters(RECIPE), classifiers.keys(RECIPE)
     block = factory.partition(RECIPE, drawn)[-1]
     settings = factory.settings_of(drawn, keys, block._replace(numbers=block.numbers[:1]), 400, 4)
     plan = factory.plan_of(RECIPE, block, data, 10)
-    out = classifier_training.run(plan, data, settings, devices=jax.devices()[:1])
+    out = classifier_routes.run(plan, data, settings, devices=jax.devices()[:1])
     assert (out.steps[1:] == 0).all()
     assert (out.figures[1:] == 0).all()
     assert out.figures[0].all()

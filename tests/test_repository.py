@@ -73,6 +73,7 @@ SHARED = {
     "zoo_loading",
     "zoo_recipes",
     "inr_zoo",
+    "inr_presets",
     "inr_tasks",
     "inr_tables",
 }  # what experiments may import of each other

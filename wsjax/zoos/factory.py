@@ -28,7 +28,7 @@ import numpy as np
 
 from wsjax import reporting
 from wsjax.networks import Spec
-from wsjax.zoos import blocks, classifier_training, classifiers, families
+from wsjax.zoos import blocks, classifier_routes, classifiers, families
 from wsjax.zoos.classifier_training import Data, Plan, Settings
 from wsjax.zoos.classifiers import SHAPE, Recipe
 from wsjax.zoos.images import Images, Preparation, prepare, subset
@@ -80,7 +80,7 @@ def make(
         images: of the recipe's data set.
         cache: where the folders lie.
         share: (k, n): of n processes this is number k, from 0, and makes every n-th block.
-        route: see `classifier_training.run`.
+        route: see `classifier_routes.run`.
         devices: share each block out; by default all there are.
 
     Raises:
@@ -113,21 +113,21 @@ def generate(
     if not todo:
         return folder
     devices = tuple(jax.devices() if devices is None else devices)
-    data = classifier_training.put(inputs(recipe, images), devices)
+    data = classifier_routes.put(inputs(recipe, images), devices)
     keys = classifiers.keys(recipe)
     with progress(sum(len(b.numbers) for b in todo)) as tell:
         for block in todo:
             plan = plan_of(recipe, block, data, len(images.classes))
             count = math.ceil(recipe.block / len(devices)) * len(devices)
             settings = settings_of(drawn, keys, block, len(data.train), count)
-            _, compiling = classifier_training.compiled(plan, data, count, route, devices)
+            _, compiling = classifier_routes.compiled(plan, data, count, route, devices)
             began = time.perf_counter()
-            trained = classifier_training.run(plan, data, settings, route, devices)
+            trained = classifier_routes.run(plan, data, settings, route, devices)
             seconds = time.perf_counter() - began
             arrays = {k: v[: len(block.numbers)] for k, v in trained._asdict().items()}
             facts = {
                 "networks": list(block.numbers),
-                "route": route or classifier_training.fastest(plan, devices),
+                "route": route or classifier_routes.fastest(plan, devices),
                 "seconds": round(seconds, 3),
                 "compile_seconds": round(compiling, 3),
                 "device": f"{len(devices)} x {devices[0].device_kind}",
