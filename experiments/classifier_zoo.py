@@ -37,18 +37,18 @@ compare by CPU-seconds.
 
 import argparse
 import dataclasses
-import itertools
 import pathlib
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from experiments import records
+from experiments import records, torch_classifiers
 from experiments.zoo_recipes import PRESETS, ZOOS, recipe
 from wsjax import architectures, networks, plots, training
+from wsjax.networks import Spec
 from wsjax.zoos import (
     classifier_routes,
     classifier_training,
@@ -77,13 +77,21 @@ BENCHMARK = {  # kind -> family, its place in it, side and channels of the image
 
 
 class Pace(NamedTuple):
-    """Networks that train together: `run(steps)` trains each for so many; their parameters."""
+    """Networks that train together: `run(steps)` trains each for so many; what they are."""
 
     run: Callable[[int], object]
     parameters: int
+    spec: Spec
 
 
-def pace(plan: Recipe, pictures: images.Images, kind: int, count: int, steps: int) -> Pace:
+def pace(
+    plan: Recipe,
+    pictures: images.Images,
+    kind: int,
+    count: int,
+    steps: int,
+    route: str | None = None,
+) -> Pace:
     """So many networks of one kind, by the program of a block of the recipe, the rest idle.
 
     `run` takes 1 to `steps` steps.
@@ -99,10 +107,10 @@ def pace(plan: Recipe, pictures: images.Images, kind: int, count: int, steps: in
 
     def run(taken):
         images = settings.images.at[:].set(min(taken, steps) * plan.batch)
-        return classifier_routes.run(program, data, settings._replace(images=images))
+        return classifier_routes.run(program, data, settings._replace(images=images), route)
 
     learnt = int(classifier_training.masks(program.spec)[1].sum())
-    return Pace(run, learnt)
+    return Pace(run, learnt, program.spec)
 
 
 def estimate(plan: Recipe, pictures: images.Images, steps: int = 20) -> float:
@@ -150,9 +158,13 @@ def benchmark(name: str, rounds: int = 3) -> dict[str, float]:
     plan = dataclasses.replace(plan, kinds=(kind,), measured_images=250)
     some = pace(plan, pictures, 0, count, STEPS)
     runs = {"factory": lambda: some.run(STEPS)}
-    if alone := torch_training(name, channels, some.parameters):
+    if jax.default_backend() == "cpu" and any(layer.kind == "conv" for layer in some.spec.layers):
+        for route in ("map", "steps"):
+            other = pace(plan, pictures, 0, count, STEPS, route)
+            runs[f"by {route}"] = lambda other=other: other.run(STEPS)
+    if alone := torch_classifiers.training(name, side, channels, some.parameters, STEPS):
         runs["PyTorch"] = alone
-    steps = {"factory": count * STEPS, "PyTorch": STEPS}
+    steps = dict.fromkeys(runs, count * STEPS) | {"PyTorch": STEPS}
     took = _in_turn(runs, rounds)
     for clock, seconds in took.items():
         rates = {route: steps[route] / s for route, s in seconds.items()}
@@ -181,139 +193,6 @@ def _in_turn(runs: dict[str, Callable], rounds: int) -> dict[str, dict[str, floa
             for clock, now in clocks.items():
                 best[clock][name] = min(best[clock][name], now() - began[clock])
     return best
-
-
-def torch_training(name: str, channels: int, parameters: int) -> Callable[[], object] | None:
-    """The same number of steps of one network in plain PyTorch; None where it is absent.
-
-    Raises:
-        ValueError: the network there has other than so many parameters.
-    """
-    try:
-        import torch
-    except ImportError:
-        print("PyTorch is not installed: pip install 'wsjax[torch]'; its rows are left out")
-        return None
-    net = torch_network(torch, name, channels)
-    if (came := sum(p.numel() for p in net.parameters())) != parameters:
-        raise ValueError(f"{name}: expected {parameters} parameters in PyTorch, got {came}")
-    torch.set_num_threads(1)  # the networks are too small for two: they would only wait
-    side = BENCHMARK[name][2]
-    on_gpu = jax.default_backend() == "gpu"
-    device = "cuda" if on_gpu else "cpu"
-    net = net.to(device)
-    x = torch.randn(STEPS * 128, channels, side, side, device=device)
-    y = torch.randint(0, 10, (len(x),), device=device)
-    adam, loss = torch.optim.Adam(net.parameters()), torch.nn.CrossEntropyLoss()
-
-    def run():
-        for rows in torch.randperm(len(x)).split(128):
-            adam.zero_grad()
-            loss(net(x[rows]), y[rows]).backward()
-            adam.step()
-        if on_gpu:
-            torch.cuda.synchronize()
-
-    return run
-
-
-def torch_network(torch: Any, name: str, channels: int) -> Any:
-    """The kind's network, of its largest shape, in plain PyTorch."""
-    nn = torch.nn
-    drop = lambda: nn.Dropout(0.1)
-
-    class Mean(nn.Module):
-        def forward(self, x):
-            return x.flatten(2).mean(2)
-
-    class Set(nn.Module):
-        def __init__(self, reads, writes):
-            super().__init__()
-            self.own, self.all = nn.Linear(reads, writes), nn.Linear(reads, writes, bias=False)
-
-        def forward(self, x):
-            return self.own(x) + self.all(x.mean(1, keepdim=True))
-
-    class Pixels(nn.Module):
-        def forward(self, x):
-            places = torch.linspace(-1, 1, x.shape[-1], device=x.device)
-            places = places.expand(len(x), 1, *x.shape[2:])
-            return torch.cat([x, places, places.mT], 1).flatten(2).mT
-
-    class Channels(nn.Module):
-        def __init__(self, inner):
-            super().__init__()
-            self.inner = inner
-
-        def forward(self, x):
-            return self.inner(x.mT).mT
-
-    class Transposed(nn.Module):
-        def forward(self, x):
-            return x.mT
-
-    class Residual(nn.Module):
-        def __init__(self, width):
-            super().__init__()
-            conv = lambda: nn.Conv2d(width, width, 3, padding=1, bias=False)
-            norm = lambda: nn.BatchNorm2d(width)
-            self.inner = nn.Sequential(conv(), norm(), nn.ReLU(), conv(), norm())
-
-        def forward(self, x):
-            return torch.relu(x + self.inner(x))
-
-    class ViT(nn.Module):
-        def __init__(self, width, inner, tokens, first):
-            super().__init__()
-            self.patches = nn.Conv2d(channels, width, 4, 4)
-            self.places = nn.Parameter(torch.randn(tokens + first, width))
-            self.first = nn.Parameter(torch.randn(1, 1, width)) if first else None
-            block = lambda: nn.TransformerEncoderLayer(
-                width, 4, inner, 0.1, "gelu", batch_first=True, norm_first=True
-            )
-            self.blocks = nn.Sequential(block(), block(), block())
-            self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, 10)
-
-        def forward(self, x):
-            x = self.patches(x).flatten(2).mT
-            if self.first is not None:
-                x = torch.cat([self.first.expand(len(x), -1, -1), x], 1)
-            x = self.norm(self.blocks(x + self.places))
-            return self.out(x.mean(1) if self.first is None else x[:, 0])
-
-    def stack(layers, widths, norm):
-        parts = []
-        for reads, writes in itertools.pairwise(widths):
-            parts += [layers(reads, writes), norm(writes), nn.ReLU(), drop()]
-        return parts
-
-    head = lambda width: [nn.Linear(width, width), nn.ReLU(), drop(), nn.Linear(width, 10)]
-    if name == "conv3-gap":
-        conv = lambda reads, writes: nn.Conv2d(reads, writes, 3, 2)
-        layers = stack(conv, [channels, 16, 16, 16], lambda width: nn.Identity())
-        return nn.Sequential(*layers, Mean(), nn.Linear(16, 10))
-    if name == "conv3-linear2":
-        conv = lambda reads, writes, window: nn.Conv2d(reads, writes, window)
-        parts = [conv(channels, 8, 5), nn.ReLU(), nn.MaxPool2d(2), drop()]
-        parts += [conv(8, 6, 5), nn.ReLU(), nn.MaxPool2d(2), drop(), conv(6, 4, 2), nn.ReLU()]
-        parts += [drop(), nn.Flatten(), nn.Linear(36, 20), nn.ReLU(), drop(), nn.Linear(20, 10)]
-        return nn.Sequential(*parts)
-    if name == "cnn":
-        conv = lambda reads, writes: nn.Conv2d(reads, writes, 3, 2, 1)
-        layers = stack(conv, [channels, 32, 32, 32], nn.BatchNorm2d)
-        return nn.Sequential(*layers, Mean(), *head(32))
-    if name == "cnn1d":
-        conv = lambda reads, writes: nn.Conv1d(reads, writes, 9, 4, 4)
-        layers = stack(conv, [channels, 32, 32, 32], nn.BatchNorm1d)
-        return nn.Sequential(nn.Flatten(2), *layers, Mean(), *head(32))
-    if name == "deepsets":
-        norm = lambda width: Channels(nn.BatchNorm1d(width))
-        layers = stack(Set, [channels + 2, 64, 64, 64, 64], norm)
-        return nn.Sequential(Pixels(), *layers, Transposed(), Mean(), *head(64))
-    if name == "resnet":
-        first = [nn.Conv2d(channels, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU()]
-        return nn.Sequential(*first, *(Residual(32) for _ in range(4)), Mean(), nn.Linear(32, 10))
-    return ViT(48, 192, 64, 0) if name == "vit" else ViT(32, 48, 49, 1)
 
 
 def tested(plan: Recipe, pictures: images.Images, zoo: Mixture) -> np.ndarray:

@@ -74,6 +74,7 @@ SHARED = {
     "zoo_recipes",
     "inr_zoo",
     "inr_presets",
+    "torch_classifiers",
     "inr_tasks",
     "inr_tables",
 }  # what experiments may import of each other

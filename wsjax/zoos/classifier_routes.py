@@ -1,4 +1,4 @@
-"""How classifiers are trained by one compiled program, on whatever device.
+"""Training classifiers, many in one call, on whatever device.
 
     run(plan, data, settings) -> Trained: weights and figures [network, checkpoint, ...]
 
@@ -39,6 +39,9 @@ ROUTES = {
     "steps": architectures.by_xla,
     "vmap": architectures.by_xla,
 }
+# Kept at once: each takes thousands of mappings of memory, of which a process has 65,530 on
+# Linux, and zoos of many architectures have hundreds of programs.
+PROGRAMS = 32
 LOOK = 50  # steps between two looks at whether a network is still finite, on the route "steps"
 
 
@@ -88,8 +91,8 @@ def compiled(plan: Plan, data: Data, count: int, route: str | None, devices: tup
 def fastest(plan: Plan, devices: Sequence[jax.Device]) -> str:
     """The route for networks on devices.
 
-    On a CPU core "steps" trains 1.9 times as many networks as "map" whose convolutions read
-    5 x 5 x 8 or 9 x 32 numbers at a place, 1.3 times as many at 3 x 3 x 32, and 0.9 at 3 x 3 x 16.
+    On a CPU core "steps" is the faster where convolutions read 5 x 5 x 8, 9 x 32 or 3 x 3 x 32
+    numbers at a place, and not at 3 x 3 x 16; `experiments.classifier_zoo --benchmark` times both.
     """
     if devices[0].platform != "cpu":
         return "vmap"
@@ -129,7 +132,7 @@ def _is_array(x):
     return hasattr(x, "dtype")
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=PROGRAMS)
 def _stepwise(plan, shapes, devices):
     if len(devices) > 1:
         raise ValueError(f"expected one device for the route 'steps', got {len(devices)}")
@@ -227,9 +230,7 @@ def _memory(device):
     return (device.memory_stats() or {}).get("bytes_limit", 1 << 62)
 
 
-# Not more programs than this at once: each takes thousands of mappings of memory, of which a
-# process has 65,530, and zoos of many architectures have hundreds of programs.
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=PROGRAMS)
 def _compiled(plan, shapes, count, route, devices):
     convolve = ROUTES[route]
     batch, mine = None, count // len(devices)
