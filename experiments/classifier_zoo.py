@@ -113,7 +113,9 @@ def pace(
     return Pace(run, learnt, program.spec)
 
 
-def estimate(plan: Recipe, pictures: images.Images, steps: int = 20) -> float:
+def estimate(
+    plan: Recipe, pictures: images.Images, steps: int = 20, route: str | None = None
+) -> float:
     """Device-hours that a zoo will take, from a few steps of networks of each kind."""
     total = plan.train_images or len(pictures.train)
     drawn, least = classifiers.hyperparameters(plan), plan.batch / total
@@ -125,7 +127,7 @@ def estimate(plan: Recipe, pictures: images.Images, steps: int = 20) -> float:
     seconds = 0.0
     for kind in sorted(set(drawn["kind"].tolist())):
         mine = np.flatnonzero(drawn["kind"] == kind)
-        some = pace(plan, pictures, kind, count, steps)
+        some = pace(plan, pictures, kind, count, steps, route)
         took = {n: _seconds(lambda n=n, some=some: some.run(n)) for n in (1, steps)}
         step = max(took[steps] - took[1], 0.0) / max(steps - 1, 1)
         rest = max(took[1] - step, 0.0) * (1 + len(plan.checkpoints))
@@ -158,7 +160,8 @@ def benchmark(name: str, rounds: int = 3) -> dict[str, float]:
     plan = dataclasses.replace(plan, kinds=(kind,), measured_images=250)
     some = pace(plan, pictures, 0, count, STEPS)
     runs = {"factory": lambda: some.run(STEPS)}
-    if jax.default_backend() == "cpu" and any(layer.kind == "conv" for layer in some.spec.layers):
+    convolutional = any(layer.kind == "conv" for layer in some.spec.layers)
+    if jax.default_backend() == "cpu" and jax.device_count() == 1 and convolutional:
         for route in ("map", "steps"):
             other = pace(plan, pictures, 0, count, STEPS, route)
             runs[f"by {route}"] = lambda other=other: other.run(STEPS)
@@ -264,6 +267,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--kinds", default="", help="of the benchmark, comma-separated")
     parser.add_argument("--results", type=pathlib.Path, help="where records go, if not the usual")
     options = parser.parse_args(arguments)
+    if options.route == "steps" and jax.device_count() > 1:
+        parser.error(f"expected one device for --route steps, got {jax.device_count()}")
     training.compilation_cache(options.cache / "xla")
     if options.benchmark:
         records.RESULTS = options.results or records.RESULTS
@@ -284,7 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(str(error))
     pictures = images.load(options.data, options.images, options.cache / "images")
     if options.preset == "paper":
-        hours = estimate(plan, pictures)
+        hours = estimate(plan, pictures, route=options.route)
         print(f"{plan.networks} networks: about {hours:.1f} device-hours", flush=True)
     share = (int(part), int(parts))
     try:

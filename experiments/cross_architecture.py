@@ -60,7 +60,7 @@ def directions(preset: Preset, zoos: Mapping[str, Mixture]) -> list[Direction]:
         others = {k: zoos[k] for k, r in preset.zoos.items() if r.family != mine}
         if not others:
             raise ValueError(f"expected zoos of two architectures, got {mine!r} alone")
-        found.append(Direction(name, zoos[name], others, (name, *others)))
+        found.append(Direction(name, zoos[name], others, (name, *others), adopt=True))
     return found
 
 

@@ -269,13 +269,11 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
     home = options.folder / "inr_classification" / commands.preset_name(options)
     about = inr_tasks.about("inr_classification", options, source)
     commands.curves(about, home / f"curves.{source.name}.png", "share that is wrong", SCORE)
-    whole = [r for r in runs if r["config"]["sizes"] == about["sizes"]]
     more = {"curves": home / f"curves.{source.name}.png"}
     if sizes:
         more["training_size"] = home / f"training_size.{source.name}.png"
         _draw_sizes(more["training_size"], runs, rows)
-    data = source.name.partition(".")[0]
-    inr_tasks.show(whole, SCORE, options.folder, data, ("codes", "confusion"), more)
+    inr_tasks.show(about, SCORE, options.folder, ("codes", "confusion"), more)
     print(f"{(time.monotonic() - begin) / 60:.1f} minutes; runs and plots are in {home}")
     return runs
 

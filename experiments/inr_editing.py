@@ -205,8 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
         commands.report(mine, {"test MSE": "test_mse", "median": "test_mse_median"}, SCORE)
         picture = home / f"curves.{about['train_zoo']}.png"
         commands.curves(about, picture, f"MSE of images, {task}", SCORE)
-        word = f"{source.name.partition('.')[0]}_{task}"
-        inr_tasks.show(mine, SCORE, options.folder, word, ("edits",), {"curves": picture})
+        inr_tasks.show(about, SCORE, options.folder, ("edits",), {"curves": picture})
         runs += mine
     print(f"{(time.monotonic() - begin) / 60:.1f} minutes; runs and plots are in {home}")
     return runs

@@ -32,12 +32,12 @@ def zoos_table() -> str:
         found, plan = run["metrics"], run["config"]
         said, per = found["layers"], ("weight_std", "bias_std")
         names = [f"`{run['row']}`", f"{found['networks']:,}"]
-        names.append(f"{plan['steps']} at {plan['learning_rate']:g}")
+        names.append(f"{plan['steps']:,} at {plan['learning_rate']:g}")
         names.append(", ".join(f"{found['psnr'][p]:.1f}" for p in ("5", "50", "95")))
         pace = f"{found['networks_per_minute']:,.0f} on {', '.join(found['made_on'])}"
         lines.append([*names, *(numbers(said[k]) for k in per), pace])
         data, _, recipe = run["row"].partition(".")
-        if recipe == "dws" and (other := inr_statistics.PUBLISHED.get(data)):
+        if recipe.startswith("dws") and (other := inr_statistics.PUBLISHED.get(data)):
             lines.append(["*DWSNets'*", "", "", "", *(f"*{numbers(other[k])}*" for k in per), ""])
     head = ["zoo", "networks", "Adam's steps", "PSNR in dB: 5 %, median, 95 %"]
     head += ["std of weights, layer by layer", "of biases", "networks a minute"]

@@ -21,7 +21,7 @@ import numpy as np
 from experiments import commands, records
 from experiments.commands import Row
 from experiments.inr_presets import Preset
-from experiments.inr_zoo import estimate
+from experiments.inr_zoo import estimate, title
 from experiments.inr_zoo import recipe as zoo_recipe
 from wsjax import inrs
 from wsjax.networks import Spec
@@ -116,8 +116,7 @@ def subject(options: argparse.Namespace) -> Subject:
         inr_factory.partition(plan, pictures)  # are there as many?
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         raise SystemExit(str(error)) from None
-    more = "".join(f"-{k}{v}" for k, v in changes.items())
-    return Subject(f"{name}.{options.recipe}{more}", pictures, classes, plan)
+    return Subject(title(name, options.recipe, changes), pictures, classes, plan)
 
 
 def _own(folder):
@@ -295,30 +294,31 @@ def about(experiment: str, options: argparse.Namespace, source: Source) -> dict:
 
 
 def show(
-    runs: Sequence[Mapping],
+    about: Mapping,
     score: str,
     folder: pathlib.Path,
-    word: str,
     names: Sequence[str],
     more: Mapping[str, pathlib.Path],
 ) -> None:
     """Puts pictures of the best trained run, and others, beside the records of their presets.
 
     Args:
-        runs: on record, of one preset, zoo and task.
+        about: as of `about`: of all runs on record that are of its preset and zoo.
         score: the metric that is smallest for the best.
         folder: of all runs.
-        word: what pictures' names begin with.
         names: of pictures in the folder of a run, without their ending.
         more: name -> other pictures.
     """
-    pictures = {f"{word}_{k}": path for k, path in more.items()}
-    trained = [r for r in runs if r["steps"]]
-    if trained:
+    keys = ("preset", "train_zoo")
+    known = records.latest(records.read(about["experiment"], **{k: about[k] for k in keys}))
+    pictures = {k: path for k, path in more.items()}
+    if trained := [r for r in known if r["steps"] and r["row"] == r["config"]["row"]]:
         best = min(trained, key=lambda r: r["metrics"][score])
         place = commands.place(folder, best["config"])
-        pictures |= {f"{word}_best_{k}": place / f"{k}.png" for k in names}
-    records.show(runs[0]["experiment"], runs[0]["preset"], pictures)
+        pictures |= {f"best_{k}": place / f"{k}.png" for k in names}
+    word = about["train_zoo"]
+    shown = {f"{word}_{k}": path for k, path in pictures.items()}
+    records.show(about["experiment"], about["preset"], shown)
 
 
 def choose(

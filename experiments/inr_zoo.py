@@ -31,13 +31,13 @@ import argparse
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import records
+from experiments import records, torch_classifiers
 from wsjax import training, trigonometry
 from wsjax.zoos import images, inr_factory, inr_fitting, inr_statistics
 from wsjax.zoos.factory import UnfinishedError
@@ -60,6 +60,12 @@ def recipe(name: str, data: str, preset: str) -> Recipe:
     if name == "nfn" and data == "cifar10":
         found = dataclasses.replace(found, views=21)
     return found
+
+
+def title(data: str, name: str, changes: Mapping[str, object]) -> str:
+    """What a zoo is called: "mnist.dws-steps1500", by what its networks have of their own."""
+    kept = {k: changes[k] for k in ("views", "steps", "learning_rate") if changes.get(k)}
+    return f"{data}.{name}" + "".join(f"-{k}{v}" for k, v in kept.items())
 
 
 def estimate(plan: Recipe, pictures: inr_factory.Pictures, total: int, steps: int = 50) -> float:
@@ -142,7 +148,7 @@ def torch_fitting(plan: Recipe, image: np.ndarray, key: jax.Array) -> Callable |
     rows, cols, channels = image.shape
     spec = plan.spec(channels)
     start = inr_fitting.initial(plan, spec, key)
-    device = "cuda" if jax.default_backend() == "gpu" else "cpu"
+    device = torch_classifiers.device_of(torch)
     points = torch.tensor(grid(rows, cols, plan.indexing).reshape(-1, 2).copy(), device=device)
     target = torch.tensor(np.ascontiguousarray(image.reshape(-1, channels)), device=device)
 
@@ -246,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         records.append(
             {
                 "experiment": "inr_zoo",
-                "row": f"{options.data}.{options.recipe}",
+                "row": title(options.data, options.recipe, changes),
                 "preset": options.preset,
                 "seed": plan.seed,
                 "metrics": {k: manifest[k] for k in kept},

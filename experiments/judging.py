@@ -34,12 +34,14 @@ class Direction(NamedTuple):
         train: the zoo that it learns from, with "train" and "validation" splits.
         tests: name -> zoo with a "test" split.
         zoos: names of the preset's zoos that either is made of.
+        adopt: whether arrays of kinds that training has none of are read, see `reading.adopt`.
     """
 
     name: str
     train: Mixture
     tests: Mapping[str, Mixture]
     zoos: tuple[str, ...]
+    adopt: bool = False
 
 
 Directions = Callable[[Preset, Mapping[str, Mixture]], list[Direction]]
@@ -66,7 +68,13 @@ class Judgement:
 
 
 def judge(
-    row: Row, config: Mapping, train: Mixture, tests: Tests, label: str, home: pathlib.Path
+    row: Row,
+    config: Mapping,
+    train: Mixture,
+    tests: Tests,
+    label: str,
+    home: pathlib.Path,
+    adopt: bool = False,
 ) -> Judgement:
     """Trains a row, if there is a test zoo that it can read, and asks it about those."""
     begin = time.monotonic()
@@ -76,7 +84,7 @@ def judge(
         predicted = {k: v for k, v in answers.items() if k not in refused}
         facts = {"parameters": 0, "steps": 0, "seconds": round(time.monotonic() - begin, 1)}
         return Judgement(predicted, refused, facts)
-    refused = refusals(config, train, tests, label, row.objective.loss)
+    refused = refusals(config, train, tests, label, row.objective.loss, adopt)
     if set(refused) == set(tests):
         return Judgement({}, refused, {"parameters": 0, "steps": 0})
     model, result = prediction.train(train, label, config, row.objective, row.training, home)
@@ -84,7 +92,7 @@ def judge(
     for name, zoo in tests.items():
         if name not in refused:
             asked, _ = zoo.part("test", label)
-            able = model.adopt(asked.specs)
+            able = model.adopt(asked.specs) if adopt else model
             adopted[name] = sorted(set(able.norm.scales) - set(model.norm.scales))
             predicted[name] = able.predict(asked)
     encoder, parameters = commands.size(model)
@@ -99,7 +107,7 @@ def judge(
 
 
 def refusals(
-    config: Mapping, train: Mixture, tests: Tests, label: str, loss: str
+    config: Mapping, train: Mixture, tests: Tests, label: str, loss: str, adopt: bool = False
 ) -> dict[str, str]:
     """Test zoo -> why an encoder that learns from `train` cannot read it; without any training."""
     module, found = prediction.build(config), {}
@@ -110,7 +118,8 @@ def refusals(
     scales = prediction.normalisation(train, label, loss).scales
     for name, zoo in tests.items():
         asked, _ = zoo.part("test", label)
-        reader = reading.Reader(module, {}, reading.adopt(scales, asked.specs), train.specs[0])
+        known = reading.adopt(scales, asked.specs) if adopt else scales
+        reader = reading.Reader(module, {}, known, train.specs[0])
         try:
             reader.expect_readable([asked.specs[s] for s in np.unique(asked.which)])
         except ValueError as error:
@@ -126,6 +135,7 @@ def run(
     tests: Tests,
     label: str = LABEL,
     paper: Mapping[tuple[str, str, str], str] | None = None,
+    adopt: bool = False,
 ) -> list[dict]:
     """Runs one row with one seed, or finds it finished; returns a record for each test zoo.
 
@@ -138,6 +148,7 @@ def run(
         tests: name -> zoo with a "test" split.
         label: what is predicted.
         paper: (row, training zoo, test zoo) -> the paper's number.
+        adopt: as of `Direction`.
     """
     words = f"{about['row']} on {about['train_zoo']}, seed {about['seed']}"
     row = row.seeded(about["seed"])
@@ -147,7 +158,7 @@ def run(
         print(f"{words}: finished before, in {home}")
         return done["records"]
     print(f"{words}: {home}", flush=True)
-    found = judge(row, config, train, tests, label, home)
+    found = judge(row, config, train, tests, label, home, adopt)
     lines, told = [], {}
     for name, zoo in tests.items():
         facts, scores = dict(found.facts), dict(found.facts.get("metrics", {}))
@@ -290,12 +301,15 @@ def main(
         for row_name, row in rows.items():
             for seed in range(max(options.seeds, 0) or preset.seeds):
                 run_about = {**about_run, "row": row_name, "seed": seed}
-                found += run(row, run_about, options.folder, way.train, way.tests, paper=paper)
+                found += run(
+                    row, run_about, options.folder, way.train, way.tests, LABEL, paper, way.adopt
+                )
     report(found)
     if pictures:
         home = options.folder / name / commands.preset_name(options)
         shown = pictures(preset, zoos, found, options.folder, home)
-        records.show(name, commands.preset_name(options), shown)
+        if set(rows) == set(preset.rows):  # some rows alone would replace the picture of all
+            records.show(name, commands.preset_name(options), shown)
     print(f"{(time.monotonic() - begin) / 60:.1f} minutes")
     return found
 

@@ -31,7 +31,7 @@ def judges(experiment: str, also: str = "") -> str:
             name: np.mean([np.mean(tau(found[way])) for way in ways]) if every(found) else -2.0
             for name, found in rows.items()
         }
-        lines = []
+        lines, adopted = [], False
         for name in sorted(rows, key=lambda name: -means[name]):
             sizes = [r["parameters"] for g in rows[name].values() for r in g if r["parameters"]]
             cells, published = [], []
@@ -40,6 +40,9 @@ def judges(experiment: str, also: str = "") -> str:
                 cell = records.spread(tau(group)) if tau(group) else "cannot read" if group else "–"
                 if also and tau(group):
                     cell += f" ({np.mean([r['metrics'][also] for r in group]):.3f})"
+                if any("adopted" in r for r in group):
+                    cell += " †"
+                    adopted = True
                 cells.append(cell)
                 published.append(group[0]["paper"] if group else "–")
             mean = f"{means[name]:.3f}" if means[name] > -2 else "–"
@@ -64,6 +67,8 @@ def judges(experiment: str, also: str = "") -> str:
                     f"; half a 95 % interval over test networks is {np.median(widths):.3f} wide"
                 )
                 about += " in the median"
+            if adopted:
+                about += "; † has arrays of kinds that the judge was not trained on"
             tables.append(f"{about}:\n\n{records.table(head, lines)}")
     return "\n\n".join(tables) or "No runs yet."
 

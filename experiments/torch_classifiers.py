@@ -26,22 +26,35 @@ def training(
     if (came := sum(p.numel() for p in net.parameters())) != parameters:
         raise ValueError(f"{name}: expected {parameters} parameters in PyTorch, got {came}")
     torch.set_num_threads(1)  # the networks are too small for two: they would only wait
-    on_gpu = jax.default_backend() == "gpu"
-    device = "cuda" if on_gpu else "cpu"
+    device = device_of(torch)
+    torch.set_float32_matmul_precision("high")  # as JAX has it: fewer bits, on a GPU that can
     net = net.to(device)
     x = torch.randn(steps * 128, channels, side, side, device=device)
     y = torch.randint(0, 10, (len(x),), device=device)
     adam, loss = torch.optim.Adam(net.parameters()), torch.nn.CrossEntropyLoss()
 
     def run():
-        for rows in torch.randperm(len(x)).split(128):
+        for rows in torch.randperm(len(x), device=device).split(128):
             adam.zero_grad()
             loss(net(x[rows]), y[rows]).backward()
             adam.step()
-        if on_gpu:
+        if device == "cuda":
             torch.cuda.synchronize()
 
     return run
+
+
+def device_of(torch: Any) -> str:
+    """Where PyTorch should compute: on a GPU if JAX does, and on a CPU otherwise.
+
+    Raises:
+        RuntimeError: JAX has a GPU that this build of PyTorch cannot use.
+    """
+    if jax.default_backend() != "gpu":
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise RuntimeError("expected a PyTorch that can use the GPU, as JAX does; or none")
+    return "cuda"
 
 
 def network(torch: Any, name: str, channels: int) -> Any:

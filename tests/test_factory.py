@@ -3,6 +3,7 @@ import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -172,9 +173,11 @@ def test_a_damaged_block_is_named_and_made_again(made, tmp_path, harm):
     np.testing.assert_array_equal(zoo.vectors, made[1].vectors)
 
 
-def test_networks_that_diverge_are_left_out_and_listed(tmp_path):
+@pytest.mark.parametrize("route", ["map", "steps"])
+def test_networks_that_diverge_are_left_out_and_listed(tmp_path, route):
     wild = dataclasses.replace(RECIPE, learning_rate=("choice", 1e-3, 1e38), networks=8)
-    zoo, manifest = factory.make(wild, DIGITS, tmp_path)
+    zoo, manifest = factory.make(wild, DIGITS, tmp_path, route=route)
+    assert manifest["routes"] == [route]
     drawn = classifiers.hyperparameters(wild)
     lost = np.flatnonzero(drawn["learning_rate"] > 1)
     excluded = manifest["excluded"]
@@ -205,6 +208,31 @@ def test_all_routes_train_alike(made):
         np.testing.assert_allclose(one.figures, other.figures, rtol=2e-3, atol=0.02)
     with pytest.raises(ValueError, match="expected one device for the route 'steps', got 2"):
         classifier_routes.run(plan, data, settings, "steps", 2 * tuple(jax.devices()))
+
+
+@pytest.mark.parametrize("room", [1, 2, 3])
+def test_no_more_networks_at_once_than_memory_has_room_for(monkeypatch, room):
+    data = classifier_routes.put(factory.inputs(RECIPE, DIGITS))
+    drawn, keys = classifiers.hyperparameters(RECIPE), classifiers.keys(RECIPE)
+    block = factory.partition(RECIPE, drawn)[0]
+    plan = factory.plan_of(RECIPE, block, data, 10)
+    settings = factory.settings_of(drawn, keys, block, 400, 4)
+    settings = settings._replace(images=jnp.full(4, plan.batch), epochs=jnp.ones(4, jnp.int32))
+    whole = classifier_routes.run(plan, data, settings, "vmap")
+    batches, inside = [], jax.lax.map
+
+    def note(*arguments, batch_size):
+        batches.append(batch_size)
+        return inside(*arguments, batch_size=batch_size)
+
+    monkeypatch.setattr(jax.lax, "map", note)
+    monkeypatch.setattr(classifier_routes, "appetite", lambda *arguments: 4)
+    monkeypatch.setattr(classifier_routes, "_memory", lambda device: room)
+    classifier_routes._compiled.cache_clear()
+    parts = classifier_routes.run(plan, data, settings, "vmap")
+    classifier_routes._compiled.cache_clear()
+    assert batches == [min(room, 2)]  # two and two rather than three and one
+    np.testing.assert_allclose(parts.vectors, whole.vectors, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -301,14 +329,15 @@ def test_labels_are_what_testing_anew_finds(made, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_idle_networks_fill_a_block_up(made):
+@pytest.mark.parametrize("route", classifier_routes.ROUTES)
+def test_idle_networks_fill_a_block_up(made, route):
     """The idle network that fills a block up is neither trained nor measured."""
     data = classifier_routes.put(factory.inputs(RECIPE, DIGITS))
     drawn, keys = classifiers.hyperparameters(RECIPE), classifiers.keys(RECIPE)
     block = factory.partition(RECIPE, drawn)[-1]
     settings = factory.settings_of(drawn, keys, block._replace(numbers=block.numbers[:1]), 400, 4)
     plan = factory.plan_of(RECIPE, block, data, 10)
-    out = classifier_routes.run(plan, data, settings, devices=jax.devices()[:1])
+    out = classifier_routes.run(plan, data, settings, route, jax.devices()[:1])
     assert (out.steps[1:] == 0).all()
     assert (out.figures[1:] == 0).all()
     assert out.figures[0].all()

@@ -101,9 +101,8 @@ def test_networks_are_edited_and_it_is_on_record(run, folder, monkeypatch):
     shown = {}
     monkeypatch.setattr(records, "show", lambda name, preset, pictures: shown.update(pictures))
     runs = run("editing", "--rows", "identity,mlp")
-    assert set(shown) == {
-        f"digits_{task}_{k}" for task in ("contrast", "dilation") for k in ("curves", "best_edits")
-    }
+    parts = [(t, k) for t in ("contrast", "dilation") for k in ("curves", "best_edits")]
+    assert set(shown) == {f"digits.dws.{task}_{k}" for task, k in parts}
     assert all(path.exists() for path in shown.values())
     tasks = ("contrast", "dilation")
     assert [(r["train_zoo"], r["row"]) for r in runs] == [

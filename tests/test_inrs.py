@@ -411,7 +411,7 @@ def test_the_command_makes_a_zoo(tmp_path, capsys, monkeypatch):
     inr_zoo.main([*small, "--share", "0/1", "--record"])
     out = capsys.readouterr().out
     (row,) = inr_tables.zoos_table().splitlines()[2:]
-    assert row.startswith("| `digits.dws` | 15 | 3 at 0.0005 |")
+    assert row.startswith("| `digits.dws-steps3` | 15 | 3 at 0.0005 |")
     assert "15 networks of 15 images (5 train, 10 test), 0 excluded" in out
     assert "weight_std of layer 0" in out
     with pytest.raises(SystemExit):

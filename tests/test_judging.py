@@ -101,10 +101,12 @@ def test_arrays_that_training_had_not_are_adopted_and_on_record(tmp_path, result
     seen = architectures.vit(1, 4, 2, size=(4, 4), patch=2, blocks=1, heads=1, mlp_width=4)
     tests = {"a": classifiers([SMALL]), "vit": classifiers([seen], seed=1)}
     row = Row("deepsets", settings={}, head=(8,), objective=FLAT, training=QUICK)
-    first, second = judging.run(row, about("deepsets"), tmp_path, tests["a"], tests)
+    first, second = judging.run(row, about("deepsets"), tmp_path, tests["a"], tests, adopt=True)
     assert "adopted" not in first
     assert "attention/kernel/4" in second["adopted"]
     assert np.isfinite(second["metrics"]["test_tau"])
+    (strict,) = judging.run(row, about("strict"), tmp_path, tests["a"], {"vit": tests["vit"]})
+    assert strict["refused"].startswith("trained on arrays ['conv/bias/0'")
 
 
 def test_a_method_that_cannot_read_one_zoo_reads_the_others(tmp_path, results):

@@ -212,6 +212,8 @@ def restored(folder: str | pathlib.Path, build: Callable[[Mapping], nn.Module]) 
         FileNotFoundError, ValueError: no such folder, or no whole checkpoint in it.
     """
     config = checkpoints.read_config(folder)
+    if missing := sorted({"specs", "statistics"} - set(config)):
+        raise ValueError(f"{folder}: expected a run of this version, its config has no {missing}")
     module, specs = build(config), tuple(map(networks.from_json, config["specs"]))
     view = module.encoder.view(specs[0])
     abstract = jax.eval_shape(

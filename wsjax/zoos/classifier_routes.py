@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from wsjax import architectures
 from wsjax.architectures.convolution import Convolve
@@ -39,9 +39,9 @@ ROUTES = {
     "steps": architectures.by_xla,
     "vmap": architectures.by_xla,
 }
-# Kept at once: each takes thousands of mappings of memory, of which a process has 65,530 on
-# Linux, and zoos of many architectures have hundreds of programs.
-PROGRAMS = 32
+# Executables kept at once, by each of two caches: each takes hundreds of mappings of memory or
+# more, of which a process has 65,530 on Linux; zoos of many architectures have hundreds of them.
+EXECUTABLES = 32
 LOOK = 50  # steps between two looks at whether a network is still finite, on the route "steps"
 
 
@@ -132,7 +132,7 @@ def _is_array(x):
     return hasattr(x, "dtype")
 
 
-@functools.lru_cache(maxsize=PROGRAMS)
+@functools.lru_cache(maxsize=EXECUTABLES // 4)
 def _stepwise(plan, shapes, devices):
     if len(devices) > 1:
         raise ValueError(f"expected one device for the route 'steps', got {len(devices)}")
@@ -145,8 +145,10 @@ def _stepwise(plan, shapes, devices):
         return right_and_loss(plan, data, settings, vector, ROUTES["steps"], part, start)
 
     began = time.perf_counter()
-    data, one = Data(*(jax.ShapeDtypeStruct(s, d) for s, d in shapes)), _described()
-    first = jax.ShapeDtypeStruct((), jnp.int32)
+    here = SingleDeviceSharding(devices[0])
+    data = Data(*(jax.ShapeDtypeStruct(s, d, sharding=here) for s, d in shapes))
+    one = _described(sharding=here)
+    first = jax.ShapeDtypeStruct((), jnp.int32, sharding=here)
     start = jax.jit(functools.partial(begin, plan)).lower(one).compile()
     state = jax.eval_shape(functools.partial(begin, plan), one)
     advance = jax.jit(advance, donate_argnums=0).lower(state, data, one).compile()
@@ -196,7 +198,7 @@ def _described(*axes, **more):
 
 
 def appetite(plan: Plan, data: Data, settings: Settings, convolve: Convolve) -> int:
-    """Bytes that all arrays of one network's step take together, were none overwritten.
+    """Bytes that all arrays of a network's step, or look at images, take, were none overwritten.
 
     Compiled steps hold a twentieth (DeepSets on an H100) to a fifth (a CNN on a CPU) of it.
 
@@ -219,10 +221,14 @@ def appetite(plan: Plan, data: Data, settings: Settings, convolve: Convolve) -> 
                 total += sum(v.aval.size * v.aval.dtype.itemsize for v in equation.outvars)
         return total
 
-    def one(data, settings):
+    def train(data, settings):
         return step(plan, data, settings, begin(plan, settings), convolve)
 
-    return size(jax.make_jaxpr(one)(data, settings).jaxpr)
+    def look(data, settings):
+        vector = begin(plan, settings).vector
+        return right_and_loss(plan, data, settings, vector, convolve, "train", 0)
+
+    return max(size(jax.make_jaxpr(f)(data, settings).jaxpr) for f in (train, look))
 
 
 def _memory(device):
@@ -230,14 +236,17 @@ def _memory(device):
     return (device.memory_stats() or {}).get("bytes_limit", 1 << 62)
 
 
-@functools.lru_cache(maxsize=PROGRAMS)
+@functools.lru_cache(maxsize=EXECUTABLES)
 def _compiled(plan, shapes, count, route, devices):
     convolve = ROUTES[route]
     batch, mine = None, count // len(devices)
     if route == "vmap":
         whole = Data(*(jax.ShapeDtypeStruct(s, d) for s, d in shapes))
         each = appetite(plan, whole, _described(), convolve)
-        batch = min(max(4 * _memory(devices[0]) // each, 1), mine)
+        most = min(max(4 * _memory(devices[0]) // each, 1), mine)
+        # as equal as can be: a remainder is compiled as a program of its own
+        parts = next((n for n in range(-(-mine // most), mine + 1) if mine % n == 0), mine)
+        batch = mine // parts if mine // parts > most // 2 else most
 
     def local(data, settings):
         one = functools.partial(train_one, plan, data, convolve=convolve)
