@@ -311,8 +311,9 @@ def show(
     """
     keys = ("preset", "train_zoo")
     known = records.latest(records.read(about["experiment"], **{k: about[k] for k in keys}))
-    pictures = {k: path for k, path in more.items()}
-    if trained := [r for r in known if r["steps"] and r["row"] == r["config"]["row"]]:
+    pictures = dict(more)
+    # probing is a ceiling, no competitor
+    if trained := [r for r in known if r["steps"] and r["config"]["encoder"] != "probing"]:
         best = min(trained, key=lambda r: r["metrics"][score])
         place = commands.place(folder, best["config"])
         pictures |= {f"best_{k}": place / f"{k}.png" for k in names}
