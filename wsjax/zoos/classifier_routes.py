@@ -42,6 +42,7 @@ ROUTES = {
 # Executables kept at once, by each of two caches: each takes hundreds of mappings of memory or
 # more, of which a process has 65,530 on Linux; zoos of many architectures have hundreds of them.
 EXECUTABLES = 32
+HELD = 4  # a compiled step holds less than one in so many bytes of its `appetite`, by trials
 LOOK = 50  # steps between two looks at whether a network is still finite, on the route "steps"
 
 
@@ -200,7 +201,7 @@ def _described(*axes, **more):
 def appetite(plan: Plan, data: Data, settings: Settings, convolve: Convolve) -> int:
     """Bytes that all arrays of a network's step, or look at images, take, were none overwritten.
 
-    Compiled steps hold a twentieth (DeepSets on an H100) to a fifth (a CNN on a CPU) of it.
+    Compiled steps hold much less at once, see `HELD`.
 
     Args:
         plan: of the network.
@@ -243,7 +244,7 @@ def _compiled(plan, shapes, count, route, devices):
     if route == "vmap":
         whole = Data(*(jax.ShapeDtypeStruct(s, d) for s, d in shapes))
         each = appetite(plan, whole, _described(), convolve)
-        most = min(max(4 * _memory(devices[0]) // each, 1), mine)
+        most = min(max(HELD * _memory(devices[0]) // each, 1), mine)
         # as equal as can be: a remainder is compiled as a program of its own
         parts = next((n for n in range(-(-mine // most), mine + 1) if mine % n == 0), mine)
         batch = mine // parts if mine // parts > most // 2 else most
