@@ -50,7 +50,7 @@ NAMES = (
     *("mlp", "nfn_pt", "nfn_hnp", "nfn_np", "nft", "dwsnet", "unf"),
     *("gmn", "scalegmn", "scalegmn_b"),
 )
-EXPANDED = {f"{name}_expansion": name for name in ("gmn", "scalegmn")}
+EXPANDED = {f"{name}_expansion": name for name in ("gmn", "scalegmn", "scalegmn_b")}
 DEFAULT = ("identity", "mlp", "nfn_pt", "nfn_np", "unf", "gmn", "scalegmn", "scalegmn_b")
 PAPER = {  # GMN, table 2
     "contrast": {
@@ -67,7 +67,7 @@ PAPER = {  # GMN, table 2
 QUICK = {  # steps of the laptop: one to two minutes a row on 2 CPU cores
     **{"mlp": 2000, "mlp_aug": 2000, "nfn_pt": 1500, "nfn_np": 600, "nfn_hnp": 600},
     **{"nft": 300, "dwsnet": 500, "unf": 1000, "gmn": 500, "scalegmn": 400, "scalegmn_b": 300},
-    **{"gmn_expansion": 500, "scalegmn_expansion": 400},
+    **{"gmn_expansion": 500, "scalegmn_expansion": 400, "scalegmn_b_expansion": 300},
 }
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from wsjax import graphs, padding, signals
 from wsjax.encoders import neurons as plain
+from wsjax.encoders.pair_ends import Block, Ends, blocks
 from wsjax.encoders.scale_blocks import KINDS, READS
 from wsjax.graphs import NODE_ROLES, NONE, Graph
 from wsjax.networks import Spec, offsets
@@ -43,6 +44,7 @@ class ScaleView:
         nodes: number of nodes of each of `KINDS` (static).
         pairs: slices of the pairs, in order (static).
         depth: pairs of the longest path; where pairs go round, number of places (static).
+        blocks: of all pairs, see `pair_ends`; () in a stack (static).
     """
 
     graph: Graph
@@ -54,6 +56,7 @@ class ScaleView:
     nodes: tuple[int, ...] = flax.struct.field(pytree_node=False)
     pairs: tuple[Slice, ...] = flax.struct.field(pytree_node=False)
     depth: int = flax.struct.field(pytree_node=False)
+    blocks: tuple[Block, ...] = flax.struct.field(pytree_node=False, default=())
 
 
 @functools.lru_cache(maxsize=64)
@@ -96,14 +99,14 @@ def scale_view(
         )
     own, graph = own[:, :features], view.graph
     kinds = _kinds(spec, symmetry)
-    blocks = NODE_ROLES.index("block")
+    joint = NODE_ROLES.index("block")
     kind = np.array(
-        [KINDS.index("free") if graph.place_role[p] == blocks else kinds[p] for p in graph.place]
+        [KINDS.index("free") if graph.place_role[p] == joint else kinds[p] for p in graph.place]
     )
     order = np.argsort(kind, kind="stable")
     rank = np.argsort(order, kind="stable")
     ends = kind[graph.sender] * len(KINDS) + kind[graph.receiver]
-    by = np.argsort(ends, kind="stable")
+    by = np.lexsort((rank[graph.receiver], rank[graph.sender], ends))
     node_columns = {k: getattr(graph, k)[order] for k in ("place", "number", "head")}
     pair_columns = {k: getattr(graph, k)[by] for k in ("parameter", "tap", "relation")}
     found, counts = np.unique(ends[by], return_counts=True)
@@ -130,6 +133,7 @@ def scale_view(
             for e, n in zip(found, counts, strict=True)
         ),
         _depth(graph),
+        blocks(graph.sender, graph.receiver, ends[by]),
     )
 
 
@@ -315,8 +319,8 @@ class Rows:
     own, and there is one lane. Either way the rows of a kind are one slice.
 
     Attributes:
-        sender: [pair row] row of the neuron it starts from.
-        receiver: [pair row] row of the neuron it ends at.
+        sender: the neuron that each pair row starts from.
+        receiver: the neuron it ends at.
         real: [node row, 1, 1] False on padding; None without.
         real_pair: [pair row, 1, 1] likewise.
         graphs: number of networks (static).
@@ -325,8 +329,8 @@ class Rows:
         pairs: (kind of senders, of receivers, first row, end) (static).
     """
 
-    sender: jax.Array
-    receiver: jax.Array
+    sender: Ends
+    receiver: Ends
     real: jax.Array | None
     real_pair: jax.Array | None
     graphs: int = flax.struct.field(pytree_node=False)
@@ -420,8 +424,8 @@ def start_rows(view: ScaleView, batch: int) -> Rows:
         pairs.append((a, b, first * times, (first + n) * times))
         first += n
     out = Rows(
-        jnp.asarray(graph.sender),
-        jnp.asarray(graph.receiver),
+        Ends(jnp.asarray(graph.sender), "sender", view.blocks),
+        Ends(jnp.asarray(graph.receiver), "receiver", view.blocks),
         None,
         None,
         batch,
@@ -436,7 +440,9 @@ def start_rows(view: ScaleView, batch: int) -> Rows:
     begin, own = (jnp.asarray(np.repeat(x, sizes)) for x in (np.cumsum(sizes) - sizes, sizes))
     which = jnp.arange(batch)[:, None]
     at = lambda i: (begin[i] * batch + which * own[i] + i - begin[i])[..., None]
-    ends = [out.spread(at(x), "pairs")[:, 0, 0] for x in (out.sender, out.receiver)]
+    ends = [
+        x.replace(rows=out.spread(at(x.rows), "pairs")[:, 0, 0]) for x in (out.sender, out.receiver)
+    ]
     real = [out.spread(jnp.asarray(x)[..., None] >= 0, what) for x, what in
             ((graph.place, "nodes"), (graph.relation, "pairs"))]  # fmt: skip
     return out.replace(sender=ends[0], receiver=ends[1], real=real[0], real_pair=real[1])
