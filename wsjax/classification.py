@@ -125,7 +125,9 @@ class Model:
         Returns:
             [class], or [batch, class]; adds up to 1.
         """
-        logits = self.reader.ask(given, spec, self.specs)
+        # by way of codes: one program of the encoder serves both
+        codes, params = self.encode(given, spec), self.variables["params"]
+        logits = np.asarray(self.module.head.apply({"params": params.get("head", {})}, codes))
         return scipy.special.softmax(logits.astype(np.float64), axis=-1)
 
     def classify(
