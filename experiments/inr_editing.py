@@ -23,10 +23,12 @@ Both are of the image an INR was fitted to, not of what it shows: an editor may 
 Errors are in the range of a recipe's images: [0, 1] of "dws", [-1, 1] of "nfn", where they are
 four times as large; the paper's are of the latter, ScaleGMN's of the former.
 
-`identity` leaves networks as they are. Rows with `_expansion` give eight changes and take their
-mean (`wsjax.encoders.editing`). In the folder of a run `edits.png` has originals, targets, what
-networks showed before and after; beside the runs lies `curves.png`. Any run can be killed; the
-same command goes on where it stopped. Pictures of your own need no sub-folders.
+`identity` leaves networks as they are; `refit`, a ceiling, renders each, edits the image and
+goes on fitting: no editor, it learns nothing and takes hundreds of steps for every network. Rows
+with `_expansion` give eight changes and take their mean (`wsjax.encoders.editing`). In the folder
+of a run `edits.png` has originals, targets, what networks showed before and after; beside the
+runs lies `curves.png`. Any run can be killed; the same command goes on where it stopped. Pictures
+of your own need no sub-folders.
 """
 
 import pathlib
@@ -43,15 +45,16 @@ from experiments.inr_tasks import Source
 from wsjax import editing, plots
 from wsjax.editing import Canvas, Objective
 from wsjax.training import Settings
+from wsjax.zoos import images, inr_fitting
 
-SCORE, SHOWN, EXPANSION = "test_mse", 8, 8
+SCORE, SHOWN, EXPANSION, REFITTED = "test_mse", 8, 8, 300
 GRAY = {1: np.ones(1), 3: np.array([0.299, 0.587, 0.114])}  # ITU-R BT.601
 NAMES = (
     *("mlp", "nfn_pt", "nfn_hnp", "nfn_np", "nft", "dwsnet", "unf"),
     *("gmn", "scalegmn", "scalegmn_b"),
 )
 EXPANDED = {f"{name}_expansion": name for name in ("gmn", "scalegmn", "scalegmn_b")}
-DEFAULT = ("identity", "mlp", "nfn_pt", "nfn_np", "unf", "gmn", "scalegmn", "scalegmn_b")
+DEFAULT = ("identity", "refit", "mlp", "nfn_pt", "nfn_np", "unf", "gmn", "scalegmn", "scalegmn_b")
 PAPER = {  # GMN, table 2
     "contrast": {
         **{"mlp": ".031", "mlp_aug": ".029", "nfn_pt": ".029", "nfn_hnp": ".0204"},
@@ -88,20 +91,33 @@ TASKS = {"contrast": contrast, "dilation": dilation}
 
 def targets(source: Source, task: str) -> np.ndarray:
     """What each network should show, [network, row, col, channel] float32, in its range."""
-    edited = TASKS[task](source.originals).astype(np.float32)
-    return edited / 255 * (1 - source.plan.low) + source.plan.low
+    preparation = images.Preparation(low=source.plan.low)
+    return images.prepare(TASKS[task](source.originals), preparation)
 
 
-def identity(source: Source, canvas: Canvas) -> np.ndarray:
+def identity(source: Source, canvas: Canvas, task: str) -> np.ndarray:
     """The test networks as they are."""
     return source.zoo.vectors[source.zoo.splits["test"]]
+
+
+def refit(source: Source, canvas: Canvas, task: str) -> np.ndarray:
+    """The test networks, fitted on to the task's image of what each shows."""
+    vectors, plan = identity(source, canvas, task), source.plan
+    shown = editing.images(vectors, source.zoo.specs[0], canvas)
+    gray = np.round((shown - plan.low) / (1 - plan.low) * 255)
+    wanted = TASKS[task](np.clip(gray, 0, 255).astype(np.uint8))
+    wanted = images.prepare(wanted, images.Preparation(low=plan.low))
+    return inr_fitting.refine(plan, vectors, wanted, REFITTED).vectors
 
 
 def _rows(size: str, data: str, task: str, training: Settings) -> dict[str, Row]:
     """Every row, at a size of `inr_presets.settings`."""
     known = inr_presets.settings(size, data, edit=True)
     known["mlp_aug"] = known["mlp"]
-    rows = {"identity": Row(None, method=identity, words="no edit")}
+    rows = {
+        "identity": Row(None, method=identity, words="no edit"),
+        "refit": Row(None, method=refit, words=f"{REFITTED} steps of Adam on what it shows"),
+    }
     for name in (*NAMES[:1], "mlp_aug", *NAMES[1:], *EXPANDED):
         encoder, settings = known[EXPANDED.get(name, name)]
         rows[name] = Row(
@@ -148,7 +164,7 @@ def working(source: Source, task: str) -> commands.Work:
     def work(row, config, home):
         start, parameters, steps, more = time.monotonic(), 0, 0, {}
         if row.method:
-            edited = row.method(source, canvas)
+            edited = row.method(source, canvas, task)
             seconds = time.monotonic() - start
         else:
             model, result = editing.train(

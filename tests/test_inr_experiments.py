@@ -100,17 +100,19 @@ def test_networks_are_classified_and_it_is_on_record(run, folder, capsys):
 def test_networks_are_edited_and_it_is_on_record(run, folder, monkeypatch):
     shown = {}
     monkeypatch.setattr(records, "show", lambda name, preset, pictures: shown.update(pictures))
-    runs = run("editing", "--rows", "identity,mlp")
+    runs = run("editing", "--rows", "identity,mlp,refit")
     parts = [(t, k) for t in ("contrast", "dilation") for k in ("curves", "best_edits")]
     assert set(shown) == {f"digits.dws.{task}_{k}" for task, k in parts}
     assert all(path.exists() for path in shown.values())
     tasks = ("contrast", "dilation")
     assert [(r["train_zoo"], r["row"]) for r in runs] == [
-        (f"digits.dws.{task}", row) for task in tasks for row in ("identity", "mlp")
+        (f"digits.dws.{task}", row) for task in tasks for row in ("identity", "mlp", "refit")
     ]
     assert all(0 < r["metrics"]["test_mse"] < 1 for r in runs)
+    still, _, fitted = (r["metrics"]["test_mse"] for r in runs[3:])
+    assert fitted < still / 2
     home = folder / "inr_editing" / "smoke"
-    assert len(list(home.glob("*-0-*/edits.png"))) == 4
+    assert len(list(home.glob("*-0-*/edits.png"))) == 6
     for task in tasks:
         assert (home / f"curves.digits.dws.{task}.png").stat().st_size > 1000
     path = next(home.glob("mlp-0-*"))

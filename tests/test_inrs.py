@@ -137,6 +137,20 @@ def test_both_sines_fit_alike():
     np.testing.assert_allclose(ours.vectors, exact.vectors, atol=1e-4)
 
 
+def test_networks_go_on_where_they_are():
+    recipe = dataclasses.replace(DWS, learning_rate=1e-3, steps=200)
+    values = images.prepare(DIGITS.train[:3], images.Preparation())
+    fit = inr_fitting.run(recipe, values, inr_fitting.keys(0, "train", range(3), 0))
+    same = inr_fitting.refine(recipe, fit.vectors, values, 0)
+    np.testing.assert_array_equal(same.vectors, fit.vectors)
+    np.testing.assert_allclose(same.mse, fit.mse, rtol=1e-4)
+    other = inr_fitting.refine(recipe, fit.vectors, 1 - values, 300)
+    first = inr_fitting.refine(recipe, fit.vectors, 1 - values, 0)
+    assert (other.mse < first.mse / 10).all()
+    with pytest.raises(ValueError, match="expected an image for each of 3 networks, got 2"):
+        inr_fitting.refine(recipe, fit.vectors, values[:2], 1)
+
+
 def test_one_by_one_as_in_a_vectorised_loop():
     """As an accelerator fits them: a network that is done waits, unchanged, for the others."""
     recipe = dataclasses.replace(DWS, steps=60, psnr=12.0)

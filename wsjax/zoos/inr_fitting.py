@@ -20,10 +20,11 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from wsjax import trigonometry
-from wsjax.networks import Params, Spec, ravel
+from wsjax.networks import Params, Spec, ravel, unravel
 from wsjax.zoos.inr_recipe import Recipe, grid
 
 PRECISION = "float32"  # of products; an accelerator's own would not reach 40 dB
+BLOCK = 1000  # networks in one loop of `refine` on an accelerator
 STREAMS = {"train": 0, "test": 1}  # of keys; images of no part have those of "train"
 
 Sine = Callable[[jax.Array], jax.Array]
@@ -108,13 +109,12 @@ def fit_one(
     recipe: Recipe,
     points: jax.Array,
     image: jax.Array,
-    key: jax.Array,
-    limit: jax.Array,
+    params: Params,
+    limit: jax.Array | int,
     sine: Sine = trigonometry.sin,
 ) -> Fit:
     """Trains one network to the tolerance, or for `limit` steps; for use under `jit`."""
     spec = recipe.spec(len(image))
-    params = initial(recipe, spec, key)
     memory = optax.adam(recipe.learning_rate).init(params)
     begin = State(params, memory, jnp.zeros((), jnp.int32), jnp.array(jnp.inf))
     state = jax.lax.while_loop(  # NaN, no more above than below, ends it too
@@ -169,6 +169,47 @@ def run(
     return jax.tree.map(lambda array: np.asarray(array)[place], fit)
 
 
+def refine(recipe: Recipe, vectors: np.ndarray, images: np.ndarray, steps: int) -> Fit:
+    """Goes on fitting networks, to images that may be other ones; on the first device.
+
+    Args:
+        recipe: of the networks; its steps, counts and seed play no part.
+        vectors: [network, entry], as `ravel` lays them out.
+        images: [network, row, col, channel] float32, in the recipe's range.
+        steps: of Adam, whose memory is new; fewer where the tolerance is met.
+
+    Returns:
+        The networks as NumPy arrays, in the order given.
+
+    Raises:
+        ValueError: there are more or fewer images than networks.
+    """
+    n, shape = len(images), images.shape[1:]
+    if n != len(vectors):
+        raise ValueError(f"expected an image for each of {len(vectors)} networks, got {n}")
+    points, spec = _points(recipe, shape), recipe.spec(shape[2])
+    flat = np.moveaxis(images.reshape(n, -1, shape[2]), 1, 2)
+
+    @jax.jit
+    def fitted(images, vectors):
+        one = lambda own: fit_one(recipe, points, own[0], unravel(own[1], spec), steps)
+        return _each(one, (images, vectors), 1 if jax.default_backend() == "cpu" else BLOCK)
+
+    with jax.default_matmul_precision(PRECISION):
+        return jax.tree.map(np.asarray, fitted(flat, vectors))
+
+
+def _points(recipe, shape):
+    """[2, point] of images [row, col, channel]."""
+    return grid(*shape[:2], recipe.indexing).reshape(-1, 2).T
+
+
+def _each(one, rows, batch):
+    """`one` of each row, `batch` in one vectorised loop."""
+    # batch_size=1 would leave an axis of one in every array, at half the speed
+    return jax.lax.map(one, rows, batch_size=batch if batch > 1 else None)
+
+
 def padded(count: int, devices: Sequence[jax.Device]) -> int:
     """The least number of networks, from `count` on, that devices can share equally."""
     return -(-count // len(devices)) * len(devices)
@@ -192,14 +233,16 @@ def compiled(
 @functools.lru_cache(maxsize=16)
 def _compiled(recipe, shape, count, sine, batch, devices):
     rows, cols, channels = shape
-    points = grid(rows, cols, recipe.indexing).reshape(-1, 2).T
+    points, spec = _points(recipe, shape), recipe.spec(channels)
     if batch is None:
         batch = 1 if devices[0].platform == "cpu" else count // len(devices)
 
     def local(images, keys, limits):
-        one = lambda own: fit_one(recipe, points, *own, sine)
-        # batch_size=1 would leave an axis of one in every array, at half the speed
-        return jax.lax.map(one, (images, keys, limits), batch_size=batch if batch > 1 else None)
+        def one(own):
+            image, key, limit = own
+            return fit_one(recipe, points, image, initial(recipe, spec, key), limit, sine)
+
+        return _each(one, (images, keys, limits), batch)
 
     # Each device runs its own loops. Left to the partitioner, the devices would agree
     # after every step on whether to go on.
