@@ -25,7 +25,9 @@ beside the runs `curves.png` and, with `--sizes`, `training_size.png`.
 Numbers of the paper with a * are quoted from memory, others as two independent tables have them;
 deviations (±) are from memory throughout. Rows beside the published ones: `majority` says how
 often each class is there; `boosted_trees`, on StatNN's statistics; `probing` runs the networks, a
-ceiling; `mlp_aug`, on renumbered copies; `scalegmn_permutation`, ScaleGMN without signs.
+ceiling; `mlp_aug`, on renumbered copies; `scalegmn_permutation`, ScaleGMN without signs;
+`scalegmn_probes`, told what each neuron answers to 64 learned inputs, and so no pure reader of
+weights either.
 
 Protocol, where we differ: the zoos are our own; 15 % of the training images, at most 5 000,
 are for validation. `paper` has ScaleGMN's, NFN's and DWSNet's published sizes, and ScaleGMN's
@@ -55,13 +57,14 @@ RENUMBERED = {"mlp_aug", "sne"}  # rows that see the numbering, trained on renum
 SHOWN = 1_000  # test networks in the picture of codes
 DEFAULT = (
     *("majority", "boosted_trees", "stat_nn", "mlp", "mlp_aug", "nfn_hnp"),
-    *("unf", "gmn", "scalegmn", "scalegmn_b", "probing"),
+    *("unf", "gmn", "scalegmn", "scalegmn_b", "scalegmn_probes", "probing"),
 )
 WORDS = {
     "majority": "the classes' shares",
     "boosted_trees": "on StatNN's statistics",
     "probing": "runs the network",
     "mlp_aug": "renumbered copies",
+    "scalegmn_probes": "told what neurons answer",
     "scalegmn_permutation": "knows of no signs",
 }
 PAPER = {  # ScaleGMN, table 1, in per cent; * from memory, as are all deviations
@@ -91,6 +94,7 @@ QUICK = {  # steps of the laptop: one to two minutes a row on 2 CPU cores
     **{"inr2vec": 800, "nfn_np": 600, "nfn_hnp": 600, "unf": 1500},
     **{"nft": 300, "dwsnet": 500, "neural_graph": 100, "neural_graph_pna": 150},
     **{"gmn": 500, "sne": 300, "scalegmn": 400, "scalegmn_b": 300, "scalegmn_permutation": 400},
+    "scalegmn_probes": 400,
 }
 
 

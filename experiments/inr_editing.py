@@ -23,7 +23,8 @@ Both are of the image an INR was fitted to, not of what it shows: an editor may 
 Errors are in the range of a recipe's images: [0, 1] of "dws", [-1, 1] of "nfn", where they are
 four times as large; the paper's are of the latter, ScaleGMN's of the former.
 
-`identity` leaves networks as they are; `refit`, a ceiling, renders each, edits the image and
+`scalegmn_probes` is told what each neuron answers to 64 learned inputs. `identity` leaves
+networks as they are; `refit`, a ceiling, renders each, edits the image and
 goes on fitting: no editor, it learns nothing and takes hundreds of steps for every network. Rows
 with `_expansion` give eight changes and take their mean (`wsjax.encoders.editing`). In the folder
 of a run `edits.png` has originals, targets, what networks showed before and after; beside the
@@ -51,10 +52,16 @@ SCORE, SHOWN, EXPANSION, REFITTED = "test_mse", 8, 8, 300
 GRAY = {1: np.ones(1), 3: np.array([0.299, 0.587, 0.114])}  # ITU-R BT.601
 NAMES = (
     *("mlp", "nfn_pt", "nfn_hnp", "nfn_np", "nft", "dwsnet", "unf"),
-    *("gmn", "scalegmn", "scalegmn_b"),
+    *("gmn", "scalegmn", "scalegmn_b", "scalegmn_probes"),
 )
 EXPANDED = {f"{name}_expansion": name for name in ("gmn", "scalegmn", "scalegmn_b")}
 DEFAULT = ("identity", "refit", "mlp", "nfn_pt", "nfn_np", "unf", "gmn", "scalegmn", "scalegmn_b")
+WORDS = {
+    **{f"{name}_expansion": f"mean of {EXPANSION} changes" for name in EXPANDED.values()},
+    "identity": "no edit",
+    "refit": f"{REFITTED} steps of Adam on what it shows",
+    "scalegmn_probes": "told what neurons answer",
+}
 PAPER = {  # GMN, table 2
     "contrast": {
         **{"mlp": ".031", "mlp_aug": ".029", "nfn_pt": ".029", "nfn_hnp": ".0204"},
@@ -71,6 +78,7 @@ QUICK = {  # steps of the laptop: one to two minutes a row on 2 CPU cores
     **{"mlp": 2000, "mlp_aug": 2000, "nfn_pt": 1500, "nfn_np": 600, "nfn_hnp": 600},
     **{"nft": 300, "dwsnet": 500, "unf": 1000, "gmn": 500, "scalegmn": 400, "scalegmn_b": 300},
     **{"gmn_expansion": 500, "scalegmn_expansion": 400, "scalegmn_b_expansion": 300},
+    "scalegmn_probes": 400,
 }
 
 
@@ -115,8 +123,8 @@ def _rows(size: str, data: str, task: str, training: Settings) -> dict[str, Row]
     known = inr_presets.settings(size, data, edit=True)
     known["mlp_aug"] = known["mlp"]
     rows = {
-        "identity": Row(None, method=identity, words="no edit"),
-        "refit": Row(None, method=refit, words=f"{REFITTED} steps of Adam on what it shows"),
+        "identity": Row(None, method=identity, words=WORDS["identity"]),
+        "refit": Row(None, method=refit, words=WORDS["refit"]),
     }
     for name in (*NAMES[:1], "mlp_aug", *NAMES[1:], *EXPANDED):
         encoder, settings = known[EXPANDED.get(name, name)]
@@ -126,7 +134,7 @@ def _rows(size: str, data: str, task: str, training: Settings) -> dict[str, Row]
             (),
             Objective(renumber=name == "mlp_aug"),
             training,
-            f"mean of {EXPANSION} changes" if name in EXPANDED else "",
+            WORDS.get(name, ""),
             PAPER[task].get(name, "–"),
         )
     return rows

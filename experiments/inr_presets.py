@@ -13,6 +13,7 @@ from wsjax.encoders.nft import SETTINGS as NFT
 from wsjax.encoders.scalegmn_settings import SETTINGS as SCALEGMN
 from wsjax.training import Settings
 
+PROBES = 64  # as many as NG-GNN and NG-T have (Kofinas et al., 2024)
 # whose batches are taken in pieces, which stay in the cache of a CPU
 GRAPHS = ("gmn", "scalegmn", "neural_graph", "sne", "nft", "dwsnet")
 
@@ -64,6 +65,10 @@ def settings(size: str, data: str = "mnist", edit: bool = False) -> dict[str, tu
         "gmn": ("gmn", graph),
         "scalegmn": ("scalegmn", {**signs, "width": width, "backward": "none"}),
         "scalegmn_b": ("scalegmn", {**signs, "width": width - 4}),
+        "scalegmn_probes": (
+            "scalegmn",
+            {**signs, "width": width, "backward": "none", "probes": 8 if small else PROBES},
+        ),
         "scalegmn_permutation": (
             "scalegmn",
             {**signs, "width": width + 8, "symmetry": "permutation", "backward": "none"},
@@ -103,6 +108,7 @@ def _published(data, edit):
         "gmn": ("gmn", {"width": 512 if edit else 128, "layers": 4}),
         "scalegmn": ("scalegmn", SCALEGMN[scalegmn]),
         "scalegmn_b": ("scalegmn", SCALEGMN[both]),
+        "scalegmn_probes": ("scalegmn", {**SCALEGMN[scalegmn], "probes": PROBES}),
         "scalegmn_permutation": ("scalegmn", {**SCALEGMN[scalegmn], **permutation}),
         "inr2vec": ("inr2vec", {"widths": (512, 512, 1024, 1024), "pooled": 1024}),
         "neural_graph": ("neural_graph", {}),

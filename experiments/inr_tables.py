@@ -1,6 +1,7 @@
 """The README's tables of INRs that are classified and edited, from the records."""
 
 import argparse
+import itertools
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -26,22 +27,29 @@ def editing_table() -> str:
 
 def zoos_table() -> str:
     """Zoos of INRs: how well they show their images, and their layers beside published ones."""
-    lines = []
     numbers = lambda values: " ".join(f"{v:.4f}".removeprefix("0") for v in values)
-    for run in records.latest(records.read("inr_zoo")):
-        found, plan = run["metrics"], run["config"]
-        said, per = found["layers"], ("weight_std", "bias_std")
-        names = [f"`{run['row']}`", f"{found['networks']:,}"]
-        names.append(f"{plan['steps']:,} at {plan['learning_rate']:g}")
-        names.append(", ".join(f"{found['psnr'][p]:.1f}" for p in ("5", "50", "95")))
-        pace = f"{found['networks_per_minute']:,.0f} on {', '.join(found['made_on'])}"
-        lines.append([*names, *(numbers(said[k]) for k in per), pace])
-        data, _, recipe = run["row"].partition(".")
-        if recipe.startswith("dws") and (other := inr_statistics.PUBLISHED.get(data)):
+    runs = records.latest(records.read("inr_zoo"))
+    runs.sort(key=lambda r: (r["row"], r["metrics"]["networks"]))
+    lines, per = [], ("weight_std", "bias_std")
+    for (data, recipe), group in itertools.groupby(runs, _origin):
+        for run in group:
+            found, plan = run["metrics"], run["config"]
+            names = [f"`{run['row']}`", f"{found['networks']:,}"]
+            names.append(f"{plan['steps']:,} at {plan['learning_rate']:g}")
+            names.append(", ".join(f"{found['psnr'][p]:.1f}" for p in ("5", "50", "95")))
+            pace = f"{found['networks_per_minute']:,.0f} on {', '.join(found['made_on'])}"
+            lines.append([*names, *(numbers(found["layers"][k]) for k in per), pace])
+        if recipe == "dws" and (other := inr_statistics.PUBLISHED.get(data)):
             lines.append(["*DWSNets'*", "", "", "", *(f"*{numbers(other[k])}*" for k in per), ""])
     head = ["zoo", "networks", "Adam's steps", "PSNR in dB: 5 %, median, 95 %"]
     head += ["std of weights, layer by layer", "of biases", "networks a minute"]
     return records.table(head, lines) if lines else "No runs yet."
+
+
+def _origin(run):
+    """The data set and the recipe of a zoo's record."""
+    data, _, recipe = run["row"].partition(".")
+    return data, recipe.split("-")[0]
 
 
 def _tables(

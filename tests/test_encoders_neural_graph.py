@@ -12,9 +12,9 @@ from corner_cases import SPECS
 from drawing import draw, raveled, reader, shaken
 
 from wsjax import architectures, graphs, networks, padding, reading, testing
-from wsjax.encoders import backbones, neural_graph, neurons
+from wsjax.encoders import backbones, neural_graph, neurons, probes
 from wsjax.encoders.neural_graph import NeuralGraph
-from wsjax.networks import ACTIVATIONS
+from wsjax.networks import ACTIVATIONS, ROLES
 
 CHAIN = architectures.mlp([2, 3, 2, 1], "tanh")
 SETTINGS = dict(
@@ -244,6 +244,18 @@ def test_relational_attention_is_a_loop_over_pairs():
         np.testing.assert_allclose(got[0, i], want, rtol=1e-4, atol=1e-5)
 
 
+def probed(encoder):
+    """(vectors, view, points, units) -> what each neuron answers, compiled."""
+
+    def answers(vectors, view, points, units=None):
+        kernel = neurons.gather(vectors, view.weight)[..., 0]
+        bias = neurons.gather(vectors, view.own)[..., encoder.features * ROLES.index("bias")]
+        chain = probes.Chain(kernel, bias, view.graph, view.omega, view.depth)
+        return chain.activations(points, units)
+
+    return jax.jit(answers)
+
+
 def test_probes_are_answered_as_the_networks_answer():
     """Chains of different activations, widths and depths in one batch."""
     chains = [
@@ -254,11 +266,11 @@ def test_probes_are_answered_as_the_networks_answer():
     encoder = NeuralGraph(probes=5, inputs=2, channels=1, features=1)
     alone = [network(s, i) for i, s in enumerate(chains)]
     stacked = encoder.stack([encoder.view(s) for s in chains])
-    probes = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
-    answers = jax.jit(neural_graph.activations, static_argnums=2)
-    found = answers(padding.vectors(alone), stacked, 1, probes)
+    points = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
+    answers = probed(encoder)
+    found = answers(padding.vectors(alone), stacked, points)
     for case, row, got in zip(chains, alone, found, strict=True):
-        params, x = networks.unravel(row, case), probes
+        params, x = networks.unravel(row, case), points
         view, seen = encoder.view(case), []
         for layer in case.layers:
             seen.append(x)
@@ -266,11 +278,11 @@ def test_probes_are_answered_as_the_networks_answer():
             x = x @ params[f"{layer.name}/kernel"] + bias
             if layer.activation != "none":
                 x = np.asarray(architectures.ACTIVATIONS[layer.activation](layer.omega * x))
-        np.testing.assert_allclose(x, architectures.forward(params, probes, case), atol=1e-4)
+        np.testing.assert_allclose(x, architectures.forward(params, points, case), atol=1e-4)
         want = np.concatenate([*seen, x], axis=-1).T  # [node, probe]
         np.testing.assert_allclose(got[: len(want)], want, rtol=1e-4, atol=1e-4)
         if case == chains[0]:
-            single = answers(row[None], view, 1, probes)[0]
+            single = answers(row[None], view, points)[0]
             np.testing.assert_allclose(single, want, rtol=1e-4, atol=1e-4)
 
 
@@ -281,12 +293,12 @@ def test_probes_run_networks_as_they_were_before_they_were_divided_by_units():
     raw, view = network(spec, 0), encoder.view(spec)
     divided = raw / reading.units(spec, scales)
     found = encoder.calibrate(divided[None], view, scales)
-    probes = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
-    answers = jax.jit(neural_graph.activations, static_argnums=2)
+    points = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
+    answers = probed(encoder)
     units = (found["kernel"], found["bias"])
-    want = answers(raw[None], view, 1, probes)
-    np.testing.assert_allclose(answers(divided[None], view, 1, probes, units), want, atol=2e-4)
-    assert np.abs(answers(divided[None], view, 1, probes) - want).max() > 0.1
+    want = answers(raw[None], view, points)
+    np.testing.assert_allclose(answers(divided[None], view, points, units), want, atol=2e-4)
+    assert np.abs(answers(divided[None], view, points) - want).max() > 0.1
     assert NeuralGraph().calibrate(divided[None], view, None) == {}
     with pytest.raises(ValueError, match="probes run networks, which must not be in unknown"):
         encoder.calibrate(divided[None], view, {})

@@ -144,6 +144,8 @@ OPTIONS = {
     "reciprocal": {"backward": "reciprocal"},
     "gated": {"backward": "gated"},
     "no positions": {"node_positions": False, "pair_positions": False},
+    "probes": {"probes": 5},
+    "probes, signs": {"probes": 5, "symmetry": "sign", "backward": "none"},
 }
 
 
@@ -370,6 +372,55 @@ def test_editing_commutes_with_numbering_and_factors(name):
         assert np.abs(still[a.name]).max() > 1e-4 * size, a.name
         assert moved(here[a.name], there[a.name]) < 1e-3, a.name
     assert max(moved(here[a.name], still[a.name]) for a in spec.arrays) > 0.1  # g moves the edit
+
+
+def test_a_probed_editor_commutes_with_factors_and_sees_answers():
+    spec = architectures.mlp([2, 6, 5, 1], "sin", 3.0)
+    encoder = ScaleGMN(width=12, layers=2, readout="edit", symmetry="sign", probes=4)
+    read = reader(ScaleEditor(encoder, initial=1.0), spec)
+    edit = lambda p: networks.unravel(read(p), spec)
+    params = testing.draw(KEY, spec)
+    testing.assert_equivariant(edit, params, spec, KEY, rtol=1e-5)
+    g = scalings.sample(jax.random.key(3), spec, ("sign",), 0.7)
+    here, there = scalings.act(g, edit(params), spec), edit(scalings.act(g, params, spec))
+    assert max(moved(here[a.name], there[a.name]) for a in spec.arrays) < 1e-5
+    assert max(moved(here[a.name], edit(params)[a.name]) for a in spec.arrays) > 0.1
+
+
+def test_probed_networks_are_told_apart_by_their_activations_and_in_stacks():
+    """ReLU and leaky ReLU have one view of parameters: probes alone tell them apart."""
+    specs = [architectures.mlp([2, 6, 5, 3], f) for f in ("relu", "leaky_relu")]
+    params = testing.draw(KEY, specs[0])
+    vector = networks.ravel(params, specs[0])
+    silent = {"node_positions": False, "pair_positions": False}
+
+    def codes(probes):
+        encoder = ScaleGMN(**SMALL, **silent, symmetry="scale", probes=probes)
+        views = [encoder.view(s) for s in specs]
+        variables = shaken(encoder, vector[None], views[0])
+        read = jax.jit(encoder.apply)
+        both = read(variables, jnp.stack([vector, vector]), encoder.stack(views))
+        return [read(variables, vector[None], view)[0] for view in views], both
+
+    alone, _ = codes(probes=0)
+    assert moved(*alone) < 1e-6
+    alone, both = codes(probes=5)
+    assert moved(*alone) > 1e-4
+    assert moved(both, jnp.stack(alone)) < 1e-5
+
+
+def test_probes_need_units_and_chains():
+    encoder = ScaleGMN(probes=3)
+    with pytest.raises(ValueError, match="probes run networks, which must not be in unknown"):
+        encoder.calibrate(np.zeros((1, TANH.count)), encoder.view(TANH), {})
+    scales = {k: 2.0 for k in networks.kinds(TANH).values()}
+    found = encoder.calibrate(np.zeros((1, TANH.count)), encoder.view(TANH), scales)
+    assert {k: x.tolist() for k, x in found.items()} == {"kernel": [2.0] * 3, "bias": [2.0] * 3}
+    assert ScaleGMN().calibrate(np.zeros((1, TANH.count)), ScaleGMN().view(TANH)) == {}
+    with pytest.raises(ValueError, match="Conv_0: not a dense layer"):
+        encoder.view(CNN)
+    with pytest.raises(ValueError, match="2 inputs, where the encoder has inputs = 3"):
+        ScaleGMN(probes=3, coordinates=3).view(TANH)
 
 
 def test_an_editor_edits_several_architectures_at_once():

@@ -23,40 +23,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import networks
-from wsjax.architectures import ACTIVATIONS
+from wsjax.encoders import probes
 from wsjax.encoders.backbones import PNALayer, RelationalLayer
 from wsjax.encoders.messages import NodeFeatures
-from wsjax.encoders.neurons import View, gather, neurons, stack
-from wsjax.graphs import NODE_ROLES, Graph
+from wsjax.encoders.neurons import View, ends, gather, neurons, square, stack
+from wsjax.graphs import NODE_ROLES
 from wsjax.networks import ROLES, Spec
 
 BACKBONES = ("transformer", "pna")
 POOLS = ("output", "all")
-
-
-def _assert_chain(spec: Spec, inputs: int) -> None:
-    """Raises `ValueError` if probes cannot run through a network."""
-    wrong, ends = [], None
-    for i, layer in enumerate(spec.layers):
-        kernels = [a for a in layer.arrays if a.role == "kernel"]
-        rest = [a for a in layer.arrays if a.role != "kernel"]
-        plain = len(kernels) == 1 and len(kernels[0].axes) == 2 and len(kernels[0].writes) == 1
-        plain = plain and len(rest) <= 1 and all(a.role == "bias" for a in rest)
-        if layer.kind != "dense" or not plain:
-            wrong.append(f"  {layer.name}: not a dense layer of a kernel and a bias")
-            continue
-        kernel = kernels[0]
-        start, end = ([kernel.axes[k] for k in x] for x in (kernel.reads, kernel.writes))
-        if layer.level != i or layer.source not in (None, i - 1) or ends not in (None, start):
-            wrong.append(f"  {layer.name}: does not read what the layer before it writes")
-        if start == end:
-            wrong.append(f"  {layer.name}: reads what it writes")
-        if i == 0 and (n := dict(spec.sizes)[start[0]]) != inputs:
-            wrong.append(f"  {layer.name}: {n} inputs, where the encoder has inputs = {inputs}")
-        ends = end
-    if wrong:
-        raise ValueError("probes run through chains of dense layers only:\n" + "\n".join(wrong))
 
 
 def fourier(values: jax.Array, count: int, sigma: float) -> jax.Array:
@@ -67,76 +42,6 @@ def fourier(values: jax.Array, count: int, sigma: float) -> jax.Array:
     normal = np.random.default_rng(0).standard_normal((values.shape[-1], count))
     angle = values @ jnp.asarray(2 * math.pi * sigma * normal, values.dtype)
     return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
-
-
-def activations(
-    vectors: jax.Array,
-    view: View,
-    features: int,
-    probes: jax.Array,
-    units: tuple[jax.Array, jax.Array] | None = None,
-) -> jax.Array:
-    """What each neuron of dense chains answers to inputs, after its activation.
-
-    Args:
-        vectors: [batch, entry].
-        view: of chains, with its depth.
-        features: as in `neurons`.
-        probes: [probe, input].
-        units: what kernels and biases were divided by, each [level], the last for all
-            deeper ones; None for networks as they are.
-
-    Returns:
-        [batch, node, probe]; of an input neuron, the input.
-    """
-    batch, graph = vectors.shape[0], view.graph
-    kernel = square(gather(vectors, view.weight)[..., :1], ends(graph, batch), graph.sizes[0])
-    kernel = kernel[..., 0]
-    bias = gather(vectors, view.own)[..., features * ROLES.index("bias")]  # [batch, node]
-    of_node = lambda x: jnp.broadcast_to(
-        jnp.take_along_axis(jnp.asarray(x), jnp.maximum(graph.place, 0), axis=-1), bias.shape
-    )[:, None]  # [batch, 1, node]
-    level, kind = of_node(graph.place_level), of_node(graph.place_activation)
-    number = jnp.asarray(graph.number).reshape(-1, bias.shape[1])
-    x = jnp.where(level < 0, probes.T[jnp.maximum(number, 0)].swapaxes(1, 2), 0)
-    if units:
-        at = jnp.clip(level, 0, len(units[0]) - 1)
-        kernel = kernel * units[0][at].astype(kernel.dtype)  # columns are what is written
-        bias = bias * units[1][at[:, 0]].astype(bias.dtype)
-    omega = jnp.asarray(view.omega).reshape(-1, 1, bias.shape[1])
-    for depth in range(view.depth):
-        y = omega * (x @ kernel + bias[:, None])
-        z = y
-        for i, name in enumerate(networks.ACTIVATIONS):
-            z = jnp.where(kind == i, ACTIVATIONS[name](y), z)
-        x = jnp.where(level == depth, z, x)
-    return x.swapaxes(1, 2)
-
-
-def ends(graph: Graph, batch: int, reverse: bool = False) -> tuple[jax.Array, jax.Array]:
-    """Nodes that pairs join, each [batch, pair]: from which, to which.
-
-    Padding is given the number of nodes, which is no node's. With `reverse`, the same pairs
-    the other way round come after them.
-    """
-    nodes, pairs = graph.sizes[:2]
-    real = jnp.asarray(graph.relation) >= 0
-    one, two = (
-        jnp.broadcast_to(jnp.where(real, jnp.asarray(i, jnp.int32), nodes), (batch, pairs))
-        for i in (graph.sender, graph.receiver)
-    )
-    if not reverse:
-        return one, two
-    return jnp.concatenate([one, two], axis=1), jnp.concatenate([two, one], axis=1)
-
-
-def square(
-    x: jax.Array, ends: tuple[jax.Array, jax.Array], nodes: int, fill: jax.Array | float = 0.0
-) -> jax.Array:
-    """Pairs [batch, pair, width] as [batch, node, node, width], `fill` where nothing joins."""
-    batch, _, width = x.shape
-    out = jnp.broadcast_to(jnp.asarray(fill, x.dtype), (batch, nodes, nodes, width))
-    return out.at[jnp.arange(batch)[:, None], *ends].set(x, mode="drop")
 
 
 class NeuralGraph(nn.Module):
@@ -213,11 +118,8 @@ class NeuralGraph(nn.Module):
         view = neurons(spec, self.channels, self.features)
         if not self.probes:
             return view
-        _assert_chain(spec, self.inputs)
-        factors = [1.0 if x.activation == "none" else x.omega for x in spec.layers]
-        level = view.graph.place_level[view.graph.place]
-        omega = np.where(level < 0, 1.0, np.array(factors)[level]).astype(np.float32)
-        return view.replace(omega=omega, depth=len(spec.layers))
+        probes.assert_chain(spec, self.inputs)
+        return view.replace(omega=probes.omegas(spec, view.graph), depth=len(spec.layers))
 
     def calibrate(
         self, vectors: np.ndarray, view: View, scales: Mapping[str, float] | None = None
@@ -233,19 +135,7 @@ class NeuralGraph(nn.Module):
         Raises:
             ValueError: networks are probed, and the scales are not given.
         """
-        if not self.probes:
-            return {}
-        levels = {int(k.rsplit("/", 1)[1]) for k in scales or {}}
-        if not levels or (lost := {f"dense/kernel/{i}" for i in levels} - set(scales)):
-            raise ValueError(
-                "probes run networks, which must not be in unknown units: expected what "
-                f"arrays were divided by, got none of {sorted(lost) if levels else 'them'}"
-            )
-        kinds = lambda role: [
-            networks.nearest(f"dense/{role}/{i}", scales) for i in range(max(levels) + 1)
-        ]
-        of = lambda role: [1.0 if k is None else scales[k] for k in kinds(role)]  # no biases: 1
-        return {role: jnp.asarray(of(role), jnp.float32) for role in ("kernel", "bias")}
+        return probes.units(scales) if self.probes else {}
 
     @nn.compact
     def __call__(self, vectors: jax.Array, view: View, train: bool = False) -> jax.Array:
@@ -287,11 +177,11 @@ class NeuralGraph(nn.Module):
         own = gather(vectors, view.own)
         x = nn.Dense(self.width, name="parameters")(fourier(own, self.frequencies, self.sigma))
         if self.probes:
-            uniform = lambda key, shape: jax.random.uniform(key, shape, minval=-1.0)
-            probes = self.param("probes", uniform, (self.probes, self.inputs))
-            roles = ("kernel", "bias")
-            units = [self.variable("statistics", k, jnp.ones, view.depth).value for k in roles]
-            answers = activations(vectors, view, self.features, probes, tuple(units))
+            kernel = gather(vectors, view.weight)[..., 0]
+            bias = own[..., self.features * ROLES.index("bias")]
+            chain = probes.Chain(kernel, bias, view.graph, view.omega, view.depth)
+            asked = probes.variables(self, self.probes, self.inputs, view.depth)
+            answers = chain.activations(*asked)
             answers = nn.Dense(self.width, name="answers")(answers)
             x = x + nn.LayerNorm(name="answer_norm")(answers)
         x = nn.Dense(self.width, name="node_in")(x)

@@ -12,7 +12,7 @@ What `NeuralGraph` and `ScaleGMN` read.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import flax
 import jax
@@ -128,8 +128,13 @@ def stack(views: Sequence[View]) -> View:
         np.stack([fill(v.weight, pairs, NONE) for v in views]),
         np.stack([fill(v.own, nodes, NONE) for v in views]),
         np.stack([fill(v.omega, nodes, 1.0) for v in views]),
-        -4 * (-max(v.depth for v in views) // 4),  # few different ones: spare levels do nothing
+        depths(v.depth for v in views),
     )
+
+
+def depths(each: Iterable[int]) -> int:
+    """Levels for chains of these depths: few different numbers, as spare levels do nothing."""
+    return -4 * (-max(each) // 4)
 
 
 def gather(vectors: jax.Array, index: np.ndarray) -> jax.Array:
@@ -152,3 +157,29 @@ def gather(vectors: jax.Array, index: np.ndarray) -> jax.Array:
         return jax.vmap(lambda v, i: gather(v[None], i)[0])(vectors, index)
     rest = jnp.where(index == ONE, 1.0, 0.0).astype(vectors.dtype)
     return jnp.where(index < 0, rest, vectors[:, jnp.maximum(index, 0)])
+
+
+def ends(graph: Graph, batch: int, reverse: bool = False) -> tuple[jax.Array, jax.Array]:
+    """Nodes that pairs join, each [batch, pair]: from which, to which.
+
+    Padding is given the number of nodes, which is no node's. With `reverse`, the same pairs
+    the other way round come after them.
+    """
+    nodes, pairs = graph.sizes[:2]
+    real = jnp.asarray(graph.relation) >= 0
+    one, two = (
+        jnp.broadcast_to(jnp.where(real, jnp.asarray(i, jnp.int32), nodes), (batch, pairs))
+        for i in (graph.sender, graph.receiver)
+    )
+    if not reverse:
+        return one, two
+    return jnp.concatenate([one, two], axis=1), jnp.concatenate([two, one], axis=1)
+
+
+def square(
+    x: jax.Array, ends: tuple[jax.Array, jax.Array], nodes: int, fill: jax.Array | float = 0.0
+) -> jax.Array:
+    """Pairs [batch, pair, width] as [batch, node, node, width], `fill` where nothing joins."""
+    batch, _, width = x.shape
+    out = jnp.broadcast_to(jnp.asarray(fill, x.dtype), (batch, nodes, nodes, width))
+    return out.at[jnp.arange(batch)[:, None], *ends].set(x, mode="drop")

@@ -44,6 +44,8 @@ class ScaleView:
         nodes: number of nodes of each of `KINDS` (static).
         pairs: slices of the pairs, in order (static).
         depth: pairs of the longest path; where pairs go round, number of places (static).
+        omega: [node] float32, the factor inside the activation; only probes need it.
+        levels: that probes go through, or 0 (static).
         blocks: of all pairs, see `pair_ends`; () in a stack (static).
     """
 
@@ -53,9 +55,11 @@ class ScaleView:
     node_type: np.ndarray
     pair_type: np.ndarray
     array: np.ndarray
+    omega: np.ndarray
     nodes: tuple[int, ...] = flax.struct.field(pytree_node=False)
     pairs: tuple[Slice, ...] = flax.struct.field(pytree_node=False)
     depth: int = flax.struct.field(pytree_node=False)
+    levels: int = flax.struct.field(pytree_node=False, default=0)
     blocks: tuple[Block, ...] = flax.struct.field(pytree_node=False, default=())
 
 
@@ -127,13 +131,14 @@ def scale_view(
         node_type,
         pair_type,
         array,
+        np.ones(len(order), np.float32),
         tuple(np.bincount(kind, minlength=len(KINDS)).tolist()),
         tuple(
             (KINDS[e // len(KINDS)], KINDS[e % len(KINDS)], int(n))
             for e, n in zip(found, counts, strict=True)
         ),
         _depth(graph),
-        blocks(graph.sender, graph.receiver, ends[by]),
+        blocks=blocks(graph.sender, graph.receiver, ends[by]),
     )
 
 
@@ -255,8 +260,9 @@ def stack(views: Sequence[ScaleView]) -> ScaleView:
     pairs = tuple((*ends, sizes[ends]) for ends in sorted(sizes, key=rank))
     room = graphs.bucket([v.graph for v in views])
     entries = padding.room(max(len(v.array) for v in views))
-    depth = max(v.depth for v in views)
-    out = [_pad(v, nodes, pairs, room, entries).replace(depth=depth) for v in views]
+    depth, levels = max(v.depth for v in views), plain.depths(v.levels for v in views)
+    out = [_pad(v, nodes, pairs, room, entries) for v in views]
+    out = [v.replace(depth=depth, levels=levels) for v in out]
     return jax.tree.map(lambda *x: np.stack(x), *out)
 
 
@@ -295,6 +301,7 @@ def _pad(view: ScaleView, nodes, pairs, room: graphs.Bucket, entries: int) -> Sc
         np.maximum(spread(view.node_type, node), 0),
         np.maximum(spread(view.pair_type, pair), 0),
         np.pad(view.array, (0, entries - len(view.array)), constant_values=NONE),
+        np.where(node < 0, 1, view.omega[np.maximum(node, 0)]),
         nodes,
         pairs,
         view.depth,

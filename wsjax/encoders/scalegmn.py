@@ -32,13 +32,14 @@ up. Without a `layout`, positions are `NodeFeatures` and outputs are averaged, s
 architecture can be read. What a factor inside an activation (omega) is, nobody is told.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from wsjax.encoders import settings
+from wsjax.encoders import probes, settings
 from wsjax.encoders.messages import NodeFeatures
 from wsjax.encoders.neurons import gather
 from wsjax.encoders.path_norms import path_norms, reciprocals
@@ -84,6 +85,10 @@ class ScaleGMN(nn.Module):
         links: read pairs without a parameter, such as residuals.
         inputs: what an input neuron begins with.
         depth: layers in the nets of messages and updates; gated messages have one.
+        probes: learned inputs, sent through the networks; 0 for none. Neurons are told what
+            they answer, which has their factors: `probes` (Kofinas et al., 2024). Not in the
+            paper; of dense chains alone.
+        coordinates: inputs of the networks, if they are probed.
         waves: sinusoids for each integer, without a layout.
     """
 
@@ -112,6 +117,8 @@ class ScaleGMN(nn.Module):
     links: bool = True
     inputs: float = 1.0
     depth: int = 1
+    probes: int = 0
+    coordinates: int = 2
     waves: int = 8
 
     fixed = False  # reads any architecture whose parameters carry factors as neurons do
@@ -131,6 +138,7 @@ class ScaleGMN(nn.Module):
             "layout": (len(self.layout) in (0, 3), "(inputs, hidden levels, outputs) or ()"),
             "waves": (self.waves % 2 == 0, "an even number"),
             "hidden": (self.hidden >= 0, "at least 0"),
+            "probes": (self.probes >= 0, "at least 0"),
             "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
         }
         every = "width", "layers", "code", "channels", "features", "depth"
@@ -140,10 +148,29 @@ class ScaleGMN(nn.Module):
         """What the encoder needs to know of an architecture.
 
         Raises:
-            ValueError: see `scale_view.scale_view`.
+            ValueError: see `scale_view.scale_view`; or the network cannot be probed.
         """
         room = self.channels, self.features, self.links
-        return scale_view(spec, self.symmetry, *room, tuple(self.layout))
+        view = scale_view(spec, self.symmetry, *room, tuple(self.layout))
+        if not self.probes:
+            return view
+        probes.assert_chain(spec, self.coordinates)
+        return view.replace(omega=probes.omegas(spec, view.graph), levels=len(spec.layers))
+
+    def calibrate(
+        self, vectors: np.ndarray, view: ScaleView, scales: Mapping[str, float] | None = None
+    ) -> dict[str, jax.Array]:
+        """What probed networks must be multiplied by to be what they were: `probes.units`.
+
+        Args:
+            vectors: [network, entry], in units; not looked at.
+            view: likewise.
+            scales: see `probes.units`.
+
+        Raises:
+            ValueError: networks are probed, and the scales are not given.
+        """
+        return probes.units(scales) if self.probes else {}
 
     @nn.compact
     def __call__(self, vectors: jax.Array, view: ScaleView, train: bool = False) -> jax.Array:
@@ -225,6 +252,13 @@ class ScaleGMN(nn.Module):
         first, last = rows.slice_of("input")
         begin = own.at[first:last, :, 0].add(self.inputs)
         nodes = nn.Dense(self.width, use_bias=False, name="own")(begin)
+        weight = gather(vectors, view.weight)
+        if self.probes:
+            bias = gather(vectors, view.own[..., :1])[..., 0]
+            chain = probes.Chain(weight[..., 0], bias, view.graph, view.omega, view.levels)
+            asked = probes.variables(self, self.probes, self.coordinates, view.levels)
+            answers = rows.spread(chain.activations(*asked), "nodes").astype(nodes.dtype)
+            nodes = nodes + nn.Dense(self.width, use_bias=False, name="answers")(answers)
         p, plain = where[0], self.symmetry == "permutation"
         # a factor of a table is what it says; of features, one that begins near one
         times = lambda x, p: x * (p if self.layout else 1 + p)
@@ -235,7 +269,7 @@ class ScaleGMN(nn.Module):
                 added = plain or (self.add and kind not in FACTORS)
                 pieces.append(x + q if added else times(x, q))
             nodes = jnp.concatenate(pieces)
-        weight = rows.spread(gather(vectors, view.weight), "pairs")
+        weight = rows.spread(weight, "pairs")
         begin = nn.Dense(self.width, use_bias=False, name="weight")
         streams = [weight]
         scaled = "scale" in READS[self.symmetry]
