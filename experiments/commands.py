@@ -45,8 +45,8 @@ class Row:
         training: how.
         words: what sets the row apart, for tables.
         paper: the paper's number, for tables.
-        method: (zoo, seed) -> predictions for the test split; of judges of classifiers, see
-            `baselines.Method`.
+        method: what is there in place of training; what it takes is the experiment's: mostly
+            (zoo, seed) -> predictions for the test split. See `baselines.Method` for judges.
     """
 
     encoder: str | None

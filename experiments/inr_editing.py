@@ -24,12 +24,12 @@ Errors are in the range of a recipe's images: [0, 1] of "dws", [-1, 1] of "nfn",
 four times as large; the paper's are of the latter, ScaleGMN's of the former.
 
 `scalegmn_probes` is told what each neuron answers to 64 learned inputs. `identity` leaves
-networks as they are; `refit`, a ceiling, renders each, edits the image and
-goes on fitting: no editor, it learns nothing and takes hundreds of steps for every network. Rows
-with `_expansion` give eight changes and take their mean (`wsjax.encoders.editing`). In the folder
-of a run `edits.png` has originals, targets, what networks showed before and after; beside the
-runs lies `curves.png`. Any run can be killed; the same command goes on where it stopped. Pictures
-of your own need no sub-folders.
+networks as they are; `refit`, for comparison, renders each, edits the image and goes on fitting:
+it learns nothing, and takes hundreds of steps for every network. Rows with `_expansion` give
+eight changes and take their mean (`wsjax.encoders.editing`). In the folder of a run `edits.png`
+has originals, targets, what networks showed before and after; beside the runs lies `curves.png`.
+Any run can be killed; the same command goes on where it stopped. Pictures of your own need no
+sub-folders.
 """
 
 import pathlib
@@ -82,15 +82,15 @@ QUICK = {  # steps of the laptop: one to two minutes a row on 2 CPU cores
 }
 
 
-def dilation(images: np.ndarray) -> np.ndarray:
+def dilation(pixels: np.ndarray) -> np.ndarray:
     """Each pixel the largest of the 3 x 3 around it, [n, row, col, channel]."""
-    return scipy.ndimage.grey_dilation(images, size=(1, 3, 3, 1))
+    return scipy.ndimage.grey_dilation(pixels, size=(1, 3, 3, 1))
 
 
-def contrast(images: np.ndarray) -> np.ndarray:
+def contrast(pixels: np.ndarray) -> np.ndarray:
     """Twice as far from an image's mean gray value, clipped; uint8 [n, row, col, channel]."""
-    shades = images.astype(np.float64)
-    mean = (shades @ GRAY[images.shape[-1]]).mean((1, 2))[:, None, None, None]
+    shades = pixels.astype(np.float64)
+    mean = (shades @ GRAY[pixels.shape[-1]]).mean((1, 2))[:, None, None, None]
     return np.clip(np.round(mean + 2 * (shades - mean)), 0, 255).astype(np.uint8)
 
 
@@ -99,8 +99,12 @@ TASKS = {"contrast": contrast, "dilation": dilation}
 
 def targets(source: Source, task: str) -> np.ndarray:
     """What each network should show, [network, row, col, channel] float32, in its range."""
-    preparation = images.Preparation(low=source.plan.low)
-    return images.prepare(TASKS[task](source.originals), preparation)
+    return _edited(source.originals, task, source.plan.low)
+
+
+def _edited(pixels, task, low):
+    """uint8 [n, row, col, channel] as the task wants it, in a range that begins at `low`."""
+    return images.prepare(TASKS[task](pixels), images.Preparation(low=low))
 
 
 def identity(source: Source, canvas: Canvas, task: str) -> np.ndarray:
@@ -112,9 +116,8 @@ def refit(source: Source, canvas: Canvas, task: str) -> np.ndarray:
     """The test networks, fitted on to the task's image of what each shows."""
     vectors, plan = identity(source, canvas, task), source.plan
     shown = editing.images(vectors, source.zoo.specs[0], canvas)
-    gray = np.round((shown - plan.low) / (1 - plan.low) * 255)
-    wanted = TASKS[task](np.clip(gray, 0, 255).astype(np.uint8))
-    wanted = images.prepare(wanted, images.Preparation(low=plan.low))
+    pixels = np.round((shown - plan.low) / (1 - plan.low) * 255)
+    wanted = _edited(np.clip(pixels, 0, 255).astype(np.uint8), task, plan.low)
     return inr_fitting.refine(plan, vectors, wanted, REFITTED).vectors
 
 
@@ -221,9 +224,10 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
         about |= {"task": task, "train_zoo": f"{source.name}.{task}"}
         work, mine = working(source, task), []
         for name in kept:
-            expansion = {"expansion": EXPANSION if name in EXPANDED else 1}
+            more = {"expansion": EXPANSION if name in EXPANDED else 1}
+            more |= {"refitted": REFITTED} if name == "refit" else {}
             for seed in range(max(options.seeds, 0) or PRESETS[options.preset].seeds):
-                config = {**about, **expansion, "row": name, "seed": seed}
+                config = {**about, **more, "row": name, "seed": seed}
                 mine.append(commands.run(rows[task][name], config, options.folder, work, SCORE))
         print(task)
         commands.report(mine, {"test MSE": "test_mse", "median": "test_mse_median"}, SCORE)

@@ -312,7 +312,7 @@ def show(
     keys = ("preset", "train_zoo")
     known = records.latest(records.read(about["experiment"], **{k: about[k] for k in keys}))
     pictures = dict(more)
-    # probing is a ceiling, no competitor
+    # what trains; probing is a ceiling, no competitor
     if trained := [r for r in known if r["steps"] and r["config"]["encoder"] != "probing"]:
         best = min(trained, key=lambda r: r["metrics"][score])
         place = commands.place(folder, best["config"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from wsjax import architectures, classification, metrics, networks, testing, training, zoos
+from wsjax import architectures, classification, metrics, networks, reading, testing, training, zoos
 from wsjax.classification import Objective
 from wsjax.zoos import mixture
 
@@ -78,6 +78,10 @@ def test_one_network_and_many_and_mixtures_agree(trained):
     assert names.tolist() == [CLASSES[i] for i in many.argmax(1)]
     assert model.classify(zoo.params(2)) == names[2]
     assert model.encode(zoo.params(2)).shape == (8,)
+    vectors = zoo.vectors[:5] / reading.units(SPEC, model.scales)
+    view = model.module.encoder.view(SPEC)
+    logits = jax.jit(model.module.apply)(model.variables, vectors, view)
+    np.testing.assert_allclose(many, jax.nn.softmax(logits), rtol=1e-5)
 
 
 @pytest.mark.trains

@@ -147,7 +147,9 @@ def test_networks_go_on_where_they_are():
     other = inr_fitting.refine(recipe, fit.vectors, 1 - values, 300)
     first = inr_fitting.refine(recipe, fit.vectors, 1 - values, 0)
     assert (other.mse < first.mse / 10).all()
-    with pytest.raises(ValueError, match="expected an image for each of 3 networks, got 2"):
+    together = inr_fitting.refine(recipe, fit.vectors, 1 - values, 300, batch=2)
+    np.testing.assert_allclose(together.mse, other.mse, rtol=0.05)
+    with pytest.raises(ValueError, match="a network of 1185 entries for each of 2 images"):
         inr_fitting.refine(recipe, fit.vectors, values[:2], 1)
 
 

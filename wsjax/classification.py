@@ -125,9 +125,7 @@ class Model:
         Returns:
             [class], or [batch, class]; adds up to 1.
         """
-        # by way of codes: one program of the encoder serves both
-        codes, params = self.encode(given, spec), self.variables["params"]
-        logits = np.asarray(self.module.head.apply({"params": params.get("head", {})}, codes))
+        logits = self.reader.judge(given, spec, self.specs)
         return scipy.special.softmax(logits.astype(np.float64), axis=-1)
 
     def classify(

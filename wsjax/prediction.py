@@ -145,7 +145,7 @@ class Model:
             ValueError: arrays do not match the spec or are not finite, or the encoder
                 cannot read this architecture.
         """
-        out = self.reader.ask(networks_, spec, self.specs)
+        out = self.reader.judge(networks_, spec, self.specs)
         if self.loss == "bce":
             return 1 / (1 + np.exp(-out))
         return out * self.norm.deviation + self.norm.mean

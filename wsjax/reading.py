@@ -323,6 +323,18 @@ class Reader:
             )
         return self(given, spec, method)
 
+    def judge(
+        self, given: Params | np.ndarray | Mixture, spec: Spec | None, specs: Sequence[Spec]
+    ) -> np.ndarray:
+        """What the module's head says of the codes; arguments and errors as of `ask`.
+
+        By way of codes, so that one program of the encoder serves them and what is said.
+        """
+        codes = self.ask(given, spec, specs, "encode")
+        params = {"params": self.variables["params"].get("head", {})}
+        said = in_pieces(_head(self.module.head), params, np.atleast_2d(codes), size=1024)
+        return said if codes.ndim == 2 else said[0]
+
     def expect_readable(self, specs: Sequence[Spec]) -> None:
         """Checks that networks of these architectures can be read, together if several.
 
@@ -353,6 +365,11 @@ def _apply(module, specs, method):
         return module.apply(variables, x, known.of(which)[0], method=method)
 
     return jax.jit(run)
+
+
+@functools.lru_cache(maxsize=32)
+def _head(module):
+    return jax.jit(module.apply)
 
 
 def in_pieces(

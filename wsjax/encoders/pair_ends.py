@@ -3,12 +3,12 @@
     ends(nodes)            [node row, ...] -> [pair row, ...]          a gather
     ends.sum(x, count)     [pair row, ...] -> [node row, ...]          a segment sum
 
-Where pairs come in blocks, every neuron of one run joined to every one of another, a gather
-is a broadcast, and a sum that over one axis of the block: no index is read, and the gradient
-of neither scatters. Dense layers and convolutions are such blocks.
+Where pairs come in blocks, every neuron of one run joined to every one of another, a gather is
+a broadcast and a sum is over one axis of the block: no array of indices is read, and no gradient
+scatters. Dense layers and convolutions are such blocks, if no residual lies between their
+channels; where some pairs are in none, all are gathered.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-LEAST = 8  # pairs in a block, on average: below, a gather is a smaller program
+LEAST, MOST = 8, 32  # pairs in a block, and blocks: beyond, a gather is a smaller program
 
 
 class Block(NamedTuple):
@@ -44,7 +44,7 @@ class Block(NamedTuple):
 
 
 def blocks(sender: np.ndarray, receiver: np.ndarray, slices: np.ndarray) -> tuple[Block, ...]:
-    """The blocks that pairs come in; none if they are small.
+    """The blocks that pairs come in; none if one is small, or they are many.
 
     Args:
         sender: [pair] row of the neuron it starts from; within a slice, not decreasing.
@@ -63,7 +63,8 @@ def blocks(sender: np.ndarray, receiver: np.ndarray, slices: np.ndarray) -> tupl
             found[-1] = old._replace(senders=old.senders + 1)
         else:
             found.append(new)
-    return tuple(found) if len(sender) >= LEAST * len(found) else ()
+    small = min(b.last - b.first for b in found) < LEAST
+    return () if small or len(found) > MOST else tuple(found)
 
 
 @flax.struct.dataclass
@@ -73,7 +74,7 @@ class Ends:
     Attributes:
         rows: [pair row] row of its neuron.
         side: "sender" or "receiver", which end it is (static).
-        blocks: of all pairs, in order; () if they come in none (static).
+        blocks: of all these pairs, in order; () if they come in none (static).
     """
 
     rows: jax.Array
@@ -99,21 +100,24 @@ class Ends:
         """What pairs have, summed for each neuron: [pair row, ...] -> [count, ...]."""
         if not self.blocks:
             return jax.ops.segment_sum(x, self.rows, count)
-        total, at = jnp.zeros((count, *x.shape[1:]), x.dtype), 0
+        total = jnp.zeros((count, *x.shape[1:]), x.dtype)
         for b in self.blocks:
             first, many = self._run(b)
-            size = b.senders * b.receivers
-            piece = x[at : at + size].reshape(b.senders, b.receivers, *x.shape[1:])
+            piece = x[b.first : b.last].reshape(b.senders, b.receivers, *x.shape[1:])
             total = total.at[first : first + many].add(piece.sum(1 - self._axis))
-            at += size
         return total
 
     def take(self, slices: Sequence[tuple[int, int]]) -> "Ends":
-        """Those of some slices of pairs, which hold whole blocks, one after the other."""
+        """Those of some slices of pairs, one after the other; slices should hold whole blocks."""
         rows = [self.rows[first:last] for first, last in slices]
         rows = rows[0] if len(rows) == 1 else jnp.concatenate([self.rows[:0], *rows])
-        inside = [b for f, e in slices for b in self.blocks if f <= b.first and b.last <= e]
-        return dataclasses.replace(self, rows=rows, blocks=tuple(inside))
+        inside, at = [], 0
+        for first, last in slices:
+            mine = [b for b in self.blocks if first <= b.first and b.last <= last]
+            inside += [b._replace(first=b.first - first + at) for b in mine]
+            at += last - first
+        whole = sum(b.last - b.first for b in inside) == len(rows)
+        return self.replace(rows=rows, blocks=tuple(inside) if whole else ())
 
     @property
     def _axis(self):

@@ -75,7 +75,7 @@ class Part(NamedTuple):
 
     Attributes:
         pieces: their rows, one piece after the other.
-        at: the rows are of neurons, and the result has one for each pair that ends there.
+        at: the end of pairs that rows of neurons are gathered for; rows as they are if None.
         over: [row, lane, 1] each, what the result is divided by, one after the other.
     """
 

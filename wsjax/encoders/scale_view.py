@@ -46,7 +46,7 @@ class ScaleView:
         depth: pairs of the longest path; where pairs go round, number of places (static).
         omega: [node] float32, the factor inside the activation; only probes need it.
         levels: that probes go through, or 0 (static).
-        blocks: of all pairs, see `pair_ends`; () in a stack (static).
+        blocks: of all pairs, see `pair_ends`; () without, as in a stack (static).
     """
 
     graph: Graph
@@ -110,7 +110,7 @@ def scale_view(
     order = np.argsort(kind, kind="stable")
     rank = np.argsort(order, kind="stable")
     ends = kind[graph.sender] * len(KINDS) + kind[graph.receiver]
-    by = np.lexsort((rank[graph.receiver], rank[graph.sender], ends))
+    by = np.lexsort((rank[graph.receiver], rank[graph.sender], ends))  # as `blocks` needs them
     node_columns = {k: getattr(graph, k)[order] for k in ("place", "number", "head")}
     pair_columns = {k: getattr(graph, k)[by] for k in ("parameter", "tap", "relation")}
     found, counts = np.unique(ends[by], return_counts=True)
@@ -421,7 +421,7 @@ def start_rows(view: ScaleView, batch: int) -> Rows:
             f"expected as many networks as stacked views, got {batch} networks and "
             f"{len(graph.place)} views"
         )
-    times = batch if mixed else 1
+    times, known = (batch, ()) if mixed else (1, view.blocks)
     first, nodes = 0, []
     for kind, n in zip(KINDS, view.nodes, strict=True):
         nodes.append((kind, first * times, (first + n) * times))
@@ -431,8 +431,8 @@ def start_rows(view: ScaleView, batch: int) -> Rows:
         pairs.append((a, b, first * times, (first + n) * times))
         first += n
     out = Rows(
-        Ends(jnp.asarray(graph.sender), "sender", view.blocks),
-        Ends(jnp.asarray(graph.receiver), "receiver", view.blocks),
+        Ends(jnp.asarray(graph.sender), "sender", known),
+        Ends(jnp.asarray(graph.receiver), "receiver", known),
         None,
         None,
         batch,

@@ -169,7 +169,9 @@ def run(
     return jax.tree.map(lambda array: np.asarray(array)[place], fit)
 
 
-def refine(recipe: Recipe, vectors: np.ndarray, images: np.ndarray, steps: int) -> Fit:
+def refine(
+    recipe: Recipe, vectors: np.ndarray, images: np.ndarray, steps: int, batch: int | None = None
+) -> Fit:
     """Goes on fitting networks, to images that may be other ones; on the first device.
 
     Args:
@@ -177,26 +179,46 @@ def refine(recipe: Recipe, vectors: np.ndarray, images: np.ndarray, steps: int) 
         vectors: [network, entry], as `ravel` lays them out.
         images: [network, row, col, channel] float32, in the recipe's range.
         steps: of Adam, whose memory is new; fewer where the tolerance is met.
+        batch: networks in one vectorised loop; by default what suits the device.
 
     Returns:
         The networks as NumPy arrays, in the order given.
 
     Raises:
-        ValueError: there are more or fewer images than networks.
+        ValueError: there are more or fewer images than networks, or networks are of another
+            length than those of such images.
     """
     n, shape = len(images), images.shape[1:]
-    if n != len(vectors):
-        raise ValueError(f"expected an image for each of {len(vectors)} networks, got {n}")
-    points, spec = _points(recipe, shape), recipe.spec(shape[2])
+    count = recipe.spec(shape[2]).count
+    if np.shape(vectors) != (n, count):
+        raise ValueError(
+            f"expected a network of {count} entries for each of {n} images, got vectors "
+            f"{list(np.shape(vectors))}"
+        )
+    if batch is None:
+        batch = 1 if jax.default_backend() == "cpu" else min(BLOCK, n)
     flat = np.moveaxis(images.reshape(n, -1, shape[2]), 1, 2)
+    with jax.default_matmul_precision(PRECISION):
+        fit = _refining(_program(recipe), shape, batch)(flat, vectors, steps)
+    return jax.tree.map(np.asarray, fit)
+
+
+@functools.lru_cache(maxsize=16)
+def _refining(recipe, shape, batch):
+    points, spec = _points(recipe, shape), recipe.spec(shape[2])
 
     @jax.jit
-    def fitted(images, vectors):
+    def fitted(images, vectors, steps):
         one = lambda own: fit_one(recipe, points, own[0], unravel(own[1], spec), steps)
-        return _each(one, (images, vectors), 1 if jax.default_backend() == "cpu" else BLOCK)
+        return _each(one, (images, vectors), batch)
 
-    with jax.default_matmul_precision(PRECISION):
-        return jax.tree.map(np.asarray, fitted(flat, vectors))
+    return fitted
+
+
+def _program(recipe):
+    """The recipe without what plays no part in a program."""
+    same = (recipe.hidden, recipe.omega, recipe.initialization, recipe.offset, recipe.low)
+    return Recipe(*same, recipe.indexing, recipe.learning_rate, psnr=recipe.psnr)
 
 
 def _points(recipe, shape):
@@ -224,10 +246,8 @@ def compiled(
     devices: Sequence[jax.Device] | None = None,
 ) -> tuple[Callable[[jax.Array, jax.Array, jax.Array], Fit], float]:
     """The program for `count` images of a shape [row, col, channel], and seconds to compile it."""
-    same = (recipe.hidden, recipe.omega, recipe.initialization, recipe.offset, recipe.low)
-    program = Recipe(*same, recipe.indexing, recipe.learning_rate, psnr=recipe.psnr)
     devices = tuple(jax.devices() if devices is None else devices)
-    return _compiled(program, tuple(shape), count, sine, batch, devices)
+    return _compiled(_program(recipe), tuple(shape), count, sine, batch, devices)
 
 
 @functools.lru_cache(maxsize=16)
