@@ -163,6 +163,14 @@ def test_published_settings_are_those_of_the_data_set():
     assert papers["scalegmn"].paper == "56.62 ± .24*"
     other = inr_classification.presets("own", classes=3)["paper"].rows
     assert other["scalegmn"].settings["code"] == other["nfn_np"].settings["code"] == 3
+    edited = {
+        (data, task): inr_editing.presets(f"{data}.nfn", task)["small"].rows["gmn"].paper
+        for data in ("mnist", "cifar10")
+        for task in inr_editing.TASKS
+    }
+    assert edited.pop(("mnist", "dilation")) == ".0603"
+    assert edited.pop(("cifar10", "contrast")) == ".0197"
+    assert set(edited.values()) == {"–"}
 
 
 # A folder of one's own
