@@ -321,7 +321,7 @@ def test_probed_codes_are_invariant_and_probes_are_learned():
         ("norm without a kernel", r"Norm_0: not a dense layer"),
         ("residual without arrays", r"Add_0: not a dense layer"),
         ("one axis twice in an array", r"Recurrent: reads what it writes"),
-        ("wide input", r"Dense_0: 50 inputs, where the encoder has inputs = 2"),
+        ("wide input", r"Dense_0: 50 inputs, where probes have 2"),
     ],
 )
 def test_what_cannot_be_probed_is_named(name, wrong):

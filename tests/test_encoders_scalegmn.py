@@ -419,7 +419,7 @@ def test_probes_need_units_and_chains():
     assert ScaleGMN().calibrate(np.zeros((1, TANH.count)), ScaleGMN().view(TANH)) == {}
     with pytest.raises(ValueError, match="Conv_0: not a dense layer"):
         encoder.view(CNN)
-    with pytest.raises(ValueError, match="2 inputs, where the encoder has inputs = 3"):
+    with pytest.raises(ValueError, match="2 inputs, where probes have 3"):
         ScaleGMN(probes=3, coordinates=3).view(TANH)
 
 

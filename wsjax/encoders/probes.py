@@ -40,7 +40,7 @@ def assert_chain(spec: Spec, inputs: int) -> None:
         if start == end:
             wrong.append(f"  {layer.name}: reads what it writes")
         if i == 0 and (n := dict(spec.sizes)[start[0]]) != inputs:
-            wrong.append(f"  {layer.name}: {n} inputs, where the encoder has inputs = {inputs}")
+            wrong.append(f"  {layer.name}: {n} inputs, where probes have {inputs}")
         ends = end
     if wrong:
         raise ValueError("probes run through chains of dense layers only:\n" + "\n".join(wrong))

@@ -28,7 +28,6 @@ import jax
 import jax.numpy as jnp
 
 from wsjax.encoders.initializers import uniform
-from wsjax.encoders.pair_ends import Ends
 
 KINDS = ("input", "free", "sign", "scale", "both", "output")  # of rows
 FACTORS = {"sign": ("sign",), "scale": ("scale",), "both": ("scale", "sign")}
@@ -75,12 +74,12 @@ class Part(NamedTuple):
 
     Attributes:
         pieces: their rows, one piece after the other.
-        at: the end of pairs that rows of neurons are gathered for; rows as they are if None.
+        at: which of these rows, in which order; all if None.
         over: [row, lane, 1] each, what the result is divided by, one after the other.
     """
 
     pieces: tuple[Linear, ...]
-    at: Ends | None = None
+    at: jax.Array | None = None
     over: tuple[jax.Array, ...] = ()
 
     @property
@@ -102,14 +101,14 @@ class Part(NamedTuple):
         """[row, lane, columns of the matrix]."""
         y = [x @ matrix for x in self.pieces]
         y = y[0] if len(y) == 1 else jnp.concatenate(y)
-        y = y if self.at is None else self.at(y)
+        y = y if self.at is None else y[self.at]
         for x in self.over:
             y = y / x
         return y
 
 
-def part(x: jax.Array, at: Ends | None = None) -> Part:
-    """Rows [row, lane, width] as they are, or those of neurons for pairs."""
+def part(x: jax.Array, at: jax.Array | None = None) -> Part:
+    """Rows [row, lane, width] as they are, or some of them."""
     return Part((Linear(x),), at)
 
 
@@ -134,8 +133,8 @@ def unscaled(parts: Sequence[Part]) -> list[Part]:
         x = jnp.concatenate([piece.x for piece in p.pieces])
         largest = _largest(x)
         square = jnp.square(x / jnp.where(largest > 0, largest, 1)).sum(-1, keepdims=True)
-        sizes.append(largest if p.at is None else p.at(largest))
-        squares.append(square if p.at is None else p.at(square))
+        sizes.append(largest if p.at is None else largest[p.at])
+        squares.append(square if p.at is None else square[p.at])
     largest = functools.reduce(jnp.maximum, sizes)
     some = largest > float(jnp.finfo(largest.dtype).tiny) ** 0.8
     largest = jnp.where(some, largest, 1)

@@ -6,7 +6,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from wsjax.encoders.pair_ends import Ends
 from wsjax.encoders.scale_blocks import (
     FACTORS,
     READ_BY,
@@ -60,14 +59,14 @@ class Messages(nn.Module):
         """
         back = self.against and not self.gated
         start, end = (rows.receiver, rows.sender) if back else (rows.sender, rows.receiver)
-        sent = start(nn.Dense(self.width, use_bias=False, name="sender")(nodes))
+        sent = nn.Dense(self.width, use_bias=False, name="sender")(nodes)[start]
         sent = sent * nn.Dense(self.width, use_bias=False, name="pair")(pairs)
         features, ends, real = {}, {}, {}
         for kind in self.nets.kinds:
             at = rows.of_pairs(kind, "sender" if back else "receiver")
-            to, parts, gate = end.take(at), [part(take(sent, at))], None
+            to, parts, gate = take(end, at), [part(take(sent, at))], None
             if self.gated:
-                parts, to = [part(nodes, to), *parts], rows.sender.take(at)
+                parts, to = [part(nodes, to), *parts], take(rows.sender, at)
                 gate = [part(nodes, to)]
             extras = [] if positions is None else [part(positions, to)]
             features[kind], ends[kind] = Features(parts, extras, gate), to
@@ -76,7 +75,7 @@ class Messages(nn.Module):
         for kind, x in Equivariant(self.nets, self.width, name="message")(features, train).items():
             if x.shape[0]:
                 x = x if real[kind] is None else jnp.where(real[kind], x, 0)
-                total = total + ends[kind].sum(x, total.shape[0])
+                total = total + jax.ops.segment_sum(x, ends[kind], total.shape[0])
         return total
 
 
@@ -96,8 +95,8 @@ class PairUpdate(nn.Module):
         self,
         nodes: jax.Array,
         pairs: jax.Array,
-        start: Ends,
-        end: Ends,
+        start: jax.Array,
+        end: jax.Array,
         rows: Rows,
         train: bool,
     ) -> jax.Array:
@@ -106,8 +105,8 @@ class PairUpdate(nn.Module):
         Args:
             nodes: states of neurons.
             pairs: states of pairs, with the factor of `end` over that of `start`.
-            start: one end of the pairs.
-            end: the other.
+            start: [pair row] row of a neuron.
+            end: likewise.
             rows: which rows are of which kind.
             train: drop out.
         """
@@ -144,7 +143,7 @@ class PlainMessages(nn.Module):
         net = self.nets.mlp(self.width, "message")
         x = net([part(pairs), part(nodes, start)], train).value()
         x = x if rows.real_pair is None else jnp.where(rows.real_pair, x, 0)
-        return end.sum(x, nodes.shape[0])
+        return jax.ops.segment_sum(x, end, nodes.shape[0])
 
 
 class PlainPairUpdate(nn.Module):

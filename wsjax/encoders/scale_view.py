@@ -21,7 +21,6 @@ import numpy as np
 
 from wsjax import graphs, padding, signals
 from wsjax.encoders import neurons as plain
-from wsjax.encoders.pair_ends import Block, Ends, blocks
 from wsjax.encoders.scale_blocks import KINDS, READS
 from wsjax.graphs import NODE_ROLES, NONE, Graph
 from wsjax.networks import Spec, offsets
@@ -46,7 +45,6 @@ class ScaleView:
         depth: pairs of the longest path; where pairs go round, number of places (static).
         omega: [node] float32, the factor inside the activation; only probes need it.
         levels: that probes go through, or 0 (static).
-        blocks: of all pairs, see `pair_ends`; () without, as in a stack (static).
     """
 
     graph: Graph
@@ -60,7 +58,6 @@ class ScaleView:
     pairs: tuple[Slice, ...] = flax.struct.field(pytree_node=False)
     depth: int = flax.struct.field(pytree_node=False)
     levels: int = flax.struct.field(pytree_node=False, default=0)
-    blocks: tuple[Block, ...] = flax.struct.field(pytree_node=False, default=())
 
 
 @functools.lru_cache(maxsize=64)
@@ -103,14 +100,14 @@ def scale_view(
         )
     own, graph = own[:, :features], view.graph
     kinds = _kinds(spec, symmetry)
-    joint = NODE_ROLES.index("block")
+    blocks = NODE_ROLES.index("block")
     kind = np.array(
-        [KINDS.index("free") if graph.place_role[p] == joint else kinds[p] for p in graph.place]
+        [KINDS.index("free") if graph.place_role[p] == blocks else kinds[p] for p in graph.place]
     )
     order = np.argsort(kind, kind="stable")
     rank = np.argsort(order, kind="stable")
     ends = kind[graph.sender] * len(KINDS) + kind[graph.receiver]
-    by = np.lexsort((rank[graph.receiver], rank[graph.sender], ends))  # as `blocks` needs them
+    by = np.argsort(ends, kind="stable")
     node_columns = {k: getattr(graph, k)[order] for k in ("place", "number", "head")}
     pair_columns = {k: getattr(graph, k)[by] for k in ("parameter", "tap", "relation")}
     found, counts = np.unique(ends[by], return_counts=True)
@@ -138,7 +135,6 @@ def scale_view(
             for e, n in zip(found, counts, strict=True)
         ),
         _depth(graph),
-        blocks=blocks(graph.sender, graph.receiver, ends[by]),
     )
 
 
@@ -326,8 +322,8 @@ class Rows:
     own, and there is one lane. Either way the rows of a kind are one slice.
 
     Attributes:
-        sender: the neuron that each pair row starts from.
-        receiver: the neuron it ends at.
+        sender: [pair row] row of the neuron it starts from.
+        receiver: [pair row] row of the neuron it ends at.
         real: [node row, 1, 1] False on padding; None without.
         real_pair: [pair row, 1, 1] likewise.
         graphs: number of networks (static).
@@ -336,8 +332,8 @@ class Rows:
         pairs: (kind of senders, of receivers, first row, end) (static).
     """
 
-    sender: Ends
-    receiver: Ends
+    sender: jax.Array
+    receiver: jax.Array
     real: jax.Array | None
     real_pair: jax.Array | None
     graphs: int = flax.struct.field(pytree_node=False)
@@ -421,7 +417,7 @@ def start_rows(view: ScaleView, batch: int) -> Rows:
             f"expected as many networks as stacked views, got {batch} networks and "
             f"{len(graph.place)} views"
         )
-    times, known = (batch, ()) if mixed else (1, view.blocks)
+    times = batch if mixed else 1
     first, nodes = 0, []
     for kind, n in zip(KINDS, view.nodes, strict=True):
         nodes.append((kind, first * times, (first + n) * times))
@@ -431,8 +427,8 @@ def start_rows(view: ScaleView, batch: int) -> Rows:
         pairs.append((a, b, first * times, (first + n) * times))
         first += n
     out = Rows(
-        Ends(jnp.asarray(graph.sender), "sender", known),
-        Ends(jnp.asarray(graph.receiver), "receiver", known),
+        jnp.asarray(graph.sender),
+        jnp.asarray(graph.receiver),
         None,
         None,
         batch,
@@ -447,9 +443,7 @@ def start_rows(view: ScaleView, batch: int) -> Rows:
     begin, own = (jnp.asarray(np.repeat(x, sizes)) for x in (np.cumsum(sizes) - sizes, sizes))
     which = jnp.arange(batch)[:, None]
     at = lambda i: (begin[i] * batch + which * own[i] + i - begin[i])[..., None]
-    ends = [
-        x.replace(rows=out.spread(at(x.rows), "pairs")[:, 0, 0]) for x in (out.sender, out.receiver)
-    ]
+    ends = [out.spread(at(x), "pairs")[:, 0, 0] for x in (out.sender, out.receiver)]
     real = [out.spread(jnp.asarray(x)[..., None] >= 0, what) for x, what in
             ((graph.place, "nodes"), (graph.relation, "pairs"))]  # fmt: skip
     return out.replace(sender=ends[0], receiver=ends[1], real=real[0], real_pair=real[1])

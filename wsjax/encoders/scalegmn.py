@@ -240,7 +240,7 @@ class ScaleGMN(nn.Module):
             elif wanted:
                 names = (("from", rows.sender), ("to", rows.receiver))
                 x = sum(
-                    at(rows.spread(NodeFeatures(self.width, self.waves, name=n)(graph), "nodes"))
+                    rows.spread(NodeFeatures(self.width, self.waves, name=n)(graph), "nodes")[at]
                     for n, at in names
                 )
             found.append(x)
@@ -277,7 +277,7 @@ class ScaleGMN(nn.Module):
             some = weight != 0
             streams.append(jnp.where(some, 1 / jnp.where(some, weight, 1), 0))
         elif self.backward == "balanced" and scaled:
-            ends = rows.sender.rows, rows.receiver.rows
+            ends = rows.sender, rows.receiver
             norms = path_norms(own.at[first:last, :, 0].set(1), weight, *ends, view.depth)
             streams.append(reciprocals(norms, weight, *ends))
         elif self.backward == "as_published" and self.symmetry == "scale":
