@@ -9,7 +9,7 @@ import numpy as np
 from experiments import records
 from wsjax.zoos import inr_statistics
 
-PRESETS = ("laptop", "small", "paper", "paper-custom")  # the last: with settings of one's own
+PRESETS = ("laptop", "small", "small-custom", "paper", "paper-custom")  # settings of one's own
 
 
 def classification_table() -> str:
@@ -63,9 +63,11 @@ def _tables(
     for preset in PRESETS:
         runs = records.latest(records.read(experiment, preset=preset))
         for zoo in dict.fromkeys(r["train_zoo"] for r in runs):
+            mine = [r for r in runs if r["train_zoo"] == zoo]
+            most = max(map(_size, mine))
             rows = {}
-            for r in runs:
-                if r["train_zoo"] == zoo:
+            for r in mine:
+                if _size(r) == most:
                     rows.setdefault(r["row"], []).append(r)
             error = lambda name, rows=rows: np.mean([r["metrics"][score] for r in rows[name]])
             lines = []
@@ -77,18 +79,39 @@ def _tables(
                 score_ = records.spread(said(group), digits)
                 cost = [records.epochs(first), seconds]
                 lines.append([label, size, score_, *cost, first["paper"]])
-            group = [r for r in runs if r["train_zoo"] == zoo]
-            sizes = max(r["config"]["sizes"]["train"] for r in group)
-            devices = ", ".join(sorted({r["device"] for r in group}))
+            devices = ", ".join(sorted({r["device"] for r in mine}))
             head = ["row", "parameters", heading[0], "epochs", "seconds", heading[1]]
             tables.append(
-                f"Preset `{preset}`, zoo `{zoo}`, {sizes} networks to learn from, on {devices}:"
+                f"Preset `{preset}`, zoo `{zoo}`, {most} networks to learn from, on {devices}:"
                 f"\n\n{records.table(head, lines)}"
             )
+            if len(set(map(_size, mine))) > 1:
+                said_ = lambda group: records.spread(said(group), digits)
+                tables.append(f"{heading[0]}, by networks to learn from:\n\n{_fewer(mine, said_)}")
     if not tables:
         return "No runs yet."
     note = "A number of the paper with a * is from memory, and not checked against it."
     return "\n\n".join([*tables, note])
+
+
+def _size(run):
+    """How many networks it learned from."""
+    return run["config"]["sizes"]["train"]
+
+
+def _fewer(runs, said):
+    """The rows that also learned from parts of the networks, a column for each number of them."""
+    rows: dict[str, dict[int, list]] = {}
+    for r in runs:
+        name = r["row"].removesuffix(f"_{_size(r)}")
+        rows.setdefault(name, {}).setdefault(_size(r), []).append(r)
+    rows = {name: found for name, found in rows.items() if len(found) > 1}
+    sizes = sorted({n for found in rows.values() for n in found})
+    lines = [
+        [f"`{name}`", *(said(found[n]) if n in found else "–" for n in sizes)]
+        for name, found in rows.items()
+    ]
+    return records.table(["row", *map(str, sizes)], lines)
 
 
 def main() -> None:

@@ -136,6 +136,14 @@ def test_the_tables_sort_by_score_and_have_the_papers_numbers(tmp_path, monkeypa
     assert best == "| `scalegmn` | 10 | 90.0 | 12 | 1 | 96.57 ± .10 |"
     assert worst.endswith("| 17.55 ± .01* |")
     assert "from memory" in text.splitlines()[-1]
+    record["config"] = {**record["config"], "sizes": {"train": 5}}
+    record["metrics"] = {"test_accuracy": 0.5, "test_error": 0.5}
+    records.append({**record, "row": "scalegmn_5", "train_zoo": "mnist.dws", "paper": ""})
+    more = inr_tables.classification_table().splitlines()
+    assert set(text.splitlines()) < set(more)
+    assert more[-5:-2] == [
+        *("| row | 5 | 10 |", "| --- | --- | --- |", "| `scalegmn` | 50.0 | 90.0 |"),
+    ]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
