@@ -21,6 +21,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from wsjax import trigonometry
 from wsjax.networks import Params, Spec, ravel, unravel
+from wsjax.zoos import fitting
 from wsjax.zoos.inr_recipe import Recipe, grid
 
 PRECISION = "float32"  # of products; an accelerator's own would not reach 40 dB
@@ -28,15 +29,6 @@ BLOCK = 1000  # networks in one loop of `refine` on an accelerator
 STREAMS = {"train": 0, "test": 1}  # of keys; images of no part have those of "train"
 
 Sine = Callable[[jax.Array], jax.Array]
-
-
-class State(NamedTuple):
-    """A network in training: its `mse` is that of the weights before the last step."""
-
-    params: Params
-    memory: optax.OptState
-    steps: jax.Array
-    mse: jax.Array
 
 
 class Fit(NamedTuple):
@@ -85,26 +77,6 @@ def initial(recipe: Recipe, spec: Spec, key: jax.Array) -> Params:
     return params
 
 
-def step(
-    state: State, points: jax.Array, image: jax.Array, recipe: Recipe, sine: Sine = trigonometry.sin
-) -> State:
-    """One step of Adam on the full image, or none if the network is within the tolerance.
-
-    Args:
-        state: before it.
-        points: [2, point].
-        image: [channel, point], in the recipe's range.
-        recipe: of the network.
-        sine: its activation.
-    """
-    error = functools.partial(_error, points=points, image=image, recipe=recipe, sine=sine)
-    mse, gradient = jax.value_and_grad(error)(state.params)
-    change, memory = optax.adam(recipe.learning_rate).update(gradient, state.memory)
-    done = mse <= recipe.tolerance
-    params = jax.tree.map(lambda p, c: jnp.where(done, p, p + c), state.params, change)
-    return State(params, memory, state.steps + ~done, mse)
-
-
 def fit_one(
     recipe: Recipe,
     points: jax.Array,
@@ -113,20 +85,20 @@ def fit_one(
     limit: jax.Array | int,
     sine: Sine = trigonometry.sin,
 ) -> Fit:
-    """Trains one network to the tolerance, or for `limit` steps; for use under `jit`."""
-    spec = recipe.spec(len(image))
-    memory = optax.adam(recipe.learning_rate).init(params)
-    begin = State(params, memory, jnp.zeros((), jnp.int32), jnp.array(jnp.inf))
-    state = jax.lax.while_loop(  # NaN, no more above than below, ends it too
-        lambda s: (s.mse > recipe.tolerance) & (s.steps < limit),
-        lambda s: step(s, points, image, recipe, sine),
-        begin,
-    )
-    # The loop's own figure stands where it stopped the loop: measured anew, the last digit
-    # may differ and put a network that is done above the tolerance.
-    last = _error(state.params, points, image, recipe, sine)
-    mse = jnp.where(state.mse <= recipe.tolerance, state.mse, last)
-    return Fit(ravel(state.params, spec), mse, state.steps)
+    """Trains one network to the tolerance, or for `limit` steps; for use under `jit`.
+
+    Args:
+        recipe: of the network.
+        points: [2, point].
+        image: [channel, point], in the recipe's range.
+        params: to begin with.
+        limit: steps.
+        sine: its activation.
+    """
+    error = functools.partial(_error, points=points, image=image, recipe=recipe, sine=sine)
+    adam = optax.adam(recipe.learning_rate)
+    state = fitting.fit(error, params, adam, recipe.tolerance, limit)
+    return Fit(ravel(state.params, recipe.spec(len(image))), state.mse, state.steps)
 
 
 def run(

@@ -30,7 +30,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from wsjax import architectures, reporting, trigonometry
 from wsjax.networks import Params
-from wsjax.zoos import Zoo, datasheet, from_params, store
+from wsjax.zoos import Zoo, datasheet, fitting, from_params, store
+from wsjax.zoos.fitting import State
 from wsjax.zoos.recipe import Recipe
 
 PIECE = 512  # networks between two reports of progress
@@ -44,15 +45,6 @@ class Waves(NamedTuple):
     frequencies: np.ndarray
     amplitudes: np.ndarray
     keys: jax.Array
-
-
-class State(NamedTuple):
-    """A network in training: its `mse` is that of the weights before the last step."""
-
-    params: Params
-    memory: optax.OptState
-    steps: jax.Array
-    mse: jax.Array
 
 
 class Fit(NamedTuple):
@@ -113,19 +105,15 @@ def initial(recipe: Recipe, key: jax.Array) -> Params:
 
 def begin(recipe: Recipe, key: jax.Array) -> State:
     """A network about to be trained."""
-    params = initial(recipe, key)
-    return State(params, _adam(recipe).init(params), jnp.zeros((), jnp.int32), jnp.array(jnp.inf))
+    return fitting.begin(initial(recipe, key), _adam(recipe))
 
 
 def step(
     state: State, x: jax.Array, y: jax.Array, recipe: Recipe, sine: Sine = trigonometry.sin
 ) -> State:
     """One step of Adam on the full grid, or none if the network is within the tolerance."""
-    mse, gradient = jax.value_and_grad(_error)(state.params, x, y, recipe, sine)
-    change, memory = _adam(recipe).update(gradient, state.memory, state.params)
-    done = mse <= recipe.tolerance
-    params = jax.tree.map(lambda p, c: jnp.where(done, p, p + c), state.params, change)
-    return State(params, memory, state.steps + ~done, mse)
+    error = functools.partial(_error, x=x, y=y, recipe=recipe, sine=sine)
+    return fitting.step(state, error, _adam(recipe), recipe.tolerance)
 
 
 def fit_one(
@@ -137,16 +125,10 @@ def fit_one(
 ) -> Fit:
     """Trains one network to the tolerance, or for the recipe's steps; for use under `jit`."""
     x, y = target(recipe, frequency, amplitude)
-    state = jax.lax.while_loop(
-        lambda s: (s.mse > recipe.tolerance) & (s.steps < recipe.steps),
-        lambda s: step(s, x, y, recipe, sine),
-        begin(recipe, key),
-    )
-    # The loop's own figure stands where it stopped the loop: measured anew, the last digit
-    # may differ and put a network that is done above the tolerance.
-    last = _error(state.params, x, y, recipe, sine)
-    mse = jnp.where(state.mse <= recipe.tolerance, state.mse, last)
-    return Fit(state.params, mse, state.steps)
+    error = functools.partial(_error, x=x, y=y, recipe=recipe, sine=sine)
+    limits = recipe.tolerance, recipe.steps
+    state = fitting.fit(error, initial(recipe, key), _adam(recipe), *limits)
+    return Fit(state.params, state.mse, state.steps)
 
 
 def fit_with(
