@@ -24,7 +24,7 @@ from wsjax.networks import Spec
 
 def assert_chain(spec: Spec, inputs: int) -> None:
     """Raises `ValueError` if probes cannot run through a network."""
-    wrong, ends = [], None
+    wrong, before = [], None
     for i, layer in enumerate(spec.layers):
         kernels = [a for a in layer.arrays if a.role == "kernel"]
         rest = [a for a in layer.arrays if a.role != "kernel"]
@@ -35,13 +35,13 @@ def assert_chain(spec: Spec, inputs: int) -> None:
             continue
         kernel = kernels[0]
         start, end = ([kernel.axes[k] for k in x] for x in (kernel.reads, kernel.writes))
-        if layer.level != i or layer.source not in (None, i - 1) or ends not in (None, start):
+        if layer.level != i or layer.source not in (None, i - 1) or before not in (None, start):
             wrong.append(f"  {layer.name}: does not read what the layer before it writes")
         if start == end:
             wrong.append(f"  {layer.name}: reads what it writes")
         if i == 0 and (n := dict(spec.sizes)[start[0]]) != inputs:
             wrong.append(f"  {layer.name}: {n} inputs, where probes have {inputs}")
-        ends = end
+        before = end
     if wrong:
         raise ValueError("probes run through chains of dense layers only:\n" + "\n".join(wrong))
 
