@@ -133,8 +133,8 @@ def _labels(source):
 
 def _rows(size: str, data: str, classes: int, training: Settings, head: tuple) -> dict[str, Row]:
     """Every row, at a size of `inr_presets.settings`."""
-    views = "cifar10" in data and "views" in data
-    paper = PAPER.get("cifar10, augmented" if views else data.split(".")[0], {})
+    images = data.split(".")[0]
+    paper = PAPER.get(f"{images}, augmented" if inr_presets.augmented(data) else images, {})
     known = inr_presets.settings(size, data)
     known["mlp_aug"] = known["mlp"]
     rows = {

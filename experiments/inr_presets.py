@@ -4,6 +4,7 @@ settings("laptop") -> row: (encoder, settings)        presets(rows, ...) -> name
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 
 from experiments.commands import Row
@@ -86,12 +87,17 @@ def settings(size: str, data: str = "mnist", edit: bool = False) -> dict[str, tu
     return found
 
 
+def augmented(data: str) -> bool:
+    """Whether a zoo's name says that its images have several networks each."""
+    return re.search(r"-views(?!1\b)", data) is not None
+
+
 def _published(data, edit):
     """Settings for GPUs."""
     known = {"fashion_mnist": "fmnist", "cifar10": "cifar_inr"}
     base = next((v for k, v in known.items() if data.startswith(k)), "mnist")
     scalegmn = "mnist_edit" if edit else base
-    if base == "cifar_inr" and "views" in data and not edit:
+    if base == "cifar_inr" and augmented(data) and not edit:
         scalegmn = "cifar_inr_aug"
     both = {"cifar_inr_aug": "cifar_inr_aug_b"}.get(scalegmn, f"{scalegmn}_b")
     nfn = "edit" if edit else "cifar" if base == "cifar_inr" else "mnist"

@@ -169,6 +169,8 @@ def test_published_settings_are_those_of_the_data_set():
     assert [s["width"] for s in rows.values()] == [128, 128, 64, 128]
     papers = inr_classification.presets("cifar10.nfn-views21")["paper"].rows
     assert papers["scalegmn"].paper == "56.62 ± .24*"
+    single = inr_classification.presets("cifar10.nfn-views1")["paper"].rows["scalegmn"]
+    assert (single.paper, single.settings["width"]) == ("36.43 ± .41", 64)
     other = inr_classification.presets("own", classes=3)["paper"].rows
     assert other["scalegmn"].settings["code"] == other["nfn_np"].settings["code"] == 3
     edited = {
