@@ -385,6 +385,12 @@ def test_a_probed_editor_commutes_with_factors_and_sees_answers():
     here, there = scalings.act(g, edit(params), spec), edit(scalings.act(g, params, spec))
     assert max(moved(here[a.name], there[a.name]) for a in spec.arrays) < 1e-5
     assert max(moved(here[a.name], edit(params)[a.name]) for a in spec.arrays) > 0.1
+    # an edit that is one, and that other probes would change
+    assert min(moved(params[a.name], edit(params)[a.name]) for a in spec.arrays) > 3e-4
+    view, vector = encoder.view(spec), networks.ravel(params, spec)[None]
+    found = shaken(encoder, vector, view)
+    other = {**found, "params": {**found["params"], "probes": 2 * found["params"]["probes"]}}
+    assert moved(*(encoder.apply(v, vector, view) for v in (found, other))) > 1e-3
 
 
 def test_probed_networks_are_told_apart_by_their_activations_and_in_stacks():

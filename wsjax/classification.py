@@ -120,7 +120,7 @@ class Model:
     config: Mapping
 
     def predict(self, given: Params | np.ndarray | Mixture, spec: Spec | None = None) -> np.ndarray:
-        """How likely each class is; arguments and errors as of `reading.Reader.ask`.
+        """How likely each class is; arguments and errors as of `reading.Reader.encode`.
 
         Returns:
             [class], or [batch, class]; adds up to 1.
@@ -137,7 +137,7 @@ class Model:
 
     def encode(self, given: Params | np.ndarray | Mixture, spec: Spec | None = None) -> np.ndarray:
         """The codes [code] or [batch, code]; arguments and errors as of `predict`."""
-        return self.reader.ask(given, spec, self.specs, "encode")
+        return self.reader.encode(given, spec, self.specs)
 
     @property
     def reader(self) -> reading.Reader:

@@ -159,7 +159,7 @@ class Model:
         self, networks_: Params | np.ndarray | Mixture, spec: Spec | None = None
     ) -> np.ndarray:
         """The codes [width] or [batch, width] of networks; arguments as in `predict`."""
-        return self.reader.ask(networks_, spec, self.specs, "encode")
+        return self.reader.encode(networks_, spec, self.specs)
 
     @property
     def reader(self) -> reading.Reader:

@@ -297,40 +297,35 @@ class Reader:
         rows = in_units(mixture, self.scales, views(self.module.encoder, specs).width)
         return in_pieces(apply, self.variables, rows, which.astype(np.int32))
 
-    def ask(
-        self,
-        given: Params | np.ndarray | Mixture,
-        spec: Spec | None,
-        specs: Sequence[Spec],
-        method: str | None = None,
+    def encode(
+        self, given: Params | np.ndarray | Mixture, spec: Spec | None, specs: Sequence[Spec]
     ) -> np.ndarray:
-        """Applies the module to whatever networks a user gives.
+        """The codes, [code] or [batch, code], of whatever networks a user gives.
 
         Args:
             given: as in `__call__`; or a mixture, which brings its specs.
             spec: what they mean; the training architecture, if there was one, if None.
             specs: the training architectures.
-            method: as in `__call__`.
 
         Raises:
             ValueError: as `__call__`; or the spec is left out where there were several.
         """
         if isinstance(given, Mixture):
-            return self.mixed(given, method)
+            return self.mixed(given, "encode")
         if spec is None and len(specs) > 1:
             raise ValueError(
                 f"trained on {len(specs)} architectures: expected the spec of the networks"
             )
-        return self(given, spec, method)
+        return self(given, spec, "encode")
 
     def judge(
         self, given: Params | np.ndarray | Mixture, spec: Spec | None, specs: Sequence[Spec]
     ) -> np.ndarray:
-        """What the module's head says of the codes; arguments and errors as of `ask`.
+        """What the module's head says of the codes; arguments and errors as of `encode`.
 
         By way of codes, so that one program of the encoder serves them and what is said.
         """
-        codes = self.ask(given, spec, specs, "encode")
+        codes = self.encode(given, spec, specs)
         params = {"params": self.variables["params"].get("head", {})}
         said = in_pieces(_head(self.module.head), params, np.atleast_2d(codes), size=1024)
         return said if codes.ndim == 2 else said[0]
