@@ -32,12 +32,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments import judging
-from experiments.judging import Direction
-from experiments.zoo_loading import SIZES, Preset, tiny
-from experiments.zoo_recipes import recipe
-from wsjax import plots
-from wsjax.zoos.classifiers import Recipe
+from experiments.lib import accuracy_predictors, plots
+from experiments.lib.accuracy_predictors import Direction
+from experiments.lib.zoo_loading import SIZES, Preset, tiny
+from experiments.lib.zoo_recipes import recipe
+from wsjax.zoos.classifiers.classifier_recipe import Recipe
 from wsjax.zoos.mixture import Mixture
 
 MANY = ("varying-cnns", "diverse")
@@ -137,7 +136,7 @@ def pictures(
         for run in runs:
             far = run["train_zoo"] == f"{name} OOD" and run["seed"] == 0
             if far and run["steps"] and "refused" not in run:
-                there = judging.predictions(folder, run)
+                there = accuracy_predictors.predictions(folder, run)
                 words = f"{run['row']}, {run['test_zoo']}: tau {run['metrics']['test_tau']:.2f}"
                 drawn[words] = there["true"], there["predicted"], of(there["kind"])
         if drawn:
@@ -147,11 +146,11 @@ def pictures(
 
 
 def _presets() -> dict[str, Preset]:
-    rows = judging.rows()
-    simple = {k: rows[k] for k in judging.METHODS}
+    rows = accuracy_predictors.rows()
+    simple = {k: rows[k] for k in accuracy_predictors.METHODS}
     several = ("gmn", "neural_graph", "scalegmn", "sne", "dmc", "deepsets", "nfn_hnp")
-    quick = {k: judging.shorter(rows[k], 100, 8) for k in several}
-    few = {k: judging.shorter(rows[k], 4, 2) for k in ("dmc", "nfn_hnp")}
+    quick = {k: accuracy_predictors.shorter(rows[k], 100, 8) for k in several}
+    few = {k: accuracy_predictors.shorter(rows[k], 4, 2) for k in ("dmc", "nfn_hnp")}
     digits = {f"{k} digits": recipe(k, "digits", "laptop") for k in MANY}
     cnns = {k: v for k, v in digits.items() if v.family == "varying-cnns"}
     small = {"conv3-gap cifar10": recipe("conv3-gap", "cifar10", "small")}
@@ -171,7 +170,7 @@ def _presets() -> dict[str, Preset]:
         "small": Preset(small, SIZES, 1, simple | table6 | both,
                         "an hour and a half on 2 CPU cores, by estimate"),
         "paper": Preset(paper, {"train": 0.5, "validation": 1 / 15, "test": 13 / 30}, 5,
-                        {k: judging.longer(r, 20000) for k, r in rows.items()},
+                        {k: accuracy_predictors.longer(r, 20000) for k, r in rows.items()},
                         "days, for a GPU; resumable row by row"),
     }  # fmt: skip
 
@@ -189,7 +188,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
         for test in ("rest", "wider")
     }
     paper |= {(k, "conv3-gap cifar10 50 %", "rest"): tau for k, tau in SMALL_CNNS.items()}
-    return judging.main(
+    return accuracy_predictors.main(
         "accuracy_prediction", __doc__, PRESETS, directions, arguments, paper, pictures
     )
 

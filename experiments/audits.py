@@ -29,11 +29,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import commands, records
-from wsjax import architectures, auditing, networks, padding, testing
-from wsjax.auditing import Audit, Encode, Row
+from experiments.lib import cli, records
+from wsjax import architectures, networks, testing
 from wsjax.encoders import ENCODERS
 from wsjax.networks import Params, Spec
+from wsjax.symmetries import audit
+from wsjax.symmetries.audit import Audit, Encode, Row
+from wsjax.views import padding
 
 DTYPES = ("float32", "float64")
 NOISE = 0.1  # standard deviation of what is added to every variable
@@ -146,7 +148,9 @@ def mixed(encoder: nn.Module, members: Members):
     return padding.vectors(vectors), encoder.stack(views)
 
 
-def audit(encoder: nn.Module, network: str, seed: int, samples: int) -> dict[str, list[Audit]]:
+def audit_encoder(
+    encoder: nn.Module, network: str, seed: int, samples: int
+) -> dict[str, list[Audit]]:
     """Audits an encoder on one of `ROWS`; by dtype, one for each network of a mixed batch.
 
     Raises:
@@ -179,10 +183,10 @@ def audit(encoder: nn.Module, network: str, seed: int, samples: int) -> dict[str
 
 def worst(audits: Iterable[Audit]) -> dict[str, dict]:
     """For each symmetry the row of the worst verdict, and among these of the largest change."""
-    bad = lambda row: (auditing.VERDICTS.index(row.verdict), row.change or 0.0)
+    bad = lambda row: (audit.VERDICTS.index(row.verdict), row.change or 0.0)
     audits = list(audits)
     rows: Callable[[str], Row] = lambda s: max((a[s] for a in audits), key=bad)
-    return {s: dataclasses.asdict(rows(s)) for s in auditing.SYMMETRIES}
+    return {s: dataclasses.asdict(rows(s)) for s in audit.SYMMETRIES}
 
 
 def encoder_audits(name: str, chosen: Iterable[str], seed: int, samples: int) -> dict:
@@ -196,7 +200,7 @@ def encoder_audits(name: str, chosen: Iterable[str], seed: int, samples: int) ->
     for network in chosen:
         begin = time.monotonic()
         try:
-            found = audit(encoder, network, seed, samples)
+            found = audit_encoder(encoder, network, seed, samples)
         except ValueError as error:
             refused[network] = " ".join(str(error).split())
             print(f"\n{name} cannot read {network}: {refused[network]}", flush=True)
@@ -215,9 +219,9 @@ def summary(runs: list[dict]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("encoder", *auditing.SYMMETRIES, show_lines=True)
+    table = Table("encoder", *audit.SYMMETRIES, show_lines=True)
     for run in runs:
-        table.add_row(run["row"], *(records.audit_cell(run, s) for s in auditing.SYMMETRIES))
+        table.add_row(run["row"], *(records.audit_cell(run, s) for s in audit.SYMMETRIES))
     Console(width=150).print(table)
 
 
@@ -233,9 +237,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs"))
     parser.add_argument("--results", type=pathlib.Path, help="where records go, if not the usual")
-    options = commands.prepare(parser.parse_args(arguments))
-    names = commands.select(options.encoders, VARIANTS, VARIANTS)
-    chosen = commands.select(options.networks, ROWS, ROWS)
+    options = cli.prepare(parser.parse_args(arguments))
+    names = cli.select(options.encoders, VARIANTS, VARIANTS)
+    chosen = cli.select(options.networks, ROWS, ROWS)
     usual = set(chosen) == set(ROWS) and options.samples == 3
     runs = []
     for name in names:

@@ -27,10 +27,10 @@ digits, `small` has no ViT: hundreds of them on MNIST would take a night on two 
 import dataclasses
 from collections.abc import Mapping
 
-from experiments import judging
-from experiments.judging import Direction
-from experiments.zoo_loading import SIZES, Preset, tiny
-from experiments.zoo_recipes import SNE, recipe
+from experiments.lib import accuracy_predictors
+from experiments.lib.accuracy_predictors import Direction
+from experiments.lib.zoo_loading import SIZES, Preset, tiny
+from experiments.lib.zoo_recipes import SNE, recipe
 from wsjax.zoos.mixture import Mixture
 
 ARCHITECTURES = ("conv3-linear2", "conv3-gap")
@@ -69,10 +69,10 @@ def _zoos(data, preset, families=ARCHITECTURES):
 
 
 def _presets() -> dict[str, Preset]:
-    rows = judging.rows()
-    few = {k: judging.shorter(rows[k], 6) for k in ("deepsets", "nfn_hnp", "gmn")}
-    simple = {k: rows[k] for k in judging.METHODS}
-    paper = {name: judging.longer(row, 20000) for name, row in rows.items()}
+    rows = accuracy_predictors.rows()
+    few = {k: accuracy_predictors.shorter(rows[k], 6) for k in ("deepsets", "nfn_hnp", "gmn")}
+    simple = {k: rows[k] for k in accuracy_predictors.METHODS}
+    paper = {name: accuracy_predictors.longer(row, 20000) for name, row in rows.items()}
     smoke = {name: tiny(plan, plan.seed) for name, plan in _zoos(["digits"], "smoke").items()}
     digits = _zoos(["digits"], "laptop", (*ARCHITECTURES, "vit-small"))
     large = {
@@ -109,7 +109,9 @@ def main(arguments: list[str] | None = None) -> list[dict]:
         for row, tau in zip(PAPER_ROWS, taus, strict=True)
         if tau
     }
-    return judging.main("cross_architecture", __doc__, PRESETS, directions, arguments, paper)
+    return accuracy_predictors.main(
+        "cross_architecture", __doc__, PRESETS, directions, arguments, paper
+    )
 
 
 if __name__ == "__main__":

@@ -14,18 +14,19 @@ Rows that cannot read a zoo are listed as such. Beside the encoders stand booste
 weight statistics, and on the recipe alone: the settings a network was trained with.
 
 Protocol, where we differ: the published zoos are not to be had here, so we make our own
-(`experiments.classifier_zoo`), smaller and trained for fewer steps; the last checkpoint of each
-run, dealt 50 : 10 : 40 into training, validation and test; the paper has 12 000 : 3 000 : 15 000.
+(`experiments.make.classifier_zoo`), smaller and trained for fewer steps; the last checkpoint of
+each run, shuffled into training, validation and test, 50 : 10 : 40; the paper has
+12 000 : 3 000 : 15 000.
 The zoos of `laptop` and `small` lie in the repository, and leave SVHN out. Published zoos
 (`--published`) are dealt anew, whatever splits come with them.
 """
 
 from collections.abc import Mapping
 
-from experiments import judging
-from experiments.judging import Direction
-from experiments.zoo_loading import SIZES, Preset, tiny
-from experiments.zoo_recipes import recipe
+from experiments.lib import accuracy_predictors
+from experiments.lib.accuracy_predictors import Direction
+from experiments.lib.zoo_loading import SIZES, Preset, tiny
+from experiments.lib.zoo_recipes import recipe
 from wsjax.zoos.mixture import Mixture
 
 DATA = ("mnist", "fashion_mnist", "cifar10", "svhn")
@@ -57,9 +58,9 @@ def directions(preset: Preset, zoos: Mapping[str, Mixture]) -> list[Direction]:
 
 
 def _presets() -> dict[str, Preset]:
-    rows = judging.rows()
-    few = {k: judging.shorter(rows[k], 6) for k in ("stat_nn", "nfn_hnp")}
-    simple = {k: rows[k] for k in judging.METHODS}
+    rows = accuracy_predictors.rows()
+    few = {k: accuracy_predictors.shorter(rows[k], 6) for k in ("stat_nn", "nfn_hnp")}
+    simple = {k: rows[k] for k in accuracy_predictors.METHODS}
     digits = recipe("conv3-gap", "digits", "smoke")
     smoke = {name: tiny(digits, seed) for seed, name in enumerate(("digits", "other"))}
     small = {name: recipe("conv3-gap", name, "small") for name in DATA if name != "svhn"}
@@ -79,7 +80,7 @@ def _presets() -> dict[str, Preset]:
             paper,
             {"train": 0.4, "validation": 0.1, "test": 0.5},
             3,
-            {name: judging.longer(row, 20000) for name, row in rows.items()},
+            {name: accuracy_predictors.longer(row, 20000) for name, row in rows.items()},
             "days, for a GPU; resumable row by row",
         ),
     }
@@ -95,7 +96,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
         for way, taus in PAPER.items()
         for row, tau in zip(PAPER_ROWS, taus, strict=True)
     }
-    return judging.main("cross_dataset", __doc__, PRESETS, directions, arguments, paper)
+    return accuracy_predictors.main("cross_dataset", __doc__, PRESETS, directions, arguments, paper)
 
 
 if __name__ == "__main__":

@@ -42,11 +42,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments import baselines, commands, judging, records, zoo_loading
-from experiments.commands import Row
-from experiments.zoo_loading import LABEL, SIZES, Preset, tiny
-from experiments.zoo_recipes import recipe
-from wsjax import metrics, plots
+from experiments.lib import accuracy_predictors, baselines, cli, plots, records, zoo_loading
+from experiments.lib.cli import Row
+from experiments.lib.zoo_loading import LABEL, SIZES, Preset, tiny
+from experiments.lib.zoo_recipes import recipe
+from wsjax import metrics
 from wsjax.zoos import mixture
 from wsjax.zoos.mixture import Mixture
 
@@ -164,12 +164,12 @@ def run(
     row = row.seeded(about["seed"])
     measures = {"tsne": TSNE, "neighbours": NEIGHBOURS, "most": MOST}
     config = {**row.config(), **about, **measures, "label": LABEL}
-    home = commands.place(folder, config)
-    if record := commands.finished(home):
+    home = cli.place(folder, config)
+    if record := cli.finished(home):
         print(f"{words}: finished before, in {home}")
         return record
     print(f"{words}: {home}", flush=True)
-    found = judging.judge(row, config, train, zoos, LABEL, home)
+    found = accuracy_predictors.judge(row, config, train, zoos, LABEL, home)
     keys = ("experiment", "row", "preset", "seed")
     record = {"seconds": 0.0, "metrics": {}, **found.facts, **{k: about[k] for k in keys}}
     if found.refused:
@@ -180,7 +180,7 @@ def run(
         record["metrics"] = {**record["metrics"], **scores}
         print(heading(words, scores), flush=True)
     record = records.append({**record, "words": row.words, "config": config})
-    commands.finish(home, record)
+    cli.finish(home, record)
     return record
 
 
@@ -223,7 +223,7 @@ def overview(about: Mapping, folder: pathlib.Path, order: Sequence[str]) -> dict
     runs = records.latest(records.read(about["experiment"], preset=about["preset"], seed=0))
     found = {}
     for r in sorted(runs, key=lambda r: order.index(r["row"]) if r["row"] in order else -1):
-        path = commands.place(folder, r["config"]) / "embedding.npz"
+        path = cli.place(folder, r["config"]) / "embedding.npz"
         if r["config"]["zoos"] == same and path.exists():
             with np.load(path) as saved:
                 found[heading(r["row"], r["metrics"])] = saved["points"], saved["zoo"]
@@ -238,7 +238,7 @@ def draw(
     pictures = {"overview": whole}
     for r in runs:
         if r["seed"] == 0:
-            pictures[r["row"]] = commands.place(folder, r["config"]) / "embedding.png"
+            pictures[r["row"]] = cli.place(folder, r["config"]) / "embedding.png"
     if clouds := overview(about, folder, order):
         plots.clouds(whole, clouds, "t-SNE of codes")
     records.show(about["experiment"], about["preset"], pictures)
@@ -250,13 +250,15 @@ def _presets() -> dict[str, Preset]:
         method=baselines.boosted_trees,
         words="StatNN's statistics as codes, boosted trees on them as judge",
     )
-    every = {"statistics": base} | {k: r for k, r in judging.rows().items() if r.encoder}
-    few = {k: judging.shorter(every[k], 6) for k in ("stat_nn", "mlp")}
+    every = {"statistics": base} | {
+        k: r for k, r in accuracy_predictors.rows().items() if r.encoder
+    }
+    few = {k: accuracy_predictors.shorter(every[k], 6) for k in ("stat_nn", "mlp")}
     digits = recipe("conv3-gap", "digits", "smoke")
     smoke = {name: tiny(digits, seed) for seed, name in enumerate(("digits", "other"))}
     small = {name: recipe("conv3-gap", name, "small") for name in DATA if name != "svhn"}
     figure = {k: every[k] for k in ("statistics", *PAPER_ROWS)}
-    many = {k: judging.longer(r, 20000) if r.encoder else r for k, r in every.items()}
+    many = {k: accuracy_predictors.longer(r, 20000) if r.encoder else r for k, r in every.items()}
     return {
         "smoke": Preset(smoke, SIZES, 1, {"statistics": base} | few, "a minute on 2 CPU cores"),
         "laptop": Preset(small, SIZES, 1, figure, "a quarter of an hour on a CPU core"),
@@ -296,17 +298,17 @@ def report(runs: Sequence[Mapping], zoos: Sequence[str]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """The command line; returns the records of its runs."""
-    parser = commands.parser("embeddings", __doc__, PRESETS)
+    parser = cli.parser("embeddings", __doc__, PRESETS)
     zoo_loading.flags(parser)
-    options = commands.prepare(parser.parse_args(arguments))
+    options = cli.prepare(parser.parse_args(arguments))
     preset, begin = PRESETS[options.preset], time.monotonic()
-    chosen = commands.select(options.rows, preset.rows, preset.rows)
-    rows = commands.apply({k: preset.rows[k] for k in chosen}, commands.changes(options))
+    chosen = cli.select(options.rows, preset.rows, preset.rows)
+    rows = cli.apply({k: preset.rows[k] for k in chosen}, cli.changes(options))
     zoos, described = zoo_loading.open_zoos(options, preset)
     train = mixture.join(list(zoos.values()))
     about = {
         "experiment": "embeddings",
-        "preset": commands.preset_name(options),
+        "preset": cli.preset_name(options),
         "zoos": described,
         "sizes": {"train": len(train.splits["train"])},
     }

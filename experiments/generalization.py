@@ -24,11 +24,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments import judging
-from experiments.commands import Row
-from experiments.judging import Direction
-from experiments.zoo_loading import SIZES, Preset, tiny
-from experiments.zoo_recipes import recipe
+from experiments.lib import accuracy_predictors
+from experiments.lib.accuracy_predictors import Direction
+from experiments.lib.cli import Row
+from experiments.lib.zoo_loading import SIZES, Preset, tiny
+from experiments.lib.zoo_recipes import recipe
 from wsjax.zoos.mixture import Mixture
 
 ROWS = ("stat_nn", "nfn_np", "nfn_hnp", "neural_graph", "gmn")
@@ -53,27 +53,27 @@ def activations(zoo: Mixture) -> np.ndarray:
 
 def rows() -> dict[str, Row]:
     """The rows of the paper's table that read these zoos, and ScaleGMN in three versions."""
-    known = judging.rows()
+    known = accuracy_predictors.rows()
     scale = known["scalegmn"]
     settings = {
         "scalegmn": {},
         "scalegmn_b": {"backward": "balanced", "width": 20},
         "scalegmn_permutation": {"symmetry": "permutation", "width": 45},
     }
-    return {k: known[k] for k in (*judging.METHODS, *ROWS)} | {
+    return {k: known[k] for k in (*accuracy_predictors.METHODS, *ROWS)} | {
         k: dataclasses.replace(scale, settings={**scale.settings, **v}) for k, v in settings.items()
     }
 
 
 def _presets() -> dict[str, Preset]:
     every = rows()
-    few = {k: judging.shorter(every[k], 4) for k in ("stat_nn",)}
-    simple = {k: every[k] for k in judging.METHODS}
+    few = {k: accuracy_predictors.shorter(every[k], 4) for k in ("stat_nn",)}
+    simple = {k: every[k] for k in accuracy_predictors.METHODS}
     digits = tiny(recipe("conv3-gap", "digits", "smoke"))
     digits = dataclasses.replace(digits, networks=40)
     small = {"cifar10": recipe("conv3-gap", "cifar10", "small")}
     paper = {k: recipe("conv3-gap", k, "paper") for k in ("cifar10", "svhn")}
-    long = {name: judging.longer(row, 20000) for name, row in every.items()}
+    long = {name: accuracy_predictors.longer(row, 20000) for name, row in every.items()}
     return {
         "smoke": Preset({"digits": digits}, SIZES, 1, simple | few, "a minute"),
         "laptop": Preset(small, SIZES, 1, every, "half an hour on a CPU core"),
@@ -102,7 +102,9 @@ def main(arguments: list[str] | None = None) -> list[dict]:
         for row, taus in PAPER.items()
         for (data, way), tau in zip(WAYS, taus, strict=True)
     }
-    return judging.main("generalization", __doc__, PRESETS, directions, arguments, paper)
+    return accuracy_predictors.main(
+        "generalization", __doc__, PRESETS, directions, arguments, paper
+    )
 
 
 if __name__ == "__main__":

@@ -23,12 +23,15 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from experiments import commands
-from experiments.commands import Preset, Row
-from wsjax import networks, plots, prediction, symmetries
-from wsjax.prediction import Objective
+from experiments.lib import cli, plots
+from experiments.lib.cli import Preset, Row
+from wsjax import networks
+from wsjax.symmetries import permutations
+from wsjax.tasks import regression
+from wsjax.tasks.regression import Objective
 from wsjax.training import Settings
-from wsjax.zoos import Zoo, sine
+from wsjax.zoos import Zoo
+from wsjax.zoos.sines import sine
 
 LABEL = "frequency"
 SHARES = (20, 40, 60, 80)  # per cent of the training networks
@@ -38,7 +41,7 @@ CHUNKS = {4: "0.095 ± .012", 8: "0.090 ± .023", 16: "0.118 ± .019", 32: "0.05
 
 def boosted_trees(zoo: Zoo, seed: int) -> np.ndarray:
     """Boosted trees on StatNN's statistics, the yardstick of figure 3."""
-    return commands.boosted_trees(zoo, LABEL, seed)
+    return cli.boosted_trees(zoo, LABEL, seed)
 
 
 def _rows(settings: Mapping[str, object], training: Settings, whole: Objective) -> dict[str, Row]:
@@ -130,7 +133,7 @@ def reduced(zoo: Zoo, name: str) -> Zoo:
     )
 
 
-def invariance(model: prediction.Model, vectors: np.ndarray) -> dict[str, float]:
+def invariance(model: regression.Model, vectors: np.ndarray) -> dict[str, float]:
     """How far a model is from blind to the numbering of hidden neurons (appendix E.3).
 
     Args:
@@ -146,8 +149,10 @@ def invariance(model: prediction.Model, vectors: np.ndarray) -> dict[str, float]
     before, codes = logits(vectors), model.encode(vectors)
     losses, errors = [], []
     for i in range(HELD_OUT):
-        element = symmetries.sample(jax.random.key(1000 + i), model.specs[0])
-        params = symmetries.act(element, networks.unravel(vectors, model.specs[0]), model.specs[0])
+        element = permutations.sample(jax.random.key(1000 + i), model.specs[0])
+        params = permutations.act(
+            element, networks.unravel(vectors, model.specs[0]), model.specs[0]
+        )
         moved = np.asarray(networks.ravel(params, model.specs[0]))
         losses.append(0.5 * np.mean((logits(moved) - before) ** 2))
         errors.append(np.sqrt(np.mean((model.encode(moved) - codes) ** 2)))
@@ -155,7 +160,7 @@ def invariance(model: prediction.Model, vectors: np.ndarray) -> dict[str, float]
     return {"invariance": float(np.mean(losses)), "code_error": float(np.mean(errors) / size)}
 
 
-def before_and_after(model: prediction.Model, vectors: np.ndarray) -> dict[str, float]:
+def before_and_after(model: regression.Model, vectors: np.ndarray) -> dict[str, float]:
     """The `invariance` of a model, and of its module with fresh weights ("untrained_...")."""
     seed = jax.random.key(model.config["seed"])
     view = model.module.encoder.view(model.specs[0])
@@ -167,26 +172,26 @@ def before_and_after(model: prediction.Model, vectors: np.ndarray) -> dict[str, 
 
 def main(arguments: list[str] | None = None) -> list[dict]:
     """The command line; returns the records of its runs."""
-    options = commands.parse("inr_ablation", __doc__, PRESETS, arguments)
+    options = cli.parse("inr_ablation", __doc__, PRESETS, arguments)
     preset = PRESETS[options.preset]
-    chosen = commands.select(options.rows, preset.rows, preset.rows)
-    rows = commands.apply({k: preset.rows[k] for k in chosen}, commands.changes(options))
+    chosen = cli.select(options.rows, preset.rows, preset.rows)
+    rows = cli.apply({k: preset.rows[k] for k in chosen}, cli.changes(options))
     begin = time.monotonic()
-    zoo, _ = commands.make_zoo(preset.recipe, preset.sizes, options.folder)
+    zoo, _ = cli.make_zoo(preset.recipe, preset.sizes, options.folder)
     about = {
         "experiment": "inr_ablation",
-        "preset": commands.preset_name(options),
+        "preset": cli.preset_name(options),
         "zoo": dataclasses.asdict(preset.recipe),
         "sizes": dict(preset.sizes),
     }
     vectors, _ = zoo.part("test", LABEL)
     extra = lambda model: before_and_after(model, vectors[:100])
     runs = [
-        commands.run(
+        cli.run(
             row,
             {**about, "row": name, "seed": seed},
             options.folder,
-            commands.regression(reduced(zoo, name), LABEL, extra),
+            cli.label_regression(reduced(zoo, name), LABEL, extra),
         )
         for name, row in rows.items()
         for seed in range(max(options.seeds, 0) or preset.seeds)
@@ -197,7 +202,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
         "code error": "code_error",
         "untrained": "untrained_code_error",
     }
-    commands.report(runs, columns)
+    cli.report(runs, columns)
     home = options.folder / "inr_ablation" / about["preset"]
     training_size(runs, home / "training_size.png")
     print(f"{(time.monotonic() - begin) / 60:.1f} minutes; runs and plots are in {home}")

@@ -18,8 +18,8 @@ PICTURES holds PNG or JPEG files of one size, in a sub-folder for each class. On
 looks at all of them, fits a network to each, and trains every row that reads such networks.
 
 Any run can be killed at any moment; the same command goes on where it stopped. Zoos are those
-of `python -m experiments.inr_zoo`, which can make them in several processes. In the folder of a
-run: `confusion.png`, `codes.png` (t-SNE of the codes of test networks) and `predictions.npz`;
+of `python -m experiments.make.inr_zoo`, which can make them in several processes. In the folder of
+a run: `confusion.png`, `codes.png` (t-SNE of the codes of test networks) and `predictions.npz`;
 beside the runs `curves.png` and, with `--sizes`, `training_size.png`.
 
 Numbers of the paper with a * are quoted from memory, others as two independent tables have them;
@@ -42,13 +42,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments import commands, inr_presets, inr_tasks
-from experiments.commands import Row
-from experiments.inr_presets import Preset, timed
-from experiments.inr_tasks import Source
-from wsjax import classification, metrics, plots
-from wsjax.classification import Objective
+from experiments.lib import cli, inr_methods, inr_tasks, plots
+from experiments.lib.cli import Row
+from experiments.lib.inr_methods import Preset, timed
+from experiments.lib.inr_tasks import Source
+from wsjax import metrics
 from wsjax.encoders import stat_nn
+from wsjax.tasks import classification
+from wsjax.tasks.classification import Objective
 from wsjax.training import Settings
 from wsjax.zoos.mixture import Mixture
 
@@ -132,10 +133,10 @@ def _labels(source):
 
 
 def _rows(size: str, data: str, classes: int, training: Settings, head: tuple) -> dict[str, Row]:
-    """Every row, at a size of `inr_presets.settings`."""
+    """Every row, at a size of `inr_methods.settings`."""
     images = data.split(".")[0]
-    paper = PAPER.get(f"{images}, augmented" if inr_presets.augmented(data) else images, {})
-    known = inr_presets.settings(size, data)
+    paper = PAPER.get(f"{images}, augmented" if inr_methods.augmented(data) else images, {})
+    known = inr_methods.settings(size, data)
     known["mlp_aug"] = known["mlp"]
     rows = {
         "majority": Row(None, method=majority, words=WORDS["majority"]),
@@ -171,7 +172,7 @@ def presets(data: str = "mnist", classes: int = 10) -> dict[str, Preset]:
         "small": "12,000 INRs of MNIST or 6,000 of others; some minutes a row on a CPU core",
         "paper": "all images; half an hour to hours a row on a GPU",
     }
-    return inr_presets.presets(
+    return inr_methods.presets(
         lambda size, training: _rows(size, data, classes, training, (64,)),
         quick, published, QUICK, 2, lambda k, row: timed(row, 86_000, 100, warmup=1000), costs,
     )  # fmt: skip
@@ -180,8 +181,8 @@ def presets(data: str = "mnist", classes: int = 10) -> dict[str, Preset]:
 PRESETS = presets()
 
 
-def working(source: Source) -> commands.Work:
-    """Work for `commands.run`: train, or take the row's method; test; draw."""
+def working(source: Source) -> cli.Work:
+    """Work for `cli.run`: train, or take the row's method; test; draw."""
 
     def work(row, config, home):
         test, labels = source.zoo.part("test", LABEL)
@@ -195,7 +196,7 @@ def working(source: Source) -> commands.Work:
                 source.zoo, LABEL, source.classes, config, row.objective, row.training, home
             )
             said = model.predict(test)
-            encoder, parameters = commands.size(model)
+            encoder, parameters = cli.size(model)
             seconds, steps = result.seconds, result.steps
             more = {"val_error": result.best_value, "encoder_parameters": encoder}
             _draw_codes(home / "codes.png", model, test, true, config["row"])
@@ -241,11 +242,11 @@ def evaluate(path: pathlib.Path, source: Source) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """The command line; returns the records of its runs."""
-    parser = commands.parser("inr_classification", __doc__, PRESETS, Objective)
+    parser = cli.parser("inr_classification", __doc__, PRESETS, Objective)
     inr_tasks.flags(parser)
     parser.add_argument("--sizes", default="", help="numbers of training networks, 100,200,...")
     parser.add_argument("--evaluate", type=pathlib.Path, help="a run to measure on this zoo")
-    options = commands.prepare(parser.parse_args(arguments))
+    options = cli.prepare(parser.parse_args(arguments))
     try:
         sizes = [int(x) for x in options.sizes.split(",") if x]
     except ValueError:
@@ -267,12 +268,12 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
         for name, row in rows.items():
             for seed in range(max(options.seeds, 0) or PRESETS[options.preset].seeds):
                 mine = {**about, "row": name + suffix, "seed": seed}
-                runs.append(commands.run(row, mine, options.folder, working(part), SCORE))
+                runs.append(cli.run(row, mine, options.folder, working(part), SCORE))
     columns = {"accuracy": "test_accuracy", "cross-entropy": "test_loss"}
-    commands.report(runs, columns, SCORE)
-    home = options.folder / "inr_classification" / commands.preset_name(options)
+    cli.report(runs, columns, SCORE)
+    home = options.folder / "inr_classification" / cli.preset_name(options)
     about = inr_tasks.about("inr_classification", options, source)
-    commands.curves(about, home / f"curves.{source.name}.png", "share that is wrong", SCORE)
+    cli.curves(about, home / f"curves.{source.name}.png", "share that is wrong", SCORE)
     more = {"curves": home / f"curves.{source.name}.png"}
     if sizes:
         more["training_size"] = home / f"training_size.{source.name}.png"

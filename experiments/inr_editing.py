@@ -26,7 +26,7 @@ four times as large; the paper's are of the latter, ScaleGMN's of the former.
 `scalegmn_probes` is told what each neuron answers to 64 learned inputs. `identity` leaves
 networks as they are; `refit`, for comparison, renders each, edits the image and goes on fitting:
 it learns nothing, and takes hundreds of steps for every network. Rows with `_expansion` give
-eight changes and take their mean (`wsjax.encoders.editing`). In the folder of a run `edits.png`
+eight changes and take their mean (`wsjax.encoders.editors`). In the folder of a run `edits.png`
 has originals, targets, what networks showed before and after; beside the runs lies `curves.png`.
 Any run can be killed; the same command goes on where it stopped. Pictures of your own need no
 sub-folders.
@@ -39,14 +39,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import scipy.ndimage
 
-from experiments import commands, inr_presets, inr_tasks
-from experiments.commands import Row
-from experiments.inr_presets import Preset, timed
-from experiments.inr_tasks import Source
-from wsjax import editing, plots
-from wsjax.editing import Canvas, Objective
+from experiments.lib import cli, inr_methods, inr_tasks, plots
+from experiments.lib.cli import Row
+from experiments.lib.inr_methods import Preset, timed
+from experiments.lib.inr_tasks import Source
+from wsjax.datasets import images
+from wsjax.tasks import editing
+from wsjax.tasks.editing import Canvas, Objective
 from wsjax.training import Settings
-from wsjax.zoos import images, inr_fitting
+from wsjax.zoos.inrs import inr_fitting
 
 SCORE, SHOWN, EXPANSION, REFITTED = "test_mse", 8, 8, 300
 GRAY = {1: np.ones(1), 3: np.array([0.299, 0.587, 0.114])}  # ITU-R BT.601
@@ -122,8 +123,8 @@ def refit(source: Source, canvas: Canvas, task: str) -> np.ndarray:
 
 
 def _rows(size: str, data: str, task: str, training: Settings) -> dict[str, Row]:
-    """Every row, at a size of `inr_presets.settings`."""
-    known = inr_presets.settings(size, data, edit=True)
+    """Every row, at a size of `inr_methods.settings`."""
+    known = inr_methods.settings(size, data, edit=True)
     known["mlp_aug"] = known["mlp"]
     paper = PAPER.get((data.split(".")[0], task), {})
     rows = {
@@ -162,14 +163,14 @@ def presets(data: str = "mnist", task: str = "dilation") -> dict[str, Preset]:
         return timed(row, 258_000, 100, clip=10.0, **more)
 
     rows = lambda size, training: _rows(size, data, task, training)
-    return inr_presets.presets(rows, quick, published, QUICK, 1, paper, costs)
+    return inr_methods.presets(rows, quick, published, QUICK, 1, paper, costs)
 
 
 PRESETS = presets()
 
 
-def working(source: Source, task: str) -> commands.Work:
-    """Work for `commands.run`: train an editor, or take the row's method; test; draw."""
+def working(source: Source, task: str) -> cli.Work:
+    """Work for `cli.run`: train an editor, or take the row's method; test; draw."""
     wanted, spec, test = targets(source, task), source.zoo.specs[0], source.zoo.splits["test"]
     canvas = Canvas.of(source.plan, *source.originals.shape[1:3])
 
@@ -183,7 +184,7 @@ def working(source: Source, task: str) -> commands.Work:
                 source.zoo, wanted, canvas, config, row.objective, row.training, home
             )
             edited = model.edit(source.zoo.vectors[test])
-            encoder, parameters = commands.size(model)
+            encoder, parameters = cli.size(model)
             seconds, steps = result.seconds, result.steps
             more = {"val_mse": result.best_value, "encoder_parameters": encoder}
         errors = editing.squared_errors(editing.images(edited, spec, canvas), wanted[test])
@@ -206,10 +207,10 @@ def working(source: Source, task: str) -> commands.Work:
 
 def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """The command line; returns the records of its runs."""
-    parser = commands.parser("inr_editing", __doc__, PRESETS, Objective)
+    parser = cli.parser("inr_editing", __doc__, PRESETS, Objective)
     inr_tasks.flags(parser)
     parser.add_argument("--task", choices=[*TASKS, "both"], default="both")
-    options = commands.prepare(parser.parse_args(arguments))
+    options = cli.prepare(parser.parse_args(arguments))
     tasks = list(TASKS) if options.task == "both" else [options.task]
     found = inr_tasks.subject(options)
     rows: dict[str, Mapping[str, Row]] = {
@@ -218,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
     kept = inr_tasks.readable(rows[tasks[0]], found, editing.build, {})
     begin = time.monotonic()
     source = inr_tasks.make(found, options.folder)
-    home: pathlib.Path = options.folder / "inr_editing" / commands.preset_name(options)
+    home: pathlib.Path = options.folder / "inr_editing" / cli.preset_name(options)
     runs = []
     for task in tasks:
         about = inr_tasks.about("inr_editing", options, source)
@@ -229,11 +230,11 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
             more |= {"refitted": REFITTED} if name == "refit" else {}
             for seed in range(max(options.seeds, 0) or PRESETS[options.preset].seeds):
                 config = {**about, **more, "row": name, "seed": seed}
-                mine.append(commands.run(rows[task][name], config, options.folder, work, SCORE))
+                mine.append(cli.run(rows[task][name], config, options.folder, work, SCORE))
         print(task)
-        commands.report(mine, {"test MSE": "test_mse", "median": "test_mse_median"}, SCORE)
+        cli.report(mine, {"test MSE": "test_mse", "median": "test_mse_median"}, SCORE)
         picture = home / f"curves.{about['train_zoo']}.png"
-        commands.curves(about, picture, f"MSE of images, {task}", SCORE)
+        cli.curves(about, picture, f"MSE of images, {task}", SCORE)
         inr_tasks.show(about, SCORE, options.folder, ("edits",), {"curves": picture})
         runs += mine
     print(f"{(time.monotonic() - begin) / 60:.1f} minutes; runs and plots are in {home}")

@@ -18,7 +18,7 @@ Any run can be killed at any moment; the same command goes on where it stopped. 
 finished are not run again.
 
 Protocol, where the paper is silent or we differ: the published zoo is not to be had, so we
-make our own with its recipe (`wsjax.zoos.sine`); the laptop preset trains on 4 000 networks
+make our own with its recipe (`wsjax.zoos.sines.sine`); the laptop preset trains on 4 000 networks
 and tests on 1 000, where the paper's set is said to have 1 000 for training and 100 for testing.
 All seeds of a row share one zoo and one split: their spread is that of initial weights and of
 the order of the data.
@@ -30,14 +30,16 @@ import time
 
 import numpy as np
 
-from experiments import commands, records
-from experiments.commands import Preset, Row
-from wsjax import metrics, prediction
-from wsjax.encoders.nfn import SETTINGS as NFN
-from wsjax.prediction import Objective
+from experiments.lib import cli, records
+from experiments.lib.cli import Preset, Row
+from wsjax import metrics
+from wsjax.encoders.nfn.nfn import SETTINGS as NFN
+from wsjax.tasks import regression
+from wsjax.tasks.regression import Objective
 from wsjax.training import Settings
-from wsjax.zoos import Zoo, sine
-from wsjax.zoos.datasheet import datasheet
+from wsjax.zoos import Zoo
+from wsjax.zoos.sines import sine
+from wsjax.zoos.sines.sine_datasheet import datasheet
 
 LABEL = "frequency"
 DEFAULT = ("mean", "boosted_trees", "stat_nn", "mlp", "deepsets", "sne", "gmn", "scalegmn_b")
@@ -51,7 +53,7 @@ def mean(zoo: Zoo, seed: int) -> np.ndarray:
 
 def boosted_trees(zoo: Zoo, seed: int) -> np.ndarray:
     """Boosted trees on StatNN's statistics."""
-    return commands.boosted_trees(zoo, LABEL, seed)
+    return cli.boosted_trees(zoo, LABEL, seed)
 
 
 def _steps(row: Row, steps: int, **changes) -> Row:
@@ -289,8 +291,8 @@ def evaluate(path: pathlib.Path) -> float:
 
     The zoo is the one that lies beside the run, or is made anew by the run's recipe.
     """
-    model = prediction.restore(path)
-    zoo = commands.zoo_of(model.config, path)
+    model = regression.restore(path)
+    zoo = cli.zoo_of(model.config, path)
     vectors, labels = zoo.part("test", LABEL)
     scores = metrics.evaluate(model.predict(vectors), labels)
     print(f"test MSE {scores['mse']:.6f} on {len(labels)} networks")
@@ -299,34 +301,34 @@ def evaluate(path: pathlib.Path) -> float:
 
 def main(arguments: list[str] | None = None) -> list[dict]:
     """The command line; returns the records of its runs."""
-    parser = commands.parser("inr_frequency", __doc__, PRESETS)
+    parser = cli.parser("inr_frequency", __doc__, PRESETS)
     parser.add_argument("--evaluate", type=pathlib.Path, help="a checkpoint folder to measure")
-    options = commands.prepare(parser.parse_args(arguments))
+    options = cli.prepare(parser.parse_args(arguments))
     if options.evaluate:
         evaluate(options.evaluate)
         return []
     preset = PRESETS[options.preset]
     default = [name for name in DEFAULT if name in preset.rows]
-    chosen = commands.select(options.rows, default, preset.rows)
-    rows = commands.apply({k: preset.rows[k] for k in chosen}, commands.changes(options))
+    chosen = cli.select(options.rows, default, preset.rows)
+    rows = cli.apply({k: preset.rows[k] for k in chosen}, cli.changes(options))
     begin = time.monotonic()
-    zoo, manifest = commands.make_zoo(preset.recipe, preset.sizes, options.folder)
+    zoo, manifest = cli.make_zoo(preset.recipe, preset.sizes, options.folder)
     print(datasheet(zoo, manifest, records.reference()))
     about = {
         "experiment": "inr_frequency",
-        "preset": commands.preset_name(options),
+        "preset": cli.preset_name(options),
         "zoo": dataclasses.asdict(preset.recipe),
         "sizes": dict(preset.sizes),
     }
-    work = commands.regression(zoo, LABEL)
+    work = cli.label_regression(zoo, LABEL)
     runs = [
-        commands.run(row, {**about, "row": name, "seed": seed}, options.folder, work)
+        cli.run(row, {**about, "row": name, "seed": seed}, options.folder, work)
         for name, row in rows.items()
         for seed in range(max(options.seeds, 0) or preset.seeds)
     ]
-    commands.report(runs, {"test MSE": "test_mse", "tau": "test_tau", "R²": "test_r2"})
+    cli.report(runs, {"test MSE": "test_mse", "tau": "test_tau", "R²": "test_r2"})
     home = options.folder / "inr_frequency" / about["preset"]
-    commands.curves(about, home / "curves.png", "MSE of the frequency")
+    cli.curves(about, home / "curves.png", "MSE of the frequency")
     print(f"{(time.monotonic() - begin) / 60:.1f} minutes; runs and plots are in {home}")
     return runs
 

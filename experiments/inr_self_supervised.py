@@ -37,14 +37,16 @@ import time
 
 import numpy as np
 
-from experiments import commands
-from experiments.commands import Preset, Row
-from wsjax import alignment, contrastive, plots
-from wsjax.contrastive import Objective
+from experiments.lib import cli, plots
+from experiments.lib.cli import Preset, Row
 from wsjax.encoders import stat_nn
-from wsjax.encoders.dwsnet import SETTINGS
+from wsjax.encoders.dwsnet.dwsnet import SETTINGS
+from wsjax.symmetries import matching
+from wsjax.tasks import contrastive
+from wsjax.tasks.contrastive import Objective
 from wsjax.training import Settings
-from wsjax.zoos import Zoo, sine
+from wsjax.zoos import Zoo
+from wsjax.zoos.sines import sine
 
 LABELS = ("amplitude", "frequency")
 CODE = 16
@@ -67,14 +69,14 @@ def statistics(zoo: Zoo, seed: int) -> np.ndarray:
 
 def boosted_trees(zoo: Zoo, seed: int) -> np.ndarray:
     """Boosted trees on StatNN's statistics, for each label: what labels give."""
-    each = [commands.boosted_trees(zoo, label, seed) for label in LABELS]
+    each = [cli.boosted_trees(zoo, label, seed) for label in LABELS]
     return np.stack(each, axis=1)
 
 
 def aligned(zoo: Zoo) -> Zoo:
     """The zoo with every network numbered as the first of the training split."""
     reference = zoo.vectors[zoo.splits["train"][0]]
-    return dataclasses.replace(zoo, vectors=alignment.align(zoo.vectors, reference, zoo.spec))
+    return dataclasses.replace(zoo, vectors=matching.align(zoo.vectors, reference, zoo.spec))
 
 
 def _row(encoder, paper="–", words="", renumber=False, **settings):
@@ -204,7 +206,7 @@ PRESETS = _presets()
 def evaluate(path: pathlib.Path) -> float:
     """Measures a checkpoint on the test split it was made for; needs nothing but the path."""
     model = contrastive.restore(path)
-    zoo = commands.zoo_of(model.config, path)
+    zoo = cli.zoo_of(model.config, path)
     zoo = aligned(zoo) if model.config["aligned"] else zoo
     wanted = contrastive.targets(zoo, "test", LABELS)
     scores = contrastive.errors(model.predict(zoo.vectors[zoo.splits["test"]]), wanted, LABELS)
@@ -212,8 +214,8 @@ def evaluate(path: pathlib.Path) -> float:
     return scores["mse"]
 
 
-def probing(zoo: Zoo) -> commands.Work:
-    """Work for `commands.run`: train without labels, or take the row's method; probe; plot."""
+def probing(zoo: Zoo) -> cli.Work:
+    """Work for `cli.run`: train without labels, or take the row's method; probe; plot."""
     once = functools.cache(lambda: aligned(zoo))  # the seeds of a row share it
 
     def work(row, config, home):
@@ -228,7 +230,7 @@ def probing(zoo: Zoo) -> commands.Work:
                 seen, LABELS, config, row.objective, row.training, home
             )
             predicted = model.predict(seen.vectors[seen.splits["test"]])
-            encoder, parameters = commands.size(model)
+            encoder, parameters = cli.size(model)
             seconds, steps = result.seconds, result.steps
             more = {"val_mse": result.best_value, "encoder_parameters": encoder}
         errors = contrastive.errors(predicted, wanted, LABELS)
@@ -245,28 +247,28 @@ def probing(zoo: Zoo) -> commands.Work:
 
 def main(arguments: list[str] | None = None) -> list[dict]:
     """The command line; returns the records of its runs."""
-    parser = commands.parser("inr_self_supervised", __doc__, PRESETS, Objective)
+    parser = cli.parser("inr_self_supervised", __doc__, PRESETS, Objective)
     parser.add_argument("--evaluate", type=pathlib.Path, help="a checkpoint folder to measure")
-    options = commands.prepare(parser.parse_args(arguments))
+    options = cli.prepare(parser.parse_args(arguments))
     if options.evaluate:
         evaluate(options.evaluate)
         return []
     preset = PRESETS[options.preset]
-    chosen = commands.select(options.rows, preset.rows, preset.rows)
-    rows = commands.apply({k: preset.rows[k] for k in chosen}, commands.changes(options))
+    chosen = cli.select(options.rows, preset.rows, preset.rows)
+    rows = cli.apply({k: preset.rows[k] for k in chosen}, cli.changes(options))
     begin = time.monotonic()
-    zoo, _ = commands.make_zoo(preset.recipe, preset.sizes, options.folder)
+    zoo, _ = cli.make_zoo(preset.recipe, preset.sizes, options.folder)
     unfit = np.mean(zoo.labels["fit_mse"] > preset.recipe.tolerance)
     print(f"{len(zoo)} networks, {unfit:.0%} of them above the tolerance of the fit, as published")
     about = {
         "experiment": "inr_self_supervised",
-        "preset": commands.preset_name(options),
+        "preset": cli.preset_name(options),
         "zoo": dataclasses.asdict(preset.recipe),
         "sizes": dict(preset.sizes),
     }
     work = probing(zoo)
     runs = [
-        commands.run(
+        cli.run(
             row,
             {**about, "row": name, "seed": seed, "aligned": name in ALIGNED},
             options.folder,
@@ -276,9 +278,9 @@ def main(arguments: list[str] | None = None) -> list[dict]:
         for seed in range(max(options.seeds, 0) or preset.seeds)
     ]
     columns = {"test MSE": "test_mse", "a": "test_mse_amplitude", "b": "test_mse_frequency"}
-    commands.report(runs, columns)
+    cli.report(runs, columns)
     home = options.folder / "inr_self_supervised" / about["preset"]
-    commands.curves(about, home / "curves.png", "MSE of amplitude and frequency")
+    cli.curves(about, home / "curves.png", "MSE of amplitude and frequency")
     print(f"{(time.monotonic() - begin) / 60:.1f} minutes; runs and plots are in {home}")
     return runs
 

@@ -8,7 +8,7 @@ line between them has a barrier, which weight matching takes away where they are
     python -m experiments.interpolation --data mnist                 tensorflow-datasets
     python -m experiments.interpolation --data mnist --images FOLDER the original files
 
-The barrier is the largest rise above the chord between the two losses (`alignment.barrier`).
+The barrier is the largest rise above the chord between the two losses (`matching.barrier`).
 The paper trains for 100 epochs; here for as many as the command says.
 """
 
@@ -23,11 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import commands, records
-from wsjax import alignment, architectures, plots, symmetries
+from experiments.lib import cli, plots, records
+from wsjax import architectures
+from wsjax.datasets import images
+from wsjax.datasets.images import Images, Preparation
 from wsjax.networks import Params, Spec
-from wsjax.zoos import images
-from wsjax.zoos.images import Images, Preparation
+from wsjax.symmetries import matching, permutations
 
 POINTS = 25
 MEASURED = 10_000  # of the training images, the first so many
@@ -90,9 +91,9 @@ def compare(data: Images, settings: Settings, picture: pathlib.Path) -> dict[str
     spec = architectures.mlp(widths, "relu")
     one, other = (train(spec, x, data.train_labels, settings, seed) for seed in (0, 1))
     begin = time.monotonic()
-    element = alignment.match(other, one, spec)
+    element = matching.match(other, one, spec)
     figures = {"matching_seconds": round(time.monotonic() - begin, 2)}
-    ends = {"as trained": other, "matched": symmetries.act(element, other, spec)}
+    ends = {"as trained": other, "matched": permutations.act(element, other, spec)}
     y, lines = jnp.asarray(data.test_labels), {}
     accuracy = jax.jit(lambda p: (architectures.forward(p, held, spec).argmax(-1) == y).mean())
     figures |= {"test_accuracy": float(accuracy(one)), "test_accuracy_2": float(accuracy(other))}
@@ -102,7 +103,7 @@ def compare(data: Images, settings: Settings, picture: pathlib.Path) -> dict[str
         measure = jax.jit(functools.partial(loss, x=inputs, y=classes, spec=spec))
         for name, end in ends.items():
             key = name.replace(" ", "_")
-            figures[f"{part}_barrier_{key}"] = alignment.barrier(measure, one, end, POINTS)
+            figures[f"{part}_barrier_{key}"] = matching.barrier(measure, one, end, POINTS)
             path = np.linspace(0, 1, POINTS)
             between = [jax.tree.map(lambda a, b, t=t: (1 - t) * a + t * b, one, end) for t in path]
             lines[f"{part}, {name}"] = (path, [float(measure(p)) for p in between])
@@ -125,7 +126,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.add_argument(flag, type=type(field.default), default=field.default)
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs"))
     parser.add_argument("--results", type=pathlib.Path, help="where records go, if not the usual")
-    options = commands.prepare(parser.parse_args(arguments))
+    options = cli.prepare(parser.parse_args(arguments))
     settings = Settings(**{f.name: getattr(options, f.name) for f in dataclasses.fields(Settings)})
     data = images.load(options.data, options.images, options.folder / "cache" / "images")
     begin = time.monotonic()

@@ -9,7 +9,7 @@ import os
 
 import jax
 import pytest
-from corner_cases import MOVABLE, SPECS
+from cases.corner_cases import MOVABLE, SPECS
 
 
 def pytest_configure(config):

@@ -12,75 +12,29 @@ import tomllib
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-MAY_IMPORT = {  # module of wsjax -> modules of wsjax it may import
+# package of wsjax -> packages of wsjax that it may import; a package may import itself
+MAY_IMPORT = {
     "networks": set(),
-    "trigonometry": set(),
     "metrics": set(),
-    "checkpoints": set(),
-    "plots": {"graphs", "zoos"},
-    "optimization": set(),
-    "reporting": set(),
-    "training": {"checkpoints", "metrics", "optimization", "reporting"},
-    "architectures": {"networks", "trigonometry", "wiring", "architectures"},
-    "wiring": {"networks"},
-    "padding": set(),
-    "graphs": {"networks", "wiring", "padding"},
-    "automorphisms": {"networks", "wiring", "graphs", "symmetries"},
-    "symmetries": {"networks"},
-    "signals": {"networks", "wiring"},
-    "scalings": {"networks", "signals"},
-    "alignment": {"networks", "symmetries"},
-    "chunks": {"networks", "padding"},
-    "objectives": {"symmetries"},  # logit invariance renumbers
-    "zoos": {"networks", "architectures", "trigonometry", "reporting", "zoos"},
-    "inrs": {"networks", "architectures", "zoos"},
-    "widening": {"networks", "wiring"},
-    "auditing": {
-        *("networks", "architectures", "scalings", "symmetries", "widening", "wiring"),
-    },
-    "testing": {"networks", "symmetries", "auditing"},
-    "encoders": {
-        *("networks", "architectures", "encoders", "padding"),
-        *("chunks", "graphs", "signals", "wiring", "symmetries"),
-        "objectives",  # HyperRep's own
-    },
-    "coordinates": {"networks"},
-    "augmentations": {"networks", "coordinates", "scalings", "symmetries"},
-    "reading": {"networks", "encoders", "checkpoints", "padding", "symmetries", "zoos"},
-    "prediction": {
-        *("networks", "zoos", "encoders", "reading"),
-        *("objectives", "training", "checkpoints", "metrics"),
-    },
-    "classification": {
-        *("networks", "symmetries", "augmentations", "zoos", "reading", "prediction"),
-        *("training", "checkpoints", "metrics"),
-    },
-    "editing": {
-        *("networks", "augmentations", "encoders", "zoos", "inrs", "reading"),
-        *("training", "checkpoints"),
-    },
-    "contrastive": {
-        *("networks", "symmetries", "augmentations", "zoos", "reading", "prediction"),
-        *("objectives", "training", "checkpoints", "metrics"),
+    "files": set(),
+    "datasets": set(),
+    "training": {"metrics"},
+    "views": {"networks"},
+    "architectures": {"networks", "views"},
+    "symmetries": {"networks", "views", "architectures"},
+    "testing": {"networks", "symmetries"},
+    "encoders": {"networks", "views", "architectures", "symmetries"},
+    "zoos": {"networks", "architectures", "datasets", "training"},
+    "tasks": {
+        *("networks", "metrics", "views", "symmetries"),
+        *("encoders", "zoos", "training"),
     },
 }
-SHARED = {
-    "records",
-    "commands",
-    "judging",
-    "baselines",
-    "judging_tables",
-    "zoo_loading",
-    "zoo_recipes",
-    "inr_zoo",
-    "inr_presets",
-    "torch_classifiers",
-    "inr_tasks",
-    "inr_tables",
-}  # what experiments may import of each other
+# folder of experiments -> folders it may import; "" is the tables of the papers
+EXPERIMENTS = {"lib": set(), "benchmarks": {"lib"}, "make": {"lib", "benchmarks"}, "": {"lib"}}
 HEAVY = {"tensorflow_datasets", "tensorflow", "torch", "sklearn", "matplotlib", "tensorboardX"}
 AT_ROOT = {
-    *("pyproject.toml", "README.md", "LICENSE", "requirements-cuda.txt"),
+    *("pyproject.toml", "README.md", "LICENSE", "CITATION.cff", "requirements-cuda.txt"),
     *("wsjax", "experiments", "tests", "third_party"),
 }
 LINES = 450
@@ -105,28 +59,48 @@ def imported(path):
                 yield head, rest[0] if rest else ""
 
 
+def package(parts):
+    """The package of wsjax that a module lies in, as a key of `MAY_IMPORT`."""
+    return parts[0].removesuffix(".py") if parts else ""
+
+
 @pytest.mark.parametrize("path", sources("wsjax"))
 def test_imports_point_downwards(path):
-    module = path.relative_to(ROOT / "wsjax").parts[0].removesuffix(".py")
+    module = package(path.relative_to(ROOT / "wsjax").parts)
     assert module == "__init__" or module in MAY_IMPORT, f"add {module!r} to MAY_IMPORT"
-    for package, name in imported(path):
-        assert package == "wsjax", f"wsjax must not know {package}"
-        assert name in MAY_IMPORT.get(module, set()), f"{module} must not import wsjax.{name}"
+    for head, name in imported(path):
+        assert head == "wsjax", f"wsjax must not know {head}"
+        if module != "__init__":  # which exports the nouns
+            allowed = MAY_IMPORT[module] | {module}
+            assert name in allowed, f"{module} must not import wsjax.{name}"
 
 
 def test_the_table_of_imports_has_no_cycle():
     done = set()
-    while ready := {m for m in MAY_IMPORT if m not in done and MAY_IMPORT[m] <= done | {m}}:
+    while ready := {m for m in MAY_IMPORT if m not in done and MAY_IMPORT[m] <= done}:
         done |= ready
     assert done == set(MAY_IMPORT)
 
 
+def test_the_table_of_imports_allows_no_more_than_is_used():
+    used = {name: set() for name in MAY_IMPORT}
+    for path in (ROOT / "wsjax").rglob("*.py"):
+        module = package(path.relative_to(ROOT / "wsjax").parts)
+        if module != "__init__":
+            used[module] |= {name for _, name in imported(path)} - {module}
+    assert used == MAY_IMPORT
+
+
 @pytest.mark.parametrize("path", sources("experiments"))
-def test_experiments_do_not_know_each_other(path):
-    if path.stem != "__main__":  # which lists them
-        for package, name in imported(path):
-            readers = package == "third_party"  # of published zoos
-            assert package == "wsjax" or readers or (package == "experiments" and name in SHARED)
+def test_experiments_import_their_library_alone(path):
+    parts = path.relative_to(ROOT / "experiments").parts
+    folder = parts[0] if len(parts) > 1 else ""
+    if path.stem == "__main__":  # which lists them
+        return
+    for head, name in imported(path):
+        assert head != "tests"
+        if head == "experiments":
+            assert name in EXPERIMENTS[folder] | ({folder} - {""}), f"{folder} imports {name}"
 
 
 def test_imports_are_light():
@@ -153,8 +127,8 @@ for module in {modules}:
 
 @pytest.mark.parametrize("path", sources("wsjax", "experiments", "third_party", "tests"))
 def test_files_can_be_read_in_one_sitting(path):
-    lines = len(path.read_text().splitlines())
-    assert lines <= LINES, f"{lines} lines, expected at most {LINES}"
+    lines, most = len(path.read_text().splitlines()), LINES + 50 * ("tests" in path.parts)
+    assert lines <= most, f"{lines} lines, expected at most {most}"
 
 
 @pytest.mark.parametrize("path", sources("wsjax"))
@@ -170,15 +144,15 @@ def test_everything_public_is_documented(path):
     assert not silent, f"no docstring: {', '.join(silent)}"
 
 
-def test_every_package_is_installed():
+def test_every_folder_of_modules_is_a_package():
+    for folder in ("wsjax", "experiments", "third_party"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert (path.parent / "__init__.py").exists(), path
+
+
+def test_only_wsjax_is_installed():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    listed = project["tool"]["setuptools"]["packages"]
-    found = [
-        ".".join(init.parent.relative_to(ROOT).parts)
-        for folder in ("wsjax", "experiments", "third_party")
-        for init in (ROOT / folder).rglob("__init__.py")
-    ]
-    assert sorted(listed) == sorted(found)
+    assert project["tool"]["setuptools"]["packages"]["find"]["include"] == ["wsjax*"]
 
 
 def test_the_root_holds_nothing_else():

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from corner_cases import MOVABLE
+from cases.corner_cases import MOVABLE
 
-from wsjax import architectures, networks, symmetries, testing
+from wsjax import architectures, networks, testing
 from wsjax.architectures import mlp
+from wsjax.symmetries import permutations
 
 SPEC = mlp([2, 6, 4, 2], "tanh")
 KEY = jax.random.key(3)
@@ -238,8 +239,8 @@ def test_invariance_error(params):
 def test_invariance_error_is_a_mean_over_renumberings(params):
     errors = []
     for i in range(4):
-        g = symmetries.sample(jax.random.fold_in(KEY, i), SPEC)
-        moved = flat(symmetries.act(g, params, SPEC)) - flat(params)
+        g = permutations.sample(jax.random.fold_in(KEY, i), SPEC)
+        moved = flat(permutations.act(g, params, SPEC)) - flat(params)
         errors.append(jnp.linalg.norm(moved) / jnp.linalg.norm(flat(params)))
     error = testing.invariance_error(flat, params, SPEC, KEY, samples=4)
     assert min(errors) < error < max(errors)

@@ -57,9 +57,10 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from third_party import published, torch_files
+from third_party import published
 from third_party.published import Published
 from wsjax import architectures
+from wsjax.files import torch_files
 from wsjax.networks import Params, Spec
 from wsjax.zoos.mixture import Mixture
 

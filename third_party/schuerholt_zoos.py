@@ -50,10 +50,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from third_party import published, torch_files
+from third_party import published
 from third_party.published import Published
-from third_party.torch_files import Numbers, Record
 from wsjax import architectures
+from wsjax.files import torch_files
+from wsjax.files.torch_files import Numbers, Record
 from wsjax.networks import Spec
 from wsjax.zoos.mixture import Mixture
 

@@ -20,10 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import symmetries
-from wsjax.auditing import audit
 from wsjax.networks import Array, Params, Spec
-from wsjax.symmetries import derange, movable
+from wsjax.symmetries import permutations
+from wsjax.symmetries.audit import audit
+from wsjax.symmetries.permutations import derange, movable
 
 __all__ = [
     "MARGIN",
@@ -171,8 +171,8 @@ def assert_equivariant(
         raise AssertionError("expected and edited shapes differ: " + "; ".join(wrong))
 
     def broken(element):
-        here = edit(symmetries.act(element, params, spec))
-        there = symmetries.act(element, edited, spec)
+        here = edit(permutations.act(element, params, spec))
+        there = permutations.act(element, edited, spec)
         return [name for name in want if not _moved(here[name], there[name]) <= rtol]
 
     if names := broken(element):
@@ -181,7 +181,7 @@ def assert_equivariant(
             f"the edit does not commute with renumbering {axes}: {', '.join(names)} differ"
         )
     for h in movable(spec):
-        moved = symmetries.act({h: element[h]}, edited, spec)
+        moved = permutations.act({h: element[h]}, edited, spec)
         if not _furthest(moved, edited) > MARGIN * rtol:
             raise AssertionError(f"the edited network is constant along {h!r}")
     for name, axis, torn in tears(params, spec):
@@ -246,8 +246,8 @@ def invariance_error(
         raise ValueError(f"expected a code that is not zero, got one of norm {norm}")
     errors = []
     for i in range(samples):
-        element = symmetries.sample(jax.random.fold_in(key, i), spec)
-        other = np.asarray(encode(symmetries.act(element, params, spec)), np.float64)
+        element = permutations.sample(jax.random.fold_in(key, i), spec)
+        other = np.asarray(encode(permutations.act(element, params, spec)), np.float64)
         errors.append(np.linalg.norm(other - code) / norm)
     return float(np.mean(errors))
 
@@ -256,7 +256,7 @@ def _assert_same(encode, params, spec, key, rtol, what):
     element, code = derange(key, params, spec), encode(params)
 
     def moved(element):
-        return _moved(encode(symmetries.act(element, params, spec)), code)
+        return _moved(encode(permutations.act(element, params, spec)), code)
 
     if not (error := moved(element)) <= rtol:
         axes = [h for h in element if not moved({h: element[h]}) <= rtol]

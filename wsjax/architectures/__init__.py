@@ -39,14 +39,14 @@ Adding a family: write its function with a `Draft`, list it here, add small exam
 """
 
 from wsjax.architectures.activations import ACTIVATIONS
-from wsjax.architectures.chains import mlp
 from wsjax.architectures.cnn import cnn
 from wsjax.architectures.convolution import by_slices, by_xla
-from wsjax.architectures.equivariance import BASES
-from wsjax.architectures.fields import grid, hash_grid, triplane
+from wsjax.architectures.equivariant_bases import BASES
+from wsjax.architectures.grid_fields import grid, hash_grid, triplane
 from wsjax.architectures.interpreter import forward
+from wsjax.architectures.mlp_chains import mlp
 from wsjax.architectures.resnet import resnet
-from wsjax.architectures.sets import deepsets, equivariant
+from wsjax.architectures.set_networks import deepsets, equivariant
 from wsjax.architectures.vit import vit
 
 __all__ = [

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from wsjax import networks, trigonometry
+from wsjax import networks
+from wsjax.architectures import trigonometry
 
 ACTIVATIONS = {
     "none": lambda x: x,

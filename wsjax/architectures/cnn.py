@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from wsjax.architectures import activations, convolution
-from wsjax.architectures.draft import Axes, Draft, check_norm
+from wsjax.architectures.spec_builder import Axes, Draft, check_norm
 from wsjax.networks import Spec
 
 ByLayer = int | Sequence[int | Sequence[int]]  # for all layers, or for each; by dimension

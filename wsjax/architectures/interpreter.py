@@ -5,7 +5,7 @@
 
 A *signal* is what the neurons of a place carry, [..., *positions, channels], neurons of
 several axes flattened into channels. Every level leaves the signals of the places that
-its layers write or act on; `wsjax.wiring` says which those are.
+its layers write or act on; `wsjax.views.wiring` says which those are.
 """
 
 import functools
@@ -16,11 +16,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from wsjax.architectures import convolution, grids, settings
+from wsjax.architectures import convolution, feature_grids, layer_settings
 from wsjax.architectures.activations import ACTIVATIONS
-from wsjax.architectures.equivariance import BASES
+from wsjax.architectures.equivariant_bases import BASES
 from wsjax.networks import Layer, Params, Spec
-from wsjax.wiring import Join, wiring
+from wsjax.views.wiring import Join, wiring
 
 
 class Signal(NamedTuple):
@@ -157,7 +157,7 @@ def forward(
 
 @functools.lru_cache(maxsize=256)
 def _plan(spec: Spec) -> Plan:
-    settings.check(spec)
+    layer_settings.check(spec)
     found, joins = wiring(spec), {}
     for join in found.joins:
         joins.setdefault(join.layer, []).append(join)
@@ -410,7 +410,7 @@ def _features(step: Step, params: Params, x: jax.Array) -> Signal:
     (join,) = step.joins
     table = _matrix(params[join.array.name], *((i,) for i in join.array.taps), join.write_axes)
     resolution = step.settings.get("resolution")
-    return Signal(grids.look_up(step.settings["embedding"], table, x, resolution), 0)
+    return Signal(feature_grids.look_up(step.settings["embedding"], table, x, resolution), 0)
 
 
 _READERS = {"dense": _dense, "embedding": _dense, "conv": _conv, "attention": _attention}

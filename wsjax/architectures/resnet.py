@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from wsjax.architectures import activations, convolution
 from wsjax.architectures.cnn import by_layer, convolve
-from wsjax.architectures.draft import Draft, check_norm
+from wsjax.architectures.spec_builder import Draft, check_norm
 from wsjax.networks import Spec
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
-from wsjax.architectures import bits, convolution
+from wsjax.architectures import convolution, random_bits
 from wsjax.architectures.activations import ACTIVATIONS
 from wsjax.architectures.interpreter import USE, Mode, forward
 from wsjax.networks import Params, Spec
@@ -54,7 +54,7 @@ def training_forward(
     found = {}
 
     def drop(layer, value):
-        words = bits.scrambled(jax.random.fold_in(key, numbers[layer.name]), value.shape)
+        words = random_bits.scrambled(jax.random.fold_in(key, numbers[layer.name]), value.shape)
         limit = jnp.asarray(dropout * 2.0**31).astype(jnp.uint32)
         return jnp.where((words >> 1) >= limit, value / (1 - dropout), 0.0)
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from wsjax.architectures import activations
-from wsjax.architectures.draft import Axes, Draft, kernel, vector
+from wsjax.architectures.spec_builder import Axes, Draft, kernel, vector
 from wsjax.networks import Spec
 
 

@@ -31,11 +31,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import padding
-from wsjax.encoders import settings
-from wsjax.encoders.initializers import uniform
-from wsjax.encoders.pooling import larger, largest
+from wsjax.encoders.parts import settings
+from wsjax.encoders.parts.initializers import uniform
+from wsjax.encoders.parts.pooling import larger, largest
 from wsjax.networks import Spec, offsets
+from wsjax.views import padding
 
 NORMS = ("layer", "none")
 POOLS = ("both", "mean", "max")

@@ -20,9 +20,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from wsjax.encoders import messages
-from wsjax.encoders.messages import EdgeFeatures, Flat, NodeFeatures
-from wsjax.graphs import Graph, parameter_graph, stack
+from wsjax.encoders.parts import message_passing
+from wsjax.encoders.parts.message_passing import EdgeFeatures, Flat, NodeFeatures
+from wsjax.views.graphs import Graph, parameter_graph, stack
 
 AGGREGATES = ("sum", "mean")
 NORMS = ("none", "layer")
@@ -116,7 +116,7 @@ class GraphLayer(nn.Module):
             partner = self._project("product_edge", edges)
         if shared is not None:
             u = self._project("message_shared", shared)
-            along = along + messages.spread(u, along.shape[0])
+            along = along + message_passing.spread(u, along.shape[0])
         mlp = MLP(self.width, self.depth, name="message")
 
         def messages_between(start, end, extra=0.0):
@@ -125,19 +125,19 @@ class GraphLayer(nn.Module):
                 x = x + received[end]
             if factor is not None:
                 x = x + factor[start] * partner
-            return messages.collect(mlp(x), end, flat)
+            return message_passing.collect(mlp(x), end, flat)
 
         total = messages_between(flat.sender, flat.receiver)
-        count = messages.arrivals(flat.receiver, flat) if self.aggregate == "mean" else None
+        count = message_passing.arrivals(flat.receiver, flat) if self.aggregate == "mean" else None
         if self.reverse:
             back = self.param("backward", nn.initializers.normal(0.3), (self.width,))
             total = total + messages_between(flat.receiver, flat.sender, back)
             if count is not None:
-                count = count + messages.arrivals(flat.sender, flat)
+                count = count + message_passing.arrivals(flat.sender, flat)
         total = total if count is None else total / jnp.maximum(count, 1)
         x = self._project("node_self", nodes, bias=True) + self._project("node_messages", total)
         if shared is not None:
-            x = x + messages.spread(self._project("node_shared", shared), x.shape[0])
+            x = x + message_passing.spread(self._project("node_shared", shared), x.shape[0])
         return MLP(self.width, self.depth, name="node")(x)
 
     def _new_edges(self, nodes, edges, shared, flat):
@@ -146,14 +146,14 @@ class GraphLayer(nn.Module):
         x = x + self._project("edge_sender", nodes)[flat.sender]
         x = x + self._project("edge_receiver", nodes)[flat.receiver]
         if shared is not None:
-            x = x + messages.spread(self._project("edge_shared", shared), x.shape[0])
+            x = x + message_passing.spread(self._project("edge_shared", shared), x.shape[0])
         return MLP(self.width, self.depth, name="edge")(x)
 
     def _new_shared(self, nodes, edges, shared, flat):
         """Eq. 3."""
         x = self._project("shared_self", shared, bias=True)
         for name, states, real in (("nodes", nodes, flat.node), ("edges", edges, flat.edge)):
-            total = messages.pool(states, real, flat.batch, self.aggregate)
+            total = message_passing.pool(states, real, flat.batch, self.aggregate)
             x = x + self._project(f"shared_{name}", total)
         return MLP(self.width, self.depth, name="shared")(x)
 
@@ -257,8 +257,8 @@ class GMN(nn.Module):
             [batch, edge, width].
         """
         batch = vectors.shape[0]
-        flat = messages.flatten(view, batch)
-        values = messages.edge_values(view, vectors)[..., None]  # [batch, edge, 1]
+        flat = message_passing.flatten(view, batch)
+        values = message_passing.edge_values(view, vectors)[..., None]  # [batch, edge, 1]
         edges = self.edge_features(view) + self.value(values)
         nodes = self.node_features(view)
         nodes = jnp.broadcast_to(nodes, (batch, *nodes.shape[-2:]))
@@ -284,4 +284,4 @@ class GMN(nn.Module):
         edges = self.states(vectors, view)
         real = jnp.asarray(view.relation >= 0).reshape(-1) if view.relation.ndim == 2 else None
         flat = edges.reshape(-1, self.width)
-        return self.project(messages.pool(flat, real, vectors.shape[0], "mean"))
+        return self.project(message_passing.pool(flat, real, vectors.shape[0], "mean"))

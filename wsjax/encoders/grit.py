@@ -30,10 +30,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import graphs
-from wsjax.encoders import messages
-from wsjax.encoders.messages import EdgeFeatures, NodeFeatures
-from wsjax.graphs import Graph
+from wsjax.encoders.parts import message_passing
+from wsjax.encoders.parts.message_passing import EdgeFeatures, NodeFeatures
+from wsjax.views import graphs
+from wsjax.views.graphs import Graph
 
 SMOOTH = 1e-4  # below this, `signed_root` is a line
 xavier = nn.initializers.glorot_normal()
@@ -253,8 +253,8 @@ class GRIT(nn.Module):
     def _joined(self, vectors, graph):
         """The sum of what joins each pair of nodes, [batch, node, node, width]."""
         batch, nodes, edges = vectors.shape[0], graph.sizes[0], graph.sizes[1]
-        flat = messages.flatten(graph, batch)
-        values = messages.edge_values(graph, vectors)[..., None]  # [batch, edge, 1]
+        flat = message_passing.flatten(graph, batch)
+        values = message_passing.edge_values(graph, vectors)[..., None]  # [batch, edge, 1]
         y = EdgeFeatures(self.width, self.waves, name="edge_features")(graph)
         y = y + nn.Dense(self.width, use_bias=False, name="value")(values)
         y = y.reshape(-1, self.width)
@@ -263,7 +263,7 @@ class GRIT(nn.Module):
         y = nn.relu(nn.Dense(self.width, name="edge_hidden")(y))
         y = nn.Dense(self.width, name="edge_out")(y)
         if flat.edge is not None:
-            y = messages.masked(y, jnp.concatenate([flat.edge, flat.edge]))
+            y = message_passing.masked(y, jnp.concatenate([flat.edge, flat.edge]))
         start, end = (
             jnp.broadcast_to(jnp.asarray(x, jnp.int32), (batch, edges)).reshape(-1)
             for x in (graph.sender, graph.receiver)

@@ -16,7 +16,7 @@ neurons are numbered: it learns from renumbered views not to care. As an encoder
 it is trained on labels and has no decoder; for the auto-encoder,
 
     variables = encoder.init(key, vectors, view, method="autoencode")
-    total, parts = loss(run, key, vectors, view, symmetries.moves(spec), Pretext())
+    total, parts = reconstruction.loss(run, key, vectors, view, permutations.moves(spec), Pretext())
 
 with `run` a function of views that applies `autoencode`; its variables hold the encoder's under
 the names the encoder alone has. `HyperRep(**PUBLISHED)` is the model of the published code for
@@ -35,10 +35,9 @@ encoded, with its hole; `Pretext` can ask for the whole network instead. The def
 ours, about 100 000 parameters without decoder on 1-32-32-1 networks.
 """
 
-import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import flax
 import flax.linen as nn
@@ -46,10 +45,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import objectives, symmetries
-from wsjax.encoders import settings
+from wsjax.encoders.parts import settings
 from wsjax.networks import Spec, offsets
-from wsjax.wiring import wiring
+from wsjax.views.wiring import wiring
 
 PUBLISHED = {
     "width": 512,
@@ -60,7 +58,6 @@ PUBLISHED = {
     "dropout": 0.1,
     "head": (400, 400, 400, 400, 50),
 }
-TARGETS = ("view", "network")
 
 
 @flax.struct.dataclass
@@ -309,98 +306,3 @@ def _placed(module, x):
     """With learned positions, which start from a normal distribution (PyTorch's default)."""
     position = module.param("position", nn.initializers.normal(1.0), x.shape[1:])
     return x + position.astype(x.dtype)
-
-
-@dataclasses.dataclass(frozen=True)
-class Pretext:
-    """What an auto-encoder learns from.
-
-    Attributes:
-        gamma: weight of NT-Xent; 1 - gamma is that of the error of decoded views.
-        temperature: of NT-Xent.
-        renumber: the views' hidden neurons, each at random.
-        probability: of a view to have a block erased.
-        share: (least, most) of the entries that a block has.
-        target: what is to be decoded: "view" as encoded, or "network", the renumbered one
-            before a block of it was erased.
-    """
-
-    gamma: float = 0.85
-    temperature: float = 0.1
-    renumber: bool = True
-    probability: float = 0.5
-    share: tuple[float, float] = (0.02, 0.33)
-    target: str = "view"
-
-    def __post_init__(self):
-        fine = 0 <= self.gamma <= 1 and self.temperature > 0 and 0 <= self.probability <= 1
-        fine = fine and 0 <= self.share[0] <= self.share[1] < 1 and self.target in TARGETS
-        if not fine:
-            raise ValueError(
-                "expected gamma and probability in [0, 1], a temperature above 0, a share of "
-                f"0 <= least <= most < 1 and a target of {TARGETS}, got {self}"
-            )
-
-
-def erase(
-    key: jax.Array,
-    vectors: jax.Array,
-    rank: jax.Array,
-    probability: float,
-    share: tuple[float, float],
-) -> jax.Array:
-    """Sets a block of entries to zero by chance; does not preserve the network's function.
-
-    Args:
-        key: randomness.
-        vectors: [batch, entry]; each draws for itself.
-        rank: [entry] where an entry stands in what blocks are blocks of.
-        probability: of a network to lose a block.
-        share: (least, most) of the entries that a block has, uniform.
-
-    Returns:
-        [batch, entry].
-    """
-    batch, count = vectors.shape
-    chance, size, start = jax.random.uniform(key, (3, batch, 1))
-    length = (count * (share[0] + (share[1] - share[0]) * size)).astype(jnp.int32)
-    first = (start * (count - length).astype(start.dtype)).astype(jnp.int32)
-    rank = jnp.asarray(rank)
-    gone = (rank >= first) & (rank < first + length) & (chance < probability)
-    return jnp.where(gone, 0, vectors)
-
-
-def loss(
-    run: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
-    key: jax.Array,
-    vectors: jax.Array,
-    view: Tokens,
-    moves: symmetries.Moves,
-    pretext: Pretext,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """What the auto-encoder minimises: gamma * NT-Xent + (1 - gamma) * squared error.
-
-    Args:
-        run: views [2 * batch, entry] -> projected codes and decoded networks, as
-            `HyperRep.autoencode`.
-        key: of renumberings and erased blocks.
-        vectors: [batch, entry], of at least two networks.
-        view: of their architecture.
-        moves: of their architecture, without a batch axis.
-        pretext: says how.
-
-    Returns:
-        The loss, and its parts "contrast" and "reconstruction", means over the batch.
-    """
-    orders, blocks = jax.random.split(key)
-    whole = jnp.concatenate([vectors, vectors])
-    if pretext.renumber:
-        keys = jax.random.split(orders, len(whole))
-        whole = jax.vmap(symmetries.shuffle, in_axes=(0, 0, None))(keys, whole, moves)
-    views = erase(blocks, whole, view.rank, pretext.probability, pretext.share)
-    codes, decoded = run(views)
-    contrast = objectives.nt_xent(*jnp.split(codes, 2), pretext.temperature).mean()
-    target = views if pretext.target == "view" else whole
-    error = objectives.squared_error(decoded, target).mean()
-    total = pretext.gamma * contrast + (1 - pretext.gamma) * error
-    return total, {"contrast": contrast, "reconstruction": error}

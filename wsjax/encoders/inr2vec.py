@@ -24,8 +24,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax.encoders.initializers import uniform
-from wsjax.encoders.pooling import largest
+from wsjax.encoders.parts.initializers import uniform
+from wsjax.encoders.parts.pooling import largest
 from wsjax.networks import Spec, offsets
 
 WANTED = {"kernel", "bias"}

@@ -23,12 +23,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax.encoders import probes
-from wsjax.encoders.backbones import PNALayer, RelationalLayer
-from wsjax.encoders.messages import NodeFeatures
-from wsjax.encoders.neurons import View, ends, gather, neurons, square, stack
-from wsjax.graphs import NODE_ROLES
+from wsjax.encoders.parts import probes
+from wsjax.encoders.parts.backbones import PNALayer, RelationalLayer
+from wsjax.encoders.parts.message_passing import NodeFeatures
 from wsjax.networks import ROLES, Spec
+from wsjax.views.graphs import NODE_ROLES
+from wsjax.views.neurons import View, ends, gather, neurons, square, stack
 
 BACKBONES = ("transformer", "pna")
 POOLS = ("output", "all")

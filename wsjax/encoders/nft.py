@@ -33,10 +33,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax.encoders import settings
-from wsjax.encoders.arrays import ArraysView, arrays_view, check, fold, unfold, variable
 from wsjax.encoders.neural_graph import fourier
-from wsjax.encoders.nfn_layers import (
+from wsjax.encoders.nfn.nfn_layers import (
     Arrays,
     Head,
     Linear,
@@ -46,7 +44,9 @@ from wsjax.encoders.nfn_layers import (
     reading,
     spread,
 )
+from wsjax.encoders.parts import settings
 from wsjax.networks import Spec
+from wsjax.views.arrays import ArraysView, arrays_view, check, fold, unfold, variable
 
 READOUTS = ("code", "edit")
 

@@ -12,9 +12,9 @@ exactly invariant to every symmetry that the function has, renumberings and scal
 and blind to everything that the function on its probes does not show.
 
 What is run must be the network as it was trained. Networks reach an encoder in units: arrays
-divided by the root mean square of their kind (`wsjax.reading`). `calibrate` is told those, keeps
-them under "statistics", and they are multiplied back before the network is run; without, it is
-taken as it comes.
+divided by the root mean square of their kind (`wsjax.tasks.reading`). `calibrate` is told those,
+keeps them under "statistics", and they are multiplied back before the network is run; without,
+it is taken as it comes.
 
 An answer that is NaN or infinite makes the whole code NaN, on purpose: training then stops and
 says so. No cleverness hides a network that diverges.
@@ -33,9 +33,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import architectures, networks
-from wsjax.encoders import settings
+from wsjax.encoders.parts import settings
 from wsjax.networks import Spec
-from wsjax.wiring import wiring
+from wsjax.views.wiring import wiring
 
 
 @flax.struct.dataclass

@@ -23,10 +23,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import chunks
-from wsjax.encoders.positions import Category, Position
-from wsjax.encoders.sets import SetToSet, SetToVector, blocks, same, unblock
+from wsjax.encoders.parts.positions import Category, Position
+from wsjax.encoders.parts.set_attention import SetToSet, SetToVector, blocks, same, unblock
 from wsjax.networks import KINDS, ROLES, Spec
+from wsjax.views import chunks
 
 TYPES = ("learned", "sinusoidal")
 INSIDE = ("read", "write", "chunk_level", "chunk_type")  # encodings inside a chunk

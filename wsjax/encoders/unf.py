@@ -31,10 +31,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax.encoders import settings
-from wsjax.encoders.arrays import ArraysView, arrays_view, fold, unfold
-from wsjax.encoders.partitions import Names, Pattern, readings, writings
+from wsjax.encoders.parts import settings
+from wsjax.encoders.parts.equivariant_maps import Names, Pattern, readings, writings
 from wsjax.networks import Spec
+from wsjax.views.arrays import ArraysView, arrays_view, fold, unfold
 
 READOUTS = ("code", "edit")
 

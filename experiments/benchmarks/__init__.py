@@ -1,0 +1,1 @@
+"""Speed and memory: each benchmark appends records of its own."""

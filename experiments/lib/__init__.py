@@ -1,0 +1,1 @@
+"""The experiments share this: methods, presets, runs, records and tables."""

@@ -1,0 +1,96 @@
+"""Judges of classifiers that need no gradient: what every encoder must beat.
+
+(train, tests, label, seed) -> {test zoo: predictions of its "test" split, or why not}
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from wsjax.encoders import stat_nn
+from wsjax.zoos.classifiers import classifier_factory
+from wsjax.zoos.mixture import Mixture
+
+# measured of a network, as opposed to chosen for it
+MEASURED = {*classifier_factory.FIGURES, "generalization_gap"}
+
+Tests = Mapping[str, Mixture]
+Answers = dict[str, np.ndarray | str]  # test zoo -> predictions, or why there are none
+Method = Callable[[Mixture, Tests, str, int], Answers]
+
+
+def mean(train: Mixture, tests: Tests, label: str, seed: int) -> Answers:
+    """Predicts the mean label of the training networks for everyone."""
+    value = train.part("train", label)[1].mean()
+    return {name: np.full(len(zoo.splits["test"]), value) for name, zoo in tests.items()}
+
+
+def statistics(networks: Mixture) -> np.ndarray:
+    """StatNN's statistics of networks, [network, 7 * arrays].
+
+    Raises:
+        ValueError: they have not all as many arrays.
+    """
+    found = {}
+    for s in np.unique(networks.which).tolist():
+        zoo = networks.of(s)
+        found[s] = np.asarray(stat_nn.statistics(zoo.vectors, stat_nn.bounds(zoo.spec)))
+    widths = sorted({x.shape[1] for x in found.values()})
+    if len(widths) > 1:
+        counts = " and ".join(str(w // 7) for w in widths)
+        raise ValueError(f"expected as many arrays in all networks, got {counts}")
+    out = np.zeros((len(networks), *widths))
+    for s, x in found.items():
+        out[networks.which == s] = x
+    return out
+
+
+def boosted_trees(train: Mixture, tests: Tests, label: str, seed: int) -> Answers:
+    """Boosted trees on `statistics`; reads networks with as many arrays as in training."""
+    return _trees(statistics, train, tests, label, seed)
+
+
+def recipe_only(train: Mixture, tests: Tests, label: str, seed: int) -> Answers:
+    """Boosted trees on what was chosen for each network before its training: no weights.
+
+    Words are labels of 0 and 1, see `zoo_loading.spelled`.
+    """
+    names = sorted(set(train.labels) - MEASURED)
+    if not names:
+        raise ValueError(f"expected chosen settings among the labels, got {sorted(train.labels)}")
+
+    def features(zoo):
+        if absent := sorted(set(names) - set(zoo.labels)):
+            raise ValueError(f"expected the settings {names}, absent: {absent}")
+        return np.stack([zoo.labels[k] for k in names], axis=1)
+
+    return _trees(features, train, tests, label, seed)
+
+
+def _trees(features, train, tests, label, seed):
+    (x, y), (held, wanted) = (train.part(s, label) for s in ("train", "validation"))
+    try:
+        known, checked = features(x), features(held)
+    except ValueError as error:
+        return dict.fromkeys(tests, str(error))
+    fit, found = stat_nn.fit_trees((known, y), (checked, wanted), seed), {}
+    for name, zoo in tests.items():
+        try:
+            asked = features(zoo.part("test", label)[0])
+        except ValueError as error:  # of `features`: what they cannot be made of
+            found[name] = str(error)
+            continue
+        same = asked.shape[1] == known.shape[1]
+        found[name] = (
+            fit(asked)
+            if same
+            else (f"expected {known.shape[1]} features as in training, got {asked.shape[1]}")
+        )
+    return found
+
+
+METHODS: Mapping[str, Method] = {
+    "mean": mean,
+    "boosted_trees": boosted_trees,
+    "recipe_only": recipe_only,
+}

@@ -1,0 +1,118 @@
+"""What each encoder is, which architectures it reads, and how large it is.
+
+A line of `ABOUT` says who proposed it and which symmetries its codes have; everything else is
+asked of the encoder itself. `rows` makes the table in the README.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from wsjax import architectures
+from wsjax.encoders import ENCODERS, editors
+
+SYMMETRIES = ("permutation", "sign", "scale")
+
+
+@dataclasses.dataclass(frozen=True)
+class About:
+    """What an encoder is.
+
+    Attributes:
+        method: its name.
+        paper: who proposed it, or where it is a baseline.
+        exact: of `SYMMETRIES`, those that codes have by construction.
+        learned: those that training is meant to teach.
+        words: what else to know when its row is compared with others.
+    """
+
+    method: str
+    paper: str
+    exact: tuple[str, ...] = ()
+    learned: tuple[str, ...] = ()
+    words: str = ""
+
+
+NUMBERS = ("permutation",)
+BLIND = "knows not which weight meets which"
+ABOUT: Mapping[str, About] = {
+    "sne": About("SNE", "Andreis et al., 2024", learned=NUMBERS),
+    "gmn": About("GMN", "Lim et al., 2024", NUMBERS),
+    "grit": About("GMN with GRIT", "Ma et al., 2023; Lim et al., 2024", NUMBERS),
+    "neural_graph": About("Neural Graphs", "Kofinas et al., 2024", NUMBERS),
+    "scalegmn": About("ScaleGMN", "Kalogeropoulos et al., 2024", SYMMETRIES),
+    "dwsnet": About("DWSNet", "Navon et al., 2023", NUMBERS),
+    "nfn": About("NFN", "Zhou et al., 2023", NUMBERS),
+    "nft": About("NFT", "Zhou et al., 2023 (Transformers)", NUMBERS),
+    "unf": About("UNF", "Zhou, Finn and Harrison, 2024", NUMBERS),
+    "stat_nn": About("StatNN", "Unterthiner et al., 2020", NUMBERS, words=BLIND),
+    "mlp": About("MLP", "", learned=NUMBERS),
+    "deepsets": About("DeepSets", "Zaheer et al., 2017", NUMBERS, words=BLIND),
+    "transformer": About("Transformer", "Navon et al., 2023", learned=NUMBERS),
+    "inr2vec": About("INR2Vec (arch.)", "De Luigi et al., 2023", learned=NUMBERS),
+    "dmc": About("DMC", "Eilertsen et al., 2020", learned=NUMBERS),
+    "hyperrep": About("HyperRep", "Schürholt et al., 2021", learned=NUMBERS),
+    "probing": About(
+        "Probing",
+        "Herrmann et al., 2024",
+        SYMMETRIES,
+        words="runs the network; images with their `shape`",
+    ),
+}
+
+READS = {
+    "MLPs": architectures.mlp([2, 5, 5, 1], "tanh"),
+    "CNNs": architectures.cnn([2, 4, 5], [3]),
+    "norms": architectures.cnn([2, 4, 5], [3], norm="batch"),
+    "residuals": architectures.resnet(2, [4, 5], 3, blocks=1, norm="none"),
+    "attention": architectures.vit(2, 6, 3, size=(6, 4), patch=(3, 2), blocks=1, heads=2),
+    "sets": architectures.deepsets([3, 5, 4], [2]),
+    "grids": architectures.grid([4, 3], 5, [6, 2]),
+}
+INR = architectures.mlp([1, 32, 32, 1], "sin", 30.0)
+
+
+def readable(name: str) -> list[str]:
+    """The keys of `READS` that an encoder reads at its default settings."""
+    found = []
+    for kind, spec in READS.items():
+        try:
+            ENCODERS[name]().view(spec)
+        except ValueError:
+            continue
+        found.append(kind)
+    return found
+
+
+def parameters(name: str) -> int:
+    """The number of an encoder's parameters at default, for networks 1-32-32-1."""
+    encoder = ENCODERS[name]()
+    view = encoder.view(INR)
+    init = lambda key: encoder.init(key, jnp.zeros((1, INR.count)), view)["params"]
+    return sum(x.size for x in jax.tree.leaves(jax.eval_shape(init, jax.random.key(0))))
+
+
+@functools.cache
+def rows() -> tuple[list[str], list[list[str]]]:
+    """Header and lines of the table, in the order of `ENCODERS`."""
+    header = ["encoder", "method", "paper", "reads", "several at once", "exact symmetries"]
+    header += ["learned", "edits", "parameters", ""]
+    lines = []
+    for name, encoder in ENCODERS.items():
+        about, kinds = ABOUT[name], readable(name)
+        lines.append([
+            f"`{name}`",
+            about.method,
+            about.paper or "–",
+            "all" if len(kinds) == len(READS) else ", ".join(kinds),
+            "yes" if hasattr(encoder, "stack") else "no",
+            ", ".join(about.exact) or "–",
+            ", ".join(about.learned) or "–",
+            "yes" if editors.edits(name) else "no",
+            f"{parameters(name):,}",
+            about.words,
+        ])  # fmt: skip
+    return header, lines

@@ -1,0 +1,57 @@
+"""Recipes of the zoos of image INRs that experiments use, their names and their cost."""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from wsjax.datasets import images
+from wsjax.zoos.inrs import inr_factory, inr_fitting
+from wsjax.zoos.inrs.inr_recipe import RECIPES, Recipe
+
+SMALL = {"digits": (1_000, 400), "mnist": (10_000, 2_000)}  # else 5,000 and 1,000
+PRESETS = {"smoke": (40, 10), "laptop": (300, 60), "small": (5_000, 1_000), "paper": (0, 0)}
+
+
+def recipe(name: str, data: str, preset: str) -> Recipe:
+    """The recipe of a preset: how many images of training and of the test, and views."""
+    train, test = SMALL.get(data, PRESETS["small"]) if preset == "small" else PRESETS[preset]
+    found = dataclasses.replace(RECIPES[name], train_images=train, test_images=test)
+    if preset == "smoke":
+        found = dataclasses.replace(found, steps=100, block=25)
+    if preset in ("small", "paper"):  # of one size: a small zoo is the beginning of the whole
+        found = dataclasses.replace(found, block=1000)
+    if preset != "paper":
+        return dataclasses.replace(found, views=1)
+    if name == "nfn" and data == "cifar10":
+        found = dataclasses.replace(found, views=21)
+    return found
+
+
+def title(data: str, name: str, changes: Mapping[str, object]) -> str:
+    """What a zoo is called: "mnist.dws-steps1500", by what its networks have of their own."""
+    kept = {k: changes[k] for k in ("views", "steps", "learning_rate") if changes.get(k)}
+    return f"{data}.{name}" + "".join(f"-{k}{v}" for k, v in kept.items())
+
+
+def estimate(plan: Recipe, pictures: inr_factory.Pictures, total: int, steps: int = 50) -> float:
+    """Device-hours of `total` networks if none stops early, from a few steps of some."""
+    cpu = jax.default_backend() == "cpu"
+    count = 4 if cpu else plan.block * jax.device_count()
+    values = np.resize(next(iter(pictures.parts.values()))[0], (count, *pictures.shape))
+    values = images.prepare(values, images.Preparation(low=plan.low))
+    few = dataclasses.replace(plan, steps=steps, psnr=np.inf)
+    devices = jax.devices()[:1] if cpu else jax.devices()
+    fit = lambda: inr_fitting.run(few, values, first_keys(count), devices=devices)
+    fit()
+    began = time.perf_counter()
+    fit()
+    each = (time.perf_counter() - began) / steps / count * len(devices)
+    return each * plan.steps * total / 3600
+
+
+def first_keys(count: int) -> jax.Array:
+    """The keys of the first networks of a zoo of seed 0."""
+    return inr_fitting.keys(0, "train", range(count), 0)

@@ -1,0 +1,331 @@
+"""What the experiments on image INRs share: zoos with their images, and what is asked of them.
+
+    pictures --a recipe--> INRs, dealt into splits by image --> Source(zoo, originals, ...)
+
+Pictures are a data set's, or a user's own: `--images FOLDER`, of PNG or JPEG files, of one
+size, with a sub-folder for each class. All that can be wrong with a folder, with a row and
+with the number of networks is found before the first network is fitted.
+"""
+
+import argparse
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.lib import cli, records
+from experiments.lib.cli import Row
+from experiments.lib.inr_methods import Preset
+from experiments.lib.inr_recipes import estimate, title
+from experiments.lib.inr_recipes import recipe as zoo_recipe
+from wsjax.datasets import images
+from wsjax.networks import Spec
+from wsjax.zoos.inrs import image_folders, inr_factory
+from wsjax.zoos.inrs.inr_factory import Pictures
+from wsjax.zoos.inrs.inr_recipe import RECIPES, Recipe
+from wsjax.zoos.mixture import Mixture
+
+TEST, VALIDATION = 0.25, 0.15  # shares of images: of a folder without a test part; of the rest
+PAPER_VALIDATION = 5_000  # images of training, in all data sets
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A zoo of INRs and what they were fitted to.
+
+    Attributes:
+        name: for tables, such as "mnist.dws".
+        zoo: with the splits "train", "validation" (one view of each image) and "test".
+        originals: [network, row, col, channel] uint8, the image of each.
+        classes: the names of the values of the label "class"; empty if there are none.
+        plan: the recipe.
+        sha256: of the pictures.
+    """
+
+    name: str
+    zoo: Mixture
+    originals: np.ndarray
+    classes: tuple[str, ...]
+    plan: Recipe
+    sha256: str = ""
+
+    @property
+    def images(self) -> np.ndarray:
+        """The originals as float32, in the recipe's range."""
+        return self.originals.astype(np.float32) / 255 * (1 - self.plan.low) + self.plan.low
+
+
+class Subject(NamedTuple):
+    """Pictures that are to become a zoo, with a recipe; nothing is fitted yet."""
+
+    name: str
+    pictures: Pictures
+    classes: tuple[str, ...]
+    plan: Recipe
+
+    @property
+    def spec(self) -> Spec:
+        """What its networks will be."""
+        return self.plan.spec(self.pictures.shape[2])
+
+
+def flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that say which zoo."""
+    group = parser.add_argument_group("the zoo")
+    group.add_argument("--data", choices=images.NAMES, help="digits, in paper and small mnist")
+    group.add_argument("--files", type=pathlib.Path, help="folder of a data set's original files")
+    group.add_argument("--images", type=pathlib.Path, help="a folder of your own pictures instead")
+    group.add_argument("--recipe", choices=list(RECIPES), default="dws")
+    group.add_argument("--views", type=int, help="networks for each training image")
+    group.add_argument("--fit-steps", type=int, help="of each network; the recipe's if not given")
+    group.add_argument("--fit-rate", type=float, help="learning rate of the same")
+
+
+def subject(options: argparse.Namespace) -> Subject:
+    """Reads the pictures that the flags ask for.
+
+    Raises:
+        SystemExit: both a data set and a folder are asked for, or either cannot be used.
+    """
+    if options.images and (options.data or options.files):
+        raise SystemExit("expected --images with a folder of your own, or --data, not both")
+    data = options.data or ("mnist" if options.preset in ("small", "paper") else "digits")
+    changes = {
+        "views": options.views,
+        "steps": options.fit_steps,
+        "learning_rate": options.fit_rate,
+    }
+    changes = {k: v for k, v in changes.items() if v is not None}
+    try:
+        if options.images:
+            plan = dataclasses.replace(RECIPES[options.recipe], views=1)
+            name, pictures, classes = _own(options.images)
+        else:
+            # digits are fitted in seconds: a laptop has as many as the small preset
+            size = options.preset
+            size = "small" if (data, size) == ("digits", "laptop") else size
+            plan = zoo_recipe(options.recipe, data, size)
+            found = images.load(data, options.files, options.folder / "cache" / "images")
+            name, pictures, classes = data, inr_factory.pictures(found), found.classes
+        plan = dataclasses.replace(plan, **changes)
+        inr_factory.partition(plan, pictures)  # are there as many?
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        raise SystemExit(str(error)) from None
+    return Subject(title(name, options.recipe, changes), pictures, classes, plan)
+
+
+def _own(folder):
+    """A user's pictures: a name, the pictures, and the names of the classes."""
+    found = image_folders.read_folder(folder)
+    # `image_folders.fit` names its folder so too: a zoo that it made is found again
+    return (
+        f"own-{folder.resolve().name}",
+        image_folders.pictures(found.images, found.labels),
+        found.classes,
+    )
+
+
+def expect_classes(found: Subject) -> None:
+    """Checks that networks can be told apart by class, in all splits.
+
+    Raises:
+        SystemExit: there are not two classes, or one has too few pictures for three splits.
+    """
+    if len(found.classes) < 2:
+        raise SystemExit(
+            f"expected pictures in a sub-folder for each of two or more classes, got "
+            f"{list(found.classes) or 'no sub-folders'}"
+        )
+    need = 3 if len(found.pictures.parts) == 1 else 1
+    for part, (_, labels) in found.pictures.parts.items():
+        counts = np.bincount(labels, minlength=len(found.classes))
+        few = [f"{c} {n}" for c, n in zip(found.classes, counts, strict=True) if n < need]
+        if few:
+            raise SystemExit(
+                f"expected at least {need} pictures of each class for training, validation and "
+                f"test, got in {part!r}: {', '.join(few)}"
+            )
+
+
+def readable(
+    rows: Mapping[str, Row],
+    found: Subject,
+    build: Callable[[Mapping], nn.Module],
+    more: Mapping,
+    sizes: Sequence[int] = (),
+) -> dict[str, Row]:
+    """Those rows that read the networks; asks each, and lists the others.
+
+    Args:
+        rows: by name.
+        found: whose networks.
+        build: config -> module.
+        more: what `build` takes beside the row's config.
+        sizes: numbers of training networks that are asked for, beside all of them.
+
+    Raises:
+        SystemExit: none of them does, or one has batches of more networks than there are; or
+            there are fewer networks than a size.
+    """
+    spec, kept = found.spec, {}
+    whole = len(deal(found)["train"]) * found.plan.views
+    count = min([whole, *sizes])
+    if not 1 <= count <= max([whole, *sizes]) <= whole:
+        raise SystemExit(f"expected --sizes of 1 to {whole} training networks, got {list(sizes)}")
+    for name, row in rows.items():
+        if row.encoder:
+            try:
+                module = build({**row.config(), **more})
+                view = module.encoder.view(spec)
+                start = lambda m=module, v=view: m.init(
+                    jax.random.key(0), jnp.zeros((1, spec.count)), v
+                )
+                jax.eval_shape(start)
+            except ValueError as error:
+                print(f"{name}: cannot read these networks: {error}", flush=True)
+                continue
+            if row.training.batch > count:
+                raise SystemExit(
+                    f"{name} is trained on batches of {row.training.batch} networks, got "
+                    f"{count} to train on: give more pictures, --views or --training.batch"
+                )
+        kept[name] = row
+    if not kept:
+        raise SystemExit("no row reads these networks")
+    return kept
+
+
+def make(found: Subject, folder: pathlib.Path) -> Source:
+    """Fits the networks, or finds them fitted, and deals them; tells what it takes.
+
+    Raises:
+        SystemExit: hardly any network stayed finite, so that a split is empty.
+        UnfinishedError: other processes have shares of the zoo, and are not done.
+    """
+    plan, pictures = found.plan, found.pictures
+    cache = folder / "cache" / "zoos"
+    count = inr_factory.unfinished(plan, pictures, cache)
+    if count * np.prod(pictures.shape) > 2e6:
+        hours = estimate(plan, pictures, count)
+        print(f"{count} networks to fit, at most {hours:.1f} device-hours", flush=True)
+    zoo, manifest = inr_factory.make(plan, pictures, cache)
+    zoo = split(zoo, deal(found))
+    if empty := [k for k, rows in zoo.splits.items() if not len(rows)]:
+        raise SystemExit(f"expected networks in all splits, got none in {empty}")
+    counts = ", ".join(f"{len(rows)} {k}" for k, rows in zoo.splits.items())
+    psnr = np.median(zoo.labels["psnr"])
+    lost = manifest["excluded"]["count"]
+    print(f"{found.name}: {counts} networks, {psnr:.1f} dB (median), {lost} excluded", flush=True)
+    every = np.concatenate([x for x, _ in pictures.parts.values()])
+    return Source(found.name, zoo, every[zoo.runs], found.classes, plan, pictures.sha256)
+
+
+def deal(found: Subject) -> dict[str, np.ndarray]:
+    """Which images are for what, by their runs: split -> [image].
+
+    Validation, and without a test part the test too, has its share of each class, and one image
+    of each at least.
+    """
+    pictures, plan = found.pictures, found.plan
+    parts = {part: [] for part in pictures.parts}
+    for block in inr_factory.partition(plan, pictures):
+        if block.view == 0:
+            parts[block.part] += [pictures.start(block.part) + i for i in block.images]
+    parts = {part: np.array(runs) for part, runs in parts.items()}
+    labels = [np.zeros(len(x), int) if y is None else y for x, y in pictures.parts.values()]
+    classes = np.concatenate(labels)
+    if "test" in parts:
+        train, test = parts["train"], parts["test"]
+    else:
+        (train,) = parts.values()
+        train, test = _hold_out(train, classes, int(TEST * len(train)), plan.seed)
+    everything = "test" in parts and not plan.train_images and len(train) > 20_000
+    count = PAPER_VALIDATION if everything else int(VALIDATION * len(train))
+    train, held = _hold_out(train, classes, count, plan.seed + 1)
+    return {"train": train, "validation": held, "test": test}
+
+
+def _hold_out(runs, classes, count, seed):
+    """Of runs, those kept and those held out: about `count`, of each class its share."""
+    order, held = np.random.default_rng(seed).permutation(np.sort(runs)), []
+    for c in np.unique(classes[order]):
+        mine = order[classes[order] == c]
+        held.append(mine[: max(1, round(count * len(mine) / len(order)))])
+    held = np.concatenate(held)
+    return np.setdiff1d(runs, held), np.sort(held)
+
+
+def split(zoo: Mixture, runs: Mapping[str, np.ndarray]) -> Mixture:
+    """Networks of images that are dealt; of those not to train on the first view alone."""
+    splits = {k: np.flatnonzero(np.isin(zoo.runs, mine)) for k, mine in runs.items()}
+    first = {k: v[zoo.labels["view"][v] == 0] for k, v in splits.items()}
+    return dataclasses.replace(zoo, splits=first | {"train": splits["train"]})
+
+
+def shorter(source: Source, count: int) -> Source:
+    """The source with the first `count` of its training networks, in an order of its own.
+
+    Raises:
+        SystemExit: there are fewer.
+    """
+    rows = source.zoo.splits["train"]
+    if not 1 <= count <= len(rows):
+        raise SystemExit(f"expected sizes of 1 to {len(rows)} training networks, got {count}")
+    order = np.random.default_rng(source.plan.seed).permutation(rows)
+    splits = {**source.zoo.splits, "train": np.sort(order[:count])}
+    return dataclasses.replace(source, zoo=dataclasses.replace(source.zoo, splits=splits))
+
+
+def about(experiment: str, options: argparse.Namespace, source: Source) -> dict:
+    """What determines the runs of an experiment on a source, rows and seeds apart."""
+    return {
+        "experiment": experiment,
+        "preset": cli.preset_name(options),
+        "train_zoo": source.name,
+        "zoo": dataclasses.asdict(source.plan),
+        "pictures": source.sha256,
+        "sizes": {k: len(rows) for k, rows in source.zoo.splits.items()},
+    }
+
+
+def show(
+    about: Mapping,
+    score: str,
+    folder: pathlib.Path,
+    names: Sequence[str],
+    more: Mapping[str, pathlib.Path],
+) -> None:
+    """Puts pictures of the best trained run, and others, beside the records of their presets.
+
+    Args:
+        about: as of `about`: of all runs on record that are of its preset and zoo.
+        score: the metric that is smallest for the best.
+        folder: of all runs.
+        names: of pictures in the folder of a run, without their ending.
+        more: name -> other pictures.
+    """
+    keys = ("preset", "train_zoo")
+    known = records.latest(records.read(about["experiment"], **{k: about[k] for k in keys}))
+    pictures = dict(more)
+    # what trains; probing is a ceiling, no competitor
+    if trained := [r for r in known if r["steps"] and r["config"]["encoder"] != "probing"]:
+        best = min(trained, key=lambda r: r["metrics"][score])
+        place = cli.place(folder, best["config"])
+        pictures |= {f"best_{k}": place / f"{k}.png" for k in names}
+    word = about["train_zoo"]
+    shown = {f"{word}_{k}": path for k, path in pictures.items()}
+    records.show(about["experiment"], about["preset"], shown)
+
+
+def choose(
+    options: argparse.Namespace, presets: Mapping[str, Preset], default: Sequence[str] = ()
+) -> dict[str, Row]:
+    """The rows that the flags ask for, with the command line's settings."""
+    rows = presets[options.preset].rows
+    chosen = cli.select(options.rows, [r for r in default if r in rows] or rows, rows)
+    return cli.apply({k: rows[k] for k in chosen}, cli.changes(options))

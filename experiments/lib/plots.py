@@ -1,0 +1,374 @@
+"""Pictures, as PNG files. Matplotlib is imported when one is drawn."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from wsjax.views.graphs import NODE_ROLES, Graph
+from wsjax.zoos.statistics import Incoming
+
+MARKERS = "osD^v<>PX*"
+VIEWS = ((20, 30), (20, 120), (80, 30))  # elevation and azimuth in degrees, of a cloud's pictures
+
+
+def _axes(
+    width: float = 5.0,
+    height: float = 4.0,
+    rows: int = 1,
+    columns: int = 1,
+    projection: str | None = None,
+):
+    """A figure, and one picture or, of several, all of them [row, column]."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, grid = pyplot.subplots(
+        rows,
+        columns,
+        figsize=(width, height),
+        layout="constrained",
+        squeeze=False,
+        subplot_kw={"projection": projection},
+    )
+    for axes in grid.flat:
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, grid if grid.size > 1 else grid[0, 0]
+
+
+def _save(figure, path: pathlib.Path) -> None:
+    from matplotlib import pyplot
+
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+    pyplot.close(figure)
+
+
+def predictions(
+    path: pathlib.Path, predicted: np.ndarray, true: np.ndarray, label: str, title: str
+) -> None:
+    """Predicted against true, both [n], with the identity line."""
+    figure, axes = _axes(4.5, 4.5)
+    axes.scatter(true, predicted, s=6, alpha=0.5, linewidths=0)
+    ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
+    axes.plot(ends, ends, color="0.4", linewidth=1, linestyle="--")
+    axes.set(xlabel=f"true {label}", ylabel=f"predicted {label}", title=title, aspect="equal")
+    _save(figure, path)
+
+
+def curves(
+    path: pathlib.Path,
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    x: str,
+    y: str,
+    title: str,
+    log: bool = True,
+    levels: Mapping[str, float] | None = None,
+) -> None:
+    """Named lines (xs, ys); `levels` are named horizontal lines, such as a baseline."""
+    levels = levels or {}
+    many = len(lines) + len(levels) > 10  # more than a cycle of colours, or a legend inside, holds
+    figure, axes = _axes(9.5 if many else 6.5, 5.5 if many else 4.2)
+    colors = _colors(len(lines) + len(levels))
+    for i, ((name, (xs, ys)), color) in enumerate(zip(lines.items(), colors, strict=False)):
+        mark = MARKERS[i % len(MARKERS)] if many or len(xs) == 1 else "o"
+        mark = mark if len(xs) < 30 else None
+        axes.plot(xs, ys, color=color, marker=mark, markersize=4, linewidth=1, label=name)
+    for (name, level), color in zip(levels.items(), colors[len(lines) :], strict=True):
+        axes.axhline(level, color=color, linestyle="--", linewidth=1, label=name)
+    if log:
+        axes.set_yscale("log")
+    axes.set(xlabel=x, ylabel=y, title=title)
+    beside = {"bbox_to_anchor": (1.01, 1.0), "loc": "upper left"} if many else {}
+    axes.legend(frameon=False, fontsize=8, **beside)
+    _save(figure, path)
+
+
+def _colors(count: int) -> list:
+    """As many colours as lines; beyond forty they come again."""
+    from matplotlib import colormaps
+
+    known = [
+        colormaps[name](i)
+        for name in ("tab20", "tab20b")
+        for i in [*range(0, 20, 2), *range(1, 20, 2)]
+    ]
+    return [f"C{i}" if count <= 10 else known[i % len(known)] for i in range(count)]
+
+
+def bars(path: pathlib.Path, values: Mapping[str, float], x: str, title: str) -> None:
+    """Horizontal bars, one a row, the first on top."""
+    figure, axes = _axes(6.5, 0.4 * len(values) + 1.2)
+    names = list(values)[::-1]
+    drawn = axes.barh(names, [values[n] for n in names])
+    axes.bar_label(drawn, fmt="%.3f", padding=3, fontsize=8)
+    axes.set(xlabel=x, title=title)
+    _save(figure, path)
+
+
+def confusion(path: pathlib.Path, counts: np.ndarray, names: Sequence[str], title: str) -> None:
+    """Counts [true, said] as a table of shades, each row in shares of its class."""
+    side = 0.42 * len(names) + 2.2
+    figure, axes = _axes(side + 0.8, side)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for i, j in zip(*np.nonzero(counts), strict=True):
+        dark = shares[i, j] > 0.5
+        color = "white" if dark else "0.2"
+        axes.text(j, i, counts[i, j], ha="center", va="center", fontsize=7, color=color)
+    ticks = range(len(names))
+    axes.set_xticks(ticks, names, rotation=45, ha="right", fontsize=7)
+    axes.set_yticks(ticks, names, fontsize=7)
+    axes.set(xlabel="said", ylabel="true", title=title)
+    figure.colorbar(drawn, ax=axes, label="share of the class", shrink=0.8)
+    _save(figure, path)
+
+
+def points(path: pathlib.Path, where: np.ndarray, names: np.ndarray, title: str) -> None:
+    """Points in the plane [n, 2], coloured by words [n]."""
+    words = sorted(set(names.tolist()))
+    palette = dict(zip(words, _colors(len(words)), strict=True))
+    figure, axes = _axes(6.0, 4.5)
+    # one collection: a group drawn on top of the others would look set apart
+    axes.scatter(*where.T, c=[palette[n] for n in names.tolist()], s=10, linewidths=0)
+    for word, color in palette.items():
+        axes.scatter([], [], color=color, s=20, label=word)
+    axes.set(xticks=[], yticks=[], title=title)
+    axes.legend(frameon=False, fontsize=8, bbox_to_anchor=(1.01, 1.0), loc="upper left")
+    _save(figure, path)
+
+
+def pictures(path: pathlib.Path, rows: Mapping[str, np.ndarray], title: str, low: float) -> None:
+    """Images in a grid, a named row [n, row, col, 1 or 3] under another; black is `low`."""
+    columns = max(len(images) for images in rows.values())
+    figure, grid = _axes(1.0 * columns + 1.0, 1.1 * len(rows) + 0.5, len(rows), columns)
+    figure.suptitle(title)
+    grid = np.reshape(grid, (len(rows), columns))
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    for line, (name, images) in zip(grid, rows.items(), strict=True):
+        line[0].set_ylabel(name, fontsize=9)
+        shades = np.clip((np.asarray(images) - low) / (1 - low), 0, 1)
+        for axes, image in zip(line, shades, strict=False):
+            flat = image[..., 0] if image.shape[-1] == 1 else image
+            axes.imshow(flat, cmap="gray", vmin=0, vmax=1)
+    _save(figure, path)
+
+
+def histograms(
+    path: pathlib.Path,
+    parts: Mapping[str, Mapping[str, np.ndarray]],
+    x: str,
+    title: str,
+) -> None:
+    """Histograms beside each other, of shares in [0, 1].
+
+    Args:
+        path: of the PNG.
+        parts: heading of a picture -> name -> [n], of what is drawn in it.
+        x: what is counted.
+        title: of all.
+    """
+    figure, grid = _axes(4.2 * len(parts), 3.4, 1, len(parts))
+    figure.suptitle(title)
+    bins = np.linspace(0, 1, 26)
+    for axes, (heading, groups) in zip(np.ravel(grid), parts.items(), strict=True):
+        colors = _colors(len(groups))
+        axes.hist(list(groups.values()), bins, stacked=True, color=colors, label=list(groups))
+        axes.set(xlabel=x, ylabel="networks", title=heading)
+        if len(groups) > 1:
+            axes.legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def scatters(
+    path: pathlib.Path,
+    parts: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+    x: str,
+    y: str,
+    title: str,
+) -> None:
+    """Shares against shares, two pictures a row, with the identity line.
+
+    Args:
+        path: of the PNG.
+        parts: heading of a picture -> xs [n], ys [n], and the group of each [n], a word.
+        x: what the first are.
+        y: what the second are.
+        title: of all.
+    """
+    rows = -(-len(parts) // 2)
+    figure, grid = _axes(8.4, 3.9 * rows + 0.4, rows, 2)
+    figure.suptitle(title)
+    names = list(dict.fromkeys(g for _, _, groups in parts.values() for g in groups))
+    colors = dict(zip(names, _colors(len(names)), strict=True))
+    for axes in grid.flat[len(parts) :]:
+        axes.set_axis_off()
+    for axes, (heading, (xs, ys, groups)) in zip(grid.flat, parts.items(), strict=False):
+        for name, color in colors.items():
+            mine = groups == name
+            axes.scatter(xs[mine], ys[mine], s=8, color=color, alpha=0.7, linewidths=0, label=name)
+        axes.plot([0, 1], [0, 1], color="0.4", linewidth=1, linestyle="--")
+        axes.set(xlabel=x, ylabel=y, title=heading, xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    grid.flat[0].legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def norms_and_signs(path: pathlib.Path, arrays: Mapping[str, Incoming], title: str) -> None:
+    """A zoo's weights and biases, a row of three pictures for each layer.
+
+    Histograms of the norms of what comes into a neuron, of weights and of biases, with their
+    quartiles; and bars, the shares of positive and negative entries, with the standard
+    deviation from network to network. A dashed line at one half is where signs are even.
+
+    Args:
+        path: of the PNG.
+        arrays: name -> what comes in through it, as `zoos.statistics.incoming` gives it.
+        title: of the picture.
+
+    Raises:
+        ValueError: a number is NaN or infinite; the arrays with such numbers are listed.
+    """
+    wrong = [k for k, x in arrays.items() if not all(np.isfinite(v).all() for v in x[2:])]
+    if wrong:
+        raise ValueError(f"expected finite norms and signs, got NaN or infinity in {wrong}")
+    layers = list(dict.fromkeys(x.layer for x in arrays.values()))
+    figure, grid = _axes(10, 2.1 * len(layers) + 0.6, len(layers), 3)
+    figure.suptitle(title)
+    for row, layer in zip(grid, layers, strict=True):
+        found = {k: x for k, x in arrays.items() if x.layer == layer}
+        for name, x in found.items():
+            axes = row[1 if x.role == "bias" else 0]
+            low, middle, high = np.percentile(x.norms, [25, 50, 75])
+            label = f"{name}: {middle:.3g} ({low:.3g} to {high:.3g})"
+            axes.hist(x.norms.ravel(), bins=40, alpha=0.6, label=label)
+            axes.margins(y=0.35)  # room for the legend
+            axes.legend(frameon=False, fontsize=7, title="median, quartiles", title_fontsize=7)
+        at = np.arange(len(found))
+        for shift, what, color in ((-0.2, "positive", "C3"), (0.2, "negative", "C0")):
+            shares = [getattr(x, what) for x in found.values()]
+            means, spread = [s.mean() for s in shares], [s.std() for s in shares]
+            row[2].bar(at + shift, means, 0.4, yerr=spread, color=color, label=what, capsize=3)
+        row[2].axhline(0.5, color="0.4", linewidth=1, linestyle="--")
+        row[2].set(ylim=(0, 1.05), xticks=at)
+        row[2].set_xticklabels(list(found), fontsize=8)
+        row[0].set(ylabel=layer)
+    headings = ("norm of incoming weights", "absolute bias", "share of positive and negative")
+    for axes, words in zip(grid[0], headings, strict=True):
+        axes.set_title(words, fontsize=9)
+    grid[0, 2].legend(frameon=False, fontsize=7, ncols=2)
+    _save(figure, path)
+
+
+def parameter_graph(
+    path: pathlib.Path, graph: Graph, weights: np.ndarray, title: str, most: int = 20_000
+) -> None:
+    """A network: nodes by depth, edges coloured by their weight, free edges dashed.
+
+    Nodes that hold biases, norms and the like are squares above their layer, heads and
+    groups diamonds.
+
+    Args:
+        path: of the PNG.
+        graph: `graphs.parameter_graph` of the network.
+        weights: [edge], as `graphs.weights` gives them for one network.
+        title: of the picture.
+        most: edges there may be; more could not be told apart.
+
+    Raises:
+        ValueError: there are more edges.
+    """
+    from matplotlib.collections import LineCollection
+
+    if len(graph.sender) > most:
+        raise ValueError(f"expected at most {most} edges to draw, got {len(graph.sender)}")
+    roles = np.array(NODE_ROLES)[graph.place_role]
+    neuron = np.isin(roles, ["input", "hidden", "output"])
+    x, y = np.zeros(graph.place.size), np.zeros(graph.place.size)
+    column, above = {}, {}
+    for p in np.argsort(graph.place_level, kind="stable"):
+        mine, level = np.flatnonzero(graph.place == p), int(graph.place_level[p])
+        if neuron[p]:
+            # places at one depth stand side by side: queries, values, outputs
+            k = column[level] = column.get(level, -1) + 1
+            x[mine] = level + 0.3 * k
+            y[mine] = np.linspace(-0.5, 0.5, len(mine) + 2)[1:-1] if len(mine) > 1 else 0.0
+        else:
+            k = above[level] = above.get(level, -1) + 1
+            x[mine] = level - 0.35
+            y[mine] = 0.62 + 0.09 * k + 0.04 * np.arange(len(mine))
+    points = np.stack([x, y], axis=1)
+    figure, axes = _axes(2.2 + 2.2 * len(column), 4.5)
+    ends = np.stack([points[graph.sender], points[graph.receiver]], axis=1)
+    own = graph.parameter >= 0
+    bound = float(np.abs(weights[own]).max(initial=0)) or 1.0
+    order = np.argsort(np.abs(weights[own]))  # the heaviest on top
+    lines = LineCollection(ends[own][order], cmap="coolwarm", linewidths=0.8, alpha=0.8)
+    lines.set_array(weights[own][order])
+    lines.set_clim(-bound, bound)
+    axes.add_collection(lines)
+    free = LineCollection(ends[~own], colors="0.5", linewidths=0.7, linestyles="--")
+    axes.add_collection(free)
+    shape = np.where(neuron, "o", np.where(roles == "block", "D", "s"))[graph.place]
+    for marker in sorted(set(shape)):
+        at = shape == marker
+        axes.scatter(x[at], y[at], s=18, marker=marker, color="0.15", zorder=3)
+    figure.colorbar(lines, ax=axes, label="weight", shrink=0.7)
+    axes.set(title=title, xlabel="level", yticks=[])
+    axes.spines["left"].set_visible(False)
+    _save(figure, path)
+
+
+def clouds(
+    path: pathlib.Path, named: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str
+) -> None:
+    """Points in space, three views of each cloud beside each other; two clouds a row if many.
+
+    Args:
+        path: of the PNG.
+        named: name -> points [n, 3] and what colours them [n]: words, which share a legend,
+            or numbers, which have a bar of their own.
+        title: of the picture.
+
+    Raises:
+        ValueError: there is no cloud, or points are not [n, 3], finite, with n colours.
+    """
+    if not named:
+        raise ValueError("expected at least one cloud, got none")
+    for name, (points, colors) in named.items():
+        if points.shape != (len(colors), 3) or not np.isfinite(points).all():
+            raise ValueError(
+                f"cloud {name!r}: expected finite points [{len(colors)}, 3], got {points.shape}"
+            )
+    is_words = lambda colors: np.asarray(colors).dtype.kind in "US"
+    words = [str(w) for _, colors in named.values() if is_words(colors) for w in colors]
+    words = list(dict.fromkeys(words))
+    palette = dict(zip(words, _colors(len(words)), strict=True))
+    beside = 2 if len(named) > 6 else 1
+    rows, columns = -(-len(named) // beside), 3 * beside
+    figure, grid = _axes(2.8 * columns, 2.8 * rows + 0.7, rows, columns, "3d")
+    figure.suptitle(title)
+    for axes in grid.flat[3 * len(named) :]:
+        axes.set_axis_off()
+    for i, (name, (points, colors)) in enumerate(named.items()):
+        mine = grid.flat[3 * i : 3 * i + 3]
+        # one collection: a group drawn on top of the others would look set apart
+        shown = [palette[w] for w in colors] if is_words(colors) else colors
+        for axes, (elevation, azimuth) in zip(mine, VIEWS, strict=True):
+            drawn = axes.scatter(*points.T, c=shown, s=6, linewidths=0, depthshade=False)
+            axes.view_init(elevation, azimuth)
+            axes.set_box_aspect(None, zoom=1.15)
+            axes.set(xticks=[], yticks=[], zticks=[])
+        mine[1].set_title(name, fontsize=9)
+        if not is_words(colors):
+            figure.colorbar(drawn, ax=list(mine), shrink=0.7)
+    if words:
+        from matplotlib.lines import Line2D
+
+        dots = [Line2D([], [], color=c, marker="o", linestyle="") for c in palette.values()]
+        figure.legend(dots, words, loc="outside lower center", ncols=10, frameon=False, fontsize=8)
+    _save(figure, path)

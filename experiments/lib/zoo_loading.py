@@ -1,0 +1,188 @@
+"""The zoos that experiments on classifiers learn from: packed, made, or published.
+
+    zoos, described = open_zoos(options, preset)      name -> Mixture with splits; for records
+
+A zoo is taken from the repository where it holds one of the very recipe, else made and kept
+below the folder of all runs; or, if the command line says so, read from its authors' files.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from experiments.lib.cli import Row
+from experiments.lib.zoo_recipes import ZOOS
+from third_party import schuerholt_zoos, small_cnn_zoo
+from wsjax.datasets import images
+from wsjax.networks import ACTIVATIONS
+from wsjax.zoos import mixture, packing
+from wsjax.zoos.classifiers import classifier_factory, classifier_recipe
+from wsjax.zoos.classifiers.classifier_recipe import Recipe
+from wsjax.zoos.classifiers.classifier_training import OPTIMIZERS
+from wsjax.zoos.classifiers.initializers import INITIALIZERS
+from wsjax.zoos.mixture import Mixture
+
+LABEL = "test_accuracy"
+SIZES = {"train": 0.5, "validation": 0.1, "test": 0.4}  # shares of the runs, if not otherwise
+READERS = {"conv3-gap": small_cnn_zoo.read, "conv3-linear2": schuerholt_zoos.read}
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """How large an experiment on classifiers is.
+
+    Attributes:
+        zoos: name -> recipe.
+        sizes: share of the training runs in each split.
+        seeds: how many runs a row has.
+        rows: all there are, by name.
+        cost: in words.
+        learns: names of the zoos that rows learn from, one by one; all if empty.
+    """
+
+    zoos: Mapping[str, Recipe]
+    sizes: Mapping[str, float]
+    seeds: int
+    rows: Mapping[str, Row]
+    cost: str
+    learns: tuple[str, ...] = ()
+
+
+def flags(parser: argparse.ArgumentParser) -> None:
+    """Adds those that say where zoos and images come from."""
+    parser.add_argument(
+        "--images", type=pathlib.Path, help="original files, or a folder for each data set"
+    )
+    parser.add_argument(
+        "--published", action="append", default=[], metavar="ZOO=PATH",
+        help="take this zoo from its authors' files, see third_party/README.md; may be repeated",
+    )  # fmt: skip
+
+
+def open_zoos(
+    options: argparse.Namespace, preset: Preset
+) -> tuple[dict[str, Mixture], dict[str, dict[str, Any]]]:
+    """A preset's zoos by name, dealt into splits, and what a record says of each.
+
+    Raises:
+        SystemExit: a zoo that the preset does not have is to be published.
+        ValueError: a split is empty.
+    """
+    given = dict(entry.partition("=")[::2] for entry in options.published)
+    if strange := sorted(set(given) - set(preset.zoos)):
+        raise SystemExit(f"expected --published of zoos {list(preset.zoos)}, got {strange}")
+    zoos, described = {}, {}
+    for name, plan in preset.zoos.items():
+        path = pathlib.Path(given[name]) if name in given else None
+        zoo = zoos[name] = load(name, preset, options.folder, options.images, path)
+        facts = {"published": plan.family, "data": plan.data, "networks": len(zoo)}
+        about = facts if path else dataclasses.asdict(plan)
+        described[name] = about | {"content": content(zoo)}
+        low, high = zoo.labels[LABEL].min(), zoo.labels[LABEL].max()
+        print(f"{name}: {len(zoo)} networks, test accuracy {low:.2f}..{high:.2f}", flush=True)
+    expect_splits(zoos)
+    return zoos, described
+
+
+def load(
+    name: str,
+    preset: Preset,
+    folder: pathlib.Path,
+    images_: pathlib.Path | None,
+    published: pathlib.Path | None = None,
+) -> Mixture:
+    """A preset's zoo, each network as its training left it, dealt into splits.
+
+    It is the packed one of the repository, in half precision, where that has the preset's very
+    recipe; else it is made, block by block, and kept below the folder of all runs. Records
+    hold `content` of what was taken.
+
+    Args:
+        name: of one of the preset's zoos.
+        preset: whose.
+        folder: of all runs.
+        images_: see `images.load`; tensorflow-datasets' if None.
+        published: where the published zoo of this family and data set lies, to take in place
+            of one of ours; what `READERS` have for it.
+
+    Raises:
+        ValueError: no zoo of this family was published.
+    """
+    recipe = preset.zoos[name]
+    if published is not None:
+        if recipe.family not in READERS:
+            raise ValueError(
+                f"zoo {name!r}: expected a family with a published zoo, {sorted(READERS)}, got "
+                f"{recipe.family!r}"
+            )
+        zoo = READERS[recipe.family](published, nonfinite="exclude")
+        shape = {"kind": 0, "norm": 0, "width": recipe.kinds[0].widths[0]}  # one for all
+        labels = {k: np.full(len(zoo), v, np.float32) for k, v in shape.items()}
+        drawn = np.array([s.layers[0].activation for s in zoo.specs])[zoo.which]
+        labels |= {f"activation_{a}": (drawn == a).astype(np.float32) for a in ACTIVATIONS}
+        zoo = dataclasses.replace(zoo, labels={**labels, **zoo.labels})
+    else:
+        zoo = _ours(recipe, folder, images_)
+        zoo = zoo.select(zoo.labels["epoch"] == zoo.labels["epochs"])
+    count = len(np.unique(zoo.runs))
+    sizes = {k: int(share * count) for k, share in preset.sizes.items()}
+    return mixture.split(zoo, sizes, recipe.seed)
+
+
+def _ours(recipe, folder, images_):
+    path = ZOOS / f"{recipe.family}.{recipe.data}"
+    if path.with_name(path.name + ".json").exists():
+        packed, manifest = packing.unpack(path)
+        if classifier_recipe.from_json(manifest["facts"]["recipe"]) == recipe:
+            return spelled(packed, recipe)
+    source = None if recipe.data == "digits" else images_
+    data = images.load(recipe.data, source, folder / "cache" / "images")
+    return spelled(classifier_factory.make(recipe, data, folder / "cache" / "zoos")[0], recipe)
+
+
+def spelled(zoo: Mixture, recipe: Recipe) -> Mixture:
+    """The zoo with a label, 0 or 1, for each word that a network may have drawn.
+
+    "optimizer_adam" means the same in all zoos; "optimizer", a position in a recipe's list,
+    does not.
+    """
+    known = {"initializer": INITIALIZERS, "activation": ACTIVATIONS, "optimizer": OPTIMIZERS}
+    labels = {k: v for k, v in zoo.labels.items() if k not in known}
+    for name, words in known.items():
+        drawn = np.array(getattr(recipe, classifier_recipe.WORDS[name]))[
+            zoo.labels[name].astype(int)
+        ]
+        labels |= {f"{name}_{word}": (drawn == word).astype(np.float32) for word in words}
+    return dataclasses.replace(zoo, labels=labels)
+
+
+def content(zoo: Mixture) -> str:
+    """Sixteen letters that tell one set of networks and labels from another."""
+    arrays = [zoo.vectors, zoo.which, zoo.runs, *(zoo.labels[k] for k in sorted(zoo.labels))]
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()[:16]
+
+
+def expect_splits(zoos: Mapping[str, Mixture]) -> None:
+    """Checks that there are networks in all splits; that no run is in two, a mixture sees to.
+
+    Raises:
+        ValueError: a split is absent or empty.
+    """
+    for name, zoo in zoos.items():
+        for split in ("train", "validation", "test"):
+            if not len(zoo.splits.get(split, ())):
+                raise ValueError(f"zoo {name!r}: expected networks in split {split!r}, got none")
+
+
+def tiny(recipe: Recipe, seed: int = 0) -> Recipe:
+    """The recipe of twenty networks, hardly trained: for smoke tests."""
+    few = {"train_images": 320, "test_images": 100, "measured_images": 100}
+    return dataclasses.replace(recipe, networks=20, epochs=("choice", 1, 2), seed=seed, **few)

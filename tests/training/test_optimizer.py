@@ -1,0 +1,48 @@
+import dataclasses
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from wsjax.training import optimizer
+from wsjax.training.optimizer import Settings
+
+pytestmark = pytest.mark.trains
+
+
+def test_schedules():
+    base = Settings(steps=100, learning_rate=1.0, warmup=10)
+    rate = lambda **change: optimizer.make_schedule(dataclasses.replace(base, **change))
+    cosine = rate()
+    assert [float(cosine(s)) for s in (0, 10, 55, 100)] == pytest.approx([0.1, 1, 0.5, 0])
+    assert float(rate(schedule="constant")(99)) == 1
+    steps = rate(schedule="multistep", milestones=(0.5, 0.8), decay=0.1)
+    assert [float(steps(s)) for s in (10, 49, 50, 79, 80)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+
+
+def test_adam_and_adamw_decay_differently():
+    variables = {"w": jnp.array([1.0, -2.0])}
+    gradient = {"w": jnp.array([0.5, 0.5])}
+    for name, decayed in (("adamw", [1 - 0.1 - 0.1 * 0.3, -2 - 0.1 + 0.1 * 0.6]), ("adam", None)):
+        settings = Settings(
+            optimizer=name, weight_decay=0.3, clip=0, learning_rate=0.1, schedule="constant"
+        )
+        adam = optimizer.make_optimizer(settings)
+        update, _ = adam.update(gradient, adam.init(variables), variables)
+        got = optax.apply_updates(variables, update)["w"]
+        # Adam's first update is the sign of its gradient: 0.5 + 0.3 * (1, -2) = (0.8, -0.1)
+        want = decayed or [1 - 0.1, -2 + 0.1]
+        np.testing.assert_allclose(got, want, rtol=1e-4)
+
+
+def test_settings_name_every_mistake():
+    words = (
+        r"(?s)steps: expected at least 1, got 0.*"
+        r"microbatch: expected 0 or a divisor of batch = 32, got 5.*"
+        r"warmup: .*schedule: expected one of .*, got 'linear'.*ema: .*got 1"
+    )
+    with pytest.raises(ValueError, match=words):
+        Settings(steps=0, microbatch=5, schedule="linear", ema=1)
+    json.dumps(dataclasses.asdict(Settings()))  # a checkpoint's config holds it

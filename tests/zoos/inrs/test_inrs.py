@@ -1,0 +1,337 @@
+"""Zoos of image INRs, and a user's own folders of images."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from experiments.lib import inr_tables, records
+from experiments.make import inr_zoo
+from wsjax.datasets import images
+from wsjax.zoos import blocks
+from wsjax.zoos.classifiers.classifier_factory import UnfinishedError
+from wsjax.zoos.inrs import image_folders, inr_factory, inr_fitting, inr_statistics
+from wsjax.zoos.inrs.inr_recipe import DWS, NFN, Recipe, grid
+from wsjax.zoos.store import DamagedError
+
+pytestmark = pytest.mark.trains
+
+DIGITS = images.load("digits")
+RECIPE = dataclasses.replace(
+    NFN, steps=30, psnr=12.0, views=2, train_images=7, test_images=3, block=4
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder of a cache, the zoo in it and its manifest."""
+    cache = tmp_path_factory.mktemp("zoos")
+    zoo, manifest = inr_factory.make(RECIPE, DIGITS, cache)
+    (folder,) = cache.iterdir()
+    return folder, zoo, manifest
+
+
+def contents(folder):
+    return {p.name: p.read_bytes() for p in sorted(folder.glob("block-*.safetensors"))}
+
+
+def test_labels_say_what_each_network_is(made):
+    _, zoo, manifest = made
+    assert sorted(zoo.labels) == manifest["labels"] == sorted(inr_factory.LABELS)
+    assert manifest["splits"] == {"train": 14, "test": 3}
+    assert (manifest["networks"], manifest["runs"]) == (17, 10)
+    points = grid(8, 8, NFN.indexing)
+    for part, array, classes in (
+        ("train", DIGITS.train, DIGITS.train_labels),
+        ("test", DIGITS.test, DIGITS.test_labels),
+    ):
+        for row in zoo.splits[part]:
+            i = int(zoo.labels["image"][row])
+            assert zoo.labels["class"][row] == classes[i]
+            assert zoo.runs[row] == i + (len(DIGITS.train) if part == "test" else 0)
+            picture = image_folders.render(
+                zoo.of(0).params(int(row)), zoo.specs[0], points, NFN.offset
+            )
+            mse = ((picture - (array[i] / 127.5 - 1)) ** 2).mean()
+            assert zoo.labels["mse"][row] == pytest.approx(float(mse), rel=1e-3)
+    np.testing.assert_allclose(zoo.labels["psnr"], 10 * np.log10(4 / zoo.labels["mse"]), rtol=1e-5)
+    assert (zoo.labels["steps"] <= 30).all()
+    assert manifest["within_tolerance"] == (zoo.labels["psnr"] >= 12).sum()
+
+
+def test_views_are_one_run_and_other_networks(made):
+    zoo = made[1]
+    train = zoo.splits["train"]
+    for run in np.unique(zoo.runs[train]):
+        rows = np.flatnonzero(zoo.runs == run)
+        assert zoo.labels["view"][rows].tolist() == [0, 1]
+        assert len(set(zoo.labels["image"][rows])) == 1
+        assert np.abs(np.diff(zoo.vectors[rows], axis=0)).mean() > 0.01
+    assert not set(zoo.runs[train]) & set(zoo.runs[zoo.splits["test"]])
+
+
+def test_a_network_is_the_same_whatever_the_number(made, tmp_path):
+    few = dataclasses.replace(RECIPE, train_images=5, views=1, test_images=1)
+    assert inr_factory.begin(few, inr_factory.pictures(DIGITS), made[0].parent) == made[0]
+    small, _ = inr_factory.make(few, DIGITS, tmp_path)
+    large = made[1]
+    key = lambda zoo, i: (int(zoo.runs[i]), int(zoo.labels["view"][i]))
+    place = {key(large, i): i for i in range(len(large))}
+    rows = [place[key(small, i)] for i in range(len(small))]
+    assert len(rows) == 6
+    np.testing.assert_array_equal(small.vectors, large.vectors[rows])
+
+
+def test_an_interrupted_zoo_goes_on(made, tmp_path, monkeypatch):
+    write, done = blocks.write, []
+
+    def interrupted(*arguments):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(arguments)
+        write(*arguments)
+
+    monkeypatch.setattr(blocks, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        inr_factory.make(RECIPE, DIGITS, tmp_path)
+    (folder,) = tmp_path.iterdir()
+    before = {p: p.stat().st_mtime_ns for p in folder.glob("block-*.safetensors")}
+    assert len(before) == 2
+    pictures = inr_factory.pictures(DIGITS)
+    assert inr_factory.unfinished(RECIPE, pictures, tmp_path) == 10  # of 17, in blocks of 4 and 3
+    monkeypatch.setattr(blocks, "write", write)
+    zoo, _ = inr_factory.make(RECIPE, DIGITS, tmp_path)
+    assert contents(folder) == contents(made[0])
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    np.testing.assert_array_equal(zoo.vectors, made[1].vectors)
+
+
+def test_it_is_found_again(made, monkeypatch):
+    monkeypatch.setattr(inr_fitting, "run", None)
+    again, same = inr_factory.make(RECIPE, DIGITS, made[0].parent)
+    assert same == made[2]
+    np.testing.assert_array_equal(again.vectors, made[1].vectors)
+
+
+def test_two_shares_are_one_zoo(made, tmp_path):
+    with pytest.raises(UnfinishedError, match=r"2 of 5 blocks .* are not finished"):
+        inr_factory.make(RECIPE, DIGITS, tmp_path, share=(0, 2))
+    (folder,) = tmp_path.iterdir()
+    assert not (folder / "manifest.json").exists()
+    _, manifest = inr_factory.make(RECIPE, DIGITS, tmp_path, share=(1, 2))
+    assert contents(folder) == contents(made[0])
+    assert manifest["files"] == made[2]["files"]
+    with pytest.raises(ValueError, match=r"expected a share .* got \(2, 2\)"):
+        inr_factory.make(RECIPE, DIGITS, tmp_path, share=(2, 2))
+
+
+@pytest.mark.parametrize("harm", ["cut", "alter", "lose"])
+def test_a_damaged_block_is_named_and_made_again(made, tmp_path, harm):
+    folder = shutil.copytree(made[0], tmp_path / made[0].name)
+    path = sorted(folder.glob("block-*.safetensors"))[1]
+    data = path.read_bytes()
+    if harm == "lose":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-5] if harm == "cut" else data[:-1] + bytes([data[-1] ^ 1]))
+    pictures = inr_factory.pictures(DIGITS)
+    with pytest.raises(DamagedError, match=path.name):
+        inr_factory.read(folder, RECIPE, pictures)
+    with pytest.warns(UserWarning, match=f"{path.name}.*made again"):
+        inr_factory.make(RECIPE, DIGITS, tmp_path)
+    assert contents(folder) == contents(made[0])
+    assert list(folder.glob("*.damaged-1"))
+
+
+def test_networks_that_diverge_are_left_out_and_listed(made, tmp_path):
+    folder = shutil.copytree(made[0], tmp_path / made[0].name)
+    pictures = inr_factory.pictures(DIGITS)
+    block = inr_factory.partition(RECIPE, pictures)[0]
+    arrays, about = blocks.read(folder, block.name)
+    arrays = {k: v.copy() for k, v in arrays.items()}
+    arrays["vectors"][1, 5], arrays["mse"][2] = np.inf, np.nan
+    blocks.write(
+        folder, block.name, arrays, {k: about[k] for k in ("seconds", "device", "versions")}
+    )
+    zoo, manifest = inr_factory.read(folder, RECIPE, pictures)
+    assert len(zoo) == 15
+    assert manifest["excluded"]["count"] == 2
+    assert [x["image"] for x in manifest["excluded"]["networks"]] == list(block.images[1:3])
+    assert manifest["splits"] == {"train": 12, "test": 3}
+    wild = dataclasses.replace(RECIPE, learning_rate=1e38, views=1, test_images=1)
+    with pytest.raises(ValueError, match="at least one network to stay finite, got 0 of 8"):
+        inr_factory.make(wild, DIGITS, tmp_path / "wild")
+
+
+def test_images_must_be_enough_and_the_same(made):
+    others = dataclasses.replace(DIGITS, train=255 - DIGITS.train)
+    with pytest.raises(ValueError, match="begun with other images"):
+        inr_factory.make(RECIPE, others, made[0].parent)
+    many = dataclasses.replace(RECIPE, train_images=1300, test_images=501)
+    with pytest.raises(ValueError, match="1300 train images, got 1297, 501 test images, got 500"):
+        inr_factory.make(many, DIGITS, made[0].parent)
+
+
+def test_a_recipe_that_makes_no_sense_is_refused():
+    with pytest.raises(ValueError, match=r"(?s)steps.*got 0.*indexing.*'yx'") as wrong:
+        Recipe(steps=0, indexing="yx", low=0.5, hidden=())
+    assert str(wrong.value).count("\n") == 4
+
+
+def test_statistics_stand_beside_the_published(made):
+    zoo = made[1]
+    own, lines = inr_statistics.compare(zoo.vectors, zoo.specs[0], "mnist")
+    params = zoo.of(0).params(slice(None))
+    for i in range(3):
+        assert own["weight_std"][i] == pytest.approx(params[f"Dense_{i}/kernel"].std(), rel=1e-3)
+        assert own["bias_std"][i] == pytest.approx(params[f"Dense_{i}/bias"].std(), rel=1e-3)
+    assert own["last_bias_mean"] == pytest.approx(params["Dense_2/bias"].mean(), rel=1e-3)
+    assert lines[0].split() == ["17", "networks", "ours", "DWSNets"]
+    assert lines[1].endswith("0.0628")
+    assert lines[-1].endswith("-0.0124")
+    assert "DWSNets" not in inr_statistics.compare(zoo.vectors, zoo.specs[0], "cifar10")[1][0]
+
+
+def test_a_users_own_array(tmp_path):
+    recipe = dataclasses.replace(DWS, steps=5, views=2, block=8)
+    colour = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 3), np.uint8)
+    zoo, _ = image_folders.fit(colour, recipe=recipe, cache=tmp_path)
+    assert len(zoo) == 6
+    assert zoo.specs == (DWS.spec(3),)
+    assert sorted(np.bincount(zoo.runs)) == [2, 2, 2]
+    assert not zoo.splits
+    assert "class" not in zoo.labels
+    labelled, _ = image_folders.fit(colour, np.array([2, 0, 1]), recipe)
+    np.testing.assert_array_equal(labelled.vectors, zoo.vectors)
+    np.testing.assert_array_equal(labelled.labels["class"], np.array([2, 0, 1])[zoo.runs])
+    with pytest.raises(ValueError, match=r"(?s)images: .*float64.*labels: expected int \[3\]"):
+        image_folders.fit(colour / 255.0, np.zeros(2))
+
+
+def save(path, shape=(5, 6), mode="L", **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    channels = {"L": (), "RGB": (3,), "RGBA": (4,)}[mode]
+    seed = sum(map(ord, path.name))
+    array = np.random.default_rng(seed).integers(0, 256, (*shape, *channels), np.uint8)
+    PIL.Image.fromarray(array).save(path, **options)
+    return array
+
+
+def test_a_folder_of_classes(tmp_path):
+    arrays = {name: save(tmp_path / name, mode="RGB") for name in ("b/1.png", "a/2.png", "a/1.PNG")}
+    (tmp_path / ".DS_Store").write_bytes(b"passed over")
+    found = image_folders.read_folder(tmp_path)
+    assert found.names == ("a/1.PNG", "a/2.png", "b/1.png")
+    assert found.classes == ("a", "b")
+    assert found.labels.tolist() == [0, 0, 1]
+    np.testing.assert_array_equal(found.images, [arrays[name] for name in found.names])
+
+
+def test_a_folder_without_classes(tmp_path):
+    gray = save(tmp_path / "1.png")
+    save(tmp_path / "2.jpg", quality=95)
+    found = image_folders.read_folder(tmp_path)
+    assert found.images.shape == (2, 5, 6, 1)
+    assert found.labels is None
+    assert found.classes == ()
+    np.testing.assert_array_equal(found.images[0, ..., 0], gray)
+
+
+def test_a_folder_that_cannot_be_used_says_all_that_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_folders, "FILE_BYTES", 10_000)
+    monkeypatch.setattr(image_folders, "SIDE", 40)
+    outside = tmp_path / "outside.png"
+    save(outside)
+    folder = tmp_path / "pictures"
+    for i in range(4):
+        save(folder / "a" / f"{i}.png")
+    save(folder / "a" / "size.png", (6, 5))
+    save(folder / "a" / "mode.png", mode="RGB")
+    save(folder / "a" / "alpha.png", mode="RGBA")
+    save(folder / "a" / "wide.png", (2, 41))
+    save(folder / "a" / "big.png", (200, 200))
+    (folder / "a" / "notes.txt").write_text("no image")
+    (folder / "a" / "fake.png").write_text("no image either")
+    (folder / "a" / "link.png").symlink_to(outside)
+    (folder / "a" / "deep" / "deeper").mkdir(parents=True)
+    (folder / "empty").mkdir()
+    save(folder / "beside.png")
+    with pytest.raises(ValueError, match="cannot be used") as error:
+        image_folders.read_folder(folder)
+    for name, reason in {
+        "a/size.png": "is 6 x 5 L, most are 5 x 6 L",
+        "a/mode.png": "is 5 x 6 RGB, most are 5 x 6 L",
+        "a/alpha.png": "is of mode RGBA: expected one of L, RGB",
+        "a/wide.png": "is 2 x 41, of at most 40 x 40",
+        "a/big.png": "bytes, of at most 10000",
+        "a/notes.txt": "is no image: expected one of .png",
+        "a/fake.png": "is no PNG or JPEG, or damaged",
+        "a/link.png": "is a link",
+        "a/deep": "is no file",
+        "empty": "is an empty folder",
+        "beside.png": "lies beside sub-folders",
+    }.items():
+        (line,) = [x for x in str(error.value).splitlines() if x.strip().startswith(f"{name} ")]
+        assert reason in line
+    assert "a/0.png" not in str(error.value)
+
+
+def test_a_folder_of_nothing_or_of_halves(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="holds no image"):
+        image_folders.read_folder(tmp_path)
+    with pytest.raises(FileNotFoundError, match="found none"):
+        image_folders.read_folder(tmp_path / "none")
+    for i in range(3):
+        save(tmp_path / f"{i}.png", (30, 30))
+    half = tmp_path / "1.png"
+    half.write_bytes(half.read_bytes()[:400])
+    with pytest.raises(ValueError, match=r"1\.png is damaged"):
+        image_folders.read_folder(tmp_path)
+    half.unlink()
+    monkeypatch.setattr(image_folders, "TOTAL_BYTES", 1000)
+    with pytest.raises(ValueError, match="it has 1800 bytes of pixels, of at most 1000"):
+        image_folders.read_folder(tmp_path)
+
+
+def test_the_command_makes_a_zoo(tmp_path, capsys, monkeypatch):
+    small = ["--preset", "smoke", "--cache", str(tmp_path), "--steps", "3", "--train-images", "5"]
+    results = tmp_path / "results"
+    monkeypatch.setattr(records, "RESULTS", results)
+    inr_zoo.main([*small, "--share", "0/1", "--record"])
+    out = capsys.readouterr().out
+    (row,) = inr_tables.zoos_table().splitlines()[2:]
+    assert row.startswith("| `digits.dws-steps3` | 15 | 3 at 0.0005 |")
+    assert "15 networks of 15 images (5 train, 10 test), 0 excluded" in out
+    assert "weight_std of layer 0" in out
+    with pytest.raises(SystemExit):
+        inr_zoo.main([*small, "--share", "2/2"])
+    assert "expected --share K/N" in capsys.readouterr().err
+
+
+def test_presets_are_recipes():
+    plan = inr_zoo.recipe
+    assert plan("dws", "mnist", "small") == dataclasses.replace(
+        DWS, train_images=10_000, test_images=2_000, block=1000
+    )
+    assert plan("dws", "fashion_mnist", "small").train_images == 5_000
+    assert (plan("nfn", "mnist", "paper").views, plan("nfn", "cifar10", "paper").views) == (11, 21)
+    assert plan("nfn", "digits", "laptop").views == 1
+
+
+def test_a_small_zoo_is_the_beginning_of_the_whole():
+    images = inr_factory.pictures(DIGITS)
+    plan = dataclasses.replace(inr_zoo.recipe("dws", "digits", "small"), block=100)
+    whole = dataclasses.replace(plan, train_images=0, test_images=0)
+    names = [{b.name for b in inr_factory.partition(p, images)} for p in (plan, whole)]
+    assert names[0] < names[1]
+    assert (
+        inr_zoo.recipe("dws", "mnist", "small").block
+        == inr_zoo.recipe("dws", "mnist", "paper").block
+    )
+
+
+def test_the_cost_is_estimated_before():
+    hours = inr_zoo.estimate(RECIPE, inr_factory.pictures(DIGITS), 7, steps=2)
+    assert 0 < hours < 1

@@ -1,0 +1,35 @@
+"""What a layer's settings may say; the table of meanings is in `wsjax.architectures`."""
+
+from wsjax.architectures.equivariant_bases import BASES
+from wsjax.networks import Spec
+
+POOLS = ("mean", "sum", "max", "first", "tokens")
+NORMS = ("batch", "group", "layer")
+EMBEDDINGS = ("token", "positions", "grid", "triplane", "hash")
+
+KNOWN = {  # kind -> name -> values, where they can be listed
+    "dense": {"basis": tuple(BASES)},
+    "conv": {"stride": None, "padding": None},
+    "norm": {"norm": NORMS, "groups": None, "epsilon": None},
+    "attention": {},
+    "embedding": {"embedding": EMBEDDINGS, "resolution": None},
+    "residual": {},
+}
+EVERYWHERE = {"pool": POOLS, "max_pool": None}
+
+
+def check(spec: Spec) -> None:
+    """Raises `ValueError` naming every layer with a setting that is not understood."""
+    wrong = []
+    for layer in spec.layers:
+        known = KNOWN[layer.kind] | EVERYWHERE
+        for name, value in layer.settings:
+            if name not in known:
+                wrong.append(
+                    f"  {layer.name}: expected settings of {sorted(known)} for kind "
+                    f"{layer.kind!r}, got {name!r}"
+                )
+            elif known[name] and value not in known[name]:
+                wrong.append(f"  {layer.name}: expected {name!r} of {known[name]}, got {value!r}")
+    if wrong:
+        raise ValueError("layers with unknown settings:\n" + "\n".join(wrong))

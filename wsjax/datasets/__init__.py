@@ -1,0 +1,1 @@
+"""Image data sets: the original files, read as published, and prepared."""

@@ -1,0 +1,49 @@
+"""DeepSets: the mean of a map of every parameter (Zaheer et al., 2017).
+
+It reads any network, but does not know which number stands where: a floor of every table.
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax.networks import Spec
+from wsjax.views import padding
+
+
+def stack(views: Sequence[np.ndarray]) -> np.ndarray:
+    """Where parameters sit in networks of several lengths, padded to one: [network, entry]."""
+    width = padding.room(max(map(len, views)))
+    return np.stack([np.pad(v, (0, width - len(v))) for v in views])
+
+
+class DeepSets(nn.Module):
+    """The mean of a map of every single parameter.
+
+    Attributes:
+        widths: of the map's layers.
+        code: of the result.
+    """
+
+    widths: Sequence[int] = (128, 128)
+    code: int = 32
+
+    fixed = False
+    stack = staticmethod(stack)
+
+    def view(self, spec: Spec) -> np.ndarray:
+        """[entry] True where a parameter sits."""
+        return np.ones(spec.count, bool)
+
+    @nn.compact
+    def __call__(self, vectors: jax.Array, view: np.ndarray, train: bool = False) -> jax.Array:
+        """[batch, entry], view [entry] or [batch, entry] -> [batch, code]."""
+        x = vectors[..., None]
+        for width in self.widths:
+            x = nn.relu(nn.Dense(width)(x))
+        mask = jnp.asarray(view)[..., None]
+        mean = jnp.where(mask, x, 0).sum(-2) / jnp.maximum(mask.sum(-2), 1).astype(x.dtype)
+        return nn.Dense(self.code)(nn.relu(nn.Dense(self.widths[-1])(mean)))

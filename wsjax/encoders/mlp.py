@@ -1,0 +1,53 @@
+"""MLP on the flattened network: tied to one architecture and to one order of its neurons.
+
+A floor of every table.
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+
+from wsjax.encoders.parts import settings
+from wsjax.networks import Spec
+from wsjax.views.arrays import ArraysView, arrays_view
+
+READOUTS = ("code", "edit")
+
+
+class MLP(nn.Module):
+    """Linear layers on the flattened network.
+
+    Attributes:
+        widths: of the hidden layers. SNE's table 1 has 14K parameters on 1 153 inputs.
+        code: of the result.
+        readout: "edit" gives every parameter a change, [batch, entry].
+        expansion: how many maps give a change, which is their mean, see `editing`.
+    """
+
+    widths: Sequence[int] = (12,)
+    code: int = 32
+    readout: str = "code"
+    expansion: int = 1
+
+    fixed = True  # one architecture per model
+
+    def __post_init__(self):
+        super().__post_init__()
+        rules = {"readout": (self.readout in READOUTS, f"one of {READOUTS}")}
+        settings.check(self, rules | settings.sizes(self, "code") | settings.expansion(self))
+
+    def view(self, spec: Spec) -> ArraysView:
+        """The architecture, for editors; the vector is taken as it is."""
+        return arrays_view(spec)
+
+    @nn.compact
+    def __call__(self, vectors: jax.Array, view: ArraysView, train: bool = False) -> jax.Array:
+        """[batch, entry] -> [batch, code]; [batch, entry] if the read-out is "edit"."""
+        x = vectors
+        for width in self.widths:
+            x = nn.relu(nn.Dense(width)(x))
+        if self.readout == "edit":
+            x = nn.Dense(vectors.shape[-1] * self.expansion)(x)
+            return x.reshape(*vectors.shape, self.expansion).mean(-1)
+        return nn.Dense(self.code)(x)

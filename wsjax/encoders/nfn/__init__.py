@@ -1,0 +1,5 @@
+"""NFN: permutation-equivariant neural functionals."""
+
+from wsjax.encoders.nfn.nfn import NFN
+
+__all__ = ["NFN"]

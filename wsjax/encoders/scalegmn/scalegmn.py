@@ -1,0 +1,300 @@
+"""ScaleGMN: messages that keep the factors of neurons (Kalogeropoulos et al., NeurIPS 2024).
+
+Hidden neurons of tanh and sine can change sign, those of ReLU their scale; what a neuron is
+told then carries its factor s_i, and what a pair of neurons is told s_i / s_j:
+
+    m_i  = sum_j  M( (Gamma x_j) * (Gamma' e_ij) )            carries  s_j (s_i / s_j) = s_i
+    x_i <- U( [x_i, m_i] )                                             s_i
+    e_ij <- (Gamma e_ij) * phi( c(x_j), c(x_i) )                       s_i / s_j
+
+with M and U of `scale_blocks.Equivariant` and c a canonical form. Read-outs see canonical
+forms of hidden neurons alone. Inputs and outputs have no factors, and nets of their own.
+
+In both directions (ScaleGMN-B) neuron j also hears from those that read it. In networks of
+signs the same e_ij will do, for s = 1 / s. With scales it would carry s_i (s_i / s_j):
+
+    as_published    it does: not equivariant
+    reciprocal      a second state of pairs begins with 1 / w. Exact; weights near zero overflow
+    gated           (Gamma x_j) * phi( c[ x_i, (Gamma x_j) * (Gamma' e_ij) ] )
+                    both in the brackets carry s_i, so c sees one beside the other, and the
+                    gate gives s_j. Exact and finite
+    balanced        a second state of pairs begins with w (r_j / r_i)^2 and path norms r, which
+                    carry |s|. Exact, finite, and ours
+
+"Exact" is up to rounding, and as long as a row's largest entry is above 1e-30 (in double
+precision 1e-246): below, it counts as zero, lest gradients overflow.
+
+Deviations: x / |x| has no epsilon, so that it is exact; inputs and outputs enter the update
+of pairs as they are; rows whose squares would overflow are made smaller; positions of
+messages are those of their targets in both directions; taps of windows are channels by their
+rank, and weights of dense layers in the first, so that windows of several sizes do not line
+up. Without a `layout`, positions are `NodeFeatures` and outputs are averaged, so that any
+architecture can be read. What a factor inside an activation (omega) is, nobody is told.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax.encoders.parts import probes, settings
+from wsjax.encoders.parts.message_passing import NodeFeatures
+from wsjax.encoders.scalegmn.path_norms import path_norms, reciprocals
+from wsjax.encoders.scalegmn.scale_blocks import FACTORS, READS, Nets
+from wsjax.encoders.scalegmn.scale_layers import BACKWARD, Layer, Readout
+from wsjax.encoders.scalegmn.scale_view import ScaleView, scale_view, stack, start_rows, types
+from wsjax.networks import Spec
+from wsjax.views.neurons import gather
+
+READOUTS = ("last", "full", "edit")
+
+
+class ScaleGMN(nn.Module):
+    """Encodes networks into codes, invariant to renumberings and to factors of neurons.
+
+    The published configurations are in `scalegmn_settings`.
+
+    Attributes:
+        width: of states.
+        layers: rounds of messages.
+        code: of the result.
+        symmetry: "sign" or "scale" reads networks whose hidden neurons all have such factors;
+            "hetero" any mixture, and neurons without; "permutation" knows of no factors, and
+            of `symmetrise`, `plain`, `apart`, `positions`, `add` and `depth` neither.
+        backward: messages in both directions, see above; "none" for forward alone.
+        readout: "last" reads outputs (and inputs, if messages go back), "full" all neurons;
+            "edit" gives every parameter a change, [batch, entry], with the factors it has.
+        expansion: how many maps (Gamma x) * s(x) give a change, which is their mean, see `editing`.
+        hidden: width within MLPs; `width` if 0.
+        symmetrise: signs by rho(x) + rho(-x); else by |x|.
+        norm: LayerNorm within MLPs.
+        dropout: of neurons after every round.
+        dropout_all: within MLPs as well.
+        plain: inputs and outputs go through MLPs; else through (Gamma x) * MLP(x).
+        apart: with an MLP for inputs and one for outputs.
+        skip: add a linear map of what neurons were.
+        node_positions, pair_positions: neurons and pairs are told where they are.
+        positions: who else sees positions of neurons, of "message", "update".
+        add: positions of neurons without factors are added; else multiplied like all others.
+        layout: (inputs, hidden levels, outputs) that tables of positions have room for, with
+            inputs and outputs concatenated in read-outs; () reads any number.
+        channels: the most weights that may join two neurons.
+        features: the most parameters that may feed one neuron alone.
+        links: read pairs without a parameter, such as residuals.
+        inputs: what an input neuron begins with.
+        depth: layers in the nets of messages and updates; gated messages have one.
+        probes: learned inputs, sent through the networks; 0 for none. Neurons are told what
+            they answer, which has their factors: `probes` (Kofinas et al., 2024). Not in the
+            paper; of dense chains alone.
+        coordinates: inputs of the networks, if they are probed.
+        waves: sinusoids for each integer, without a layout.
+    """
+
+    width: int = 64
+    layers: int = 3
+    code: int = 32
+    symmetry: str = "hetero"
+    backward: str = "balanced"
+    readout: str = "full"
+    expansion: int = 1
+    hidden: int = 0
+    symmetrise: bool = True
+    norm: bool = True
+    dropout: float = 0.0
+    dropout_all: bool = False
+    plain: bool = False
+    apart: bool = True
+    skip: bool = True
+    node_positions: bool = True
+    pair_positions: bool = True
+    positions: Sequence[str] = ()
+    add: bool = True
+    layout: Sequence[int] = ()
+    channels: int = 25
+    features: int = 16
+    links: bool = True
+    inputs: float = 1.0
+    depth: int = 1
+    probes: int = 0
+    coordinates: int = 2
+    waves: int = 8
+
+    fixed = False  # reads any architecture whose parameters carry factors as neurons do
+    stack = staticmethod(stack)
+
+    def __post_init__(self):
+        super().__post_init__()
+        words = not isinstance(self.positions, str)
+        rules = {
+            "symmetry": (self.symmetry in READS, f"one of {tuple(READS)}"),
+            "backward": (self.backward in BACKWARD, f"one of {BACKWARD}"),
+            "readout": (self.readout in READOUTS, f"one of {READOUTS}"),
+            "positions": (
+                words and not set(self.positions) - {"message", "update"},
+                "some of ('message', 'update')",
+            ),
+            "layout": (len(self.layout) in (0, 3), "(inputs, hidden levels, outputs) or ()"),
+            "waves": (self.waves % 2 == 0, "an even number"),
+            "hidden": (self.hidden >= 0, "at least 0"),
+            "probes": (self.probes >= 0, "at least 0"),
+            "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
+        }
+        every = "width", "layers", "code", "channels", "features", "depth"
+        settings.check(self, rules | settings.sizes(self, *every) | settings.expansion(self))
+
+    def view(self, spec: Spec) -> ScaleView:
+        """What the encoder needs to know of an architecture.
+
+        Raises:
+            ValueError: see `scale_view.scale_view`; or the network cannot be probed.
+        """
+        room = self.channels, self.features, self.links
+        view = scale_view(spec, self.symmetry, *room, tuple(self.layout))
+        if not self.probes:
+            return view
+        probes.assert_chain(spec, self.coordinates)
+        return view.replace(omega=probes.omegas(spec, view.graph), levels=len(spec.layers))
+
+    def calibrate(
+        self, vectors: np.ndarray, view: ScaleView, scales: Mapping[str, float] | None = None
+    ) -> dict[str, jax.Array]:
+        """What probed networks must be multiplied by to be what they were: `probes.units`.
+
+        Args:
+            vectors: [network, entry], in units; not looked at.
+            view: likewise.
+            scales: see `probes.units`.
+
+        Raises:
+            ValueError: networks are probed, and the scales are not given.
+        """
+        return probes.units(scales) if self.probes else {}
+
+    @nn.compact
+    def __call__(self, vectors: jax.Array, view: ScaleView, train: bool = False) -> jax.Array:
+        """Encodes networks.
+
+        Args:
+            vectors: [batch, entry], as `networks.ravel` lays them out.
+            view: of their architecture, or `stack` of theirs.
+            train: drop out; takes an rng "dropout".
+
+        Returns:
+            [batch, code]; [batch, entry] if the read-out is "edit".
+        """
+        edit = self.readout == "edit"
+        rows = start_rows(view, vectors.shape[0])
+        where = [
+            None if p is None else p.astype(vectors.dtype) for p in self._positions(view, rows)
+        ]
+        nodes, streams = self._begin(vectors, view, rows, where)
+        nets = Nets(
+            self.symmetry,
+            self.hidden or self.width,
+            self.symmetrise,
+            self.norm,
+            self.dropout if self.dropout_all else 0.0,
+            self.plain,
+            self.apart,
+            self.depth,
+        )
+        for i in range(self.layers):
+            last = i == self.layers - 1
+            out = (self.width, 0 if last else self.width)
+            if last and edit:
+                out = tuple(n * self.expansion for n in (self.features, view.weight.shape[-1]))
+            layer = Layer(
+                nets,
+                self.width,
+                out,
+                self.backward,
+                tuple(self.positions),
+                self.skip and not (last and edit),
+                self.dropout,
+                name=f"layer_{i}",
+            )
+            nodes, streams = layer(nodes, streams, where[0], rows, train)
+        if edit:
+            return self._change(vectors, view, rows, nodes, streams[0])
+        both = self.backward != "none"
+        readout = Readout(nets, self.code, self.readout, both, tuple(self.layout), name="readout")
+        return readout(nodes, rows, train)
+
+    def _positions(self, view, rows):
+        """Of neurons and of pairs, [row, lane or 1, width]; None for either without."""
+        graph, table = view.graph, nn.initializers.normal(1.0)
+        found = []
+        counts = types(self.layout) if self.layout else (0, 0)
+        for what, wanted, index, count in (
+            ("nodes", self.node_positions, view.node_type, counts[0]),
+            ("pairs", self.pair_positions, view.pair_type, counts[1]),
+        ):
+            x = None
+            if wanted and self.layout:
+                x = self.param(f"{what}_positions", table, (count, self.width), jnp.float32)
+                x = rows.spread(x[jnp.asarray(index)], what)
+            elif wanted and what == "nodes":
+                x = rows.spread(NodeFeatures(self.width, self.waves, name="position")(graph), what)
+            elif wanted:
+                names = (("from", rows.sender), ("to", rows.receiver))
+                x = sum(
+                    rows.spread(NodeFeatures(self.width, self.waves, name=n)(graph), "nodes")[at]
+                    for n, at in names
+                )
+            found.append(x)
+        return found
+
+    def _begin(self, vectors, view, rows, where):
+        """First states of neurons and of pairs, [row, lane, width]."""
+        own = rows.spread(gather(vectors, view.own), "nodes")
+        first, last = rows.slice_of("input")
+        begin = own.at[first:last, :, 0].add(self.inputs)
+        nodes = nn.Dense(self.width, use_bias=False, name="own")(begin)
+        weight = gather(vectors, view.weight)
+        if self.probes:
+            bias = gather(vectors, view.own[..., :1])[..., 0]
+            chain = probes.Chain(weight[..., 0], bias, view.graph, view.omega, view.levels)
+            asked = probes.variables(self, self.probes, self.coordinates, view.levels)
+            answers = rows.spread(chain.activations(*asked), "nodes").astype(nodes.dtype)
+            nodes = nodes + nn.Dense(self.width, use_bias=False, name="answers")(answers)
+        p, plain = where[0], self.symmetry == "permutation"
+        # a factor of a table is what it says; of features, one that begins near one
+        times = lambda x, p: x * (p if self.layout else 1 + p)
+        if p is not None:
+            pieces = []
+            for kind in READS[self.symmetry]:
+                x, q = rows.of_nodes(nodes, kind), rows.of_nodes(p, kind)
+                added = plain or (self.add and kind not in FACTORS)
+                pieces.append(x + q if added else times(x, q))
+            nodes = jnp.concatenate(pieces)
+        weight = rows.spread(weight, "pairs")
+        begin = nn.Dense(self.width, use_bias=False, name="weight")
+        streams = [weight]
+        scaled = "scale" in READS[self.symmetry]
+        if self.backward == "reciprocal" and scaled:
+            some = weight != 0
+            streams.append(jnp.where(some, 1 / jnp.where(some, weight, 1), 0))
+        elif self.backward == "balanced" and scaled:
+            ends = rows.sender, rows.receiver
+            norms = path_norms(own.at[first:last, :, 0].set(1), weight, *ends, view.depth)
+            streams.append(reciprocals(norms, weight, *ends))
+        elif self.backward == "as_published" and self.symmetry == "scale":
+            streams.append(weight)
+        streams = [begin(x) for x in streams]
+        if (p := where[1]) is not None:
+            streams = [x + p if plain else times(x, p) for x in streams]
+        return nodes, streams
+
+    def _change(self, vectors, view, rows, nodes, pairs):
+        """What each parameter's neuron or pair was told, [batch, entry]."""
+        count = vectors.shape[-1]
+        out = jnp.zeros_like(vectors)
+        for x, index, what in ((nodes, view.own, "nodes"), (pairs, view.weight, "pairs")):
+            x = rows.gathered(x, what)  # [batch, row, channel * expansion]
+            x = x.reshape(*x.shape[:-1], -1, self.expansion).mean(-1)
+            index = jnp.where(jnp.asarray(index) < 0, count, jnp.asarray(index))
+            put = lambda v, i, x: v.at[i].set(x, mode="drop")
+            out = jax.vmap(put, (0, 0 if index.ndim == 3 else None, 0))(out, index, x)
+        return out

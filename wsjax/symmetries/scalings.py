@@ -1,0 +1,371 @@
+"""Scalings of hidden neurons: sample, act, compose, invert, canonical forms.
+
+The diagonal symmetries of a network, beside the renumberings of `wsjax.symmetries.permutations`:
+what hidden neurons carry is multiplied by factors, and all that reads it divided by them (Godfrey
+et al., 2022; Kalogeropoulos et al., 2024). `wsjax.symmetries.signals` says which layers let which
+factors pass, and `admits` what a Spec has of them. An element names signals by layer:
+
+    g = Element(factors={"Dense_0": [-1., 1., 1.]}, turns={"Dense_0": [0, 2, 1]})
+
+    factors    s    W, b, next W  ->  s W, s b, next W / s
+    turns      k    b, next W     ->  b + k pi / omega, (-1)^k next W       of a sine
+
+Factors first: neuron 0 above is flipped, neuron 2 is turned by half a turn. Factors commute;
+a sign turns half turns around, so that a sine has the infinite dihedral group.
+
+Two forms of the one action. By name, on `Params`: `act`. By position, on `ravel`'s vector:
+`factors` gives what each entry is multiplied by and what is added to it.
+"""
+
+import functools
+import math
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax.networks import Array, Params, Spec, offsets
+from wsjax.symmetries.signals import Freedom, Term, freedom
+
+KINDS = ("sign", "scale", "phase")
+
+
+class Element(NamedTuple):
+    """A scaling; what it does not name stays as it is.
+
+    Attributes:
+        factors: signal -> [..., *axes], what its neurons are multiplied by.
+        turns: sine layer -> [..., *axes], half turns, whole numbers.
+    """
+
+    factors: Mapping[str, jax.Array]
+    turns: Mapping[str, jax.Array]
+
+
+def admits(spec: Spec) -> Freedom:
+    """Which factors the signals of a network admit, and which sines half turns.
+
+    Raises:
+        ValueError: two layers have one name.
+
+    >>> from wsjax import architectures
+    >>> admits(architectures.mlp([2, 8, 1], "relu")).factors
+    {'Dense_0': Factor(axes=('h0',), sign=False, scale=True)}
+    """
+    return freedom(spec)
+
+
+def identity(spec: Spec) -> Element:
+    """The scaling that changes nothing."""
+    have, sizes = freedom(spec), dict(spec.sizes)
+    shape = lambda x: tuple(sizes[a] for a in x.axes)
+    return Element(
+        {name: jnp.ones(shape(x)) for name, x in have.factors.items()},
+        {name: jnp.zeros(shape(x), jnp.int32) for name, x in have.turns.items()},
+    )
+
+
+def sample(
+    key: jax.Array, spec: Spec, kinds: Sequence[str] = KINDS, spread: float = 1.0
+) -> Element:
+    """A random scaling.
+
+    Args:
+        key: randomness.
+        spec: of the network.
+        kinds: of `KINDS`, what to draw: signs are -1 or 1, scales exp(spread * normal), half
+            turns round(spread * normal).
+        spread: see `kinds`.
+
+    Raises:
+        ValueError: a kind is unknown.
+    """
+    if strange := sorted(set(kinds) - set(KINDS)):
+        raise ValueError(f"expected kinds of {KINDS}, got {strange}")
+    factors, turns = identity(spec)
+    mine = lambda name, kind: jax.random.fold_in(key, zlib.crc32(f"{name} {kind}".encode()))
+    for name, x in freedom(spec).factors.items():
+        one = factors[name]
+        if x.scale and "scale" in kinds:
+            drawn = jax.random.normal(mine(name, "scale"), one.shape, one.dtype)
+            factors[name] = jnp.exp(spread * drawn)
+        if x.sign and "sign" in kinds:
+            factors[name] *= jax.random.rademacher(mine(name, "sign"), one.shape, one.dtype)
+    for name in turns if "phase" in kinds else ():
+        drawn = jax.random.normal(mine(name, "phase"), turns[name].shape)
+        turns[name] = jnp.round(spread * drawn).astype(jnp.int32)
+    return Element(factors, turns)
+
+
+def act(element: Element, params: Params, spec: Spec) -> Params:
+    """Scales a network's hidden neurons; its function is unchanged.
+
+    Args:
+        element: as from `sample`. If it has batch axes, they are the network's.
+        params: arrays [..., *axes of the spec].
+        spec: what the arrays mean.
+
+    Returns:
+        The same network, written down in other units.
+
+    Raises:
+        ValueError: the element names what the spec does not admit, or an array of it has
+            another shape; every mistake is listed. Values are not looked at: -1 where only
+            positive factors are admitted gives another network.
+    """
+    have, out = _checked(element, spec), {}
+    for a in spec.arrays:
+        array, shift = params[a.name], have.shifts.get(a.name)
+        for x in _multipliers(element, have, a):
+            array = array * x.astype(array.dtype)
+        if shift and shift.name in element.turns:
+            k = _along(element.turns[shift.name], shift.at, len(a.axes))
+            array = array + have.turns[shift.name].step * k.astype(array.dtype)
+        out[a.name] = array
+    return out
+
+
+def compose(second: Element, first: Element, spec: Spec) -> Element:
+    """The scaling that does `first`, then `second`.
+
+    `act(compose(g, f, spec), p, spec) == act(g, act(f, p, spec), spec)`.
+
+    Raises:
+        ValueError: the two do not name the same, or one does not fit the spec.
+    """
+    names = [sorted([*e.factors, *(f"{t} (turns)" for t in e.turns)]) for e in (first, second)]
+    if names[0] != names[1]:
+        raise ValueError(f"expected the same signals, got {names[0]} and {names[1]}")
+    _checked(first, spec)
+    turned = _turned(second, first.turns, spec)
+    return Element(
+        {name: second.factors[name] * x for name, x in first.factors.items()},
+        {name: second.turns[name] + k for name, k in turned.items()},
+    )
+
+
+def inverse(element: Element, spec: Spec) -> Element:
+    """The scaling that undoes `element`."""
+    turned = _turned(element, element.turns, spec)
+    return Element(
+        {name: 1 / x for name, x in element.factors.items()},
+        {name: -k for name, k in turned.items()},
+    )
+
+
+def factors(element: Element, spec: Spec) -> tuple[jax.Array, jax.Array]:
+    """What `act` does to `ravel`'s vector: vector * multiply + add, entry by entry.
+
+    For jitted steps: where an entry finds its factors is computed once for a spec, in NumPy.
+
+    Args:
+        element: arrays [..., *axes]; their batch axes are broadcast against each other.
+        spec: of the network.
+
+    Returns:
+        multiply [..., entry], add [..., entry].
+
+    Raises:
+        ValueError: as in `act`.
+    """
+    _checked(element, spec)
+    layout, whole = _layout(spec), identity(spec)
+    scales, turns = ({**w, **e} for w, e in zip(whole, element, strict=True))
+    dtype = jnp.result_type(*scales.values()) if scales else jnp.result_type(float)
+    lead = jnp.broadcast_shapes(
+        *(x.shape[: x.ndim - w[n].ndim] for e, w in zip((scales, turns), whole, strict=True)
+          for n, x in e.items())
+    )  # fmt: skip
+
+    def row(values, first, like):
+        parts = [jnp.full((*lead, 1), first, dtype)]  # for entries that find none
+        for name, one in like.items():
+            x = jnp.broadcast_to(values[name], (*lead, *one.shape)).astype(dtype)
+            parts.append(x.reshape(*lead, -1))
+        return jnp.concatenate(parts, axis=-1)
+
+    scale, turn = row(scales, 1, whole.factors), row(turns, 0, whole.turns)
+    table = jnp.concatenate([scale, 1 / scale, 1 - 2 * jnp.mod(turn, 2)], axis=-1)
+    moved = jnp.take(turn, layout.shift, axis=-1) * jnp.asarray(layout.step, dtype)
+    return jnp.take(table, layout.index, axis=-1).prod(-1), moved
+
+
+def canonical(params: Params, spec: Spec) -> Params:
+    """The same network for all that differ by a scaling: scales, half turns, then signs settled."""
+    return canonical_sign(canonical_phase(canonical_scale(params, spec), spec), spec)
+
+
+def canonical_scale(params: Params, spec: Spec) -> Params:
+    """Scales neurons so that what comes into each has norm one; the function is unchanged.
+
+    What comes in are the kernels, biases and scales that write a signal and read nothing
+    whose factors are settled later: of the stream of a residual network, what it begins with.
+    All networks that differ by positive factors become one, up to rounding. A neuron into
+    which only zeros come stays as it is.
+
+    Args:
+        params: arrays [..., *axes of the spec].
+        spec: what they mean.
+    """
+    for name, x in freedom(spec).factors.items():
+        if x.scale:
+            square = _incoming(params, spec, name, lambda a, w: w * w)
+            some = square > 0
+            factor = jnp.where(some, jax.lax.rsqrt(jnp.where(some, square, 1)), 1)
+            params = act(Element({name: factor}, {}), params, spec)
+    return params
+
+
+def canonical_sign(params: Params, spec: Spec) -> Params:
+    """Flips neurons so that what comes into each is positive; the function is unchanged.
+
+    By the first that is not zero: the sum of the biases that come in (see `canonical_scale`;
+    most neurons have one), of the weights, of the weights' cubes. Renumbering neurons changes
+    these sums by rounding alone. A neuron stays as it is where all are zero, as for two weights
+    that are each other's negative: there is no telling it from its flip. All other networks
+    that differ by signs become one; with half turns settled before, those that differ by both.
+
+    Args:
+        params: arrays [..., *axes of the spec].
+        spec: what they mean.
+    """
+    told_by = (
+        lambda a, w: w if a.role == "bias" else jnp.zeros_like(w),
+        lambda a, w: w if a.role != "bias" else jnp.zeros_like(w),
+        lambda a, w: w**3 if a.role != "bias" else jnp.zeros_like(w),
+    )
+    for name, x in freedom(spec).factors.items():
+        if x.sign:
+            first, *others = (_incoming(params, spec, name, of) for of in told_by)
+            for other in others:
+                first = jnp.where(first == 0, other, first)
+            flip = jnp.where(first < 0, -jnp.ones_like(first), jnp.ones_like(first))
+            params = act(Element({name: flip}, {}), params, spec)
+    return params
+
+
+def canonical_phase(params: Params, spec: Spec) -> Params:
+    """Turns sines so that biases are in [-pi / 2 omega, pi / 2 omega); the function is unchanged.
+
+    All networks that differ by half turns become one. A flip of sign maps the interval to
+    itself. The published procedure (Kalogeropoulos et al., 2024, algorithm 1) is for omega 1.
+
+    Args:
+        params: arrays [..., *axes of the spec].
+        spec: what they mean.
+    """
+    have = freedom(spec)
+    for name, shift in have.shifts.items():
+        bias = _onto(params[name], shift.at, len(shift.at))
+        k = -jnp.floor(bias / have.turns[shift.name].step + 0.5)
+        params = act(Element({}, {shift.name: k.astype(jnp.int32)}), params, spec)
+    return params
+
+
+def _incoming(params, spec, name, of: Callable[[Array, jax.Array], jax.Array]) -> jax.Array:
+    """The sum over all that comes into a signal, [..., *axes of its factors]."""
+    parts = [
+        _onto(of(a, jnp.asarray(params[a.name])), term.at, len(a.axes))
+        for a, term in freedom(spec).incoming[name]
+    ]
+    return functools.reduce(jnp.add, parts)
+
+
+def _along(values, at, ndim):
+    """Values [..., *axes] laid along the positions `at` of an array with `ndim` axes."""
+    lead, shape = values.ndim - len(at), [1] * ndim
+    for k, i in enumerate(at):
+        shape[i] = values.shape[lead + k]
+    order = (lead + k for k in sorted(range(len(at)), key=lambda k: at[k]))
+    return values.transpose(*range(lead), *order).reshape(*values.shape[:lead], *shape)
+
+
+def _onto(array, at, ndim):
+    """An array [..., *axes] summed over all of its `ndim` axes but `at`; [..., *at]."""
+    array = array.sum(tuple(i - ndim for i in range(ndim) if i not in at), dtype=array.dtype)
+    lead = array.ndim - len(at)
+    return array.transpose(*range(lead), *(lead + sorted(at).index(i) for i in at))
+
+
+def _multipliers(element: Element, have: Freedom, a: Array) -> Iterator[jax.Array]:
+    """What an array is multiplied by, each laid along its axes."""
+    for term in have.terms[a.name]:
+        given = element.factors if term.power else element.turns
+        if term.name in given:
+            x = _along(given[term.name], term.at, len(a.axes))
+            yield x if term.power == 1 else 1 / x if term.power == -1 else 1 - 2 * (x % 2)
+
+
+def _turned(element: Element, turns, spec: Spec) -> dict[str, jax.Array]:
+    """Half turns with the signs that an element gives the biases they move."""
+    have, out = _checked(element, spec), {}
+    for a in spec.arrays:
+        shift = have.shifts.get(a.name)
+        if shift and shift.name in turns:
+            k = _along(turns[shift.name], shift.at, len(a.axes))
+            for x in _multipliers(element, have, a):
+                k = jnp.where(x < 0, -k, k)
+            out[shift.name] = _onto(k, shift.at, len(a.axes))
+    return out
+
+
+def _checked(element: Element, spec: Spec) -> Freedom:
+    have, sizes, wrong = freedom(spec), dict(spec.sizes), []
+    for word, values in zip(("factors", "turns"), element, strict=True):
+        known = getattr(have, word)
+        for name, x in values.items():
+            if name not in known:
+                wrong.append(f"  {name!r}: expected {word} for {list(known)}")
+                continue
+            want = tuple(sizes[a] for a in known[name].axes)
+            if x.ndim < len(want) or x.shape[x.ndim - len(want) :] != want:
+                wanted = f"[..., {', '.join(map(str, want))}] {known[name].axes}"
+                wrong.append(f"  {name!r}: expected {word} {wanted}, got {x.shape}")
+    if wrong:
+        raise ValueError("element does not fit its spec:\n" + "\n".join(wrong))
+    return have
+
+
+class _Layout(NamedTuple):
+    """Where an entry of the vector finds what it is multiplied by, and the turns that move it.
+
+    Attributes:
+        index: [entry, k] row of the table of factors, their inverses, and signs of turns.
+        shift: [entry] row of the table of turns.
+        step: [entry] what one half turn adds.
+    """
+
+    index: np.ndarray
+    shift: np.ndarray
+    step: np.ndarray
+
+
+@functools.lru_cache(maxsize=256)
+def _layout(spec: Spec) -> _Layout:
+    have, places, sizes = freedom(spec), offsets(spec), dict(spec.sizes)
+    starts, counts = [{}, {}], [1, 1]  # of factors and of turns, after one row for none
+    for i, known in enumerate((have.factors, have.turns)):
+        for name, x in known.items():
+            starts[i][name] = counts[i]
+            counts[i] += math.prod(sizes[a] for a in x.axes)
+    index = np.zeros((spec.count, max([1, *map(len, have.terms.values())])), np.int32)
+    shift, step = np.zeros(spec.count, np.int32), np.zeros(spec.count)
+
+    def rows(a: Array, term: Term):
+        shape, row = spec.shape(a), 0
+        grid = np.indices(shape).reshape(len(shape), -1)
+        for i in term.at:
+            row = row * shape[i] + grid[i]
+        return starts[term.power == 0][term.name] + row
+
+    for a in spec.arrays:
+        at = places[a.name].ravel()
+        for k, term in enumerate(have.terms[a.name]):
+            block = {1: 0, -1: counts[0], 0: 2 * counts[0]}[term.power]
+            index[at, k] = block + rows(a, term)
+        if term := have.shifts.get(a.name):
+            shift[at], step[at] = rows(a, term), have.turns[term.name].step
+    return _Layout(index, shift, step)

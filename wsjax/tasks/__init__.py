@@ -1,0 +1,1 @@
+"""Tasks: train an encoder with a head on a zoo, keep it, restore it."""

@@ -1,0 +1,450 @@
+"""Parameter graphs: a network as neurons and parameters as edges (Lim et al., 2.1, appendix B).
+
+One edge for each parameter, from the neuron it reads to the neuron it writes:
+
+    kernel ("x", "h0")            x_i   --w_ij-->  h0_j
+    kernel ("row", "x", "h0")     as many parallel edges as taps, each with its tap
+    bias ("h0",)                  one bias node of the layer, --b_j--> h0_j
+    norm                          one node for each of scale, bias, mean, variance
+    positions, grids              one node, parallel edges with the grid's coordinates
+    residual                      s_i   --1-->     h_i, an edge without a parameter
+
+Two more kinds of edges without parameters make the symmetries of the graph those of the
+network, no more and no less. Where neurons have several axes (attention heads, groups of
+channels), a *block* node for each head or group joins its neurons: without it, dimensions
+of queries and of values could change heads apart from each other. Where two layers share
+an axis without a residual between them (recurrence), a *tie* joins neuron to neuron.
+
+    queries, keys of head i  --1-->  head i  --1-->  values of head i
+
+The graph is a matter of the `Spec` alone: `parameter_graph` computes it once, in NumPy, and
+encoders gather parameters onto its edges. Graphs of several architectures are padded to a
+common `Bucket` and stacked.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax.networks import ACTIVATIONS, KINDS, ROLES, Spec, offsets
+from wsjax.views import padding
+from wsjax.views.wiring import Wiring, wiring
+
+NONE = -1  # "does not apply"
+TAPS = 3  # the most coordinates an edge can have
+NODE_ROLES = ("input", "hidden", "output", "block", *ROLES)
+EDGE_ROLES = (*ROLES, "residual", "tie", "block")
+HEADS = ("nodes", "index")
+
+
+@flax.struct.dataclass
+class Graph:
+    """A network's neurons, and which parameter joins which of them.
+
+    All entries are integers; -1 says "none", and marks padding where it stands for a place
+    or a relation. A batch of several architectures has one more axis in front of all.
+
+    Attributes:
+        sender: [edge] node an edge starts from.
+        receiver: [edge] node it ends at.
+        parameter: [edge] its parameter's position in `ravel`'s vector; -1 for an edge
+            without one, whose weight is 1.
+        tap: [edge, TAPS] coordinates of the parameter in a window, a basis or a grid.
+        relation: [edge] the array, or the set of edges without parameters, it belongs to.
+        relation_role: [relation] index into `EDGE_ROLES`.
+        relation_kind: [relation] its layer's, index into `KINDS`.
+        relation_slot: [relation] as of `wiring.Join`: tells queries from keys; the level a
+            residual starts from, plus one.
+        relation_level: [relation] its layer's.
+        place: [node] the set of neurons it belongs to.
+        number: [node] which input or output it is; -1 for hidden neurons.
+        head: [node] number of its attention head, where heads are told by index.
+        place_role: [place] index into `NODE_ROLES`.
+        place_kind: [place] kind of the layer that makes the neurons, index into `KINDS`.
+        place_slot: [place] which of the layer's kernels makes them.
+        place_level: [place] depth, from 0; inputs have none.
+        place_activation: [place] index into `ACTIVATIONS`.
+    """
+
+    sender: np.ndarray
+    receiver: np.ndarray
+    parameter: np.ndarray
+    tap: np.ndarray
+    relation: np.ndarray
+    relation_role: np.ndarray
+    relation_kind: np.ndarray
+    relation_slot: np.ndarray
+    relation_level: np.ndarray
+    place: np.ndarray
+    number: np.ndarray
+    head: np.ndarray
+    place_role: np.ndarray
+    place_kind: np.ndarray
+    place_slot: np.ndarray
+    place_level: np.ndarray
+    place_activation: np.ndarray
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """Numbers of nodes, edges, places and relations, padding included."""
+        fields = (self.place, self.sender, self.place_role, self.relation_role)
+        return tuple(x.shape[-1] for x in fields)
+
+
+@functools.lru_cache(maxsize=64)
+def parameter_graph(spec: Spec, heads: str = "nodes") -> Graph:
+    """The parameter graph of an architecture.
+
+    Args:
+        spec: the architecture.
+        heads: "nodes" joins the neurons of a head by a node, and keeps the symmetry of
+            heads; "index" writes the head's number on its neurons (Lim et al., appendix
+            B), and with it heads can no longer be renumbered.
+
+    Raises:
+        ValueError: an array has too many coordinates, or the arrays do not make one
+            connected network, see `wiring`.
+    """
+    if heads not in HEADS:
+        raise ValueError(f"expected heads as one of {HEADS}, got {heads!r}")
+    return Builder(spec, wiring(spec), heads).graph()
+
+
+class Builder:
+    """A parameter graph in the making: columns of nodes and edges, to be joined."""
+
+    def __init__(self, spec: Spec, found: Wiring, heads: str):
+        self.spec, self.wiring, self.heads = spec, found, heads
+        self.sizes = dict(spec.sizes)
+        self.nodes = {k: [] for k in ("place", "number", "head")}
+        self.edges = {k: [] for k in ("sender", "receiver", "parameter", "tap", "relation")}
+        self.places = {k: [] for k in ("role", "kind", "slot", "level", "activation")}
+        self.relations = {k: [] for k in ("role", "kind", "slot", "level")}
+        self.count = 0
+
+    def graph(self) -> Graph:
+        """Adds everything, and joins the columns."""
+        self.at = [self._neurons(i) for i in range(len(self.wiring.places))]
+        positions = offsets(self.spec)
+        for join in self.wiring.joins:
+            self._array(join, positions[join.array.name])
+        for number, start, end in self.wiring.residuals:
+            layer = self.spec.layers[number]
+            start, end = self.at[start], self.at[end]
+            self._free("residual", layer.kind, layer.level, start, end, layer.source + 1)
+        self._ties()
+        self._blocks()
+        return self.join()
+
+    def join(self) -> Graph:
+        """The graph of what was added."""
+        return Graph(
+            **{k: np.concatenate(v) for k, v in self.edges.items()},
+            **{f"relation_{k}": np.array(v, np.int32) for k, v in self.relations.items()},
+            **{k: np.concatenate(v) for k, v in self.nodes.items()},
+            **{f"place_{k}": np.array(v, np.int32) for k, v in self.places.items()},
+        )
+
+    def add_nodes(self, role, kind, slot, level, activation, number, head=None) -> np.ndarray:
+        """New nodes, one for each entry of `number`; returns their numbers."""
+        row = (
+            NODE_ROLES.index(role),
+            KINDS.index(kind) if kind in KINDS else NONE,
+            slot,
+            level,
+            ACTIVATIONS.index(activation),
+        )
+        self.nodes["place"].append(np.full(number.size, len(self.places["role"]), np.int32))
+        for column, value in zip(self.places.values(), row, strict=True):
+            column.append(value)
+        self.nodes["number"].append(number.ravel().astype(np.int32))
+        head = np.full(number.size, NONE) if head is None else head
+        self.nodes["head"].append(head.ravel().astype(np.int32))
+        first, self.count = self.count, self.count + number.size
+        return first + np.arange(number.size, dtype=np.int32).reshape(number.shape)
+
+    def _neurons(self, i: int) -> np.ndarray:
+        """Node numbers of a place, [*sizes of its axes]."""
+        place = self.wiring.places[i]
+        shape = [self.sizes[a] for a in place.axes]
+        grid = np.indices(shape)
+        # the identity of a neuron is what its fixed axes say
+        fixed = [k for k, a in enumerate(place.axes) if a not in self.spec.hidden]
+        number = np.full(shape, NONE)
+        if fixed:
+            number = np.ravel_multi_index([grid[k] for k in fixed], [shape[k] for k in fixed])
+        head = None
+        if self.heads == "index" and place.kind == "attention" and len(shape) > 1:
+            head = grid[place.axes.index(self._head(place))]
+        role = "input" if place.level < 0 else "hidden"
+        if i in self.wiring.outputs:
+            role = "output"
+        return self.add_nodes(
+            role, place.kind, place.slot, place.level, place.activation, number, head
+        )
+
+    def add_edges(self, role, kind, slot, level, sender, receiver, parameter, tap) -> None:
+        """A new relation of edges, from arrays of any one shape; `tap` is [edge, TAPS]."""
+        row = (EDGE_ROLES.index(role), KINDS.index(kind), slot, level)
+        relation = np.full(sender.size, len(self.relations["role"]), np.int16)
+        for column, value in zip(self.relations.values(), row, strict=True):
+            column.append(value)
+        fields = (sender.ravel(), receiver.ravel(), parameter.ravel(), tap, relation)
+        for column, value in zip(self.edges.values(), fields, strict=True):
+            column.append(value)
+
+    def _array(self, join, parameter: np.ndarray) -> None:
+        """One edge for each entry of an array."""
+        a, layer, shape = join.array, self.spec.layers[join.layer], parameter.shape
+        if len(join.positions) > TAPS:
+            axes = [a.axes[i] for i in join.positions]
+            raise ValueError(
+                f"{layer.name}: expected at most {TAPS} coordinates for {a.name}, got {axes}"
+            )
+        along = lambda nodes, axes: np.broadcast_to(
+            _align(nodes, axes, len(shape)), shape
+        )  # node numbers, laid along the array's own axes
+        if join.reads is None:
+            node = self.add_nodes(
+                a.role, layer.kind, join.slot, layer.level, "none", np.array([NONE])
+            )
+            sender = np.broadcast_to(node[0], shape)
+        else:
+            sender = along(self.at[join.reads], join.read_axes)
+        tap = np.full((parameter.size, TAPS), NONE, np.int16 if max(shape) < 2**15 else np.int32)
+        for k, i in enumerate(join.positions):
+            line = np.arange(shape[i]).reshape([-1 if j == i else 1 for j in range(len(shape))])
+            tap[:, k] = np.broadcast_to(line, shape).ravel()
+        receiver = along(self.at[join.writes], join.write_axes)
+        parameter = parameter.astype(np.int32)
+        self.add_edges(a.role, layer.kind, join.slot, layer.level, sender, receiver, parameter, tap)
+
+    def _free(self, role, kind, level, sender, receiver, slot=0) -> None:
+        """Edges without parameters."""
+        sender, receiver = np.broadcast_arrays(sender, receiver)
+        none = np.full(sender.size, NONE, np.int32)
+        tap = np.full((sender.size, TAPS), NONE, np.int16)
+        self.add_edges(role, kind, slot, level, sender, receiver, none, tap)
+
+    def _ties(self) -> None:
+        """Joins neurons of one axis that no chain of residuals joins."""
+        places, joined = self.wiring.places, list(range(len(self.wiring.places)))
+
+        def root(p):
+            while joined[p] != p:
+                p = joined[p]
+            return p
+
+        for _, start, end in self.wiring.residuals:
+            joined[root(start)] = root(end)
+        for later, place in enumerate(places):
+            if not set(place.axes) <= set(self.spec.hidden):
+                continue
+            for earlier in range(later):
+                if places[earlier].axes == place.axes and root(earlier) != root(later):
+                    start, end = self.at[earlier], self.at[later]
+                    self._free("tie", place.kind, place.level, start, end)
+                    joined[root(earlier)] = root(later)
+
+    def _blocks(self) -> None:
+        """Joins neurons that share a coordinate on an axis which is only a part of theirs."""
+        places, inner = self.wiring.places, dict(self.spec.nested)
+        told = [self._head(p) for p in places if p.kind == "attention" and len(p.axes) > 1]
+        for axis in self.spec.hidden:
+            if axis in inner or (self.heads == "index" and axis in told):
+                continue
+            found = [i for i, p in enumerate(places) if axis in p.axes]
+            if not any(len(places[i].axes) > 1 for i in found):
+                continue
+            first, *rest = found
+            kind, level = places[first].kind, places[first].level
+            number = np.full(self.sizes[axis], NONE)
+            node = self.add_nodes("block", kind, places[first].slot, level, "none", number)
+            blocks = []  # for each place, the block node of each neuron
+            for i in found:
+                shape = self.at[i].shape
+                blocks.append(
+                    np.broadcast_to(_align(node, (places[i].axes.index(axis),), len(shape)), shape)
+                )
+            if rest:
+                self._free("block", kind, level, self.at[first], blocks[0])
+            for i, block in list(zip(found, blocks, strict=True))[1 if rest else 0 :]:
+                self._free("block", places[i].kind, places[i].level, block, self.at[i])
+
+    def _head(self, place) -> str:
+        """The axis of an attention place that counts heads."""
+        outer = dict(self.spec.nested).values()
+        return next((a for a in place.axes if a in outer), place.axes[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What a graph consists of; prints as a table.
+
+    Attributes:
+        nodes: role -> number of nodes.
+        edges: role -> number of edges.
+        bytes: of the graph's arrays.
+        renumberings: hidden axis -> log10 of how many renumberings it has.
+    """
+
+    nodes: dict[str, int]
+    edges: dict[str, int]
+    bytes: int
+    renumberings: dict[str, float]
+
+    def __str__(self) -> str:
+        words = lambda table: ", ".join(f"{n:,} {role}" for role, n in table.items())
+        order = sum(self.renumberings.values())
+        lines = [
+            f"nodes  {sum(self.nodes.values()):,}: {words(self.nodes)}",
+            f"edges  {sum(self.edges.values()):,}: {words(self.edges)}",
+            f"memory {self.bytes / 2**20:.1f} MiB",
+            f"group  10^{order:.1f} renumberings of {len(self.renumberings)} hidden axes",
+        ]
+        return "\n".join(lines)
+
+
+def summary(spec: Spec) -> Summary:
+    """Counts what the parameter graph of an architecture consists of.
+
+    >>> from wsjax import architectures
+    >>> print(summary(architectures.mlp([2, 32, 32, 1])))
+    nodes  70: 2 input, 64 hidden, 1 output, 3 bias
+    edges  1,185: 1,120 kernel, 65 bias
+    memory 0.0 MiB
+    group  10^70.8 renumberings of 2 hidden axes
+    """
+    graph, sizes, outer = parameter_graph(spec), dict(spec.sizes), dict(spec.nested)
+
+    def table(roles, members, names):
+        counts = np.bincount(roles[members], minlength=len(names))
+        return {name: int(n) for name, n in zip(names, counts, strict=True) if n}
+
+    groups = {}
+    for h in spec.hidden:
+        times = sizes[outer[h]] if h in outer else 1
+        groups[h] = times * math.lgamma(sizes[h] + 1) / math.log(10)
+    return Summary(
+        table(graph.place_role, graph.place, NODE_ROLES),
+        table(graph.relation_role, graph.relation, EDGE_ROLES),
+        sum(getattr(graph, f.name).nbytes for f in dataclasses.fields(graph)),
+        groups,
+    )
+
+
+def _align(nodes: np.ndarray, axes: Sequence[int], ndim: int) -> np.ndarray:
+    """Nodes [...], whose k-th axis is axis `axes[k]` of an array, with `ndim` axes."""
+    order = np.argsort(axes)
+    shape = [1] * ndim
+    for k in order:
+        shape[axes[k]] = nodes.shape[k]
+    return nodes.transpose(order).reshape(shape)
+
+
+def weights(graph: Graph, vectors: jax.Array) -> jax.Array:
+    """The weight of every edge: its parameter, or 1 if it has none.
+
+    Args:
+        graph: of the networks, without a batch axis.
+        vectors: [..., entry], as `networks.ravel` lays them out.
+
+    Returns:
+        [..., edge]; 0 on padding.
+    """
+    found = jnp.take(vectors, jnp.maximum(graph.parameter, 0), axis=-1)
+    rest = jnp.where(jnp.asarray(graph.relation) < 0, 0.0, 1.0).astype(found.dtype)
+    return jnp.where(jnp.asarray(graph.parameter) < 0, rest, found)
+
+
+def parameters(graph: Graph, values: jax.Array, count: int) -> jax.Array:
+    """Puts what stands on the edges back into vectors; undoes `weights`.
+
+    Args:
+        graph: without a batch axis.
+        values: [..., edge].
+        count: of parameters.
+
+    Returns:
+        [..., count]; edges without a parameter are left out.
+    """
+    where = jnp.where(jnp.asarray(graph.parameter) < 0, count, graph.parameter)
+    out = jnp.zeros((*values.shape[:-1], count), values.dtype)
+    return out.at[..., where].set(values, mode="drop")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bucket:
+    """Numbers of nodes, edges, places and relations that a padded graph has room for."""
+
+    nodes: int
+    edges: int
+    places: int
+    relations: int
+
+
+def bucket(graphs: Sequence[Graph]) -> Bucket:
+    """A bucket that holds every graph, rounded up so that few different ones occur.
+
+    Nodes and edges are rounded up to 1, 1.25, 1.5 or 1.75 times a power of two, places and
+    relations to multiples of sixteen.
+    """
+    nodes, edges, places, relations = (max(x) for x in zip(*(g.sizes for g in graphs), strict=True))
+    nodes, edges = padding.room(nodes), padding.room(edges)
+    return Bucket(nodes, edges, padding.multiple(places, 16), padding.multiple(relations, 16))
+
+
+def pad(graph: Graph, room: Bucket) -> Graph:
+    """The same graph with masked nodes, edges, places and relations up to the bucket's size.
+
+    Raises:
+        ValueError: the graph does not fit.
+    """
+    have = graph.sizes
+    want = (room.nodes, room.edges, room.places, room.relations)
+    if any(h > w for h, w in zip(have, want, strict=True)):
+        raise ValueError(f"graph of (nodes, edges, places, relations) {have} does not fit {room}")
+    out = {}
+    for field in dataclasses.fields(graph):
+        x = np.asarray(getattr(graph, field.name), np.int32)
+        part = field.name.split("_")[0]
+        if part in ("sender", "receiver", "parameter", "tap", "relation"):
+            level = 1 if "_" not in field.name else 3
+        else:
+            level = 0 if "_" not in field.name else 2
+        fill = 0 if field.name in ("sender", "receiver") else NONE
+        grow = [(0, want[level] - have[level])] + [(0, 0)] * (x.ndim - 1)
+        out[field.name] = np.pad(x, grow, constant_values=fill)
+    return Graph(**out)
+
+
+def stack(graphs: Sequence[Graph]) -> Graph:
+    """Graphs of several networks, padded to their common bucket, with a batch axis."""
+    room = bucket(graphs)
+    return jax.tree.map(lambda *x: np.stack(x), *(pad(g, room) for g in graphs))
+
+
+def collate(networks: Sequence[np.ndarray], graphs: Sequence[Graph]) -> tuple[np.ndarray, Graph]:
+    """A batch of networks of several architectures.
+
+    Args:
+        networks: raveled, each [entry] of its own length.
+        graphs: theirs.
+
+    Returns:
+        Vectors [batch, entry], padded with zeros to a length that few different batches
+        differ in, and the graphs stacked.
+
+    Raises:
+        ValueError: a network has more or fewer parameters than its graph, or is not finite.
+    """
+    for i, (vector, graph) in enumerate(zip(networks, graphs, strict=True)):
+        if len(vector) != (count := int(graph.parameter.max()) + 1):
+            raise ValueError(f"network {i}: expected {count} parameters, got {len(vector)}")
+    return padding.vectors(networks), stack(graphs)

@@ -1,0 +1,1 @@
+"""Zoos of image classifiers: recipes, families and the factory that trains them."""

@@ -1,0 +1,254 @@
+r"""Images as networks: fitted, and rendered again.
+
+    found = read_folder("PICTURES")                      a user's own PNG and JPEG files
+    zoo, manifest = fit(found.images, found.labels)      a SIREN for each
+    render(zoo.of(0).params(7), zoo.specs[0], grid(28, 28, "xy"), offset=0.5)   [row, col, channel]
+
+    [row, col, 2] --network--> [row, col, channel] --+ offset--> the image, in its range
+
+What a network is asked and how its answer is meant, it does not say itself: `grid` and
+`offset` do, and `zoos.inr_recipe.Recipe` names them for each of two published conventions.
+"""
+
+import collections
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from wsjax import architectures
+from wsjax.networks import Params, Spec
+from wsjax.zoos.inrs import inr_factory
+from wsjax.zoos.inrs.inr_factory import Pictures
+from wsjax.zoos.inrs.inr_recipe import DWS, Recipe, grid
+from wsjax.zoos.mixture import Mixture
+from wsjax.zoos.store import Manifest
+
+__all__ = ["Folder", "fit", "grid", "pictures", "read_folder", "render"]
+
+ENDINGS = (".png", ".jpg", ".jpeg")
+CHANNELS = {"L": 1, "RGB": 3}  # of Pillow's modes
+FILE_BYTES = 16 << 20
+SIDE = 1024  # no image has more rows or columns
+TOTAL_BYTES = 1 << 30  # of all pixels
+FILES = 200_000
+LISTED = 20  # offenders that an error names
+
+
+class Folder(NamedTuple):
+    """A folder of images.
+
+    Attributes:
+        images: [n, row, col, channel] uint8.
+        labels: [n] int32, positions in `classes`; None where there are no sub-folders.
+        classes: the names of the sub-folders.
+        names: of the files, from the folder on; what `images` follow.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def render(params: Params, spec: Spec, points: np.ndarray, offset: float) -> jax.Array:
+    """The image [row, col, channel] of one network; `jax.vmap` over params for several.
+
+    At the recipe's own points it is what was fitted, in the recipe's range; points may be more.
+
+    Args:
+        params: the network.
+        spec: what it is.
+        points: [row, col, 2], such as `grid(rows, cols, recipe.indexing)`.
+        offset: the recipe's.
+
+    Raises:
+        ValueError: points are not what the network reads.
+
+    >>> spec = architectures.mlp([2, 4, 1], "sin", omega=30.0)
+    >>> params = {a.name: np.zeros(spec.shape(a), np.float32) for a in spec.arrays}
+    >>> image = render(params, spec, grid(3, 5, "xy"), offset=0.5)
+    >>> image.shape, float(image.min()), float(image.max())
+    ((3, 5, 1), 0.5, 0.5)
+    """
+    reads = spec.shape(spec.layers[0].arrays[0])[0]
+    if np.ndim(points) != 3 or np.shape(points)[-1] != reads:
+        raise ValueError(f"expected points [row, col, {reads}], got {list(np.shape(points))}")
+    return architectures.forward(params, points, spec) + offset
+
+
+def pictures(images: np.ndarray, labels: np.ndarray | None = None) -> Pictures:
+    """A user's own images as what the factory takes, named by their content.
+
+    Args:
+        images: [n, row, col, 1 or 3] uint8.
+        labels: [n] int.
+
+    Raises:
+        ValueError: the images or labels are no such arrays; all that is wrong is listed.
+    """
+    images, wrong = np.asarray(images), []
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3:] not in ((1,), (3,)):
+        wrong.append(
+            f"images: expected uint8 [n, row, col, 1 or 3], got {images.dtype} {[*images.shape]}"
+        )
+    elif not images.size:
+        wrong.append(f"images: expected at least one pixel, got {[*images.shape]}")
+    if labels is not None:
+        labels = np.asarray(labels)
+        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+            wrong.append(
+                f"labels: expected int [{len(images)}], got {labels.dtype} {[*labels.shape]}"
+            )
+    if wrong:
+        raise ValueError("cannot fit:\n  " + "\n  ".join(wrong))
+    digest = hashlib.sha256(json.dumps([images.shape, labels is not None]).encode())
+    digest.update(np.ascontiguousarray(images).data)
+    if labels is not None:
+        digest.update(labels.astype("<i8").data)
+    name = f"own-{digest.hexdigest()[:8]}"
+    return Pictures(name, "an array", digest.hexdigest(), {"all": (images, labels)})
+
+
+def fit(
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    recipe: Recipe = DWS,
+    cache: str | os.PathLike | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> tuple[Mixture, Manifest]:
+    """Fits SIRENs to a user's own images; shows progress on standard error.
+
+    A `Mixture`, as the factories of `zoos` return, and no `Zoo`: the views of an image are
+    one run, so that no split can tear them apart. It has no splits yet: `mixture.split` deals.
+    Its labels are those of `inr_factory.make`, "class" only where labels are given.
+
+    Args:
+        images: [n, row, col, 1 or 3] uint8.
+        labels: [n] int.
+        recipe: its counts of images play no part.
+        cache: a folder where finished blocks are kept, and found by the next call; without
+            one, whatever is interrupted is lost.
+        devices: share the networks out; by default all there are.
+
+    Raises:
+        ValueError: the images or labels are no such arrays; or no network stayed finite.
+    """
+    own = pictures(images, labels)
+    if cache is not None:
+        return inr_factory.make(recipe, own, cache, devices=devices)
+    with tempfile.TemporaryDirectory() as folder:
+        return inr_factory.make(recipe, own, folder, devices=devices)
+
+
+def read_folder(folder: str | os.PathLike) -> Folder:
+    """A user's PNG and JPEG files, all gray or all red, green and blue, and of one size.
+
+    They lie in the folder itself, or in sub-folders whose names are their classes. Names
+    that begin with a dot are passed over. Nothing is resized or converted: what does not fit
+    is listed, all of it in one error, before any image is fitted.
+
+    Raises:
+        ValueError: a file is no image, damaged, a link, too large, or unlike most others; or
+            there is none.
+        FileNotFoundError: there is no such folder.
+        ImportError: Pillow is not installed.
+    """
+    try:
+        import PIL.Image
+    except ImportError as error:
+        raise ImportError("images of a folder need Pillow: pip install pillow") from error
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"expected a folder of images at {folder}, found none")
+    paths, wrong = _files(folder)
+    kinds = {}
+    for path in paths:
+        try:
+            kinds[path] = _kind(PIL.Image, path)
+        except Exception as error:  # of a damaged image Pillow raises nearly anything
+            wrong[path] = str(error)
+    if kinds:
+        (usual, _) = collections.Counter(kinds.values()).most_common(1)[0]
+        say = lambda kind: f"{kind[0]} x {kind[1]} {kind[2]}"
+        for path, kind in kinds.items():
+            if kind != usual:
+                wrong[path] = f"is {say(kind)}, most are {say(usual)}"
+        each = usual[0] * usual[1] * CHANNELS[usual[2]]
+        if each * len(kinds) > TOTAL_BYTES:
+            wrong[folder] = f"has {each * len(kinds)} bytes of pixels, of at most {TOTAL_BYTES}"
+    elif not wrong:
+        wrong[folder] = "holds no image: expected .png or .jpg files, or sub-folders of them"
+    if not wrong:
+        images = np.empty((len(paths), *usual[:2], CHANNELS[usual[2]]), np.uint8)
+        for i, path in enumerate(paths):
+            try:
+                with PIL.Image.open(path, formats=("PNG", "JPEG")) as image:
+                    images[i] = np.asarray(image).reshape(images.shape[1:])
+            except Exception as error:
+                wrong[path] = f"is damaged: {error}"
+    if wrong:
+        lines = [f"  {_name(folder, p)} {reason}" for p, reason in sorted(wrong.items())]
+        more = [f"  and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
+        raise ValueError(f"images of {folder} cannot be used:\n" + "\n".join(lines[:LISTED] + more))
+    names = tuple(_name(folder, path) for path in paths)
+    classes = tuple(sorted({p.parent.name for p in paths if p.parent != folder}))
+    place = {name: i for i, name in enumerate(classes)}
+    labels = np.array([place[p.parent.name] for p in paths], np.int32) if classes else None
+    return Folder(images, labels, classes, names)
+
+
+def _files(folder):
+    """The images' paths, in order, and path -> what is wrong with others."""
+    paths, wrong = [], {}
+    visible = lambda place: sorted(p for p in place.iterdir() if not p.name.startswith("."))
+    for top in visible(folder):
+        nested = top.is_dir() and not top.is_symlink()
+        inner = visible(top) if nested else [top]
+        if not inner:
+            wrong[top] = "is an empty folder"
+        for path in inner:
+            if path.is_symlink():
+                wrong[path] = "is a link, which could lead out of the folder"
+            elif not path.is_file():
+                wrong[path] = "is no file: images lie one folder deep at most"
+            elif path.suffix.lower() not in ENDINGS:
+                wrong[path] = f"is no image: expected one of {', '.join(ENDINGS)}"
+            elif path.stat().st_size > FILE_BYTES:
+                wrong[path] = f"has {path.stat().st_size} bytes, of at most {FILE_BYTES}"
+            else:
+                paths.append(path)
+    if len(paths) > FILES:
+        return [], {folder: f"holds {len(paths)} images, of at most {FILES}"}
+    if any(p.parent == folder for p in paths) and any(p.parent != folder for p in paths):
+        for path in paths:
+            if path.parent == folder:
+                wrong[path] = "lies beside sub-folders of images: which class is it?"
+    return paths, wrong
+
+
+def _kind(pillow, path):
+    """(rows, columns, mode) as the file's head says; decodes nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Pillow warns of images that are too large
+        try:
+            with pillow.open(path, formats=("PNG", "JPEG")) as image:
+                (cols, rows), mode = image.size, image.mode
+        except Exception as error:
+            raise ValueError(f"is no PNG or JPEG, or damaged ({type(error).__name__})") from error
+    if max(rows, cols) > SIDE:
+        raise ValueError(f"is {rows} x {cols}, of at most {SIDE} x {SIDE}")
+    if mode not in CHANNELS:
+        raise ValueError(f"is of mode {mode}: expected one of {', '.join(CHANNELS)}")
+    return rows, cols, mode
+
+
+def _name(folder, path):
+    return path.relative_to(folder).as_posix() if path != folder else "it"

@@ -1,0 +1,1 @@
+"""Sine zoos: small SIRENs, each fitted to one wave."""

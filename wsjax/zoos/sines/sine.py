@@ -1,0 +1,329 @@
+"""The sine zoo: small SIRENs, each fitted to one wave.
+
+    a sin(b x) on [-pi, pi)  --Adam-->  1-32-32-1 network  with labels frequency b, amplitude a
+
+The task is to read b (and a) off the weights (Navon et al., 2023). The frequency zoo of
+the papers comes without the code that made it, so it is made here as the code for its
+twin makes that one, the self-supervised zoo; `Recipe` holds the settings of both, and
+`zoos.datasheet` says where a zoo departs from what was published.
+
+Networks stop at a mean squared error, low frequencies long before high ones. They are
+fitted a block at a time, by one vectorised loop that runs until its slowest network is
+done; blocks of similar waves waste little. Devices each take blocks of their own.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from wsjax import architectures
+from wsjax.architectures import trigonometry
+from wsjax.networks import Params
+from wsjax.training import progress
+from wsjax.zoos import Zoo, fitting, from_params, store
+from wsjax.zoos.fitting import State
+from wsjax.zoos.sines import sine_datasheet
+from wsjax.zoos.sines.sine_recipe import Recipe
+
+PIECE = 512  # networks between two reports of progress
+
+Sine = Callable[[jax.Array], jax.Array]
+
+
+class Waves(NamedTuple):
+    """What each network is to be: `frequencies`, `amplitudes` and `keys`, each [network]."""
+
+    frequencies: np.ndarray
+    amplitudes: np.ndarray
+    keys: jax.Array
+
+
+class Fit(NamedTuple):
+    """Networks after training.
+
+    Attributes:
+        params: arrays [network, ...].
+        mse: [network], of these very weights, over the whole grid.
+        steps: [network], Adam's.
+    """
+
+    params: Params
+    mse: jax.Array
+    steps: jax.Array
+
+
+def waves(recipe: Recipe) -> Waves:
+    """Draws the waves and the seeds of a recipe's networks, each from its own number."""
+
+    def wave(i):
+        one, two, weights = jax.random.split(jax.random.fold_in(jax.random.key(recipe.seed), i), 3)
+        frequency = jax.random.uniform(one, minval=recipe.low, maxval=recipe.high)
+        amplitude = jax.random.uniform(
+            two, minval=recipe.amplitude_low, maxval=recipe.amplitude_high
+        )
+        return frequency, amplitude, weights
+
+    frequencies, amplitudes, keys = jax.jit(jax.vmap(wave))(jnp.arange(recipe.networks))
+    return Waves(np.asarray(frequencies), np.asarray(amplitudes), keys)
+
+
+def target(
+    recipe: Recipe, frequency: jax.Array, amplitude: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The grid x [points, 1] and the wave on it [points, 1]."""
+    x = jnp.linspace(-math.pi, math.pi, recipe.points, endpoint=False)[:, None]
+    return x, amplitude * jnp.sin(frequency * x)
+
+
+def initial(recipe: Recipe, key: jax.Array) -> Params:
+    """A network before training, as the published generator draws it.
+
+    Every sine layer, the first too, is U(-1, 1) sqrt(6 / fan in) / omega with biases 0,
+    where Sitzmann et al. (2020) give the first layer a bound of its own; the last layer
+    is PyTorch's `Linear`, U(-1, 1) / sqrt(fan in), bias included.
+    """
+    params, spec = {}, recipe.spec
+    for i, layer in enumerate(spec.layers):
+        fan_in = recipe.widths[i]
+        for j, a in enumerate(layer.arrays):
+            bound = 1 / math.sqrt(fan_in)
+            if layer.activation == "sin":
+                bound = math.sqrt(6 / fan_in) / recipe.omega if a.role == "kernel" else 0.0
+            draw = jax.random.fold_in(jax.random.fold_in(key, i), j)
+            params[a.name] = jax.random.uniform(draw, spec.shape(a), minval=-1) * bound
+    return params
+
+
+def begin(recipe: Recipe, key: jax.Array) -> State:
+    """A network about to be trained."""
+    return fitting.begin(initial(recipe, key), _adam(recipe))
+
+
+def step(
+    state: State, x: jax.Array, y: jax.Array, recipe: Recipe, sine: Sine = trigonometry.sin
+) -> State:
+    """One step of Adam on the full grid, or none if the network is within the tolerance."""
+    error = functools.partial(_error, x=x, y=y, recipe=recipe, sine=sine)
+    return fitting.step(state, error, _adam(recipe), recipe.tolerance)
+
+
+def fit_one(
+    recipe: Recipe,
+    frequency: jax.Array,
+    amplitude: jax.Array,
+    key: jax.Array,
+    sine: Sine = trigonometry.sin,
+) -> Fit:
+    """Trains one network to the tolerance, or for the recipe's steps; for use under `jit`."""
+    x, y = target(recipe, frequency, amplitude)
+    error = functools.partial(_error, x=x, y=y, recipe=recipe, sine=sine)
+    limits = recipe.tolerance, recipe.steps
+    state = fitting.fit(error, initial(recipe, key), _adam(recipe), *limits)
+    return Fit(state.params, state.mse, state.steps)
+
+
+def fit_with(
+    recipe: Recipe,
+    frequencies: np.ndarray,
+    amplitudes: np.ndarray,
+    keys: jax.Array,
+    sine: Sine = trigonometry.sin,
+    block: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> Fit:
+    """Trains networks, one for each of the waves, all of them in one call.
+
+    Args:
+        recipe: its `networks`, `seed` and ranges play no part.
+        frequencies: [network].
+        amplitudes: [network].
+        keys: [network], of the initial weights.
+        sine: the networks' activation; `jnp.sin` where the library's own is on trial.
+        block: networks in one vectorised loop; by default what suits the device.
+        devices: share the networks out; by default all there are.
+
+    Returns:
+        The networks as NumPy arrays, in the order of the arguments.
+    """
+    devices = tuple(jax.devices() if devices is None else devices)
+    count = len(frequencies)
+    padded = -(-count // len(devices)) * len(devices)
+    run, _ = _compiled(_program(recipe), padded, sine, block, devices)
+    return _run(run, frequencies, amplitudes, keys, padded, devices)
+
+
+def make(
+    recipe: Recipe,
+    cache: pathlib.Path,
+    block: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> tuple[Zoo, store.Manifest]:
+    """The zoo of a recipe, from the cache if it is there, and its manifest.
+
+    Labels are `frequency`, `amplitude`, `fit_mse` and `fit_steps`. A network whose mean
+    squared error is above the tolerance after all steps is no sample of its wave: unless
+    the recipe says otherwise it is excluded, and the manifest's `excluded` counts it and
+    gives its wave.
+
+    Args:
+        recipe: what to make. Each recipe has a folder of its own.
+        cache: where the folders lie.
+        block: as for `fit_with`.
+        devices: as for `fit_with`.
+
+    Raises:
+        ValueError: no network at all reached the tolerance.
+    """
+    settings = dataclasses.asdict(recipe)
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    folder = pathlib.Path(cache) / f"sine-{recipe.networks}-seed{recipe.seed}-{digest[:8]}"
+    return store.cached(folder, settings, recipe.spec, lambda: generate(recipe, block, devices))
+
+
+def generate(
+    recipe: Recipe, block: int | None = None, devices: Sequence[jax.Device] | None = None
+) -> tuple[Zoo, dict[str, Any]]:
+    """Makes the zoo of a recipe, and the facts its manifest should state; `make` caches it."""
+    devices = tuple(jax.devices() if devices is None else devices)
+    block = block or _block(devices)
+    # Pieces are of one size, so that one program serves all, and in the order of the draw:
+    # each is a fair sample of waves, which makes the time left a fair guess.
+    pieces = -(-recipe.networks // PIECE)
+    unit = len(devices) * (block if pieces > 1 else 1)
+    size = -(-recipe.networks // (pieces * unit)) * unit
+    run, compiling = _compiled(_program(recipe), size, trigonometry.sin, block, devices)
+
+    every, fits, began = waves(recipe), [], time.perf_counter()
+    with progress.progress(recipe.networks) as report:
+        for start in range(0, recipe.networks, size):
+            some = Waves(*(w[start : start + size] for w in every))
+            fits.append(_run(run, *some, size, devices))
+            report(min(start + size, recipe.networks), time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+
+    fit = Fit(*jax.tree.map(lambda *parts: np.concatenate(parts), *fits))
+    zoo, excluded = collect(recipe, every, fit)
+    facts = {
+        "seed": recipe.seed,
+        "excluded": excluded,
+        "statistics": sine_datasheet.statistics(zoo),
+        "made_on": f"{len(devices)} x {devices[0].device_kind}",
+        "compile_seconds": round(compiling, 2),
+        "seconds": round(seconds, 2),
+        "networks_per_second": round(recipe.networks / seconds, 2),
+        "licence": "MIT; generated by wsjax.zoos.sines.sine",
+    }
+    return zoo, facts
+
+
+def collect(recipe: Recipe, waves: Waves, fit: Fit) -> tuple[Zoo, dict[str, Any]]:
+    """The zoo of those networks that the recipe lets in, and a note on the others.
+
+    Raises:
+        ValueError: none did.
+    """
+    limit = math.inf if recipe.keep_unfit else recipe.tolerance
+    fitted = np.asarray(fit.mse) <= limit  # False for NaN
+    if not fitted.any():
+        raise ValueError(
+            f"expected at least one network with a mean squared error <= {limit} "
+            f"after {recipe.steps} steps, got none of {len(fitted)}; the best has "
+            f"{np.min(fit.mse):.3g}"
+        )
+    labels = {
+        "frequency": waves.frequencies,
+        "amplitude": waves.amplitudes,
+        "fit_mse": fit.mse,
+        "fit_steps": fit.steps,
+    }
+    params = {name: array[fitted] for name, array in fit.params.items()}
+    zoo = from_params(params, recipe.spec, {k: v[fitted] for k, v in labels.items()})
+    note = {
+        "rule": f"fit_mse is NaN or above {limit} after {recipe.steps} steps",
+        "count": int((~fitted).sum()),
+        "frequencies": np.asarray(waves.frequencies)[~fitted].tolist(),
+        "amplitudes": np.asarray(waves.amplitudes)[~fitted].tolist(),
+    }
+    return zoo, note
+
+
+def _adam(recipe):
+    decay = optax.add_decayed_weights(recipe.weight_decay)
+    return optax.chain(decay, optax.adam(recipe.learning_rate))
+
+
+def _error(params, x, y, recipe, sine):
+    out = _forward(params, x, recipe.spec, sine) + recipe.offset
+    return jnp.mean((out - y) ** 2)
+
+
+def _forward(params, x, spec, sine):
+    if sine is trigonometry.sin or spec.layers[0].activation != "sin":
+        return architectures.forward(params, x, spec)
+    for layer in spec.layers:
+        x = x @ params[f"{layer.name}/kernel"] + params[f"{layer.name}/bias"]
+        x = sine(layer.omega * x) if layer.activation == "sin" else x
+    return x
+
+
+def _program(recipe):
+    """The recipe without what leaves the compiled program as it is: one serves all seeds."""
+    same = {"networks": 1, "seed": 0, "keep_unfit": False}
+    ranges = {"low": 0.0, "high": 0.0, "amplitude_low": 0.0, "amplitude_high": 0.0}
+    return dataclasses.replace(recipe, **same, **ranges)
+
+
+def _block(devices):
+    # On a CPU, 32 networks' activations stay in the cache; an accelerator wants them all.
+    return 32 if devices[0].platform == "cpu" else PIECE
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled(recipe, count, sine, block, devices):
+    """The program that fits `count` waves on these devices, and the seconds to compile it."""
+    mesh = Mesh(np.array(devices), ("network",))
+    block = min(block or _block(devices), count // len(devices))
+
+    def local(frequencies, amplitudes, keys):
+        one = lambda wave: fit_one(recipe, *wave, sine)
+        return jax.lax.map(one, (frequencies, amplitudes, keys), batch_size=block)
+
+    # Each device runs its own loops. Left to the partitioner, the devices would agree
+    # after every step on whether to go on.
+    rows = PartitionSpec("network")
+    shared = jax.shard_map(local, mesh=mesh, in_specs=rows, out_specs=rows, check_vma=False)
+    began = time.perf_counter()
+    number = jax.ShapeDtypeStruct((count,), jnp.float32, sharding=NamedSharding(mesh, rows))
+    key = jax.ShapeDtypeStruct(
+        (count,), jax.random.key(0).dtype, sharding=NamedSharding(mesh, rows)
+    )
+    run = jax.jit(shared).lower(number, number, key).compile()
+    return run, time.perf_counter() - began
+
+
+def _run(run, frequencies, amplitudes, keys, size, devices):
+    """Fits waves with a program for `size` of them, steep ones together; keeps their order."""
+    count = len(frequencies)
+    order = np.argsort(np.asarray(frequencies) * np.asarray(amplitudes), kind="stable")
+    place = np.empty(count, int)
+    # The gentlest wave pads: it is done soonest. Dealing the sorted waves out in turn
+    # gives every device as many steep ones as the next.
+    order = np.concatenate([np.repeat(order[:1], size - count), order])
+    order = order.reshape(-1, len(devices)).T.ravel()
+    place[order] = np.arange(size)
+    rows = NamedSharding(Mesh(np.array(devices), ("network",)), PartitionSpec("network"))
+    put = lambda array: jax.device_put(array[order], rows)
+    fit = run(put(np.asarray(frequencies)), put(np.asarray(amplitudes)), put(keys))
+    return jax.tree.map(lambda array: np.asarray(array)[place], fit)
