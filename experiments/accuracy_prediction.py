@@ -36,8 +36,8 @@ from experiments.lib import accuracy_predictors, plots
 from experiments.lib.accuracy_predictors import Direction
 from experiments.lib.zoo_loading import SIZES, Preset, tiny
 from experiments.lib.zoo_recipes import recipe
+from wsjax.zoos import Zoo
 from wsjax.zoos.classifiers.classifier_recipe import Recipe
-from wsjax.zoos.mixture import Mixture
 
 MANY = ("varying-cnns", "diverse")
 PAPER_ROWS = ("deepsets", "dmc", "gmn")
@@ -59,7 +59,7 @@ SMALL_CNNS = {  # tau, table 6
 }  # fmt: skip
 
 
-def fewer(zoo: Mixture, share: float, seed: int) -> Mixture:
+def fewer(zoo: Zoo, share: float, seed: int) -> Zoo:
     """The zoo with a share of the runs of its "train" split, drawn at random.
 
     One of each kind of network with each norm is among them: an array of a sort that nobody
@@ -75,7 +75,7 @@ def fewer(zoo: Mixture, share: float, seed: int) -> Mixture:
     return dataclasses.replace(zoo, splits={**zoo.splits, "train": mine})
 
 
-def by_width(zoo: Mixture, plan: Recipe, seed: int) -> tuple[Mixture, Mixture] | None:
+def by_width(zoo: Zoo, plan: Recipe, seed: int) -> tuple[Zoo, Zoo] | None:
     """Learn from the narrowest networks of each kind, be tested on wider ones (E.1.2).
 
     Returns:
@@ -95,7 +95,7 @@ def by_width(zoo: Mixture, plan: Recipe, seed: int) -> tuple[Mixture, Mixture] |
     return far, dataclasses.replace(zoo, splits={"test": np.flatnonzero(near)})
 
 
-def directions(preset: Preset, zoos: Mapping[str, Mixture]) -> list[Direction]:
+def directions(preset: Preset, zoos: Mapping[str, Zoo]) -> list[Direction]:
     """Of each zoo: from half of it, from a part of that, from its narrowest networks."""
     found = []
     for name, zoo in zoos.items():
@@ -111,7 +111,7 @@ def directions(preset: Preset, zoos: Mapping[str, Mixture]) -> list[Direction]:
 
 def pictures(
     preset: Preset,
-    zoos: Mapping[str, Mixture],
+    zoos: Mapping[str, Zoo],
     runs: Sequence[Mapping],
     folder: pathlib.Path,
     home: pathlib.Path,

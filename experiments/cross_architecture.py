@@ -31,7 +31,7 @@ from experiments.lib import accuracy_predictors
 from experiments.lib.accuracy_predictors import Direction
 from experiments.lib.zoo_loading import SIZES, Preset, tiny
 from experiments.lib.zoo_recipes import SNE, recipe
-from wsjax.zoos.mixture import Mixture
+from wsjax.zoos import Zoo
 
 ARCHITECTURES = ("conv3-linear2", "conv3-gap")
 PAPER_ROWS = ("deepsets", "neural_graph", "sne")
@@ -52,7 +52,7 @@ PAPER = {  # Kendall's tau: tables 2, 4 and 9
 }
 
 
-def directions(preset: Preset, zoos: Mapping[str, Mixture]) -> list[Direction]:
+def directions(preset: Preset, zoos: Mapping[str, Zoo]) -> list[Direction]:
     """From each zoo, or those that the preset learns from, to those of other architectures."""
     found = []
     for name in preset.learns or zoos:

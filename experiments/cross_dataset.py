@@ -27,7 +27,7 @@ from experiments.lib import accuracy_predictors
 from experiments.lib.accuracy_predictors import Direction
 from experiments.lib.zoo_loading import SIZES, Preset, tiny
 from experiments.lib.zoo_recipes import recipe
-from wsjax.zoos.mixture import Mixture
+from wsjax.zoos import Zoo
 
 DATA = ("mnist", "fashion_mnist", "cifar10", "svhn")
 # Kendall's tau of these, table 8
@@ -52,7 +52,7 @@ PAPER = {
 }
 
 
-def directions(preset: Preset, zoos: Mapping[str, Mixture]) -> list[Direction]:
+def directions(preset: Preset, zoos: Mapping[str, Zoo]) -> list[Direction]:
     """From each zoo, or those that the preset learns from, to all of them."""
     return [Direction(k, zoos[k], zoos, tuple(zoos)) for k in preset.learns or zoos]
 

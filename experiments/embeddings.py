@@ -47,8 +47,7 @@ from experiments.lib.cli import Row
 from experiments.lib.zoo_loading import LABEL, SIZES, Preset, tiny
 from experiments.lib.zoo_recipes import recipe
 from wsjax import metrics
-from wsjax.zoos import mixture
-from wsjax.zoos.mixture import Mixture
+from wsjax.zoos import Zoo, join
 
 DATA = ("mnist", "fashion_mnist", "cifar10", "svhn")
 PAPER_ROWS = ("mlp", "stat_nn", "nfn_np", "nfn_hnp", "sne")
@@ -135,18 +134,18 @@ def embed(codes: np.ndarray) -> tuple[np.ndarray, dict]:
     return points.astype(np.float32), {**tsne.get_params(), **left}
 
 
-def shown(zoos: Mapping[str, Mixture]) -> tuple[Mixture, np.ndarray, np.ndarray]:
+def shown(zoos: Mapping[str, Zoo]) -> tuple[Zoo, np.ndarray, np.ndarray]:
     """Test networks of all zoos, at most `MOST` of each; their zoos' names, and their label."""
     parts, rng = [], np.random.default_rng(0)
     for zoo in zoos.values():
         held, _ = zoo.part("test", LABEL)
         parts.append(held.select(np.sort(rng.permutation(len(held))[:MOST])))
-    whole = mixture.join(parts)
+    whole = join(parts)
     return whole, np.repeat(list(zoos), [len(p) for p in parts]), whole.labels[LABEL]
 
 
 def run(
-    row: Row, about: Mapping, folder: pathlib.Path, train: Mixture, zoos: Mapping[str, Mixture]
+    row: Row, about: Mapping, folder: pathlib.Path, train: Zoo, zoos: Mapping[str, Zoo]
 ) -> dict:
     """Runs one row with one seed, or finds it finished; returns its record.
 
@@ -305,7 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
     chosen = cli.select(options.rows, preset.rows, preset.rows)
     rows = cli.apply({k: preset.rows[k] for k in chosen}, cli.changes(options))
     zoos, described = zoo_loading.open_zoos(options, preset)
-    train = mixture.join(list(zoos.values()))
+    train = join(list(zoos.values()))
     about = {
         "experiment": "embeddings",
         "preset": cli.preset_name(options),

@@ -29,12 +29,12 @@ from experiments.lib.accuracy_predictors import Direction
 from experiments.lib.cli import Row
 from experiments.lib.zoo_loading import SIZES, Preset, tiny
 from experiments.lib.zoo_recipes import recipe
-from wsjax.zoos.mixture import Mixture
+from wsjax.zoos import Zoo
 
 ROWS = ("stat_nn", "nfn_np", "nfn_hnp", "neural_graph", "gmn")
 
 
-def directions(preset: Preset, zoos: Mapping[str, Mixture]) -> list[Direction]:
+def directions(preset: Preset, zoos: Mapping[str, Zoo]) -> list[Direction]:
     """From and to networks of each activation, and all of them, zoo by zoo."""
     found = []
     for name, zoo in zoos.items():
@@ -46,7 +46,7 @@ def directions(preset: Preset, zoos: Mapping[str, Mixture]) -> list[Direction]:
     return found
 
 
-def activations(zoo: Mixture) -> np.ndarray:
+def activations(zoo: Zoo) -> np.ndarray:
     """The activation of each network's first layer, [network]."""
     return np.array([s.layers[0].activation for s in zoo.specs])[zoo.which]
 

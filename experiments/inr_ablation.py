@@ -184,7 +184,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
         "zoo": dataclasses.asdict(preset.recipe),
         "sizes": dict(preset.sizes),
     }
-    vectors, _ = zoo.part("test", LABEL)
+    vectors = zoo.vectors[zoo.splits["test"]]
     extra = lambda model: before_and_after(model, vectors[:100])
     runs = [
         cli.run(

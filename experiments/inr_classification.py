@@ -51,7 +51,7 @@ from wsjax.encoders import stat_nn
 from wsjax.tasks import classification
 from wsjax.tasks.classification import Objective
 from wsjax.training import Settings
-from wsjax.zoos.mixture import Mixture
+from wsjax.zoos import Zoo
 
 LABEL, SCORE = "class", "test_error"
 RENUMBERED = {"mlp_aug", "sne"}  # rows that see the numbering, trained on renumbered copies
@@ -211,7 +211,7 @@ def working(source: Source) -> cli.Work:
     return work
 
 
-def _draw_codes(path, model: classification.Model, test: Mixture, true: np.ndarray, row: str):
+def _draw_codes(path, model: classification.Model, test: Zoo, true: np.ndarray, row: str):
     """The t-SNE of codes of test networks, scikit-learn's by its defaults."""
     from sklearn import manifold
 

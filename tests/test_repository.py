@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 MAY_IMPORT = {
     "networks": set(),
     "metrics": set(),
+    "storage": set(),
     "files": set(),
     "datasets": set(),
     "training": {"metrics"},
@@ -24,7 +25,7 @@ MAY_IMPORT = {
     "symmetries": {"networks", "views", "architectures"},
     "testing": {"networks", "symmetries"},
     "encoders": {"networks", "views", "architectures", "symmetries"},
-    "zoos": {"networks", "architectures", "datasets", "training"},
+    "zoos": {"networks", "storage", "architectures", "datasets", "training"},
     "tasks": {
         *("networks", "metrics", "views", "symmetries"),
         *("encoders", "zoos", "training"),

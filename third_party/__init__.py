@@ -1,4 +1,4 @@
-"""Published model zoos: where each comes from, and a reader that makes it a `Mixture`.
+"""Published model zoos: where each comes from, and a reader that makes it a `Zoo`.
 
     small_cnn_zoo     Unterthiner et al. (2020)
     schuerholt_zoos   Schuerholt et al. (2022)

@@ -33,7 +33,7 @@ gives the network alone, `pixels` the image. DWSNets' first layer is initialised
 second, NFN's as SIREN says.
 
 Splits    MNIST: training and testing; DWSNets draw 5 000 for validation without a seed, so
-          give the JSON that was used, or deal with `mixture.split`. Fashion-MNIST:
+          give the JSON that was used, or use `zoos.split`. Fashion-MNIST:
           splits.json, 55 000 / 5 000 / 10 000; neural-graphs' fmnist_splits.json is the
           same in another form. NFN: images 0 to 44 999, to 49 999, the rest; augmented
           views train only. Waves: none published. Views of one image are one run.
@@ -62,7 +62,7 @@ from third_party.published import Published
 from wsjax import architectures
 from wsjax.files import torch_files
 from wsjax.networks import Params, Spec
-from wsjax.zoos.mixture import Mixture
+from wsjax.zoos import Zoo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +116,7 @@ def pixels(params: Params, convention: Convention) -> jax.Array:
 
 def read_mnist(
     folder: str | os.PathLike, splits: str | os.PathLike | None = None, nonfinite: str = "refuse"
-) -> Mixture:
+) -> Zoo:
     """DWSNets' INRs of MNIST, of one architecture: `of(0)` is the `Zoo`.
 
     Labels are `label`, the digit, and `image`, the number in the folder's name.
@@ -130,12 +130,12 @@ def read_mnist(
         FileNotFoundError: a file, or what the JSON names, is missing.
         ValueError: a file is damaged or not of this layout.
     """
-    return collect_mnist(folder, splits).mixture(nonfinite)
+    return collect_mnist(folder, splits).zoo(nonfinite)
 
 
 def read_fashion(
     folder: str | os.PathLike, splits: str | os.PathLike | None = None, nonfinite: str = "refuse"
-) -> Mixture:
+) -> Zoo:
     """DWSNets' INRs of Fashion-MNIST; labels as for `read_mnist`.
 
     Args:
@@ -147,24 +147,24 @@ def read_fashion(
         FileNotFoundError: as for `read_mnist`.
         ValueError: as for `read_mnist`; or a JSON's label is not the one in the file.
     """
-    return collect_fashion(folder, splits).mixture(nonfinite)
+    return collect_fashion(folder, splits).zoo(nonfinite)
 
 
 def read_sines(
     folder: str | os.PathLike, splits: str | os.PathLike | None = None, nonfinite: str = "refuse"
-) -> Mixture:
+) -> Zoo:
     """DWSNets' INRs of waves a sin(b x); labels are `amplitude` and `frequency`.
 
     Args:
         folder: with the files, or folders of them.
-        splits: DWSNets' JSON; by default there are none, and `mixture.split` deals.
+        splits: DWSNets' JSON; by default there are none, see `zoos.split`.
         nonfinite: as for `read_mnist`.
 
     Raises:
         FileNotFoundError: as for `read_mnist`.
         ValueError: as for `read_mnist`; or the y in a file is not a sin(b x).
     """
-    return collect_sines(folder, splits).mixture(nonfinite)
+    return collect_sines(folder, splits).zoo(nonfinite)
 
 
 def read_nfn(
@@ -173,7 +173,7 @@ def read_nfn(
     views: Sequence[int] = (0,),
     points: tuple[int, int] = POINTS,
     nonfinite: str = "refuse",
-) -> Mixture:
+) -> Zoo:
     """NFN's INRs; labels are `label`, `image` and `view`.
 
     Args:
@@ -189,7 +189,7 @@ def read_nfn(
         FileNotFoundError: a view is missing.
         ValueError: as for `read_mnist`; or an image is there twice.
     """
-    return collect_nfn(folder, data, views, points).mixture(nonfinite)
+    return collect_nfn(folder, data, views, points).zoo(nonfinite)
 
 
 def collect_mnist(folder: str | os.PathLike, splits: str | os.PathLike | None = None) -> Published:

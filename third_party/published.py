@@ -1,10 +1,10 @@
 """What the readers of published zoos share: refusing what is not finite, and a summary.
 
-    files  --a reader-->  Published  --mixture-->  Mixture
+    files  --a reader-->  Published  --zoo-->  Zoo
                           Published  --summary-->  what `python -m third_party.NAME` prints
 
 `Published` may hold NaN and infinities, so that a check can say in which layers they are;
-a `Mixture` may not.
+a `Zoo` may not.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from wsjax.networks import Spec, unravel
-from wsjax.zoos.mixture import Mixture
+from wsjax.zoos import Zoo
 
 BLOCK = 4096  # networks looked at in one go: zoos are as large as the memory
 
@@ -27,7 +27,7 @@ class Published:
     """Networks as their authors published them, their weights in our order.
 
     Attributes:
-        vectors: [network, longest] float32, as in a `Mixture`, and maybe not finite.
+        vectors: [network, longest] float32, as in a `Zoo`, maybe not finite.
         specs: the architectures.
         which: [network], an index of `specs`.
         labels: name -> [network] float32, maybe not finite.
@@ -60,7 +60,7 @@ class Published:
         rest = (self.which[networks], labels, self.runs[networks], splits)
         return Published(self.vectors[networks], self.specs, *rest)
 
-    def mixture(self, nonfinite: str = "refuse") -> Mixture:
+    def zoo(self, nonfinite: str = "refuse") -> Zoo:
         """The zoo.
 
         Args:
@@ -75,7 +75,7 @@ class Published:
             raise ValueError(f"expected nonfinite 'refuse' or 'exclude', got {nonfinite!r}")
         fine = self.finite()
         if fine.all():
-            return Mixture(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
+            return Zoo(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
         if nonfinite == "refuse":
             lines = [f"  {name}: {count}" for name, count in self.nonfinite().items() if count]
             raise ValueError(
@@ -83,7 +83,7 @@ class Published:
                 "nonfinite='exclude' leaves them out; networks by array or label:\n"
                 + "\n".join(lines)
             )
-        return self.select(np.flatnonzero(fine)).mixture()
+        return self.select(np.flatnonzero(fine)).zoo()
 
     def nonfinite(self) -> dict[str, int]:
         """For each array and label, the number of networks where it is NaN or infinite."""

@@ -56,7 +56,7 @@ from wsjax import architectures
 from wsjax.files import torch_files
 from wsjax.files.torch_files import Numbers, Record
 from wsjax.networks import Spec
-from wsjax.zoos.mixture import Mixture
+from wsjax.zoos import Zoo
 
 RECORDS = (
     "checkpoints_to_datasets.dataset_base.ModelDatasetBase",
@@ -100,7 +100,7 @@ def read(
     epochs: Sequence[int] = (50,),
     activation: str | None = None,
     nonfinite: str = "refuse",
-) -> Mixture:
+) -> Zoo:
     """A preprocessed zoo, one `.pt` file; its splits are "train", "validation", "test".
 
     Labels are `test_accuracy` in [0, 1], `epoch`, `generalization_gap` (train accuracy
@@ -119,7 +119,7 @@ def read(
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, is no such zoo, or has no network of these epochs.
     """
-    return collect(path, epochs, activation).mixture(nonfinite)
+    return collect(path, epochs, activation).zoo(nonfinite)
 
 
 def read_raw(
@@ -128,8 +128,8 @@ def read_raw(
     activation: str | None = None,
     missing: str = "refuse",
     nonfinite: str = "refuse",
-) -> Mixture:
-    """A raw zoo, a folder with one of each run; without splits, see `mixture.split`.
+) -> Zoo:
+    """A raw zoo, a folder with one of each run; without splits, see `zoos.split`.
 
     Labels and arguments are those of `read`, and `test_loss`, `train_loss`,
     `train_accuracy`, but for epoch 0.
@@ -146,7 +146,7 @@ def read_raw(
         FileNotFoundError: the folder has no runs, or a run lacks a file.
         ValueError: as for `read`.
     """
-    return collect_raw(folder, epochs, activation, missing).mixture(nonfinite)
+    return collect_raw(folder, epochs, activation, missing).zoo(nonfinite)
 
 
 def collect(

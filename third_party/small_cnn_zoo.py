@@ -48,7 +48,7 @@ import numpy as np
 from third_party import published
 from third_party.published import Published
 from wsjax import architectures
-from wsjax.zoos.mixture import Mixture
+from wsjax.zoos import Zoo
 
 STEPS = (0, 1, 2, 3, 20, 40, 60, 80, 86)
 ROWS = {"cifar10": 270_000, "svhn_cropped": 269_892, "mnist": 269_973, "fashion_mnist": 270_000}
@@ -74,7 +74,7 @@ def read(
     activations: Sequence[str] = ("relu", "tanh"),
     split: str | os.PathLike | None = None,
     nonfinite: str = "refuse",
-) -> Mixture:
+) -> Zoo:
     """The zoo of one data set.
 
     Labels are `test_accuracy` and `train_accuracy` in [0, 1], `test_loss`, `train_loss`,
@@ -88,7 +88,7 @@ def read(
         activations: of networks to read, a `Spec` each, in this order.
         split: NFN's file for this data set: then there are splits "train", "validation"
             and "test", the other checkpoints of a run where its last is. By default none;
-            `mixture.split` deals runs.
+            `zoos.split` shuffles runs.
         nonfinite: "refuse" or "exclude", of networks with a NaN or an infinity.
 
     Raises:
@@ -96,7 +96,7 @@ def read(
         ValueError: a file is damaged, of other shape or order than published, or holds
             what it should not; one message says what was expected and what is there.
     """
-    return collect(folder, steps, activations, split).mixture(nonfinite)
+    return collect(folder, steps, activations, split).zoo(nonfinite)
 
 
 def collect(

@@ -1,6 +1,6 @@
 """Judges of classifiers: trained on one set of networks, tested on others.
 
-    train [Mixture], tests {name: Mixture}  --a row-->  a record for each test
+    train [Zoo], tests {name: Zoo}  --a row-->  a record for each test
 
 What the experiments on zoos of classifiers share. A row is an encoder with a head, or a
 method that needs no gradient; both learn on a "train" split, select on "validation" and are
@@ -24,7 +24,7 @@ from wsjax.encoders.nfn.nfn import SETTINGS as NFN
 from wsjax.tasks import reading, regression
 from wsjax.tasks.regression import Objective
 from wsjax.training import Settings
-from wsjax.zoos.mixture import Mixture
+from wsjax.zoos import Zoo
 
 
 class Direction(NamedTuple):
@@ -39,13 +39,13 @@ class Direction(NamedTuple):
     """
 
     name: str
-    train: Mixture
-    tests: Mapping[str, Mixture]
+    train: Zoo
+    tests: Mapping[str, Zoo]
     zoos: tuple[str, ...]
     adopt: bool = False
 
 
-Directions = Callable[[Preset, Mapping[str, Mixture]], list[Direction]]
+Directions = Callable[[Preset, Mapping[str, Zoo]], list[Direction]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Judgement:
 def judge(
     row: Row,
     config: Mapping,
-    train: Mixture,
+    train: Zoo,
     tests: Tests,
     label: str,
     home: pathlib.Path,
@@ -108,7 +108,7 @@ def judge(
 
 
 def refusals(
-    config: Mapping, train: Mixture, tests: Tests, label: str, loss: str, adopt: bool = False
+    config: Mapping, train: Zoo, tests: Tests, label: str, loss: str, adopt: bool = False
 ) -> dict[str, str]:
     """Test zoo -> why an encoder that learns from `train` cannot read it; without any training."""
     module, found = regression.build(config), {}
@@ -132,7 +132,7 @@ def run(
     row: Row,
     about: Mapping,
     folder: pathlib.Path,
-    train: Mixture,
+    train: Zoo,
     tests: Tests,
     label: str = LABEL,
     paper: Mapping[tuple[str, str, str], str] | None = None,

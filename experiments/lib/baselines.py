@@ -8,24 +8,24 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from wsjax.encoders import stat_nn
+from wsjax.zoos import Zoo
 from wsjax.zoos.classifiers import classifier_factory
-from wsjax.zoos.mixture import Mixture
 
 # measured of a network, as opposed to chosen for it
 MEASURED = {*classifier_factory.FIGURES, "generalization_gap"}
 
-Tests = Mapping[str, Mixture]
+Tests = Mapping[str, Zoo]
 Answers = dict[str, np.ndarray | str]  # test zoo -> predictions, or why there are none
-Method = Callable[[Mixture, Tests, str, int], Answers]
+Method = Callable[[Zoo, Tests, str, int], Answers]
 
 
-def mean(train: Mixture, tests: Tests, label: str, seed: int) -> Answers:
+def mean(train: Zoo, tests: Tests, label: str, seed: int) -> Answers:
     """Predicts the mean label of the training networks for everyone."""
     value = train.part("train", label)[1].mean()
     return {name: np.full(len(zoo.splits["test"]), value) for name, zoo in tests.items()}
 
 
-def statistics(networks: Mixture) -> np.ndarray:
+def statistics(networks: Zoo) -> np.ndarray:
     """StatNN's statistics of networks, [network, 7 * arrays].
 
     Raises:
@@ -45,12 +45,12 @@ def statistics(networks: Mixture) -> np.ndarray:
     return out
 
 
-def boosted_trees(train: Mixture, tests: Tests, label: str, seed: int) -> Answers:
+def boosted_trees(train: Zoo, tests: Tests, label: str, seed: int) -> Answers:
     """Boosted trees on `statistics`; reads networks with as many arrays as in training."""
     return _trees(statistics, train, tests, label, seed)
 
 
-def recipe_only(train: Mixture, tests: Tests, label: str, seed: int) -> Answers:
+def recipe_only(train: Zoo, tests: Tests, label: str, seed: int) -> Answers:
     """Boosted trees on what was chosen for each network before its training: no weights.
 
     Words are labels of 0 and 1, see `zoo_loading.spelled`.

@@ -287,7 +287,7 @@ def make_zoo(
 ) -> tuple[Zoo, Manifest]:
     """A zoo with its splits, from the cache below the folder of all runs or made now."""
     zoo, manifest = sine.make(recipe, folder / "cache" / "zoos")
-    return split(zoo, sizes, recipe.seed), manifest
+    return split(zoo, sizes, recipe.seed, sort=False), manifest
 
 
 def zoo_of(config: Mapping, path: pathlib.Path) -> Zoo:
@@ -378,9 +378,11 @@ def label_regression(
 
 def boosted_trees(zoo: Zoo, label: str, seed: int) -> np.ndarray:
     """A row's method: boosted trees on StatNN's statistics."""
-    train, validation = zoo.part("train", label), zoo.part("validation", label)
-    vectors, _ = zoo.part("test", label)
-    return stat_nn.boosted_trees(train, validation, vectors, zoo.spec, seed)
+    (train, y), (held, wanted), (test, _) = (
+        zoo.part(k, label) for k in ("train", "validation", "test")
+    )
+    known, checked = (train.vectors, y), (held.vectors, wanted)
+    return stat_nn.boosted_trees(known, checked, test.vectors, zoo.spec, seed)
 
 
 def size(model: regression.Model | contrastive.Model) -> tuple[int, int]:

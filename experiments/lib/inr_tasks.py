@@ -25,10 +25,10 @@ from experiments.lib.inr_recipes import estimate, title
 from experiments.lib.inr_recipes import recipe as zoo_recipe
 from wsjax.datasets import images
 from wsjax.networks import Spec
+from wsjax.zoos import Zoo
 from wsjax.zoos.inrs import image_folders, inr_factory
 from wsjax.zoos.inrs.inr_factory import Pictures
 from wsjax.zoos.inrs.inr_recipe import RECIPES, Recipe
-from wsjax.zoos.mixture import Mixture
 
 TEST, VALIDATION = 0.25, 0.15  # shares of images: of a folder without a test part; of the rest
 PAPER_VALIDATION = 5_000  # images of training, in all data sets
@@ -48,7 +48,7 @@ class Source:
     """
 
     name: str
-    zoo: Mixture
+    zoo: Zoo
     originals: np.ndarray
     classes: tuple[str, ...]
     plan: Recipe
@@ -260,7 +260,7 @@ def _hold_out(runs, classes, count, seed):
     return np.setdiff1d(runs, held), np.sort(held)
 
 
-def split(zoo: Mixture, runs: Mapping[str, np.ndarray]) -> Mixture:
+def split(zoo: Zoo, runs: Mapping[str, np.ndarray]) -> Zoo:
     """Networks of images that are dealt; of those not to train on the first view alone."""
     splits = {k: np.flatnonzero(np.isin(zoo.runs, mine)) for k, mine in runs.items()}
     first = {k: v[zoo.labels["view"][v] == 0] for k, v in splits.items()}

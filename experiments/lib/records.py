@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from wsjax import metrics
-from wsjax.zoos.store import versions
+from wsjax.storage import versions
 
 ROOT = pathlib.Path(__file__).parents[2]
 RESULTS = ROOT / "experiments" / "results"

@@ -1,6 +1,6 @@
 """The zoos that experiments on classifiers learn from: packed, made, or published.
 
-    zoos, described = open_zoos(options, preset)      name -> Mixture with splits; for records
+    zoos, described = open_zoos(options, preset)      name -> Zoo with splits; for records
 
 A zoo is taken from the repository where it holds one of the very recipe, else made and kept
 below the folder of all runs; or, if the command line says so, read from its authors' files.
@@ -18,14 +18,14 @@ import numpy as np
 from experiments.lib.cli import Row
 from experiments.lib.zoo_recipes import ZOOS
 from third_party import schuerholt_zoos, small_cnn_zoo
+from wsjax import zoos
 from wsjax.datasets import images
 from wsjax.networks import ACTIVATIONS
-from wsjax.zoos import mixture, packing
+from wsjax.zoos import Zoo, packing
 from wsjax.zoos.classifiers import classifier_factory, classifier_recipe
 from wsjax.zoos.classifiers.classifier_recipe import Recipe
 from wsjax.zoos.classifiers.classifier_training import OPTIMIZERS
 from wsjax.zoos.classifiers.initializers import INITIALIZERS
-from wsjax.zoos.mixture import Mixture
 
 LABEL = "test_accuracy"
 SIZES = {"train": 0.5, "validation": 0.1, "test": 0.4}  # shares of the runs, if not otherwise
@@ -66,7 +66,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
 
 def open_zoos(
     options: argparse.Namespace, preset: Preset
-) -> tuple[dict[str, Mixture], dict[str, dict[str, Any]]]:
+) -> tuple[dict[str, Zoo], dict[str, dict[str, Any]]]:
     """A preset's zoos by name, dealt into splits, and what a record says of each.
 
     Raises:
@@ -95,7 +95,7 @@ def load(
     folder: pathlib.Path,
     images_: pathlib.Path | None,
     published: pathlib.Path | None = None,
-) -> Mixture:
+) -> Zoo:
     """A preset's zoo, each network as its training left it, dealt into splits.
 
     It is the packed one of the repository, in half precision, where that has the preset's very
@@ -131,7 +131,7 @@ def load(
         zoo = zoo.select(zoo.labels["epoch"] == zoo.labels["epochs"])
     count = len(np.unique(zoo.runs))
     sizes = {k: int(share * count) for k, share in preset.sizes.items()}
-    return mixture.split(zoo, sizes, recipe.seed)
+    return zoos.split(zoo, sizes, recipe.seed)
 
 
 def _ours(recipe, folder, images_):
@@ -145,7 +145,7 @@ def _ours(recipe, folder, images_):
     return spelled(classifier_factory.make(recipe, data, folder / "cache" / "zoos")[0], recipe)
 
 
-def spelled(zoo: Mixture, recipe: Recipe) -> Mixture:
+def spelled(zoo: Zoo, recipe: Recipe) -> Zoo:
     """The zoo with a label, 0 or 1, for each word that a network may have drawn.
 
     "optimizer_adam" means the same in all zoos; "optimizer", a position in a recipe's list,
@@ -161,7 +161,7 @@ def spelled(zoo: Mixture, recipe: Recipe) -> Mixture:
     return dataclasses.replace(zoo, labels=labels)
 
 
-def content(zoo: Mixture) -> str:
+def content(zoo: Zoo) -> str:
     """Sixteen letters that tell one set of networks and labels from another."""
     arrays = [zoo.vectors, zoo.which, zoo.runs, *(zoo.labels[k] for k in sorted(zoo.labels))]
     total = hashlib.sha256()
@@ -170,8 +170,8 @@ def content(zoo: Mixture) -> str:
     return total.hexdigest()[:16]
 
 
-def expect_splits(zoos: Mapping[str, Mixture]) -> None:
-    """Checks that there are networks in all splits; that no run is in two, a mixture sees to.
+def expect_splits(zoos: Mapping[str, Zoo]) -> None:
+    """Checks that there are networks in all splits; that no run is in two, `Zoo` sees to.
 
     Raises:
         ValueError: a split is absent or empty.

@@ -51,7 +51,7 @@ from experiments.lib.zoo_recipes import PRESETS, ZOOS, recipe
 from wsjax import architectures, networks, training
 from wsjax.datasets import images
 from wsjax.networks import Spec
-from wsjax.zoos import packing
+from wsjax.zoos import Zoo, packing
 from wsjax.zoos.classifiers import (
     classifier_factory,
     classifier_families,
@@ -61,7 +61,6 @@ from wsjax.zoos.classifiers import (
 )
 from wsjax.zoos.classifiers.classifier_families import FAMILIES
 from wsjax.zoos.classifiers.classifier_recipe import Recipe
-from wsjax.zoos.mixture import Mixture
 
 REMEASURED = 64
 STEPS = 20  # of a network, between two looks at the clock
@@ -199,7 +198,7 @@ def _in_turn(runs: dict[str, Callable], rounds: int) -> dict[str, dict[str, floa
     return best
 
 
-def tested(plan: Recipe, pictures: images.Images, zoo: Mixture) -> np.ndarray:
+def tested(plan: Recipe, pictures: images.Images, zoo: Zoo) -> np.ndarray:
     """The test accuracy of each network, measured anew, [network]."""
     data, found = classifier_factory.inputs(plan, pictures), np.zeros(len(zoo), np.float32)
     pieces = np.array_split(np.arange(len(data.test)), -(-len(data.test) // 250))
@@ -220,7 +219,7 @@ def tested(plan: Recipe, pictures: images.Images, zoo: Mixture) -> np.ndarray:
 
 
 def pack(
-    plan: Recipe, pictures: images.Images, zoo: Mixture, manifest: dict, folder: pathlib.Path
+    plan: Recipe, pictures: images.Images, zoo: Zoo, manifest: dict, folder: pathlib.Path
 ) -> dict:
     """Packs a zoo below a folder, see the module; gives what rounding did to accuracies.
 

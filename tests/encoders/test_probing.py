@@ -108,7 +108,7 @@ def zoo_of(spec, count=40):
     vectors = np.asarray(raveled(spec, batch=count)) * np.float32(0.05)
     rows, labels = np.arange(count), {"bias": vectors[:, -1].copy()}
     splits = {"train": rows[:24], "validation": rows[24:32], "test": rows[32:]}
-    return zoos.Zoo(vectors, spec, labels, splits)
+    return zoos.Zoo.of_spec(vectors, spec, labels, splits)
 
 
 @pytest.mark.trains

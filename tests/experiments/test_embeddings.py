@@ -10,7 +10,7 @@ from experiments.lib import baselines, plots, records
 from experiments.lib.cli import Row
 from wsjax import architectures
 from wsjax.encoders import stat_nn
-from wsjax.zoos import Zoo, mixture
+from wsjax.zoos import Zoo, join, split
 
 pytestmark = pytest.mark.trains
 
@@ -71,11 +71,11 @@ def test_who_cannot_read_the_zoos_is_on_record(tmp_path, monkeypatch):
         spec = architectures.cnn(widths, [2], activation="relu")
         rng = np.random.default_rng(i)
         vectors = rng.normal(size=(20, spec.count)).astype(np.float32)
-        zoo = Zoo(vectors, spec, {"test_accuracy": rng.uniform(size=20).astype(np.float32)})
+        zoo = Zoo.of_spec(vectors, spec, {"test_accuracy": rng.uniform(size=20).astype(np.float32)})
         parts = {"train": 10, "validation": 5, "test": 5}
-        zoos[f"{i}"] = mixture.split(mixture.single(zoo), parts, 0)
+        zoos[f"{i}"] = split(zoo, parts, 0)
     about = {"experiment": "embeddings", "preset": "smoke", "row": "mlp", "seed": 0, "zoos": {}}
-    train = mixture.join(list(zoos.values()))
+    train = join(list(zoos.values()))
     record = embeddings.run(Row("mlp"), about, tmp_path, train, zoos)
     assert record["refused"] == "MLP reads one architecture at a time, got 2"
     assert record["metrics"] == {}
@@ -162,15 +162,15 @@ def test_statistics_are_of_each_network_by_its_own_architecture(monkeypatch):
     specs = [architectures.cnn([1, 3, 3], [2], activation=a) for a in ("relu", "tanh")]
     rng = np.random.default_rng(0)
     parts = []
-    for i, spec in enumerate(specs):
+    for spec in specs:
         vectors = rng.normal(size=(8, spec.count)).astype(np.float32)
         labels = {"test_accuracy": np.arange(8, dtype=np.float32)}
-        parts.append((Zoo(vectors, spec, labels), np.arange(8 * i, 8 * i + 8)))
-    whole = mixture.mix(parts).select(rng.permutation(16))
+        parts.append(Zoo.of_spec(vectors, spec, labels))
+    whole = join(parts).select(rng.permutation(16))
     found = baselines.statistics(whole)
     expected = stat_nn.statistics(whole.vectors, stat_nn.bounds(specs[0]))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    zoos = {k: mixture.split(whole, {"test": 12}, seed) for seed, k in enumerate("xy")}
+    zoos = {k: split(whole, {"test": 12}, seed) for seed, k in enumerate("xy")}
     monkeypatch.setattr(embeddings, "MOST", 5)
     networks, names, labels = embeddings.shown(zoos)
     assert names.tolist() == ["x"] * 5 + ["y"] * 5

@@ -13,8 +13,8 @@ from experiments import inr_classification, inr_editing
 from experiments.lib import inr_tables, inr_tasks, records
 from experiments.lib.cli import Row
 from wsjax.tasks import classification, editing
+from wsjax.zoos import Zoo
 from wsjax.zoos.inrs import inr_factory
-from wsjax.zoos.mixture import Mixture
 
 EXPERIMENTS = {"classification": inr_classification, "editing": inr_editing}
 
@@ -307,7 +307,7 @@ def test_validation_and_test_are_dealt_by_image_and_class():
     runs = np.repeat(np.arange(40), 3)
     labels = {"class": (runs % 4).astype(np.float32), "view": np.tile([0.0, 1, 2], 40)}
     vectors = np.random.default_rng(0).normal(size=(120, found.spec.count)).astype(np.float32)
-    zoo = Mixture(vectors, (found.spec,), np.zeros(120, int), labels, runs)
+    zoo = Zoo(vectors, (found.spec,), np.zeros(120, int), labels, runs)
     zoo = inr_tasks.split(zoo, inr_tasks.deal(found))
     counts = {k: len(v) for k, v in zoo.splits.items()}
     assert counts == {"train": 84, "validation": 4, "test": 8}

@@ -11,7 +11,6 @@ import sklearn.metrics
 from wsjax import architectures, metrics, networks, testing, training, zoos
 from wsjax.tasks import classification, reading
 from wsjax.tasks.classification import Objective
-from wsjax.zoos import mixture
 
 SPEC = architectures.mlp([1, 4, 1], "tanh")
 CLASSES = ("first", "second")
@@ -68,12 +67,12 @@ def test_restore_needs_nothing_but_the_path(trained):
 
 
 @pytest.mark.trains
-def test_one_network_and_many_and_mixtures_agree(trained):
+def test_one_network_and_many_and_zoos_agree(trained):
     zoo, model, _, _ = trained
     many = model.predict(zoo.params(slice(0, 5)))
     np.testing.assert_allclose(many.sum(1), 1, rtol=1e-6)
     np.testing.assert_allclose(model.predict(zoo.params(2)), many[2], rtol=1e-5)
-    mixed = mixture.single(zoo).select(np.arange(5))
+    mixed = zoo.select(np.arange(5))
     np.testing.assert_allclose(model.predict(mixed), many, rtol=1e-5)
     names = model.classify(zoo.params(slice(0, 5)))
     assert names.tolist() == [CLASSES[i] for i in many.argmax(1)]
@@ -106,12 +105,12 @@ def two_widths(count=48):
     params = testing.draw(jax.random.key(9), wide, (count,))
     which = {"larger": np.arange(count) % 2, "half": np.zeros(count)}
     other = zoos.from_params({k: np.array(v) for k, v in params.items()}, wide, which)
-    both = mixture.mix([(flat, np.arange(count)), (other, count + np.arange(count))])
-    return mixture.split(both, {"train": count, "validation": 24, "test": 24}, 0)
+    both = zoos.join([flat, other])
+    return zoos.split(both, {"train": count, "validation": 24, "test": 24}, 0)
 
 
 @pytest.mark.trains
-def test_a_mixture_of_architectures_trains_together(tmp_path):
+def test_several_architectures_train_together(tmp_path):
     zoo = two_widths()
     sets = ("deepsets", {"widths": (8,), "code": 4})
     model, _ = train(zoo, tmp_path / "both", *sets, renumber=True)

@@ -9,7 +9,6 @@ import pytest
 from wsjax import architectures, networks, testing, training, zoos
 from wsjax.tasks import editing
 from wsjax.tasks.editing import Canvas, Objective
-from wsjax.zoos import mixture
 from wsjax.zoos.inrs.inr_fitting import initial
 from wsjax.zoos.inrs.inr_recipe import DWS, NFN, Recipe
 
@@ -141,7 +140,7 @@ def two_architectures():
     other = architectures.mlp([2, 4, 1], "sin", 30.0)
     params = testing.draw(jax.random.key(0), other, (4,))
     wide = zoos.from_params({k: np.asarray(v) for k, v in params.items()}, other, {})
-    return mixture.mix([(ZOO, np.arange(48)), (wide, 48 + np.arange(4))])
+    return zoos.join([ZOO, wide])
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from wsjax import architectures, networks, testing, training
+from wsjax import architectures, networks, testing, training, zoos
 from wsjax.encoders import SNE
 from wsjax.tasks import losses, regression
 from wsjax.tasks.regression import Objective
 from wsjax.views import chunks
-from wsjax.zoos import mixture
 
 ENCODER = SNE(chunk=4, width=8, code=4, heads=2, chunk_depth=1, depth=1)
 LARGE = architectures.mlp([1, 6, 5, 1], "sin", 30.0)
@@ -72,13 +71,8 @@ def test_five_kinds_of_architectures_train_in_one_compiled_step(encoder, tmp_pat
     for i, spec in enumerate(FIVE):
         arrays = testing.draw(jax.random.key(i), spec, (8,))
         labels = {"accuracy": np.linspace(0.1, 0.9, 8, dtype=np.float32)}
-        parts.append(
-            (
-                mixture.Zoo(np.asarray(networks.ravel(arrays, spec)), spec, labels),
-                i * 8 + np.arange(8),
-            )
-        )
-    zoo = mixture.split(mixture.mix(parts), {"train": 20, "validation": 10, "test": 10}, 0)
+        parts.append(zoos.from_params(arrays, spec, labels))
+    zoo = zoos.split(zoos.join(parts), {"train": 20, "validation": 10, "test": 10}, 0)
     assert len(np.unique(zoo.which[zoo.splits["train"]])) == 5
     traced, original = [], losses.regression
     monkeypatch.setattr(losses, "regression", lambda *a, **k: traced.append(1) or original(*a, **k))

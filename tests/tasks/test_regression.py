@@ -10,8 +10,6 @@ import pytest
 from wsjax import architectures, testing, training, zoos
 from wsjax.tasks import reading, regression
 from wsjax.tasks.regression import Objective
-from wsjax.zoos import mixture
-from wsjax.zoos.mixture import single
 
 pytestmark = pytest.mark.trains
 
@@ -121,7 +119,7 @@ def test_bad_networks_are_refused_by_name(trained, tmp_path):
 
 
 def test_scales_are_those_of_the_training_networks_alone():
-    zoo = single(make_zoo())
+    zoo = make_zoo()
     norm = regression.normalisation(zoo, "ratio", "mse")
     train_params = zoo.of(0).params(zoo.splits["train"])
     want = np.sqrt(np.mean(train_params["Dense_0/kernel"].astype(np.float64) ** 2))
@@ -140,12 +138,16 @@ def two_depths(count=64):
     labels = np.random.default_rng(9).uniform(-1, 1, count)
     params = {k: np.array(v) * np.exp(labels.mean()) for k, v in params.items()}
     other = zoos.from_params(params, deep, {"ratio": labels, "share": labels / 2 + 0.5})
-    both = mixture.mix([(flat, np.arange(count) // 2), (other, count + np.arange(count) // 2)])
+    flat, other = (
+        dataclasses.replace(zoo, runs=i * count + np.arange(count) // 2, splits={})
+        for i, zoo in enumerate((flat, other))
+    )
+    both = zoos.concatenate([flat, other])
     sizes = {"train": count // 2, "validation": count // 4, "test": count // 4}
-    return mixture.split(both, sizes, 0)
+    return zoos.split(both, sizes, 0)
 
 
-def test_a_mixture_trains_in_one_program_and_predicts_as_each_alone(tmp_path):
+def test_several_architectures_train_in_one_program_and_predicts_as_each_alone(tmp_path):
     zoo = two_depths()
     model, _ = train(zoo, tmp_path, steps=20, invariance=0.1, share=0.5)
     held, _ = zoo.part("test", "ratio")
@@ -160,18 +162,11 @@ def test_a_mixture_trains_in_one_program_and_predicts_as_each_alone(tmp_path):
         model.predict(held.of(0).vectors)
 
 
-def test_encoders_of_one_architecture_read_mixtures_that_look_alike_to_them(tmp_path):
+def test_encoders_of_one_architecture_read_zoos_that_look_alike_to_them(tmp_path):
     zoo = make_zoo()
     relu = architectures.mlp([1, 4, 1], "relu")
     half = len(zoo) // 2
-    parts = [
-        (dataclasses.replace(zoo, vectors=v, spec=spec, labels={"ratio": y}, splits={}), runs)
-        for v, y, spec, runs in (
-            (zoo.vectors[:half], zoo.labels["ratio"][:half], SPEC, np.arange(half)),
-            (zoo.vectors[half:], zoo.labels["ratio"][half:], relu, np.arange(half, 2 * half)),
-        )
-    ]
-    both = dataclasses.replace(mixture.mix(parts), splits=zoo.splits)
+    both = dataclasses.replace(zoo, specs=(SPEC, relu), which=np.arange(len(zoo)) // half)
     model, _ = train(both, tmp_path / "both", "stat_nn", {"widths": (8,), "code": 4})
     one, _ = train(zoo, tmp_path / "one", "stat_nn", {"widths": (8,), "code": 4})
     np.testing.assert_allclose(
@@ -237,7 +232,7 @@ def test_cross_entropy_predicts_shares(tmp_path):
     predicted = model.predict(vectors)
     assert ((predicted > 0) & (predicted < 1)).all()
     with pytest.raises(ValueError, match=r"labels in \[0, 1\], got -"):
-        regression.normalisation(single(zoo), "ratio", "bce")
+        regression.normalisation(zoo, "ratio", "bce")
 
 
 def test_fewer_networks_than_the_batch(tmp_path):

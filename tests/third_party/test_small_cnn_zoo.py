@@ -10,8 +10,7 @@ import pytest
 from cases.torch_by_hand import conv, draw
 
 from third_party import small_cnn_zoo
-from wsjax import architectures
-from wsjax.zoos import mixture
+from wsjax import architectures, zoos
 
 RUNS, STEPS = 8, small_cnn_zoo.STEPS
 FORWARD = jax.jit(architectures.forward, static_argnums=2)
@@ -107,7 +106,7 @@ def test_small_zoo_labels_runs_and_architectures(small):
     every = small_cnn_zoo.read(small, STEPS, ["tanh"])
     assert len(every) == RUNS // 2 * 9
     assert len(np.unique(every.runs)) == RUNS // 2
-    dealt = mixture.split(every, {"train": 2, "test": 2}, seed=0)
+    dealt = zoos.split(every, {"train": 2, "test": 2}, seed=0)
     assert len(dealt.splits["train"]) == 18
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from wsjax import architectures
-from wsjax.zoos import Zoo, mixture, packing
+from wsjax.zoos import Zoo, concatenate, packing
 
 SPECS = architectures.mlp([1, 4, 1], "tanh"), architectures.cnn([1, 2], [2])
 
@@ -18,8 +18,8 @@ def zoo(seed=0):
         vectors = rng.normal(size=(3, spec.count)).astype(np.float32)
         labels = {k: rng.uniform(size=3).astype(np.float32) for k in ("test_accuracy", "rate")}
         labels["rate"] = labels["rate"] * 1e-7
-        parts.append((Zoo(vectors, spec, labels), np.array([0, 0, 1]) + 10 * i))
-    whole = mixture.mix(parts)
+        parts.append(Zoo.of_spec(vectors, spec, labels, runs=np.array([0, 0, 1]) + 10 * i))
+    whole = concatenate(parts)
     return whole.select(rng.permutation(6))
 
 

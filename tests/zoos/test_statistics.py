@@ -43,7 +43,7 @@ def test_norms_and_signs_of_a_known_zoo(zoo):
 def test_a_convolutions_neuron_sums_over_taps_and_channels():
     spec = cnn([2, 4, 5], [3], kernel=[(3, 2), (1, 3)], norm="batch")
     vectors = np.random.default_rng(0).normal(size=(3, spec.count)).astype(np.float32)
-    zoo = zoos.Zoo(vectors, spec, {})
+    zoo = zoos.Zoo.of_spec(vectors, spec, {})
     found = incoming(zoo)
     kernel = np.asarray(zoo.params(slice(None))["Conv_1/kernel"], np.float64)  # [3, 1, 3, 4, 5]
     rows = np.moveaxis(kernel, -1, 1).reshape(3, 5, 12)

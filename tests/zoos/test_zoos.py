@@ -40,7 +40,7 @@ def beginnings():
 def zoo():
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(5, SPEC.count)).astype(np.float32)
-    return Zoo(vectors, SPEC, {"frequency": np.arange(5, dtype=np.float32)})
+    return Zoo.of_spec(vectors, SPEC, {"frequency": np.arange(5, dtype=np.float32)})
 
 
 class Maker:
@@ -223,7 +223,7 @@ def test_four_devices_fit_the_same_networks(generated, tmp_path):
     program = f"""
 import sys
 import jax, numpy as np
-from wsjax.zoos import sine
+from wsjax.zoos.sines import sine
 assert jax.device_count() == 4
 recipe = sine.{SMALL}
 fit = sine.fit_with(recipe, *sine.waves(recipe))
@@ -398,15 +398,15 @@ def test_facts_may_not_replace_the_manifests_own(zoo, tmp_path):
 
 def test_wrong_zoos_are_refused(zoo):
     with pytest.raises(ValueError, match="empty"):
-        Zoo(zoo.vectors[:0], SPEC, {})
+        Zoo.of_spec(zoo.vectors[:0], SPEC, {})
     with pytest.raises(ValueError, match=r"expected vectors \[network, 7\], got \(5, 6\)"):
-        Zoo(zoo.vectors[:, 1:], SPEC, {})
-    with pytest.raises(ValueError, match=r"labels of 5 networks, got label 'a' \(4,\)"):
-        Zoo(zoo.vectors, SPEC, {"a": np.zeros(4)})
+        Zoo.of_spec(zoo.vectors[:, 1:], SPEC, {})
+    with pytest.raises(ValueError, match=r"expected 'a' of 5 networks, got \(4,\)"):
+        Zoo.of_spec(zoo.vectors, SPEC, {"a": np.zeros(4)})
     vectors = zoo.vectors.copy()
     vectors[3, SPEC.count - 1] = np.nan
     with pytest.raises(ValueError, match="Dense_1/bias: 1 of 5 values are NaN"):
-        Zoo(vectors, SPEC, {})
+        Zoo.of_spec(vectors, SPEC, {})
     with pytest.raises(ValueError, match="two splits"):
         dataclasses.replace(zoo, splits={"train": np.array([0, 1]), "test": np.array([1])})
     with pytest.raises(ValueError, match=r"outside 0..4"):

@@ -29,7 +29,6 @@ from wsjax.symmetries.augmentations import Augmentation
 from wsjax.tasks import reading
 from wsjax.tasks.regression import Predictor
 from wsjax.zoos import Zoo
-from wsjax.zoos.mixture import Mixture, single
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +120,7 @@ class Model:
     classes: tuple[str, ...]
     config: Mapping
 
-    def predict(self, given: Params | np.ndarray | Mixture, spec: Spec | None = None) -> np.ndarray:
+    def predict(self, given: Params | np.ndarray | Zoo, spec: Spec | None = None) -> np.ndarray:
         """How likely each class is; arguments and errors as of `reading.Reader.encode`.
 
         Returns:
@@ -131,13 +130,13 @@ class Model:
         return scipy.special.softmax(logits.astype(np.float64), axis=-1)
 
     def classify(
-        self, given: Params | np.ndarray | Mixture, spec: Spec | None = None
+        self, given: Params | np.ndarray | Zoo, spec: Spec | None = None
     ) -> str | np.ndarray:
         """The name of the likeliest class of one network, or names [batch]; as `predict`."""
         found = np.array(self.classes)[self.predict(given, spec).argmax(-1)]
         return str(found) if np.ndim(found) == 0 else found
 
-    def encode(self, given: Params | np.ndarray | Mixture, spec: Spec | None = None) -> np.ndarray:
+    def encode(self, given: Params | np.ndarray | Zoo, spec: Spec | None = None) -> np.ndarray:
         """The codes [code] or [batch, code]; arguments and errors as of `predict`."""
         return self.reader.encode(given, spec, self.specs)
 
@@ -168,7 +167,7 @@ def numbers(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
 
 
 def train(
-    zoo: Zoo | Mixture,
+    zoo: Zoo,
     label: str,
     classes: Sequence[str],
     config: Mapping,
@@ -201,8 +200,6 @@ def train(
         ValueError: there is no such split or label, labels are of no class, networks of
             several architectures are to be changed, or as `training.fit` says.
     """
-    if isinstance(zoo, Zoo):
-        zoo = single(zoo)
     networks_, labels = zoo.part("train", label)
     held, wanted = zoo.part("validation", label)
     known, wanted = numbers(labels, classes), numbers(wanted, classes)

@@ -32,7 +32,6 @@ from wsjax.tasks import reading
 from wsjax.zoos import Zoo
 from wsjax.zoos.inrs import image_folders
 from wsjax.zoos.inrs.inr_recipe import Recipe
-from wsjax.zoos.mixture import Mixture, single
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +167,7 @@ def squared_errors(shown: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def train(
-    zoo: Zoo | Mixture,
+    zoo: Zoo,
     wanted: np.ndarray,
     canvas: Canvas,
     config: Mapping,
@@ -200,8 +199,6 @@ def train(
         ValueError: there are several architectures or no such split, images are not as wanted
             or not finite, or as `training.fit` says.
     """
-    if isinstance(zoo, Zoo):
-        zoo = single(zoo)
     if len(zoo.specs) != 1:
         raise ValueError(f"expected networks of one architecture, got {len(zoo.specs)}")
     if missing := sorted({"train", "validation"} - set(zoo.splits)):

@@ -25,7 +25,7 @@ from wsjax.networks import Params, Spec
 from wsjax.symmetries import permutations
 from wsjax.training import checkpoints
 from wsjax.views import padding
-from wsjax.zoos.mixture import Mixture
+from wsjax.zoos import Zoo
 
 
 def build_encoder(config: Mapping) -> nn.Module:
@@ -106,19 +106,19 @@ def adopt(scales: Mapping[str, float], specs: Sequence[Spec]) -> dict[str, float
     return found
 
 
-def in_units(mixture: Mixture, scales: Mapping[str, float], width: int) -> np.ndarray:
-    """The networks of a mixture in units, [network, width], zeros behind each."""
-    out = np.zeros((len(mixture), width), np.float32)
-    for s, spec in enumerate(mixture.specs):
-        mine = mixture.which == s
+def in_units(zoo: Zoo, scales: Mapping[str, float], width: int) -> np.ndarray:
+    """The networks of a zoo in units, [network, width], zeros behind each."""
+    out = np.zeros((len(zoo), width), np.float32)
+    for s, spec in enumerate(zoo.specs):
+        mine = zoo.which == s
         if mine.any():
-            out[mine, : spec.count] = mixture.vectors[mine, : spec.count] / units(spec, scales)
+            out[mine, : spec.count] = zoo.vectors[mine, : spec.count] / units(spec, scales)
     return out
 
 
 @dataclasses.dataclass(frozen=True)
 class Views:
-    """What one compiled step must know of the architectures of a mixture.
+    """What one compiled step must know of the architectures of a zoo.
 
     Attributes:
         view: the encoder's, which all architectures share; or theirs stacked [spec, ...].
@@ -280,11 +280,11 @@ class Reader:
         out = in_pieces(_apply(self.module, (spec,), method), self.variables, rows, which)
         return out if vectors.ndim == 2 else out[0]
 
-    def mixed(self, mixture: Mixture, method: str | None = None) -> np.ndarray:
+    def mixed(self, zoo: Zoo, method: str | None = None) -> np.ndarray:
         """Applies the module to networks of several architectures, in one program.
 
         Args:
-            mixture: of any architectures that the encoder can read together.
+            zoo: of any architectures that the encoder can read together.
             method: as above.
 
         Returns:
@@ -293,27 +293,27 @@ class Reader:
         Raises:
             ValueError: the encoder cannot read one of them, or not together.
         """
-        present, which = np.unique(mixture.which, return_inverse=True)
-        specs = tuple(mixture.specs[s] for s in present)
+        present, which = np.unique(zoo.which, return_inverse=True)
+        specs = tuple(zoo.specs[s] for s in present)
         self.expect_readable(specs)
         apply = _apply(self.module, specs, method)
-        rows = in_units(mixture, self.scales, views(self.module.encoder, specs).width)
+        rows = in_units(zoo, self.scales, views(self.module.encoder, specs).width)
         return in_pieces(apply, self.variables, rows, which.astype(np.int32))
 
     def encode(
-        self, given: Params | np.ndarray | Mixture, spec: Spec | None, specs: Sequence[Spec]
+        self, given: Params | np.ndarray | Zoo, spec: Spec | None, specs: Sequence[Spec]
     ) -> np.ndarray:
         """The codes, [code] or [batch, code], of whatever networks a user gives.
 
         Args:
-            given: as in `__call__`; or a mixture, which brings its specs.
+            given: as in `__call__`; or a zoo, which brings its specs.
             spec: what they mean; the training architecture, if there was one, if None.
             specs: the training architectures.
 
         Raises:
             ValueError: as `__call__`; or the spec is left out where there were several.
         """
-        if isinstance(given, Mixture):
+        if isinstance(given, Zoo):
             return self.mixed(given, "encode")
         if spec is None and len(specs) > 1:
             raise ValueError(
@@ -322,7 +322,7 @@ class Reader:
         return self(given, spec, "encode")
 
     def judge(
-        self, given: Params | np.ndarray | Mixture, spec: Spec | None, specs: Sequence[Spec]
+        self, given: Params | np.ndarray | Zoo, spec: Spec | None, specs: Sequence[Spec]
     ) -> np.ndarray:
         """What the module's head says of the codes; arguments and errors as of `encode`.
 

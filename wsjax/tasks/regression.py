@@ -22,7 +22,6 @@ from wsjax.encoders import Regressor
 from wsjax.networks import Params, Spec
 from wsjax.tasks import losses, reading
 from wsjax.zoos import Zoo
-from wsjax.zoos.mixture import Mixture, single
 
 LOSSES = {"mse": losses.squared_error, "bce": losses.binary_cross_entropy}
 
@@ -95,9 +94,9 @@ class Normalisation:
     deviation: float
 
 
-def normalisation(mixture: Mixture, label: str, loss: str) -> Normalisation:
+def normalisation(zoo: Zoo, label: str, loss: str) -> Normalisation:
     """Measures the constants on the training split."""
-    networks_, labels = mixture.part("train", label)
+    networks_, labels = zoo.part("train", label)
     zoos = [networks_.of(s) for s in np.unique(networks_.which).tolist()]
     scales = reading.measure_scales(*((zoo.vectors, zoo.spec) for zoo in zoos))
     if loss == "bce":
@@ -129,14 +128,12 @@ class Model:
     loss: str
     config: Mapping
 
-    def predict(
-        self, networks_: Params | np.ndarray | Mixture, spec: Spec | None = None
-    ) -> np.ndarray:
+    def predict(self, networks_: Params | np.ndarray | Zoo, spec: Spec | None = None) -> np.ndarray:
         """Predicts the property of networks.
 
         Args:
             networks_: named arrays of one network or, with a batch axis, of several; or
-                raveled vectors [batch, entry]; or a mixture, which brings its specs.
+                raveled vectors [batch, entry]; or a zoo, which brings its specs.
             spec: what they mean; the training architecture, if there was one, if None.
 
         Returns:
@@ -156,9 +153,7 @@ class Model:
         scales = reading.adopt(self.norm.scales, specs)
         return dataclasses.replace(self, norm=dataclasses.replace(self.norm, scales=scales))
 
-    def encode(
-        self, networks_: Params | np.ndarray | Mixture, spec: Spec | None = None
-    ) -> np.ndarray:
+    def encode(self, networks_: Params | np.ndarray | Zoo, spec: Spec | None = None) -> np.ndarray:
         """The codes [width] or [batch, width] of networks; arguments as in `predict`."""
         return self.reader.encode(networks_, spec, self.specs)
 
@@ -169,7 +164,7 @@ class Model:
 
 
 def train(
-    zoo: Zoo | Mixture,
+    zoo: Zoo,
     label: str,
     config: Mapping,
     objective: Objective,
@@ -194,8 +189,6 @@ def train(
     Returns:
         The model with the best validation error, and what the run cost.
     """
-    if isinstance(zoo, Zoo):
-        zoo = single(zoo)
     norm, specs = normalisation(zoo, label, objective.loss), zoo.specs
     module = build(config)
     known = reading.views(module.encoder, specs)

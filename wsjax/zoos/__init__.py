@@ -1,5 +1,5 @@
-"""Model zoos: sets of networks with labels and a split; how they are made and kept."""
+"""Model zoos: sets of networks with labels and splits; how they are made and kept."""
 
-from wsjax.zoos.zoo import Zoo, from_params, split
+from wsjax.zoos.zoo import Zoo, concatenate, from_params, join, split
 
-__all__ = ["Zoo", "from_params", "split"]
+__all__ = ["Zoo", "concatenate", "from_params", "join", "split"]

@@ -10,11 +10,8 @@ written beside their place and moved there, so that neither an interruption nor 
 process at work on the same folder leaves half of one.
 """
 
-import hashlib
-import json
 import os
 import pathlib
-import secrets
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -22,7 +19,8 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from wsjax.zoos.store import DamagedError
+from wsjax import storage
+from wsjax.storage import DamagedError
 
 FORMAT = 1
 BLOCK_BYTES = 4 << 30  # no block larger than this is read
@@ -38,9 +36,8 @@ def write(folder: pathlib.Path, name: str, arrays: Mapping[str, np.ndarray], fac
         facts: about it, as JSON types.
     """
     data = safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
-    replace(folder / f"{name}.safetensors", data)
-    about = {**facts, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-    write_json(folder / f"{name}.json", about)
+    storage.write_bytes(folder / f"{name}.safetensors", data)
+    storage.write_sealed(folder / f"{name}.json", {**facts, **storage.fingerprint(data)})
 
 
 def read(folder: pathlib.Path, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -50,7 +47,7 @@ def read(folder: pathlib.Path, name: str) -> tuple[dict[str, np.ndarray], dict[s
         FileNotFoundError: the block is not finished.
         DamagedError: a file of it is missing, cut short or altered; names the file.
     """
-    about = read_json(folder / f"{name}.json")
+    about = storage.read_sealed(folder / f"{name}.json")
     path = folder / f"{name}.safetensors"
     if path.is_symlink() or not path.is_file():
         raise DamagedError(f"{path.name} is missing or no plain file")
@@ -58,7 +55,7 @@ def read(folder: pathlib.Path, name: str) -> tuple[dict[str, np.ndarray], dict[s
     if size != about["bytes"] or size > BLOCK_BYTES:
         raise DamagedError(f"{path.name} has {size} bytes, expected {about['bytes']}")
     data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != about["sha256"]:
+    if storage.fingerprint(data)["sha256"] != about["sha256"]:
         raise DamagedError(f"{path.name} was altered: its sha256 is not that of {name}.json")
     return safetensors.numpy.load(data), about
 
@@ -72,14 +69,6 @@ def set_aside(folder: pathlib.Path, name: str) -> str:
         if os.path.lexists(path):
             os.rename(path, f"{path}.damaged-{n}")
     return f".damaged-{n}"
-
-
-def write_json(path: pathlib.Path, data: Mapping) -> dict[str, Any]:
-    """Writes JSON with a seal, the sha256 of all else it says; gives it as written."""
-    data = json.loads(json.dumps(data, allow_nan=False))
-    data["seal"] = _seal(data)
-    replace(path, (json.dumps(data, indent=1, allow_nan=False) + "\n").encode())
-    return data
 
 
 def missing(folder: pathlib.Path, name: str) -> bool:
@@ -104,39 +93,3 @@ def distinct(values: Iterable[Any]) -> list[Any]:
         if value not in found:
             found.append(value)
     return found
-
-
-def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """Reads what `write_json` wrote.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        DamagedError: it is no JSON, or not as it was sealed.
-    """
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise
-    except (ValueError, OSError) as error:
-        raise DamagedError(f"{path.name} is not JSON: {error}") from error
-    if not isinstance(data, dict) or data.get("seal") != _seal(data):
-        raise DamagedError(f"{path.name} was altered: it does not match its own seal")
-    return data
-
-
-def replace(path: pathlib.Path, data: bytes) -> None:
-    """Writes a file, all of it or nothing."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with open(partial, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # lest a crash leave the name without the bytes
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _seal(data):
-    rest = {k: v for k, v in data.items() if k != "seal"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

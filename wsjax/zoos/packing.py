@@ -10,7 +10,6 @@ networks do a little; who packs states by how much, in the facts.
 
 import csv
 import dataclasses
-import hashlib
 import io
 import json
 import os
@@ -20,36 +19,36 @@ from typing import Any
 
 import numpy as np
 
-from wsjax import networks
-from wsjax.zoos.mixture import Mixture
+from wsjax import networks, storage
+from wsjax.zoos import Zoo
 
 FORMAT = 1
 MANIFEST_BYTES = 8 << 20
 FILE_BYTES = 1 << 30  # neither weights nor table may be larger
 
 
-def halved(mixture: Mixture) -> Mixture:
+def halved(zoo: Zoo) -> Zoo:
     """The networks as they come out of a packed zoo: weights rounded to half precision.
 
     Raises:
         ValueError: a weight is too large for it.
     """
     with np.errstate(over="ignore"):
-        vectors = mixture.vectors.astype(np.float16).astype(np.float32)
+        vectors = zoo.vectors.astype(np.float16).astype(np.float32)
     if wrong := int((~np.isfinite(vectors)).any(axis=1).sum()):
         most = np.finfo(np.float16).max
         raise ValueError(f"expected weights of at most {most:.0f}, {wrong} networks have larger")
-    return dataclasses.replace(mixture, vectors=vectors)
+    return dataclasses.replace(zoo, vectors=vectors)
 
 
-def pack(path: str | os.PathLike, mixture: Mixture, facts: Mapping[str, Any]) -> dict[str, Any]:
+def pack(path: str | os.PathLike, zoo: Zoo, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Writes a zoo as three files beside each other; undone by `unpack`, splits aside.
 
     The manifest is written last: without it, there is no zoo.
 
     Args:
         path: FOLDER/NAME, without an ending; what is there is replaced.
-        mixture: its weights are rounded.
+        zoo: its weights are rounded.
         facts: JSON values that the manifest should say, such as the recipe.
 
     Returns:
@@ -60,40 +59,38 @@ def pack(path: str | os.PathLike, mixture: Mixture, facts: Mapping[str, Any]) ->
     """
     from safetensors.numpy import save
 
-    path, rounded = pathlib.Path(path), halved(mixture)
-    if wrong := [k for k, v in mixture.labels.items() if not np.isfinite(v).all()]:
+    path, rounded = pathlib.Path(path), halved(zoo)
+    if wrong := [k for k, v in zoo.labels.items() if not np.isfinite(v).all()]:
         raise ValueError(f"expected finite labels, got NaN or infinity in {wrong}")
     weights = {
         f"weights.{s}": rounded.vectors[rounded.which == s, : spec.count].astype(np.float16)
         for s, spec in enumerate(rounded.specs)
     }
-    names = sorted(mixture.labels)
+    names = sorted(zoo.labels)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["spec", "run", *names])
-    for i in range(len(mixture)):
-        values = [np.format_float_positional(mixture.labels[k][i], trim="-") for k in names]
-        writer.writerow([mixture.which[i], mixture.runs[i], *values])
+    for i in range(len(zoo)):
+        values = [np.format_float_positional(zoo.labels[k][i], trim="-") for k in names]
+        writer.writerow([zoo.which[i], zoo.runs[i], *values])
     files = {".safetensors": save(weights), ".csv": table.getvalue().encode()}
     manifest = {
         "format": FORMAT,
-        "networks": len(mixture),
+        "networks": len(zoo),
         "labels": names,
-        "specs": [networks.to_json(s) for s in mixture.specs],
-        "files": {path.name + k: _fingerprint(v) for k, v in files.items()},
+        "specs": [networks.to_json(s) for s in zoo.specs],
+        "files": {path.name + k: storage.fingerprint(v) for k, v in files.items()},
         "facts": dict(facts),
     }
     text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     _beside(path, ".json").unlink(missing_ok=True)
     for ending, data in {**files, ".json": text.encode()}.items():
-        part = _beside(path, ending + ".part")
-        part.write_bytes(data)
-        os.replace(part, _beside(path, ending))
+        storage.write_bytes(_beside(path, ending), data)
     return json.loads(text)
 
 
-def unpack(path: str | os.PathLike) -> tuple[Mixture, dict[str, Any]]:
+def unpack(path: str | os.PathLike) -> tuple[Zoo, dict[str, Any]]:
     """Reads a packed zoo and inspects all of it.
 
     Args:
@@ -126,10 +123,10 @@ def unpack(path: str | os.PathLike) -> tuple[Mixture, dict[str, Any]]:
     for ending in (".safetensors", ".csv"):
         file = _beside(path, ending)
         data[ending] = _read(file, FILE_BYTES)
-        if _fingerprint(data[ending]) != known.get(file.name):
+        if storage.fingerprint(data[ending]) != known.get(file.name):
             raise ValueError(
                 f"{file} was altered: expected {known.get(file.name)}, got "
-                f"{_fingerprint(data[ending])}"
+                f"{storage.fingerprint(data[ending])}"
             )
     try:
         weights = load(data[".safetensors"])
@@ -148,7 +145,7 @@ def unpack(path: str | os.PathLike) -> tuple[Mixture, dict[str, Any]]:
                 )
             vectors[mine, : spec.count] = array
         labels = {k: values[:, i] for i, k in enumerate(names)}
-        return Mixture(vectors, specs, which, labels, runs), manifest
+        return Zoo(vectors, specs, which, labels, runs), manifest
     except (ValueError, KeyError, IndexError, SafetensorError) as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -163,7 +160,3 @@ def _read(path, most):
     if (size := path.stat().st_size) > most:
         raise ValueError(f"{path} has {size} bytes, expected at most {most}")
     return path.read_bytes()
-
-
-def _fingerprint(data: bytes) -> dict[str, Any]:
-    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}

@@ -11,8 +11,6 @@ Splits are not stored; `zoos.split` derives them from a seed.
 """
 
 import contextlib
-import hashlib
-import importlib.metadata
 import json
 import math
 import os
@@ -26,7 +24,9 @@ from typing import Any
 
 import numpy as np
 
+from wsjax import storage
 from wsjax.networks import Spec
+from wsjax.storage import DamagedError, versions
 from wsjax.zoos import Zoo
 
 FORMAT = 1
@@ -35,16 +35,6 @@ ARRAY_BYTES = 4 << 30  # no array larger than this is read: a million networks o
 MANIFEST_BYTES = 64 << 20
 
 Manifest = dict[str, Any]
-
-
-class DamagedError(ValueError):
-    """A stored zoo is incomplete, altered, or not the one that was asked for."""
-
-
-def versions(*packages: str) -> dict[str, str]:
-    """The version of each package; "not installed" of one that runs from its sources alone."""
-    here = {x.name.lower() for x in importlib.metadata.distributions() if x.name}
-    return {k: importlib.metadata.version(k) if k in here else "not installed" for k in packages}
 
 
 def save(
@@ -84,14 +74,14 @@ def save(
             "networks": len(zoo),
             "labels": sorted(zoo.labels),
             "arrays": _layout(zoo.spec),
-            "files": {DATA: _fingerprint(partial / DATA)},
+            "files": {DATA: storage.fingerprint(partial / DATA)},
             "versions": versions("wsjax", "jax", "numpy"),
         }
         taken = sorted(set(facts) & {*manifest, "sha256"})
         if taken:
             raise ValueError(f"the manifest says {taken} itself; expected facts of other names")
-        manifest = _plain(manifest | dict(facts))
-        manifest["sha256"] = _seal(manifest)
+        manifest = storage.plain(manifest | dict(facts))
+        manifest["sha256"] = storage.seal(manifest, "sha256")
         with open(partial / MANIFEST, "w") as file:
             json.dump(manifest, file, indent=1, allow_nan=False)
             _flush(file)
@@ -127,14 +117,14 @@ def load(folder: pathlib.Path, spec: Spec) -> tuple[Zoo, Manifest]:
     size, expected = data.stat().st_size, manifest["files"][DATA]
     if size != expected["bytes"]:
         raise DamagedError(f"{DATA} has {size} bytes, expected {expected['bytes']}")
-    if _fingerprint(data) != expected:
+    if storage.fingerprint(data) != expected:
         raise DamagedError(f"{DATA} was altered: its sha256 is not the manifest's")
     count = manifest["networks"]
     shapes = {f"label.{k}": (count,) for k in manifest["labels"]}
     arrays = _read_arrays(data, shapes | {"vectors": (count, spec.count)})
     labels = {k: arrays[f"label.{k}"] for k in manifest["labels"]}
     try:
-        return Zoo(arrays["vectors"], spec, labels), manifest
+        return Zoo.of_spec(arrays["vectors"], spec, labels), manifest
     except ValueError as error:
         raise DamagedError(f"{DATA}: {error}") from error
 
@@ -176,7 +166,7 @@ def cached(
 def _matching(folder, recipe, spec):
     if not folder.is_dir():
         raise DamagedError("it is not a folder")
-    stored, asked = _read_manifest(_inside(folder, MANIFEST))["recipe"], _plain(dict(recipe))
+    stored, asked = _read_manifest(_inside(folder, MANIFEST))["recipe"], storage.plain(dict(recipe))
     differ = [
         f"{k} is {stored.get(k, 'absent')!r}, expected {asked.get(k, 'absent')!r}"
         for k in sorted({*stored, *asked})
@@ -214,7 +204,7 @@ def _read_manifest(path):
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else None
         raise DamagedError(f"{MANIFEST} has format {found!r}, expected {FORMAT}")
-    if manifest.get("sha256") != _seal(manifest):
+    if manifest.get("sha256") != storage.seal(manifest, "sha256"):
         raise DamagedError(f"{MANIFEST} was altered: it does not match its own sha256")
     absent = {"recipe", "networks", "labels", "arrays", "files"} - set(manifest)
     if absent:
@@ -252,23 +242,6 @@ def _read_arrays(path, shapes):
 def _layout(spec):
     """The entries of a vector, in order: what must agree for its numbers to be in place."""
     return [[a.name, list(spec.shape(a))] for a in spec.arrays]
-
-
-def _plain(value):
-    """The value as JSON gives it back: tuples become lists."""
-    return json.loads(json.dumps(value, allow_nan=False))
-
-
-def _seal(manifest):
-    """sha256 of all the manifest says apart from this sum."""
-    rest = {k: v for k, v in manifest.items() if k != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _fingerprint(path):
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"sha256": digest, "bytes": path.stat().st_size}
 
 
 def _flush(file):

@@ -1,63 +1,156 @@
-"""Model zoos: sets of networks with labels and a split.
+"""The set of networks that everything learns from: `Zoo`.
 
-    Zoo(vectors [network, entry], spec, labels {name: [network]}, splits {name: [i]})
-    networks i and j of one training run never sit in different splits
+    vectors [network, longest]  --which-->  specs        runs [network]: never in two splits
 
-`zoos.sine` makes one by training, `zoos.store` keeps zoos on disk, `zoos.datasheet` says
-what a sine zoo is.
+A zoo has networks of one architecture or of several, and of each training run one checkpoint
+or several. Two activations are two architectures: an activation is part of a `Spec`.
+
+    zoo = Zoo.of_spec(vectors, spec, {"accuracy": accuracies})
+    zoo = split(zoo, {"train": 800, "validation": 100, "test": 100}, seed=0)
+    networks, accuracies = zoo.part("train", "accuracy")
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from wsjax.networks import Params, Spec, check, ravel, unravel
 
+Labels = Mapping[str, np.ndarray]
+Splits = Mapping[str, np.ndarray]
+
 
 @dataclasses.dataclass(frozen=True)
 class Zoo:
-    """Networks of one architecture, with what is known about them.
+    """Networks with their labels, training runs and splits.
 
     Attributes:
-        vectors: [network, entry] float32, each row a network as `ravel` lays it out.
-        spec: what the entries mean.
-        labels: name -> [network] float32, such as the frequency an INR was fitted to.
-        splits: name -> networks in it, int; disjoint. Empty for a zoo not yet split.
+        vectors: [network, longest] float32; each row as `ravel` lays out a network of its
+            spec, zero beyond it.
+        specs: the architectures.
+        which: [network], the architecture of each, as an index of `specs`.
+        labels: name -> [network] float32, such as a test accuracy.
+        runs: [network], a number for each training run; its checkpoints share it.
+        splits: name -> networks in it, int; disjoint, and each run in at most one. Empty for
+            a zoo not yet split.
+
+    Raises:
+        ValueError: shapes disagree, a weight is not finite (named by array), a row is not
+            zero beyond its network, or a run sits in two splits.
     """
 
     vectors: np.ndarray
-    spec: Spec
-    labels: Mapping[str, np.ndarray]
-    splits: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    specs: tuple[Spec, ...]
+    which: np.ndarray
+    labels: Labels
+    runs: np.ndarray
+    splits: Splits = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        n = len(self.vectors)
-        if self.vectors.ndim != 2 or self.vectors.shape[1] != self.spec.count:
+        n, longest = len(self.vectors), max((s.count for s in self.specs), default=0)
+        if self.vectors.ndim != 2 or self.vectors.shape[1] < longest:
             raise ValueError(
-                f"expected vectors [network, {self.spec.count}], got {self.vectors.shape}"
+                f"expected vectors [network, {longest} or more], got {self.vectors.shape}"
             )
         if n == 0:
             raise ValueError("the zoo is empty: expected at least one network, got 0")
-        wrong = [f"label {k!r} {np.shape(v)}" for k, v in self.labels.items() if len(v) != n]
-        if wrong:
-            raise ValueError(f"expected labels of {n} networks, got {', '.join(wrong)}")
-        members = np.concatenate([np.zeros(0, int), *self.splits.values()])
-        if len(np.unique(members)) != len(members):
-            raise ValueError("a network sits in two splits")
-        if len(members) and not (members.min() >= 0 and members.max() < n):
-            raise ValueError(f"a split names networks outside 0..{n - 1}")
-        check(unravel(self.vectors, self.spec), self.spec)
+        for name, array in {"which": self.which, "runs": self.runs, **self.labels}.items():
+            if np.shape(array) != (n,):
+                raise ValueError(f"expected {name!r} of {n} networks, got {np.shape(array)}")
+        if not (self.which.min() >= 0 and self.which.max() < len(self.specs)):
+            raise ValueError(
+                f"expected networks of architectures 0..{len(self.specs) - 1}, got "
+                f"{sorted(set(self.which.tolist()))} of {n} networks"
+            )
+        self._check_splits()
+        for s, spec in enumerate(self.specs):
+            vectors = self.vectors[self.which == s]
+            if vectors[:, spec.count :].any():
+                raise ValueError(
+                    f"expected zeros beyond the {spec.count} weights of architecture {s}"
+                )
+            check(unravel(vectors[:, : spec.count], spec), spec)
+
+    def _check_splits(self):
+        owner = {}
+        for name, rows in self.splits.items():
+            if len(rows) and not (min(rows) >= 0 and max(rows) < len(self)):
+                raise ValueError(f"split {name!r} names networks outside 0..{len(self) - 1}")
+            for run in np.unique(self.runs[rows]).tolist():
+                if owner.setdefault(run, name) != name:
+                    raise ValueError(f"run {run} sits in two splits, {owner[run]!r} and {name!r}")
+            if len(np.unique(rows)) != len(rows):
+                raise ValueError(f"split {name!r} names a network twice")
+
+    @classmethod
+    def of_spec(
+        cls,
+        vectors: np.ndarray,
+        spec: Spec,
+        labels: Labels,
+        splits: Splits | None = None,
+        runs: np.ndarray | None = None,
+    ) -> "Zoo":
+        """A zoo of one architecture.
+
+        Args:
+            vectors: [network, spec.count] float32.
+            spec: the architecture.
+            labels: name -> [network] float32.
+            splits: name -> networks in it.
+            runs: [network]; each network a run of its own if None.
+        """
+        if vectors.ndim != 2 or vectors.shape[1] != spec.count:
+            raise ValueError(f"expected vectors [network, {spec.count}], got {vectors.shape}")
+        n = len(vectors)
+        runs = np.arange(n) if runs is None else np.asarray(runs)
+        return cls(vectors, (spec,), np.zeros(n, int), labels, runs, splits or {})
 
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def params(self, i: int | slice) -> Params:
-        """One network, or several with a batch axis, as named arrays."""
-        return unravel(self.vectors[i], self.spec)
+    @property
+    def spec(self) -> Spec:
+        """The architecture of all networks.
 
-    def part(self, split: str, label: str) -> tuple[np.ndarray, np.ndarray]:
-        """The vectors [network, entry] and labels [network] of a split.
+        Raises:
+            ValueError: there are several.
+        """
+        if len(self.specs) != 1:
+            raise ValueError(f"expected networks of one architecture, got {len(self.specs)}")
+        return self.specs[0]
+
+    def params(self, i: int | slice | np.ndarray) -> Params:
+        """One network, or several with a batch axis, as named arrays; of one architecture."""
+        return unravel(self.vectors[i, : self.spec.count], self.spec)
+
+    def select(self, networks: np.ndarray) -> "Zoo":
+        """Some of the networks, in the order given; splits keep those that are among them.
+
+        Args:
+            networks: [i] int, each at most once; or [network] bool.
+        """
+        networks = np.asarray(networks)
+        if networks.dtype == bool:
+            networks = np.flatnonzero(networks)
+        place = np.full(len(self), -1)
+        place[networks] = np.arange(len(networks))
+        splits = {k: place[v][place[v] >= 0] for k, v in self.splits.items()}
+        labels = {k: v[networks] for k, v in self.labels.items()}
+        rest = (self.which[networks], labels, self.runs[networks], splits)
+        return Zoo(self.vectors[networks], self.specs, *rest)
+
+    def compact(self) -> "Zoo":
+        """The same networks, without architectures that none of them has."""
+        present, which = np.unique(self.which, return_inverse=True)
+        specs = tuple(self.specs[s] for s in present)
+        longest = max(s.count for s in specs)
+        vectors = self.vectors[:, :longest]
+        return dataclasses.replace(self, vectors=vectors, specs=specs, which=which)
+
+    def part(self, split: str, label: str) -> tuple["Zoo", np.ndarray]:
+        """The networks of a split, and their labels [network].
 
         Raises:
             ValueError: there is no such split or label.
@@ -67,26 +160,99 @@ class Zoo:
         if label not in self.labels:
             raise ValueError(f"expected a label of {sorted(self.labels)}, got {label!r}")
         rows = self.splits[split]
-        return self.vectors[rows], self.labels[label][rows]
+        return self.select(rows), self.labels[label][rows]
+
+    def of(self, s: int) -> "Zoo":
+        """The networks of architecture `s`, with their share of the splits.
+
+        Raises:
+            ValueError: there is none of them.
+        """
+        if not (self.which == s).any():
+            raise ValueError(f"expected networks of architecture {s}, got none of {len(self)}")
+        return self.select(self.which == s).compact()
 
 
-def from_params(params: Params, spec: Spec, labels: Mapping[str, np.ndarray]) -> Zoo:
+def from_params(params: Params, spec: Spec, labels: Labels) -> Zoo:
     """A zoo from named arrays [network, ...], checked against the spec."""
     check(params, spec)
     vectors = np.asarray(ravel(params, spec), np.float32)
-    return Zoo(vectors, spec, {k: np.asarray(v, np.float32) for k, v in labels.items()})
+    return Zoo.of_spec(vectors, spec, {k: np.asarray(v, np.float32) for k, v in labels.items()})
 
 
-def split(zoo: Zoo, sizes: Mapping[str, int], seed: int) -> Zoo:
-    """Deals the networks of a zoo at random into disjoint parts of the given sizes.
+def split(zoo: Zoo, sizes: Mapping[str, int], seed: int, sort: bool = True) -> Zoo:
+    """Shuffles training runs into disjoint splits; a run's checkpoints stay together.
+
+    Args:
+        zoo: its own splits are dropped.
+        sizes: name -> number of runs.
+        seed: of the shuffle.
+        sort: networks of a split keep the order of the zoo; otherwise runs are in the order
+            of the shuffle.
 
     Raises:
-        ValueError: the sizes add up to more networks than there are.
+        ValueError: the sizes add up to more runs than there are.
     """
-    if sum(sizes.values()) > len(zoo):
-        raise ValueError(f"expected at most {len(zoo)} networks in all splits, got {dict(sizes)}")
-    order, start, parts = np.random.default_rng(seed).permutation(len(zoo)), 0, {}
+    runs = np.unique(zoo.runs)
+    if sum(sizes.values()) > len(runs):
+        raise ValueError(f"expected at most {len(runs)} runs in all splits, got {dict(sizes)}")
+    order, start, splits = np.random.default_rng(seed).permutation(runs), 0, {}
     for name, size in sizes.items():
-        parts[name] = order[start : start + size]
+        chosen = order[start : start + size]
+        members = np.flatnonzero(np.isin(zoo.runs, chosen))
+        if not sort:
+            rank = {run: i for i, run in enumerate(chosen.tolist())}
+            members = np.array(sorted(members, key=lambda i: rank[int(zoo.runs[i])]), int)
+        splits[name] = members
         start += size
-    return dataclasses.replace(zoo, splits=parts)
+    return dataclasses.replace(zoo, splits=splits)
+
+
+def concatenate(zoos: Sequence[Zoo]) -> Zoo:
+    """Zoos as one; runs of one number are one run, in whatever zoo. Splits are left out.
+
+    Raises:
+        ValueError: there is no zoo, or they have other labels than the first.
+    """
+    _expect_some(zoos)
+    names = set(zoos[0].labels)
+    for zoo in zoos:
+        if set(zoo.labels) != names:
+            raise ValueError(f"expected labels {sorted(names)}, got {sorted(zoo.labels)}")
+    return _stacked(zoos, sorted(names), np.concatenate([zoo.runs for zoo in zoos]), {})
+
+
+def join(zoos: Sequence[Zoo]) -> Zoo:
+    """Zoos as one; no run of one is a run of another, and all networks stay in their splits.
+
+    Labels are those that all have.
+
+    Raises:
+        ValueError: there is no zoo.
+    """
+    _expect_some(zoos)
+    names = sorted(set.intersection(*(set(zoo.labels) for zoo in zoos)))
+    runs, splits, start = [], {}, 0
+    for zoo in zoos:
+        _, own = np.unique(zoo.runs, return_inverse=True)
+        runs.append(own + (1 + runs[-1].max() if runs else 0))
+        for name, rows in zoo.splits.items():
+            splits.setdefault(name, []).append(rows + start)
+        start += len(zoo)
+    splits = {k: np.concatenate(v) for k, v in splits.items()}
+    return _stacked(zoos, names, np.concatenate(runs), splits)
+
+
+def _expect_some(zoos):
+    if not zoos:
+        raise ValueError("expected at least one zoo, got none")
+
+
+def _stacked(zoos, names, runs, splits):
+    """The networks of all zoos; zoos of one spec share it."""
+    specs = tuple(dict.fromkeys(s for zoo in zoos for s in zoo.specs))
+    longest = max(zoo.vectors.shape[1] for zoo in zoos)
+    which = [np.array([specs.index(s) for s in zoo.specs])[zoo.which] for zoo in zoos]
+    vectors = [np.pad(zoo.vectors, [(0, 0), (0, longest - zoo.vectors.shape[1])]) for zoo in zoos]
+    labels = {k: np.concatenate([zoo.labels[k] for zoo in zoos]) for k in names}
+    return Zoo(np.concatenate(vectors), specs, np.concatenate(which), labels, runs, splits)

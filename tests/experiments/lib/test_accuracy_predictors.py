@@ -12,7 +12,7 @@ from experiments.lib.cli import Row
 from wsjax import architectures
 from wsjax.tasks.regression import Objective
 from wsjax.training import Settings
-from wsjax.zoos import Zoo, mixture
+from wsjax.zoos import Zoo, join, split
 from wsjax.zoos.classifiers import classifier_families
 from wsjax.zoos.classifiers import classifier_recipe as classifiers_module
 
@@ -28,16 +28,16 @@ FLAT = Objective(loss="bce", renumber=False)
 def classifiers(specs, n=40, seed=0):
     """The label grows with the size of the weights and, less so, with a setting."""
     rng, parts = np.random.default_rng(seed), []
-    for i, spec in enumerate(specs):
+    for spec in specs:
         size, rate = rng.uniform(0.2, 2, n), rng.uniform(0, 1, n)
         vectors = (rng.normal(size=(n, spec.count)) * size[:, None]).astype(np.float32)
         accuracy = (0.4 * size + 0.15 * rate).astype(np.float32)
         labels = {"test_accuracy": accuracy, "train_loss": -accuracy, "rate": rate}
         labels = {k: np.asarray(v, np.float32) for k, v in labels.items()}
-        parts.append((Zoo(vectors, spec, labels), np.arange(i * n, (i + 1) * n)))
-    whole = mixture.mix(parts)
+        parts.append(Zoo.of_spec(vectors, spec, labels))
+    whole = join(parts)
     half = len(whole) // 2
-    return mixture.split(whole, {"train": half, "validation": half // 2, "test": half // 2}, seed)
+    return split(whole, {"train": half, "validation": half // 2, "test": half // 2}, seed)
 
 
 def about(row, train="a"):

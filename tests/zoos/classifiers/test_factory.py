@@ -12,6 +12,7 @@ from experiments.make import classifier_zoo
 from wsjax import architectures
 from wsjax.datasets import images
 from wsjax.networks import unravel
+from wsjax.storage import DamagedError
 from wsjax.zoos import blocks, packing
 from wsjax.zoos.classifiers import (
     classifier_factory,
@@ -21,7 +22,6 @@ from wsjax.zoos.classifiers import (
 )
 from wsjax.zoos.classifiers.classifier_families import FAMILIES
 from wsjax.zoos.classifiers.classifier_recipe import Kind
-from wsjax.zoos.store import DamagedError
 
 pytestmark = pytest.mark.trains
 

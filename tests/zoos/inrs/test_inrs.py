@@ -10,11 +10,11 @@ import pytest
 from experiments.lib import inr_tables, records
 from experiments.make import inr_zoo
 from wsjax.datasets import images
+from wsjax.storage import DamagedError
 from wsjax.zoos import blocks
 from wsjax.zoos.classifiers.classifier_factory import UnfinishedError
 from wsjax.zoos.inrs import image_folders, inr_factory, inr_fitting, inr_statistics
 from wsjax.zoos.inrs.inr_recipe import DWS, NFN, Recipe, grid
-from wsjax.zoos.store import DamagedError
 
 pytestmark = pytest.mark.trains
 

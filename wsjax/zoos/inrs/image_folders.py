@@ -25,10 +25,10 @@ import numpy as np
 
 from wsjax import architectures
 from wsjax.networks import Params, Spec
+from wsjax.zoos import Zoo
 from wsjax.zoos.inrs import inr_factory
 from wsjax.zoos.inrs.inr_factory import Pictures
 from wsjax.zoos.inrs.inr_recipe import DWS, Recipe, grid
-from wsjax.zoos.mixture import Mixture
 from wsjax.zoos.store import Manifest
 
 __all__ = ["Folder", "fit", "grid", "pictures", "read_folder", "render"]
@@ -123,11 +123,11 @@ def fit(
     recipe: Recipe = DWS,
     cache: str | os.PathLike | None = None,
     devices: Sequence[jax.Device] | None = None,
-) -> tuple[Mixture, Manifest]:
+) -> tuple[Zoo, Manifest]:
     """Fits SIRENs to a user's own images; shows progress on standard error.
 
-    A `Mixture`, as the factories of `zoos` return, and no `Zoo`: the views of an image are
-    one run, so that no split can tear them apart. It has no splits yet: `mixture.split` deals.
+    The views of an image are one run, so that no split separates them. The zoo has no splits
+    yet: see `zoos.split`.
     Its labels are those of `inr_factory.make`, "class" only where labels are given.
 
     Args:

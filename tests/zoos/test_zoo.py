@@ -6,20 +6,23 @@ import numpy as np
 import pytest
 
 from wsjax import architectures
-from wsjax.zoos import Zoo, mixture
+from wsjax.zoos import Zoo, concatenate, join, split
 
 WIDE, NARROW = architectures.mlp([1, 4, 1], "tanh"), architectures.mlp([1, 2, 1], "relu")
 
 
-def zoo(spec, n, seed=0):
+def zoo(spec, n, seed=0, runs=None):
     draw = np.random.default_rng(seed)
     vectors = draw.normal(size=(n, spec.count)).astype(np.float32)
-    return Zoo(vectors, spec, {"accuracy": draw.uniform(size=n).astype(np.float32)})
+    labels = {"accuracy": draw.uniform(size=n).astype(np.float32)}
+    return Zoo.of_spec(vectors, spec, labels, runs=runs)
 
 
 def mixed():
     """Twelve networks of six runs, two checkpoints each."""
-    return mixture.mix([(zoo(WIDE, 8), np.repeat([3, 5, 8, 9], 2)), (zoo(NARROW, 4), [1, 1, 2, 2])])
+    return concatenate(
+        [zoo(WIDE, 8, runs=np.repeat([3, 5, 8, 9], 2)), zoo(NARROW, 4, runs=np.repeat([1, 2], 2))]
+    )
 
 
 def test_each_architecture_comes_back_as_it_went_in():
@@ -33,8 +36,7 @@ def test_each_architecture_comes_back_as_it_went_in():
 
 
 def test_zoos_of_one_spec_share_it():
-    parts = [(zoo(WIDE, 2, 0), [0, 1]), (zoo(NARROW, 1), [2]), (zoo(WIDE, 3, 1), [3, 4, 5])]
-    found = mixture.mix(parts)
+    found = join([zoo(WIDE, 2, 0), zoo(NARROW, 1), zoo(WIDE, 3, 1)])
     assert found.specs == (WIDE, NARROW)
     assert found.which.tolist() == [0, 0, 1, 0, 0, 0]
     assert len(found.of(0)) == 5
@@ -51,21 +53,21 @@ def test_architectures_that_nobody_has_go():
 
 def test_all_checkpoints_of_a_run_fall_into_one_split():
     for seed in range(10):
-        found = mixture.split(mixed(), {"train": 3, "validation": 1, "test": 2}, seed)
+        found = split(mixed(), {"train": 3, "validation": 1, "test": 2}, seed)
         rows = np.concatenate(list(found.splits.values()))
         assert sorted(rows) == list(range(12))
         runs = [set(found.runs[v]) for v in found.splits.values()]
         assert [len(r) for r in runs] == [3, 1, 2]
         assert set.union(*runs) == {1, 2, 3, 5, 8, 9}
-    orders = {tuple(mixture.split(mixed(), {"train": 3}, s).splits["train"]) for s in range(10)}
+    orders = {tuple(split(mixed(), {"train": 3}, s).splits["train"]) for s in range(10)}
     assert len(orders) > 3
 
 
-def test_joined_mixtures_keep_their_splits_and_share_no_run():
-    one = mixture.split(mixed(), {"train": 3, "test": 2}, 0)
+def test_joined_zoos_keep_their_splits_and_share_no_run():
+    one = split(mixed(), {"train": 3, "test": 2}, 0)
     labels = {**one.labels, "more": one.labels["accuracy"]}
-    other = dataclasses.replace(mixture.split(mixed(), {"train": 2, "test": 2}, 1), labels=labels)
-    both = mixture.join([one, other.select(np.arange(12)[::-1])])
+    other = dataclasses.replace(split(mixed(), {"train": 2, "test": 2}, 1), labels=labels)
+    both = join([one, other.select(np.arange(12)[::-1])])
     assert both.specs == (WIDE, NARROW)
     assert len(np.unique(both.runs)) == 12
     assert sorted(both.labels) == ["accuracy"]
@@ -76,12 +78,12 @@ def test_joined_mixtures_keep_their_splits_and_share_no_run():
         np.testing.assert_array_equal(both.vectors[first], one.vectors[one.splits[name]])
         back = 11 - (rows[rows >= 12] - 12)
         assert sorted(back) == sorted(other.splits[name])
-    with pytest.raises(ValueError, match="expected at least one mixture"):
-        mixture.join([])
+    with pytest.raises(ValueError, match="expected at least one zoo"):
+        join([])
 
 
 def test_a_part_keeps_its_splits():
-    found = mixture.split(mixed(), {"train": 3, "test": 3}, 0)
+    found = split(mixed(), {"train": 3, "test": 3}, 0)
     part = found.select(np.array([7, 6, 9, 8]))
     for name, rows in part.splits.items():
         assert set(part.runs[rows]) <= set(found.runs[found.splits[name]])
@@ -110,8 +112,8 @@ def test_leaks_and_misfits_are_refused():
     with pytest.raises(ValueError, match=r"Dense_0/(kernel|bias)"):
         dataclasses.replace(good, vectors=poisoned)
     with pytest.raises(ValueError, match="expected at most 6 runs in all splits"):
-        mixture.split(good, {"train": 7}, 0)
+        split(good, {"train": 7}, 0)
     with pytest.raises(ValueError, match="expected networks of architecture 1, got none"):
         good.select(np.arange(3)).of(1)
     with pytest.raises(ValueError, match="expected at least one zoo"):
-        mixture.mix([])
+        concatenate([])

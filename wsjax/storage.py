@@ -1,0 +1,110 @@
+"""Files that are whole or absent, and say so when they were altered.
+
+write_bytes, write_text, write_json     all of it or nothing: beside its place, then moved
+write_sealed / read_sealed              JSON with the sha256 of all else it says
+fingerprint                             sha256 and size of a file's bytes
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+SEAL = "seal"
+
+
+class DamagedError(ValueError):
+    """A stored file is incomplete, altered, or not the one that was expected."""
+
+
+def write_bytes(path: pathlib.Path, data: bytes) -> None:
+    """Writes a file, all of it or nothing; on disk when this returns."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with open(partial, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # lest a crash leave the name without the bytes
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a text file in UTF-8, all of it or nothing."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: pathlib.Path, data: Any) -> None:
+    """Writes JSON, all of it or nothing.
+
+    Raises:
+        ValueError: a number is NaN or infinite, which JSON has no word for.
+    """
+    write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+
+
+def write_sealed(path: pathlib.Path, data: Mapping[str, Any], key: str = SEAL) -> dict[str, Any]:
+    """Writes JSON with a seal, the sha256 of all else it says; returns it as written."""
+    sealed = plain(dict(data))
+    sealed[key] = seal(sealed, key)
+    write_json(path, sealed)
+    return sealed
+
+
+def read_sealed(path: pathlib.Path, key: str = SEAL, limit: int | None = None) -> dict[str, Any]:
+    """Reads what `write_sealed` wrote.
+
+    Args:
+        path: of a plain file, no link.
+        key: of the seal.
+        limit: bytes that the file has at most.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DamagedError: it is a link, too large, no JSON, or not as it was sealed.
+    """
+    if path.is_symlink():
+        raise DamagedError(f"{path.name} is missing or no plain file")
+    if limit is not None and path.stat().st_size > limit:
+        raise DamagedError(f"{path.name} has {path.stat().st_size} bytes, expected at most {limit}")
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError) as error:
+        raise DamagedError(f"{path.name} is not JSON: {error}") from error
+    if not isinstance(data, dict) or data.get(key) != seal(data, key):
+        raise DamagedError(f"{path.name} was altered: it does not match its own {key}")
+    return data
+
+
+def seal(data: Mapping[str, Any], key: str = SEAL) -> str:
+    """sha256 of all that JSON data says apart from the seal itself."""
+    rest = {k: v for k, v in data.items() if k != key}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON gives it back: tuples become lists."""
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def fingerprint(data: bytes | pathlib.Path) -> dict[str, Any]:
+    """The sha256 and the size of bytes, or of a file's, which is not read at once."""
+    if isinstance(data, bytes):
+        return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    with open(data, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"sha256": digest, "bytes": data.stat().st_size}
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The version of each package; "not installed" of one that runs from its sources alone."""
+    installed = {x.name.lower() for x in importlib.metadata.distributions() if x.name}
+    version = importlib.metadata.version
+    return {k: version(k) if k in installed else "not installed" for k in packages}
