@@ -61,14 +61,14 @@ def _rows(settings: Mapping[str, object], training: Settings, whole: Objective) 
     rows["sne_no_invariance"] = Row(
         "sne",
         settings,
-        objective=Objective(renumber=True),
+        objective=Objective(permute=True),
         words="no invariance loss; renumbered copies in training",
         paper="0.156 ± .015",
     )
     rows["sne_no_symmetry"] = Row(
         "sne",
         settings,
-        objective=Objective(renumber=False),
+        objective=Objective(permute=False),
         words="no invariance loss, no renumbered copies",
     )
     for share in SHARES:

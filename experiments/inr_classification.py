@@ -9,7 +9,7 @@ ScaleGMN 96.6, NG-GNN 91.4, DWS 85.7, NFN-HNP 79.1, NFN-NP 78.5; Fashion-MNIST 8
     python -m experiments.inr_classification                       digits, on 2 CPU cores
     python -m experiments.inr_classification --preset small --data fashion_mnist --files FOLDER
     python -m experiments.inr_classification --rows scalegmn,probing --sizes 100,200,400
-    python -m experiments.inr_classification --rows scalegmn_b --objective.turn 4
+    python -m experiments.inr_classification --rows scalegmn_b --objective.phase 4
     python -m experiments.inr_classification --preset paper --data cifar10 --recipe nfn --views 21
     python -m experiments.inr_classification --images PICTURES     a folder of your own
     python -m experiments.inr_classification --evaluate runs/inr_classification/laptop/mlp-0-...
@@ -151,7 +151,7 @@ def _rows(size: str, data: str, classes: int, training: Settings, head: tuple) -
             encoder,
             settings if own else {**settings, "code": classes},
             own,
-            Objective(renumber=name in RENUMBERED),
+            Objective(permute=name in RENUMBERED),
             training,
             WORDS.get(name, ""),
             paper.get(name, "–"),

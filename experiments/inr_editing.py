@@ -137,7 +137,7 @@ def _rows(size: str, data: str, task: str, training: Settings) -> dict[str, Row]
             encoder,
             {k: v for k, v in settings.items() if k != "readout"},
             (),
-            Objective(renumber=name == "mlp_aug"),
+            Objective(permute=name == "mlp_aug"),
             training,
             WORDS.get(name, ""),
             paper.get(name, "–"),

@@ -67,7 +67,7 @@ def _presets() -> dict[str, Preset]:
     quick = Settings(batch=32, learning_rate=1e-3, warmup=50, weight_decay=0.01)
     # the paper's numbers are its table 1
     floor = {"mean": Row(None, method=mean), "boosted_trees": Row(None, method=boosted_trees)}
-    plain = Objective(renumber=False)
+    plain = Objective(permute=False)
     stat = Row("stat_nn", objective=plain, training=quick, paper="0.937 ± .276")
     flat = Row("mlp", head=(12,), objective=plain, training=quick, paper="1.917 ± .241")
     sets = Row("deepsets", head=(128,), objective=plain, training=quick, paper="2.674 ± .740")

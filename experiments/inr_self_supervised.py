@@ -79,13 +79,13 @@ def aligned(zoo: Zoo) -> Zoo:
     return dataclasses.replace(zoo, vectors=matching.align(zoo.vectors, reference, zoo.spec))
 
 
-def _row(encoder, paper="–", words="", renumber=False, **settings):
+def _row(encoder, paper="–", words="", permute=False, **settings):
     """A row with the published code, projection and objective."""
     return Row(
         encoder,
         {"code": CODE, **settings},
         head=(CODE, CODE),
-        objective=Objective(renumber=renumber),
+        objective=Objective(permute=permute),
         training=Settings(batch=64, learning_rate=1e-3, weight_decay=5e-4),
         words=words,
         paper=paper,
@@ -108,7 +108,7 @@ def _rows() -> dict[str, Row]:
         "boosted_trees": Row(None, method=boosted_trees, words="uses labels"),
         "stat_nn": _row("stat_nn"),
         "mlp": _row("mlp", "7.39 ± .19", widths=(80, 80)),
-        "mlp_aug": _row("mlp", "5.65 ± .01", renumbered, renumber=True, widths=(80, 80)),
+        "mlp_aug": _row("mlp", "5.65 ± .01", renumbered, permute=True, widths=(80, 80)),
         "mlp_align": _row("mlp", "4.47 ± .15", reference, widths=(80, 80)),
         "deepsets": _row("deepsets"),
         "inr2vec": _row("inr2vec", "3.86 ± .32"),

@@ -134,7 +134,7 @@ def test_a_renumbering_leaves_no_neuron_in_place_by_chance(width):
 
 def test_networks_that_show_nothing_are_refused(params):
     small = mlp([3, 1, 2])
-    with pytest.raises(ValueError, match="nothing to renumber"):
+    with pytest.raises(ValueError, match="nothing to permute"):
         testing.assert_invariant(flat, testing.draw(KEY, small), small, KEY)
     with pytest.raises(ValueError, match="all neurons of the network are equal"):
         testing.assert_invariant(flat, each(jnp.ones_like)(params), SPEC, KEY)

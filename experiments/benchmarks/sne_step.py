@@ -44,7 +44,7 @@ def step(
             batch["target"],
             key,
             moves,
-            renumber=True,
+            permute=True,
             invariance=invariance,
             samples=1,
             share=1.0,

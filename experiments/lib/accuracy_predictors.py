@@ -217,7 +217,7 @@ def rows() -> dict[str, Row]:
     All predict a share by binary cross-entropy, as NFN, SNE and GMN do. Those that see the
     numbering of neurons are trained on renumbered copies.
     """
-    plain = Objective(loss="bce", renumber=False)
+    plain = Objective(loss="bce", permute=False)
     often = {"evaluate_every": 50, "checkpoint_every": 100}
     quick = Settings(steps=300, batch=16, learning_rate=1e-3, warmup=20, weight_decay=0.01, **often)
     sne = {"chunk": 64, "chunk_depth": 1, "depth": 1, "width": 32, "heads": 4, "code": 64}

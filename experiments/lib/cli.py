@@ -14,6 +14,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 
 import jax
 import numpy as np
@@ -29,6 +30,7 @@ from wsjax.zoos.sines import sine
 from wsjax.zoos.store import Manifest
 
 ROOTS = ("training", "objective", "encoder")
+RECORDED = {"permute": "renumber", "phase": "turn"}  # fields -> their keys in records
 
 Objectives = object  # a frozen dataclass, such as `regression.Objective`
 Work = Callable[["Row", Mapping, pathlib.Path], dict]  # row, config, folder -> what it gave
@@ -97,8 +99,8 @@ class Row:
             "encoder": self.encoder,
             "encoder_settings": {**settings, **self.settings},
             "head": list(self.head),
-            "objective": dataclasses.asdict(self.objective),
-            "training": dataclasses.asdict(self.training),
+            "objective": {RECORDED.get(k, k): v for k, v in asdict(self.objective).items()},
+            "training": asdict(self.training),
         }
 
 

@@ -270,7 +270,7 @@ def test_the_loss_is_made_of_its_parts():
         total, parts = reconstruction.loss(run, KEY, vectors, view, moves, pretext)
         return total, parts["contrast"], parts["reconstruction"], seen[0]
 
-    plain = Pretext(renumber=False, probability=0.0, gamma=0.3, temperature=0.5)
+    plain = Pretext(permute=False, probability=0.0, gamma=0.3, temperature=0.5)
     total, contrast, error, views = lost(plain)
     np.testing.assert_array_equal(views, np.concatenate([vectors, vectors]))
     want = losses.nt_xent(codes[:4], codes[4:], 0.5).mean()

@@ -120,7 +120,7 @@ def test_the_network_that_is_run_is_the_raw_one(tmp_path):
         "head": [8],
     }
     settings = training.Settings(steps=2, batch=8, evaluate_every=2, checkpoint_every=2)
-    objective = regression.Objective(renumber=False)
+    objective = regression.Objective(permute=False)
     model, _ = regression.train(zoo, "bias", config, objective, settings, tmp_path, False)
     assert max(abs(np.log(x)) for x in model.norm.scales.values()) > 1
     encoder = SMALL.clone(probes=5)

@@ -112,7 +112,7 @@ def test_invariance_tells_who_sees_the_numbering(encoder):
         (["--encoder.size", "3"], "unrecognized arguments: --encoder.size"),
         (["--rows", "mlp", "--encoder.chunk", "8"], "--encoder.chunk: none of the rows ['mlp']"),
         (["--training.schedule", "linear"], "schedule: expected one of"),
-        (["--objective.renumber", "perhaps"], "expected true or false, got 'perhaps'"),
+        (["--objective.permute", "perhaps"], "expected true or false, got 'perhaps'"),
         (["--rows", "sne", "--encoder.chunk", "many"], "--encoder.chunk: expected something like"),
         (["--evaluate", "no/such/run"], "expected a folder of checkpoints, there is no"),
     ],

@@ -25,7 +25,7 @@ def parts(p):
 
 
 def paths(p, spec):
-    """All paths from an input to an output: no symmetry but half turns moves their sum."""
+    """All paths from an input to an output: no symmetry but phase shifts moves their sum."""
     w, _, v = parts(p)
     return w @ v
 
@@ -37,7 +37,7 @@ def squares(p, spec):
 
 
 def waves(p, spec):
-    """What half turns and flips leave of a bias, v^2 for which two halves are not a whole."""
+    """What phase shifts and flips leave of a bias, v^2 for which two halves are not a whole."""
     _, b, v = parts(p)
     return jnp.cos(2 * OMEGA * b) @ v**2
 

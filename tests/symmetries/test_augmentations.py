@@ -22,15 +22,15 @@ STRENGTHS = {  # field of `Augmentation` -> spec, strength
     "translate": (SIREN, 0.3),
     "rotate": (SIREN, 0.8),
     "zoom": (SIREN, 0.2),
-    "renumber": (SIREN, True),
+    "permute": (SIREN, True),
     "flip": (SIREN, True),
-    "turn": (SIREN, 3),
+    "phase": (SIREN, 3),
     "rescale": (RELU, 0.5),
     "noise": (SIREN, 0.2),
     "dropout": (SIREN, 0.5),
     "mask": (SIREN, 0.5),
 }
-KEEP = ("renumber", "flip", "turn", "rescale")
+KEEP = ("permute", "flip", "phase", "rescale")
 MOVE = ("translate", "rotate", "zoom")
 named = pytest.mark.parametrize("name", STRENGTHS)
 
@@ -151,8 +151,8 @@ def test_what_happens_to_the_function_is_what_the_docstring_says(name):
 def test_half_turns_are_those_of_omega():
     """As if omega were 1, which is what the published phase canonicalisation takes it for."""
     x, wrong = zoo(SIREN), architectures.mlp([2, 6, 5, 1], "sin", 1.0)
-    ours = augmentations.turn(KEY, x, SIREN, 3)
-    theirs = augmentations.turn(KEY, x, wrong, 3)
+    ours = augmentations.phase(KEY, x, SIREN, 3)
+    theirs = augmentations.phase(KEY, x, wrong, 3)
     step = np.asarray(networks.unravel(ours - x, SIREN)["Dense_0/bias"]) / (math.pi / 2.5)
     np.testing.assert_allclose(step, np.round(step), atol=1e-5)
     assert {-3, 3} < set(np.round(step).ravel().tolist()) <= set(range(-3, 4))
@@ -202,7 +202,7 @@ def test_without_strengths_nothing_happens():
 def test_an_augmentation_is_all_that_it_lists_in_any_units():
     x, units = zoo(SIREN), jnp.linspace(0.5, 2, SIREN.count)
     run = jax.jit(lambda a, x, u: a.apply(KEY, x, SIREN, u), static_argnums=0)
-    preserving = Augmentation(renumber=True, flip=True, turn=2)
+    preserving = Augmentation(permute=True, flip=True, phase=2)
     for a in (EVERY, preserving):
         out = run(a, x, 1.0)
         np.testing.assert_allclose(run(a, x / units, units) * units, out, rtol=1e-4, atol=1e-5)
@@ -210,7 +210,7 @@ def test_an_augmentation_is_all_that_it_lists_in_any_units():
         assert jax.vmap(lambda k, v, a=a: a.apply(k, v, SIREN))(keys, x).shape == x.shape
     gap = abs(shown(run(preserving, x / units, units) * units, SIREN) - shown(x, SIREN))
     assert gap.max() < 1e-5
-    wrong = run(preserving, x / units, 1.0) * units  # half turns in other units
+    wrong = run(preserving, x / units, 1.0) * units  # phase shifts in other units
     assert abs(shown(wrong, SIREN) - shown(x, SIREN)).max() > 1e-2
 
 
@@ -227,7 +227,7 @@ def test_a_strength_does_not_change_what_others_draw():
     ("name", "spec", "words"),
     [
         ("flip", RELU, r"admit signs, got \['Dense_0 \(relu\)'"),
-        ("turn", RELU, "admit half turns"),
+        ("phase", RELU, "admit phase shifts"),
         ("rescale", SIREN, "admit scales"),
         ("rotate", architectures.mlp([3, 4, 1], "sin"), "two coordinates to rotate, got 3"),
         ("translate", architectures.mlp([2, 4, 1], "sin", bias=False), "a bias that takes"),

@@ -39,7 +39,7 @@ def double():
 def admitted(network, kind):
     have = scalings.admits(network)
     if kind == "phase":
-        return bool(have.turns)
+        return bool(have.phases)
     return any(getattr(f, kind) for f in have.factors.values())
 
 
@@ -145,9 +145,9 @@ def test_canonical_forms_do_not_know_the_numbering_of_neurons(name):
     @jax.jit
     def orders(p):
         g = permutations.sample(KEY, network)
-        renumber = lambda p: permutations.act(g, p, network)
+        permute = lambda p: permutations.act(g, p, network)
         form = lambda p: scalings.canonical(p, network)
-        return form(renumber(p)), renumber(form(p)), renumber(p)
+        return form(permute(p)), permute(form(p)), permute(p)
 
     one, two, renumbered = orders(params)
     assert moved(renumbered, params) > 0.1
@@ -157,7 +157,7 @@ def test_canonical_forms_do_not_know_the_numbering_of_neurons(name):
 @pytest.mark.parametrize("name", NOTHING)
 def test_what_admits_nothing(name):
     assert scalings.admits(CASES[name][0]).factors == {}
-    assert scalings.admits(CASES[name][0]).turns == {}
+    assert scalings.admits(CASES[name][0]).phases == {}
     params = draw(CASES[name][0])
     g = scalings.sample(KEY, CASES[name][0])
     assert moved(scalings.act(g, params, CASES[name][0]), params) == 0
@@ -206,8 +206,8 @@ def test_signs_and_half_turns_do_not_commute():
     network = mlp([1, 2, 1], "sin")
     flip = Element({"Dense_0": jnp.array([-1.0, 1.0])}, {"Dense_0": jnp.array([0, 0])})
     turn = Element({"Dense_0": jnp.ones(2)}, {"Dense_0": jnp.array([1, 1])})
-    first = scalings.compose(turn, flip, network).turns["Dense_0"]
-    second = scalings.compose(flip, turn, network).turns["Dense_0"]
+    first = scalings.compose(turn, flip, network).phases["Dense_0"]
+    second = scalings.compose(flip, turn, network).phases["Dense_0"]
     np.testing.assert_array_equal(first, [1, 1])
     np.testing.assert_array_equal(second, [-1, 1])
 
@@ -256,11 +256,11 @@ def test_a_zoo_is_scaled_at_once():
 
 def test_draws_are_what_they_should_be():
     network = mlp([1, 4000, 4000, 1], "sin")
-    signs, turns = scalings.sample(KEY, network, spread=2.0)
+    signs, phases = scalings.sample(KEY, network, spread=2.0)
     assert abs(signs["Dense_0"].mean()) < 0.05
     assert set(np.unique(signs["Dense_0"])) == {-1, 1}
-    assert turns["Dense_0"].dtype == jnp.int32
-    assert 1.9 < turns["Dense_0"].std() < 2.1
+    assert phases["Dense_0"].dtype == jnp.int32
+    assert 1.9 < phases["Dense_0"].std() < 2.1
     assert not np.array_equal(signs["Dense_0"], signs["Dense_1"])
     logs = jnp.log(scalings.sample(KEY, mlp([1, 4000, 1]), spread=0.5).factors["Dense_0"])
     assert 0.48 < logs.std() < 0.52
@@ -293,7 +293,7 @@ def test_an_element_that_does_not_fit_is_refused():
         "element does not fit its spec:\n"
         "  'Dense_2': expected factors for ['Dense_0', 'Dense_1']\n"
         "  'Dense_0': expected factors [..., 3] ('h0',), got (2,)\n"
-        "  'Dense_1': expected turns [..., 2] ('h1',), got (2, 3)"
+        "  'Dense_1': expected phases [..., 2] ('h1',), got (2, 3)"
     )
     for use in (
         lambda: scalings.act(g, params, network),
@@ -311,8 +311,8 @@ def test_other_mistakes_are_refused():
     g = scalings.identity(network)
     with pytest.raises(ValueError, match=r"kinds of \('sign', 'scale', 'phase'\), got \['flip'\]"):
         scalings.sample(KEY, network, ("flip",))
-    with pytest.raises(ValueError, match=r"same signals, got \['Dense_0 \(turns\)'\] and \['Den"):
-        scalings.compose(g, Element({}, g.turns), network)
+    with pytest.raises(ValueError, match=r"same signals, got \['Dense_0 \(phases\)'\] and \['Den"):
+        scalings.compose(g, Element({}, g.phases), network)
     layers = tuple(dataclasses.replace(layer, name="A") for layer in network.layers)
     with pytest.raises(ValueError, match=r"different names, got \['A'\] more than once"):
         scalings.admits(dataclasses.replace(network, layers=layers))

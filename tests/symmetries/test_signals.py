@@ -35,7 +35,7 @@ def words(network):
     out = {
         n: ["sign"] * f.sign + ["scale"] * f.scale + list(f.axes) for n, f in have.factors.items()
     }
-    for n in have.turns:
+    for n in have.phases:
         out[n] = [*out.get(n, []), "phase"]
     return {n: " ".join(x) for n, x in out.items()}
 

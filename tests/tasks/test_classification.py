@@ -41,7 +41,7 @@ def train(zoo, folder, encoder="stat_nn", settings=TINY, head=(8,), steps=8, **c
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder, zoo = tmp_path_factory.mktemp("run"), make_zoo()
-    model, result = train(zoo, folder, steps=60, smoothing=0.05, renumber=True)
+    model, result = train(zoo, folder, steps=60, smoothing=0.05, permute=True)
     return zoo, model, result, folder
 
 
@@ -88,7 +88,7 @@ def test_one_network_and_many_and_zoos_agree(trained):
 def test_copies_are_drawn_in_the_step(tmp_path):
     """Of an encoder that sees everything, each kind of copy changes the loss of the first step."""
     zoo, found = make_zoo(), {}
-    for i, changes in enumerate(({}, {"renumber": True}, {"flip": True}, {"mask": 0.3})):
+    for i, changes in enumerate(({}, {"permute": True}, {"flip": True}, {"mask": 0.3})):
         flat = ("mlp", {"widths": (8,)}, (8,))
         _, result = train(zoo, tmp_path / str(i), *flat, steps=1, **changes)
         found[str(changes)] = metrics.read_lines(result.history)[0]["loss"]
@@ -96,8 +96,8 @@ def test_copies_are_drawn_in_the_step(tmp_path):
 
 
 def test_copies_but_renumbered_ones_are_apart():
-    assert Objective(renumber=True).changes == Objective().changes
-    assert Objective(turn=2, renumber=True).changes.turn == 2
+    assert Objective(permute=True).changes == Objective().changes
+    assert Objective(phase=2, permute=True).changes.phase == 2
 
 
 def two_widths(count=48):
@@ -113,7 +113,7 @@ def two_widths(count=48):
 def test_several_architectures_train_together(tmp_path):
     zoo = two_widths()
     sets = ("deepsets", {"widths": (8,), "code": 4})
-    model, _ = train(zoo, tmp_path / "both", *sets, renumber=True)
+    model, _ = train(zoo, tmp_path / "both", *sets, permute=True)
     held, _ = zoo.part("test", "larger")
     together = model.predict(held)
     for s, spec in enumerate(zoo.specs):
@@ -187,7 +187,7 @@ def test_what_is_no_classification_is_refused(p, t, message):
         ({"encoder": "gpt"}, "got 'gpt'"),
         ({"smoothing": 1.0}, "smoothing in [0, 1)"),
         ({"noise": -1.0}, "noise: -1.0"),
-        ({"turn": 1}, "admit half turns"),
+        ({"phase": 1}, "admit phase shifts"),
     ],
     ids=str,
 )

@@ -71,7 +71,7 @@ def recognised(model, zoo):
 
 def test_training_teaches_what_copies_share(tmp_path):
     zoo = make_zoo(256)
-    twins = Objective(noise=0.1, mask=0.0, renumber=True)
+    twins = Objective(noise=0.1, mask=0.0, permute=True)
     how = {"steps": 200, "evaluate_every": 200, "batch": 64}
     model, result = train(zoo, tmp_path, objective=twins, **how)
     fresh = contrastive.build(model.config)
@@ -145,7 +145,7 @@ def test_copies_are_renumbered_only_when_asked():
     vectors, key, moves = zoo.vectors[:6], jax.random.key(0), permutations.moves(SPEC)
     still = Objective(noise=0.0, mask=0.0)
     np.testing.assert_array_equal(contrastive.disturb(key, vectors, still, moves), vectors)
-    moved = contrastive.disturb(key, vectors, dataclasses.replace(still, renumber=True), moves)
+    moved = contrastive.disturb(key, vectors, dataclasses.replace(still, permute=True), moves)
     assert (np.asarray(moved) != vectors).any(1).all()
     forward = jax.vmap(lambda v: architectures.forward(networks.unravel(v, SPEC), x, SPEC))
     np.testing.assert_allclose(forward(moved), forward(vectors), atol=1e-4)

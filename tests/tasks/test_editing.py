@@ -111,13 +111,13 @@ def test_after_training_edits_commute_with_renumbering(trained, tmp_path):
     testing.assert_equivariant(model.edit, params, SPEC, jax.random.key(1))
     moved = networks.ravel(model.edit(params), SPEC) - ZOO.vectors[0]
     assert np.abs(moved).max() > 1e-3
-    flat, _ = train(tmp_path, "mlp", {"widths": (8,)}, steps=4, renumber=True)
+    flat, _ = train(tmp_path, "mlp", {"widths": (8,)}, steps=4, permute=True)
     with pytest.raises(AssertionError, match="does not commute"):
         testing.assert_equivariant(flat.edit, params, SPEC, jax.random.key(1))
 
 
 def test_copies_show_what_the_network_shows():
-    copies = Objective(renumber=True, flip=True, turn=2).copies
+    copies = Objective(permute=True, flip=True, phase=2).copies
     assert copies.preserves
     moved = copies.apply(jax.random.key(0), ZOO.vectors[:4], SPEC)
     assert np.abs(moved - ZOO.vectors[:4]).max(1).min() > 1e-2
@@ -152,7 +152,7 @@ def two_architectures():
         ({"zoo": two_architectures()}, "networks of one architecture, got 2"),
         ({"encoder": "sne", "settings": {}}, "got 'sne'"),
         ({"settings": {"size": 3}}, "got ['size']"),
-        ({"turn": -1}, "turn: -1"),
+        ({"phase": -1}, "phase: -1"),
     ],
     ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",
 )

@@ -17,7 +17,7 @@ FIRST = lambda x: x[:, 0]  # sees the numbering
 
 
 def run(predict, **settings):
-    how = {"renumber": False, "invariance": 0.0, "samples": 1, "share": 1.0} | settings
+    how = {"permute": False, "invariance": 0.0, "samples": 1, "share": 1.0} | settings
     moves = permutations.moves(SPEC)
     return losses.regression(
         lambda x, rows: predict(x), losses.squared_error, VECTORS, TARGET, KEY, moves, **how
@@ -70,9 +70,9 @@ def test_renumbering_keeps_the_function():
         forward = lambda v: architectures.forward(networks.unravel(v, SPEC), x, SPEC).sum()
         return jax.vmap(forward)(vectors)
 
-    plain, moved = run(outputs)[0], run(outputs, renumber=True)[0]
+    plain, moved = run(outputs)[0], run(outputs, permute=True)[0]
     np.testing.assert_allclose(moved, plain, rtol=1e-4)
-    assert abs(run(FIRST)[0] - run(FIRST, renumber=True)[0]) > 1e-3
+    assert abs(run(FIRST)[0] - run(FIRST, permute=True)[0]) > 1e-3
 
 
 def test_cross_entropy_against_numpy():

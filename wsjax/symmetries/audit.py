@@ -3,7 +3,7 @@
     permutation   hidden neurons are renumbered            `wsjax.symmetries.permutations`
     sign          neurons flip, W, V -> s W, V / s         `wsjax.symmetries.scalings`
     scale         the same with positive s
-    phase         sines turn by half turns
+    phase         the phase of a sine shifts by pi
     widening      a neuron is duplicated                   `wsjax.symmetries.widening`
 
 All of them leave a network's function as it is, which is measured too. That a code does not
@@ -222,8 +222,8 @@ def _pair(symmetry: str, params: Params, spec: Spec, key: jax.Array, sample: int
     """One sample of a symmetry; a `ValueError` says why the network does not have it."""
     if symmetry in SPREADS:
         have = scalings.admits(spec)
-        turns = have.turns if symmetry == "phase" else ()
-        if not turns and not any(getattr(x, symmetry, False) for x in have.factors.values()):
+        phases = have.phases if symmetry == "phase" else ()
+        if not phases and not any(getattr(x, symmetry, False) for x in have.factors.values()):
             raise ValueError(f"the network admits no {symmetry}")
     for attempt in range(TRIES):  # one neuron may stay as it is by chance
         mine = jax.random.fold_in(key, TRIES * sample + attempt)

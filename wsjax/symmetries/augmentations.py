@@ -1,8 +1,8 @@
 """Augmentations: other copies of raveled networks, drawn inside a jitted step.
 
     what is drawn                        the copy's function        the functions
-    other numbers of hidden neurons      the same                   renumber
-    signs, half turns, scales of them    the same                   flip, turn, rescale
+    other numbers of hidden neurons      the same                   permute
+    signs, phases, scales of them    the same                   flip, phase, rescale
     coordinates of what it reads         moved, in a known way      translate, rotate, zoom
     entries                              another                    noise, mask, dropout
 
@@ -28,7 +28,7 @@ from wsjax.symmetries import coordinates, permutations, scalings
 from wsjax.symmetries.scalings import Element
 
 
-def renumber(key: jax.Array, vectors: jax.Array, spec: Spec) -> jax.Array:
+def permute(key: jax.Array, vectors: jax.Array, spec: Spec) -> jax.Array:
     """Renumbers hidden neurons uniformly at random; preserves the network's function.
 
     Args:
@@ -71,8 +71,8 @@ def rescale(key: jax.Array, vectors: jax.Array, spec: Spec, spread: float) -> ja
     return _scaled(lambda k: scalings.sample(k, spec, ("scale",), spread), key, vectors, spec)
 
 
-def turn(key: jax.Array, vectors: jax.Array, spec: Spec, most: int) -> jax.Array:
-    """Turns sines by k half turns, k from -most to most; preserves the network's function.
+def phase(key: jax.Array, vectors: jax.Array, spec: Spec, most: int) -> jax.Array:
+    """Shifts phases of sines by k pi, k from -most to most; preserves the network's function.
 
     b -> b + k pi / omega, and what reads the sine times (-1)^k, with omega of its layer. In
     numbers of the network itself: arrays in other units have another step.
@@ -81,13 +81,13 @@ def turn(key: jax.Array, vectors: jax.Array, spec: Spec, most: int) -> jax.Array
         key: randomness.
         vectors: [..., entry].
         spec: what they mean.
-        most: half turns in either direction; all are equally likely.
+        most: phase shifts in either direction; all are equally likely.
 
     Raises:
         ValueError: no neuron of the network is a sine with a bias.
     """
-    known = scalings.identity(spec).turns
-    _admitted(spec, "half turns", bool(known))
+    known = scalings.identity(spec).phases
+    _admitted(spec, "phase shifts", bool(known))
 
     def draw(key):
         keys = jax.random.split(key, len(known))
@@ -231,9 +231,9 @@ class Augmentation:
         translate: of every coordinate, in units of the input.
         rotate: radians in either direction.
         zoom: about 1.
-        renumber: whether neurons are.
+        permute: whether neurons are.
         flip: whether signs are.
-        turn: half turns in either direction.
+        phase: shifts by pi in either direction.
         rescale: spread of logarithms.
         noise: relative to the root mean square of each array of the network.
         dropout: probability.
@@ -247,9 +247,9 @@ class Augmentation:
     translate: float = 0.0
     rotate: float = 0.0
     zoom: float = 0.0
-    renumber: bool = False
+    permute: bool = False
     flip: bool = False
-    turn: int = 0
+    phase: int = 0
     rescale: float = 0.0
     noise: float = 0.0
     dropout: float = 0.0
@@ -285,7 +285,7 @@ class Augmentation:
             vectors: [..., entry].
             spec: what they mean.
             units: [entry] what 1 stands for in `vectors`, or one number for all: shifts and
-                half turns are in numbers of the network itself.
+                phase shifts are in numbers of the network itself.
 
         Returns:
             [..., entry], in the same units.
@@ -300,9 +300,9 @@ class Augmentation:
             (self.translate > 0, lambda k, v: translate(k, v, spec, self.translate)),
             (self.rotate > 0, lambda k, v: rotate(k, v, spec, self.rotate)),
             (self.zoom > 0, lambda k, v: zoom(k, v, spec, self.zoom)),
-            (self.renumber, lambda k, v: renumber(k, v, spec)),
+            (self.permute, lambda k, v: permute(k, v, spec)),
             (self.flip, lambda k, v: flip(k, v, spec)),
-            (self.turn > 0, lambda k, v: turn(k, v, spec, self.turn)),
+            (self.phase > 0, lambda k, v: phase(k, v, spec, self.phase)),
             (self.rescale > 0, lambda k, v: rescale(k, v, spec, self.rescale)),
             (self.noise > 0, lambda k, v: noise(k, v, self.noise, sizes(v, spec))),
             (self.dropout > 0, lambda k, v: dropout(k, v, self.dropout)),

@@ -101,7 +101,7 @@ def align(vectors: np.ndarray, reference: np.ndarray, spec: Spec) -> np.ndarray:
     out = np.empty_like(vectors)
     for i, vector in enumerate(vectors):
         element = _match(_doubles(networks.unravel(vector, spec), spec), theirs, spec)
-        moved = {a.name: _renumber(places[a.name], a, element) for a in spec.arrays}
+        moved = {a.name: _permute(places[a.name], a, element) for a in spec.arrays}
         out[i] = vector[networks.ravel(moved, spec)]
     return out
 
@@ -170,7 +170,7 @@ def _match(ours, theirs, spec, sweeps=100, seed=None) -> dict[str, np.ndarray]:
     found = []
     for start in ({h: np.arange(sizes[h]) for h in spec.hidden}, grown):
         element = _sweep(start, ours, theirs, spec, sweeps, seed)
-        moved = ((_renumber(ours[a.name], a, element), theirs[a.name]) for a in spec.arrays)
+        moved = ((_permute(ours[a.name], a, element), theirs[a.name]) for a in spec.arrays)
         found.append((sum(float(np.vdot(x, y)) for x, y in moved), element))
     return max(found, key=lambda pair: pair[0])[1]
 
@@ -204,7 +204,7 @@ def _similarities(axis, ours, theirs, spec, element) -> np.ndarray:
     for a in spec.arrays:
         if axis not in a.axes:
             continue
-        x, y = _renumber(ours[a.name], a, others), theirs[a.name]
+        x, y = _permute(ours[a.name], a, others), theirs[a.name]
         unknown = tuple(
             i for i, h in enumerate(a.axes) if h in spec.hidden and h != axis and h not in element
         )
@@ -220,7 +220,7 @@ def _assign(scores) -> np.ndarray:
     return linear_sum_assignment(scores, maximize=True)[1]
 
 
-def _renumber(array: np.ndarray, a: Array, element) -> np.ndarray:
+def _permute(array: np.ndarray, a: Array, element) -> np.ndarray:
     """One array [*shape] of `symmetries.act`, in NumPy: thousands of networks come by."""
     for i, h in enumerate(a.axes):
         if h in element:

@@ -136,7 +136,7 @@ def derange(key: jax.Array, params: Params, spec: Spec) -> Element:
         ValueError: there is no such axis, or all neurons are equal.
     """
     if not (axes := movable(spec)):
-        raise ValueError("nothing to renumber: expected a hidden axis of at least two neurons")
+        raise ValueError("nothing to permute: expected a hidden axis of at least two neurons")
     element = {}
     for h, p in sample(key, spec).items():
         if h in axes:

@@ -5,13 +5,13 @@ what hidden neurons carry is multiplied by factors, and all that reads it divide
 et al., 2022; Kalogeropoulos et al., 2024). `wsjax.symmetries.signals` says which layers let which
 factors pass, and `admits` what a Spec has of them. An element names signals by layer:
 
-    g = Element(factors={"Dense_0": [-1., 1., 1.]}, turns={"Dense_0": [0, 2, 1]})
+    g = Element(factors={"Dense_0": [-1., 1., 1.]}, phases={"Dense_0": [0, 2, 1]})
 
     factors    s    W, b, next W  ->  s W, s b, next W / s
-    turns      k    b, next W     ->  b + k pi / omega, (-1)^k next W       of a sine
+    phases     k    b, next W     ->  b + k pi / omega, (-1)^k next W       of a sine
 
-Factors first: neuron 0 above is flipped, neuron 2 is turned by half a turn. Factors commute;
-a sign turns half turns around, so that a sine has the infinite dihedral group.
+Factors first: neuron 0 above is flipped, neuron 2 is shifted by one phase. Factors commute;
+a sign reverses phase shifts, so that a sine has the infinite dihedral group.
 
 Two forms of the one action. By name, on `Params`: `act`. By position, on `ravel`'s vector:
 `factors` gives what each entry is multiplied by and what is added to it.
@@ -38,15 +38,15 @@ class Element(NamedTuple):
 
     Attributes:
         factors: signal -> [..., *axes], what its neurons are multiplied by.
-        turns: sine layer -> [..., *axes], half turns, whole numbers.
+        phases: sine layer -> [..., *axes], phase shifts, whole numbers.
     """
 
     factors: Mapping[str, jax.Array]
-    turns: Mapping[str, jax.Array]
+    phases: Mapping[str, jax.Array]
 
 
 def admits(spec: Spec) -> Freedom:
-    """Which factors the signals of a network admit, and which sines half turns.
+    """Which factors the signals of a network admit, and which sines phase shifts.
 
     Raises:
         ValueError: two layers have one name.
@@ -64,7 +64,7 @@ def identity(spec: Spec) -> Element:
     shape = lambda x: tuple(sizes[a] for a in x.axes)
     return Element(
         {name: jnp.ones(shape(x)) for name, x in have.factors.items()},
-        {name: jnp.zeros(shape(x), jnp.int32) for name, x in have.turns.items()},
+        {name: jnp.zeros(shape(x), jnp.int32) for name, x in have.phases.items()},
     )
 
 
@@ -77,7 +77,7 @@ def sample(
         key: randomness.
         spec: of the network.
         kinds: of `KINDS`, what to draw: signs are -1 or 1, scales exp(spread * normal), half
-            turns round(spread * normal).
+            shifts round(spread * normal).
         spread: see `kinds`.
 
     Raises:
@@ -85,7 +85,7 @@ def sample(
     """
     if strange := sorted(set(kinds) - set(KINDS)):
         raise ValueError(f"expected kinds of {KINDS}, got {strange}")
-    factors, turns = identity(spec)
+    factors, phases = identity(spec)
     mine = lambda name, kind: jax.random.fold_in(key, zlib.crc32(f"{name} {kind}".encode()))
     for name, x in freedom(spec).factors.items():
         one = factors[name]
@@ -94,10 +94,10 @@ def sample(
             factors[name] = jnp.exp(spread * drawn)
         if x.sign and "sign" in kinds:
             factors[name] *= jax.random.rademacher(mine(name, "sign"), one.shape, one.dtype)
-    for name in turns if "phase" in kinds else ():
-        drawn = jax.random.normal(mine(name, "phase"), turns[name].shape)
-        turns[name] = jnp.round(spread * drawn).astype(jnp.int32)
-    return Element(factors, turns)
+    for name in phases if "phase" in kinds else ():
+        drawn = jax.random.normal(mine(name, "phase"), phases[name].shape)
+        phases[name] = jnp.round(spread * drawn).astype(jnp.int32)
+    return Element(factors, phases)
 
 
 def act(element: Element, params: Params, spec: Spec) -> Params:
@@ -121,9 +121,9 @@ def act(element: Element, params: Params, spec: Spec) -> Params:
         array, shift = params[a.name], have.shifts.get(a.name)
         for x in _multipliers(element, have, a):
             array = array * x.astype(array.dtype)
-        if shift and shift.name in element.turns:
-            k = _along(element.turns[shift.name], shift.at, len(a.axes))
-            array = array + have.turns[shift.name].step * k.astype(array.dtype)
+        if shift and shift.name in element.phases:
+            k = _along(element.phases[shift.name], shift.at, len(a.axes))
+            array = array + have.phases[shift.name].step * k.astype(array.dtype)
         out[a.name] = array
     return out
 
@@ -136,20 +136,20 @@ def compose(second: Element, first: Element, spec: Spec) -> Element:
     Raises:
         ValueError: the two do not name the same, or one does not fit the spec.
     """
-    names = [sorted([*e.factors, *(f"{t} (turns)" for t in e.turns)]) for e in (first, second)]
+    names = [sorted([*e.factors, *(f"{t} (phases)" for t in e.phases)]) for e in (first, second)]
     if names[0] != names[1]:
         raise ValueError(f"expected the same signals, got {names[0]} and {names[1]}")
     _checked(first, spec)
-    turned = _turned(second, first.turns, spec)
+    turned = _turned(second, first.phases, spec)
     return Element(
         {name: second.factors[name] * x for name, x in first.factors.items()},
-        {name: second.turns[name] + k for name, k in turned.items()},
+        {name: second.phases[name] + k for name, k in turned.items()},
     )
 
 
 def inverse(element: Element, spec: Spec) -> Element:
     """The scaling that undoes `element`."""
-    turned = _turned(element, element.turns, spec)
+    turned = _turned(element, element.phases, spec)
     return Element(
         {name: 1 / x for name, x in element.factors.items()},
         {name: -k for name, k in turned.items()},
@@ -173,10 +173,10 @@ def factors(element: Element, spec: Spec) -> tuple[jax.Array, jax.Array]:
     """
     _checked(element, spec)
     layout, whole = _layout(spec), identity(spec)
-    scales, turns = ({**w, **e} for w, e in zip(whole, element, strict=True))
+    scales, phases = ({**w, **e} for w, e in zip(whole, element, strict=True))
     dtype = jnp.result_type(*scales.values()) if scales else jnp.result_type(float)
     lead = jnp.broadcast_shapes(
-        *(x.shape[: x.ndim - w[n].ndim] for e, w in zip((scales, turns), whole, strict=True)
+        *(x.shape[: x.ndim - w[n].ndim] for e, w in zip((scales, phases), whole, strict=True)
           for n, x in e.items())
     )  # fmt: skip
 
@@ -187,14 +187,14 @@ def factors(element: Element, spec: Spec) -> tuple[jax.Array, jax.Array]:
             parts.append(x.reshape(*lead, -1))
         return jnp.concatenate(parts, axis=-1)
 
-    scale, turn = row(scales, 1, whole.factors), row(turns, 0, whole.turns)
+    scale, turn = row(scales, 1, whole.factors), row(phases, 0, whole.phases)
     table = jnp.concatenate([scale, 1 / scale, 1 - 2 * jnp.mod(turn, 2)], axis=-1)
     moved = jnp.take(turn, layout.shift, axis=-1) * jnp.asarray(layout.step, dtype)
     return jnp.take(table, layout.index, axis=-1).prod(-1), moved
 
 
 def canonical(params: Params, spec: Spec) -> Params:
-    """The same network for all that differ by a scaling: scales, half turns, then signs settled."""
+    """The same network for all that differ by a scaling: scales, phases, then signs."""
     return canonical_sign(canonical_phase(canonical_scale(params, spec), spec), spec)
 
 
@@ -226,7 +226,7 @@ def canonical_sign(params: Params, spec: Spec) -> Params:
     most neurons have one), of the weights, of the weights' cubes. Renumbering neurons changes
     these sums by rounding alone. A neuron stays as it is where all are zero, as for two weights
     that are each other's negative: there is no telling it from its flip. All other networks
-    that differ by signs become one; with half turns settled before, those that differ by both.
+    that differ by signs become one; with phase shifts settled before, those that differ by both.
 
     Args:
         params: arrays [..., *axes of the spec].
@@ -250,7 +250,7 @@ def canonical_sign(params: Params, spec: Spec) -> Params:
 def canonical_phase(params: Params, spec: Spec) -> Params:
     """Turns sines so that biases are in [-pi / 2 omega, pi / 2 omega); the function is unchanged.
 
-    All networks that differ by half turns become one. A flip of sign maps the interval to
+    All networks that differ by phase shifts become one. A flip of sign maps the interval to
     itself. The published procedure (Kalogeropoulos et al., 2024, algorithm 1) is for omega 1.
 
     Args:
@@ -260,7 +260,7 @@ def canonical_phase(params: Params, spec: Spec) -> Params:
     have = freedom(spec)
     for name, shift in have.shifts.items():
         bias = _onto(params[name], shift.at, len(shift.at))
-        k = -jnp.floor(bias / have.turns[shift.name].step + 0.5)
+        k = -jnp.floor(bias / have.phases[shift.name].step + 0.5)
         params = act(Element({}, {shift.name: k.astype(jnp.int32)}), params, spec)
     return params
 
@@ -293,19 +293,19 @@ def _onto(array, at, ndim):
 def _multipliers(element: Element, have: Freedom, a: Array) -> Iterator[jax.Array]:
     """What an array is multiplied by, each laid along its axes."""
     for term in have.terms[a.name]:
-        given = element.factors if term.power else element.turns
+        given = element.factors if term.power else element.phases
         if term.name in given:
             x = _along(given[term.name], term.at, len(a.axes))
             yield x if term.power == 1 else 1 / x if term.power == -1 else 1 - 2 * (x % 2)
 
 
-def _turned(element: Element, turns, spec: Spec) -> dict[str, jax.Array]:
-    """Half turns with the signs that an element gives the biases they move."""
+def _turned(element: Element, phases, spec: Spec) -> dict[str, jax.Array]:
+    """Phase shifts with the signs that an element gives the biases they move."""
     have, out = _checked(element, spec), {}
     for a in spec.arrays:
         shift = have.shifts.get(a.name)
-        if shift and shift.name in turns:
-            k = _along(turns[shift.name], shift.at, len(a.axes))
+        if shift and shift.name in phases:
+            k = _along(phases[shift.name], shift.at, len(a.axes))
             for x in _multipliers(element, have, a):
                 k = jnp.where(x < 0, -k, k)
             out[shift.name] = _onto(k, shift.at, len(a.axes))
@@ -314,7 +314,7 @@ def _turned(element: Element, turns, spec: Spec) -> dict[str, jax.Array]:
 
 def _checked(element: Element, spec: Spec) -> Freedom:
     have, sizes, wrong = freedom(spec), dict(spec.sizes), []
-    for word, values in zip(("factors", "turns"), element, strict=True):
+    for word, values in zip(("factors", "phases"), element, strict=True):
         known = getattr(have, word)
         for name, x in values.items():
             if name not in known:
@@ -330,11 +330,11 @@ def _checked(element: Element, spec: Spec) -> Freedom:
 
 
 class _Layout(NamedTuple):
-    """Where an entry of the vector finds what it is multiplied by, and the turns that move it.
+    """Where an entry of the vector finds what it is multiplied by, and the phases that move it.
 
     Attributes:
-        index: [entry, k] row of the table of factors, their inverses, and signs of turns.
-        shift: [entry] row of the table of turns.
+        index: [entry, k] row of the table of factors, their inverses, and signs of phases.
+        shift: [entry] row of the table of phases.
         step: [entry] what one half turn adds.
     """
 
@@ -346,8 +346,8 @@ class _Layout(NamedTuple):
 @functools.lru_cache(maxsize=256)
 def _layout(spec: Spec) -> _Layout:
     have, places, sizes = freedom(spec), offsets(spec), dict(spec.sizes)
-    starts, counts = [{}, {}], [1, 1]  # of factors and of turns, after one row for none
-    for i, known in enumerate((have.factors, have.turns)):
+    starts, counts = [{}, {}], [1, 1]  # of factors and of phases, after one row for none
+    for i, known in enumerate((have.factors, have.phases)):
         for name, x in known.items():
             starts[i][name] = counts[i]
             counts[i] += math.prod(sizes[a] for a in x.axes)
@@ -367,5 +367,5 @@ def _layout(spec: Spec) -> _Layout:
             block = {1: 0, -1: counts[0], 0: 2 * counts[0]}[term.power]
             index[at, k] = block + rows(a, term)
         if term := have.shifts.get(a.name):
-            shift[at], step[at] = rows(a, term), have.turns[term.name].step
+            shift[at], step[at] = rows(a, term), have.phases[term.name].step
     return _Layout(index, shift, step)

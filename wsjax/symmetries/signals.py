@@ -27,7 +27,7 @@ al., 2022; Kalogeropoulos et al., 2024):
 
 Inputs, outputs and neurons with an identity have none; a layer that is not understood leaves
 none to what it reads and writes. Not here: what is no factor (a mean and the bias before it
-can move together, the bias of keys at will), and the half turns that remain to a sine whose
+can move together, the bias of keys at will), and the phase shifts that remain to a sine whose
 output must keep its sign, before a maximum or in a recurrence (even ones, or odd with a flip).
 """
 
@@ -62,8 +62,8 @@ class Factor:
 
 
 @dataclasses.dataclass(frozen=True)
-class Turn:
-    """Half turns of a sine.
+class Phase:
+    """Phase shifts of a sine.
 
     Attributes:
         axes: of its neurons.
@@ -79,7 +79,7 @@ class Term:
     """What multiplies an array.
 
     Attributes:
-        name: of a factor or, with power 0, of half turns k, for (-1)^k.
+        name: of a factor or, with power 0, of phase shifts k, for (-1)^k.
         power: 1, -1 or 0.
         at: for each of its axes, the position in the array.
     """
@@ -95,15 +95,15 @@ class Freedom:
 
     Attributes:
         factors: signal -> what it admits; what admits nothing is left out.
-        turns: sine layer -> its half turns.
+        phases: sine layer -> its phase shifts.
         terms: array -> what multiplies it.
-        shifts: bias -> the half turns that move it, after it was multiplied.
+        shifts: bias -> the phase shifts that move it, after it was multiplied.
         incoming: signal -> the arrays that write it, with its factor's place in each, but not
             those that read a signal settled later.
     """
 
     factors: Mapping[str, Factor]
-    turns: Mapping[str, Turn]
+    phases: Mapping[str, Phase]
     terms: Mapping[str, tuple[Term, ...]]
     shifts: Mapping[str, Term]
     incoming: Mapping[str, tuple[tuple[Array, Term], ...]]
@@ -133,8 +133,8 @@ class _Signal(NamedTuple):
 class _Search:
     """Follows the forward pass. Nodes are factors; equal ones are joined.
 
-    A node is equal to its parent but for the half turns in `parity`; a root is the first node
-    of all that are equal. Sines that would need half turns to be even are in `clash`.
+    A node is equal to its parent but for the phase shifts in `parity`; a root is the first node
+    of all that are equal. Sines that would need phase shifts to be even are in `clash`.
     """
 
     def __init__(self, spec: Spec, without: frozenset[str]):
@@ -142,7 +142,7 @@ class _Search:
         self.nodes, self.parent, self.parity = [], [], []
         self.limits = []  # (node, sign, scale, axes or None for all)
         self.terms = {a.name: [] for a in spec.arrays}  # (node, power, positions)
-        self.shifts: dict[str, tuple[Join, Turn]] = {}
+        self.shifts: dict[str, tuple[Join, Phase]] = {}
         self.clash = frozenset()
         self.at = {-1: {}}  # level -> place -> signal
         for p, place in enumerate(self.wiring.places):
@@ -270,9 +270,9 @@ class _Search:
             self.limit(signal, scale=True)
         elif f != "none":
             self.limit(signal)
-        turns = f == "sin" and signal.shift and layer.omega and layer.name not in self.without
-        if turns and set(self.wiring.places[place].axes) & set(self.spec.hidden):
-            turn = Turn(self.wiring.places[place].axes, math.pi / layer.omega)
+        phases = f == "sin" and signal.shift and layer.omega and layer.name not in self.without
+        if phases and set(self.wiring.places[place].axes) & set(self.spec.hidden):
+            turn = Phase(self.wiring.places[place].axes, math.pi / layer.omega)
             self.shifts[layer.name] = signal.shift, turn
             out = self.new(layer.name, place)
             self.join(out.node, signal.node, frozenset([layer.name]))
@@ -317,15 +317,15 @@ class _Search:
             node = self.parent[node]
         return node, parity
 
-    def join(self, one: int, two: int, turns: frozenset[str] = frozenset()) -> None:
-        """Makes two factors equal, but for the signs of half turns."""
+    def join(self, one: int, two: int, phases: frozenset[str] = frozenset()) -> None:
+        """Makes two factors equal, but for the signs of phase shifts."""
         (one, a), (two, b) = self.find(one), self.find(two)
-        turns = turns ^ a ^ b
+        phases = phases ^ a ^ b
         if one == two:
-            self.clash |= turns
+            self.clash |= phases
         first, later = min(one, two), max(one, two)
         if first != later:
-            self.parent[later], self.parity[later] = first, turns
+            self.parent[later], self.parity[later] = first, phases
 
     def tie(self) -> None:
         """Joins the signals of places that have the same axes and no residual in between."""

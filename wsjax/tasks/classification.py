@@ -56,7 +56,7 @@ class Objective(Augmentation):
     def changes(self) -> Augmentation:
         """What makes copies, renumbering apart."""
         strengths = {f.name: getattr(self, f.name) for f in dataclasses.fields(Augmentation)}
-        return Augmentation(**strengths | {"renumber": False})
+        return Augmentation(**strengths | {"permute": False})
 
 
 class Classifier(nn.Module):
@@ -233,7 +233,7 @@ def train(
     def loss(params, key, batch):
         orders, draws, drops = jax.random.split(key, 3)
         vectors, (view, moves) = batch["vectors"], views.of(batch["which"])
-        if objective.renumber:
+        if objective.permute:
             shuffle = jax.vmap(permutations.shuffle, (0, 0, None if views.shared else 0))
             vectors = shuffle(jax.random.split(orders, len(vectors)), vectors, moves)
         if changes != Augmentation():

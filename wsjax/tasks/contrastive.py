@@ -44,7 +44,7 @@ class Objective:
         noise: deviation of the Gaussian noise, relative to the root mean square of arrays
             of the kind.
         mask: probability of each weight to become zero.
-        renumber: renumber the copy's hidden neurons too, for encoders that see numbers.
+        permute: permute the copy's hidden neurons too, for encoders that see numbers.
         probed: how many training networks the probe is fitted on when checkpoints are
             compared, at most. The final one is fitted on all.
         piece: views that are encoded at a time, and again for the gradient; a divisor of
@@ -55,7 +55,7 @@ class Objective:
     temperature: float = 0.1
     noise: float = 0.2
     mask: float = 0.5
-    renumber: bool = False
+    permute: bool = False
     probed: int = 1000
     piece: int = 0
 
@@ -224,7 +224,7 @@ def disturb(
         [batch, entry]; no longer the same functions, unless noise and mask are 0.
     """
     orders, numbers, zeros = jax.random.split(key, 3)
-    if objective.renumber:
+    if objective.permute:
         keys = jax.random.split(orders, len(vectors))
         vectors = jax.vmap(permutations.shuffle, in_axes=(0, 0, None))(keys, vectors, moves)
     vectors = augmentations.noise(numbers, vectors, objective.noise)

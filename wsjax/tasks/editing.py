@@ -67,14 +67,14 @@ class Objective:
     """What is minimised: the squared error of edited networks, rendered.
 
     Attributes:
-        renumber: edit renumbered copies, drawn in every step.
+        permute: edit renumbered copies, drawn in every step.
         flip: edit copies whose neurons changed signs.
-        turn: edit copies whose sines were turned, by up to so many half turns.
+        phase: edit copies with sines shifted by up to so many phases.
     """
 
-    renumber: bool = False
+    permute: bool = False
     flip: bool = False
-    turn: int = 0
+    phase: int = 0
 
     @property
     def copies(self) -> Augmentation:

@@ -80,7 +80,7 @@ def regression(
     key: jax.Array,
     moves: permutations.Moves,
     *,
-    renumber: bool,
+    permute: bool,
     invariance: float,
     samples: int,
     share: float,
@@ -98,7 +98,7 @@ def regression(
         target: [batch].
         key: of the renumberings.
         moves: of the networks: without a batch axis, or of each.
-        renumber: replace each network by a renumbered copy first.
+        permute: replace each network by a renumbered copy first.
         invariance: the weight v; at 0 no copies are made.
         samples: copies of each network that has any.
         share: of the batch's networks that have copies, rounded up.
@@ -106,7 +106,7 @@ def regression(
     count, every = len(vectors), jnp.arange(len(vectors))
     keys = jax.random.split(key, (samples + 1, count))
     shuffle = jax.vmap(permutations.shuffle, in_axes=(0, 0, 0 if moves.axis.ndim == 3 else None))
-    if renumber:
+    if permute:
         vectors = shuffle(keys[0], vectors, moves)
     if not invariance:
         task = error(predict(vectors, every), target).mean()

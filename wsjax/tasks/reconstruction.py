@@ -23,7 +23,7 @@ class Pretext:
     Attributes:
         gamma: weight of NT-Xent; 1 - gamma is that of the error of decoded views.
         temperature: of NT-Xent.
-        renumber: the views' hidden neurons, each at random.
+        permute: the views' hidden neurons, each at random.
         probability: of a view to have a block erased.
         share: (least, most) of the entries that a block has.
         target: what is to be decoded: "view" as encoded, or "network", the renumbered one
@@ -32,7 +32,7 @@ class Pretext:
 
     gamma: float = 0.85
     temperature: float = 0.1
-    renumber: bool = True
+    permute: bool = True
     probability: float = 0.5
     share: tuple[float, float] = (0.02, 0.33)
     target: str = "view"
@@ -99,7 +99,7 @@ def loss(
     """
     orders, blocks = jax.random.split(key)
     whole = jnp.concatenate([vectors, vectors])
-    if pretext.renumber:
+    if pretext.permute:
         keys = jax.random.split(orders, len(whole))
         whole = jax.vmap(permutations.shuffle, in_axes=(0, 0, None))(keys, whole, moves)
     views = erase(blocks, whole, view.rank, pretext.probability, pretext.share)

@@ -32,7 +32,7 @@ class Objective:
 
     Attributes:
         loss: "mse" on the standardised label, or "bce" on a label in [0, 1].
-        renumber: train on randomly renumbered copies, afresh in every step.
+        permute: train on randomly renumbered copies, afresh in every step.
         invariance: weight v of the logit invariance loss (SNE, eq. 10); 0 switches it off.
         samples: renumbered copies per network for that loss. The task loss is taken
             over the copies as well, since their predictions are there.
@@ -41,7 +41,7 @@ class Objective:
     """
 
     loss: str = "mse"
-    renumber: bool = True
+    permute: bool = True
     invariance: float = 0.0
     samples: int = 1
     share: float = 1.0
@@ -222,7 +222,7 @@ def train(
             batch["target"],
             key,
             known.of(which)[1],
-            renumber=objective.renumber,
+            permute=objective.permute,
             invariance=objective.invariance,
             samples=objective.samples,
             share=objective.share,

@@ -22,7 +22,7 @@ SMALL = architectures.cnn([1, 3, 3], [2], activation="relu")
 TANH = architectures.cnn([1, 3, 3], [2], activation="tanh")
 DEEP = architectures.cnn([1, 3, 3, 3], [2])
 QUICK = Settings(steps=20, batch=16, learning_rate=1e-2, evaluate_every=10, checkpoint_every=20)
-FLAT = Objective(loss="bce", renumber=False)
+FLAT = Objective(loss="bce", permute=False)
 
 
 def classifiers(specs, n=40, seed=0):
