@@ -112,7 +112,7 @@ def alone(encoder: nn.Module, spec: Spec, variables) -> Encode:
         return encoder.apply(variables, vectors, encoder.view(spec))[0]
 
     def encode(params, other):
-        if encoder.fixed and other != spec:
+        if not encoder.reads_any and other != spec:
             raise ValueError("the encoder is fixed to one architecture")
         return run(variables, params, other)
 
@@ -141,11 +141,9 @@ def mixed(encoder: nn.Module, members: Members):
     Raises:
         ValueError: the encoder cannot read one of them, or no mixed batch.
     """
-    if not hasattr(type(encoder), "stack"):
-        raise ValueError(f"{type(encoder).__name__} has no `stack`: it reads no mixed batches")
+    view = encoder.stack([encoder.view(spec) for spec, _ in members.values()])
     vectors = [np.asarray(networks.ravel(params, spec)) for spec, params in members.values()]
-    views = [encoder.view(spec) for spec, _ in members.values()]
-    return padding.vectors(vectors), encoder.stack(views)
+    return padding.vectors(vectors), view
 
 
 def audit_encoder(

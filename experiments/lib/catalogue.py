@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from wsjax import architectures
-from wsjax.encoders import ENCODERS, editors
+from wsjax.encoders import ENCODERS
 
 SYMMETRIES = ("permutation", "sign", "scale")
 
@@ -108,10 +108,10 @@ def rows() -> tuple[list[str], list[list[str]]]:
             about.method,
             about.paper or "–",
             "all" if len(kinds) == len(READS) else ", ".join(kinds),
-            "yes" if hasattr(encoder, "stack") else "no",
+            "yes" if encoder.mixes else "no",
             ", ".join(about.exact) or "–",
             ", ".join(about.learned) or "–",
-            "yes" if editors.edits(name) else "no",
+            "yes" if encoder.edits else "no",
             f"{parameters(name):,}",
             about.words,
         ])  # fmt: skip

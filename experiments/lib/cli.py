@@ -20,9 +20,9 @@ import jax
 import numpy as np
 
 from experiments.lib import plots, records
-from wsjax import metrics, training
+from wsjax import encoders, metrics, training
 from wsjax.encoders import ENCODERS, stat_nn
-from wsjax.tasks import contrastive, reading, regression
+from wsjax.tasks import contrastive, regression
 from wsjax.tasks.regression import Objective
 from wsjax.training import Settings
 from wsjax.zoos import Zoo, split
@@ -252,7 +252,7 @@ def apply(rows: Mapping[str, Row], given: Mapping[str, object]) -> dict[str, Row
         new = {name: row.override(given) for name, row in rows.items()}
         for row in new.values():
             if row.encoder:
-                reading.build_encoder(row.config())
+                encoders.build(row.encoder, row.config()["encoder_settings"])
         return new
     except ValueError as error:
         raise SystemExit(str(error)) from None

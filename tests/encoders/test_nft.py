@@ -9,7 +9,7 @@ from cases.drawing import params_of, reader, shaken, vector_of
 from cases.families import FAMILIES
 
 from wsjax import architectures, networks, testing
-from wsjax.encoders import ScaleEditor
+from wsjax.encoders import Editor
 from wsjax.encoders.nfn.nfn_layers import reading
 from wsjax.encoders.nft import NFT, SETTINGS, Attention
 from wsjax.views.arrays import fold, unfold
@@ -50,7 +50,7 @@ def test_codes_and_edits_are_exact_in_double_precision():
     with jax.enable_x64(True):
         encode, params = reader(NFT(**SMALL), TWO, np.float64), params_of(TWO, np.float64)
         testing.assert_invariant(encode, params, TWO, KEY, rtol=1e-12)
-        run = reader(ScaleEditor(NFT(**SMALL, readout="edit")), TWO, np.float64)
+        run = reader(Editor(NFT(**SMALL, readout="edit")), TWO, np.float64)
         edit = lambda p: networks.unravel(run(p), TWO)
         assert edit(params)["Dense_0/kernel"].dtype == np.float64
         testing.assert_equivariant(edit, params, TWO, KEY, rtol=1e-12)

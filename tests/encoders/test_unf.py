@@ -14,7 +14,7 @@ from cases.families import FAMILIES
 from jax.flatten_util import ravel_pytree
 
 from wsjax import architectures, networks, testing
-from wsjax.encoders import ScaleEditor
+from wsjax.encoders import Editor
 from wsjax.encoders.parts import equivariant_maps
 from wsjax.encoders.unf import UNF, Layer, groups, renumbered
 from wsjax.networks import Layer as NetworkLayer
@@ -286,7 +286,7 @@ def test_codes_are_blind_to_numbering_and_to_nothing_else():
 )
 def test_edits_commute_with_renumbering(name, near):
     spec = CORNERS[name]
-    editor = ScaleEditor(SMALL.clone(readout="edit", near=near), initial=1.0)
+    editor = Editor(SMALL.clone(readout="edit", near=near), initial=1.0)
     run = reader(editor, spec)
     edit = lambda p: networks.unravel(run(p), spec)
     params = params_of(spec)

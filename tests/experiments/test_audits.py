@@ -10,17 +10,18 @@ import numpy as np
 from experiments import audits
 from experiments.lib import records
 from wsjax.architectures import mlp
-from wsjax.encoders import ENCODERS
+from wsjax.encoders import ENCODERS, Encoder
 from wsjax.symmetries import widening
 
 KEY = jax.random.key(3)
 RELU = mlp([2, 6, 2], "relu")
 
 
-class Adder(nn.Module):
+class Adder(Encoder):
     """Sums of entries and of their squares; reads mixed batches."""
 
-    fixed = False
+    reads_any = True
+    mixes = True
 
     def view(self, spec):
         return np.ones(spec.count, bool)
@@ -56,9 +57,10 @@ def test_an_encoder_is_audited_and_recorded(tmp_path, monkeypatch, capsys):
         assert run["metrics"]["mixed"][dtype]["scale"]["verdict"] == "broken"
         assert run["metrics"]["mlp_tanh"][dtype]["scale"]["verdict"] == "not applicable"
         assert f"adder on mixed, network 2 of 2: {dtype} network, {dtype} code" in printed
-    monkeypatch.delattr(Adder, "stack")
+    monkeypatch.setattr(Adder, "stack", Encoder.stack)
     audits.main(["--networks", "mixed", "--results", str(tmp_path)])
-    assert "adder cannot read mixed: Adder has no `stack`" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "adder cannot read mixed: Adder reads one architecture at a time, got 2" in printed
 
 
 def test_variables_are_random_everywhere():

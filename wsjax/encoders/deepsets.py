@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax.encoders.base import Encoder
 from wsjax.networks import Spec
 from wsjax.views import padding
 
@@ -20,7 +21,7 @@ def stack(views: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([np.pad(v, (0, width - len(v))) for v in views])
 
 
-class DeepSets(nn.Module):
+class DeepSets(Encoder):
     """The mean of a map of every single parameter.
 
     Attributes:
@@ -31,7 +32,8 @@ class DeepSets(nn.Module):
     widths: Sequence[int] = (128, 128)
     code: int = 32
 
-    fixed = False
+    reads_any = True
+    mixes = True
     stack = staticmethod(stack)
 
     def view(self, spec: Spec) -> np.ndarray:

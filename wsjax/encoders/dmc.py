@@ -31,6 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts import settings
 from wsjax.encoders.parts.initializers import uniform
 from wsjax.encoders.parts.pooling import larger, largest
@@ -85,7 +86,7 @@ def stack(views: Sequence[Signal]) -> Signal:
     return Signal(np.stack([fill(v.order) for v in views]))
 
 
-class DMC(nn.Module):
+class DMC(Encoder):
     """A 1-D CNN over flattened weights, of any architecture.
 
     Attributes:
@@ -106,7 +107,8 @@ class DMC(nn.Module):
     code: int = 32
     dropout: float = 0.0
 
-    fixed = False  # reads signals of any length
+    reads_any = True
+    mixes = True
     stack = staticmethod(stack)
 
     def __post_init__(self):

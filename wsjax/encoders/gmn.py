@@ -20,6 +20,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts import message_passing
 from wsjax.encoders.parts.message_passing import EdgeFeatures, Flat, NodeFeatures
 from wsjax.views.graphs import Graph, parameter_graph, stack
@@ -158,7 +159,7 @@ class GraphLayer(nn.Module):
         return MLP(self.width, self.depth, name="shared")(x)
 
 
-class GMN(nn.Module):
+class GMN(Encoder):
     """Encodes networks of any architecture into codes, invariant to their symmetries.
 
     Attributes:
@@ -195,7 +196,9 @@ class GMN(nn.Module):
     heads: str = "nodes"
     waves: int = 8
 
-    fixed = False  # reads any architecture
+    reads_any = True
+    mixes = True
+    edits = True
     stack = staticmethod(stack)
 
     def __post_init__(self):

@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts import message_passing
 from wsjax.encoders.parts.message_passing import EdgeFeatures, NodeFeatures
 from wsjax.views import graphs
@@ -176,7 +177,7 @@ class Layer(nn.Module):
         return nn.LayerNorm(name="norm")(x + nn.Dense(self.width, name="lower")(out)), e
 
 
-class GRIT(nn.Module):
+class GRIT(Encoder):
     """Encodes networks of any architecture into codes, invariant to their symmetries.
 
     Lim et al. use width 256, 4 layers and 16 heads.
@@ -202,7 +203,8 @@ class GRIT(nn.Module):
     index: bool = False
     waves: int = 8
 
-    fixed = False  # reads any architecture
+    reads_any = True
+    mixes = True
     stack = staticmethod(stack)
 
     def __post_init__(self):

@@ -45,6 +45,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts import settings
 from wsjax.networks import Spec, offsets
 from wsjax.views.wiring import wiring
@@ -131,7 +132,7 @@ def _check(spec):
         raise ValueError("HyperRep cannot read the network:\n" + "\n".join(wrong))
 
 
-class HyperRep(nn.Module):
+class HyperRep(Encoder):
     """An encoder with tokens for neurons, and the decoder that undoes it.
 
     Attributes:
@@ -151,8 +152,6 @@ class HyperRep(nn.Module):
     code: int = 32
     dropout: float = 0.1
     head: Sequence[int] = (64, 64, 16)
-
-    fixed = True  # maps and positions belong to one architecture
 
     def __post_init__(self):
         super().__post_init__()

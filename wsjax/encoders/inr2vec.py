@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts.initializers import uniform
 from wsjax.encoders.parts.pooling import largest
 from wsjax.networks import Spec, offsets
@@ -74,7 +75,7 @@ def rows(spec: Spec) -> np.ndarray:
     return np.concatenate(found).astype(np.int32)
 
 
-class INR2Vec(nn.Module):
+class INR2Vec(Encoder):
     """Maps each row of the inner weight matrices on its own; the maximum becomes a code.
 
     Attributes:
@@ -86,8 +87,6 @@ class INR2Vec(nn.Module):
     widths: Sequence[int] = (90, 90, 180, 180)
     pooled: int = 180
     code: int = 32
-
-    fixed = True  # one hidden width per model
 
     def view(self, spec: Spec) -> np.ndarray:
         """Where the rows stand, [row, H]."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 
+from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts import settings
 from wsjax.networks import Spec
 from wsjax.views.arrays import ArraysView, arrays_view
@@ -15,7 +16,7 @@ from wsjax.views.arrays import ArraysView, arrays_view
 READOUTS = ("code", "edit")
 
 
-class MLP(nn.Module):
+class MLP(Encoder):
     """Linear layers on the flattened network.
 
     Attributes:
@@ -30,7 +31,7 @@ class MLP(nn.Module):
     readout: str = "code"
     expansion: int = 1
 
-    fixed = True  # one architecture per model
+    edits = True
 
     def __post_init__(self):
         super().__post_init__()

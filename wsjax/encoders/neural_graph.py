@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts import probes
 from wsjax.encoders.parts.backbones import PNALayer, RelationalLayer
 from wsjax.encoders.parts.message_passing import NodeFeatures
@@ -44,7 +45,7 @@ def fourier(values: jax.Array, count: int, sigma: float) -> jax.Array:
     return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
 
 
-class NeuralGraph(nn.Module):
+class NeuralGraph(Encoder):
     """Encodes networks into codes, invariant to their symmetries.
 
     The defaults are those of NG-T on INRs. NG-GNN is backbone "pna" with width and
@@ -90,7 +91,8 @@ class NeuralGraph(nn.Module):
     inputs: int = 0
     waves: int = 8
 
-    fixed = False  # reads any architecture
+    reads_any = True
+    mixes = True
     stack = staticmethod(stack)
 
     def __post_init__(self):

@@ -33,6 +33,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax.encoders.base import Encoder
 from wsjax.encoders.neural_graph import fourier
 from wsjax.encoders.nfn.nfn_layers import (
     Arrays,
@@ -180,7 +181,7 @@ def _width(read, arrays):
     return arrays[first.name].shape[-1] // read.channels(first)
 
 
-class NFT(nn.Module):
+class NFT(Encoder):
     """Blocks of attention between all arrays of a network.
 
     Attributes:
@@ -209,7 +210,7 @@ class NFT(nn.Module):
     readout: str = "code"
     expansion: int = 1
 
-    fixed = True  # one architecture per model
+    edits = True
 
     def __post_init__(self):
         super().__post_init__()

@@ -33,6 +33,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import architectures, networks
+from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts import settings
 from wsjax.networks import Spec
 from wsjax.views.wiring import wiring
@@ -83,7 +84,7 @@ def _channels(spec):
     return (math.prod(dict(spec.sizes)[a] for a in axes),)
 
 
-class Probing(nn.Module):
+class Probing(Encoder):
     """An MLP on what networks answer to learned inputs.
 
     One model reads all architectures with inputs and outputs as in training, one at a time.
@@ -105,8 +106,8 @@ class Probing(nn.Module):
     widths: Sequence[int] = (128, 128)
     code: int = 32
 
-    fixed = False  # any architecture with the same inputs and outputs
-    runs = True  # executes networks; no other encoder does
+    reads_any = True
+    runs_network = True
 
     def __post_init__(self):
         super().__post_init__()

@@ -17,12 +17,14 @@ text; we add it before. What the paper leaves open is a field below.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts.positions import Category, Position
 from wsjax.encoders.parts.set_attention import SetToSet, SetToVector, blocks, same, unblock
 from wsjax.networks import KINDS, ROLES, Spec
@@ -32,7 +34,7 @@ TYPES = ("learned", "sinusoidal")
 INSIDE = ("read", "write", "chunk_level", "chunk_type")  # encodings inside a chunk
 
 
-class SNE(nn.Module):
+class SNE(Encoder):
     """Encodes networks of any architecture into codes.
 
     Attributes:
@@ -75,8 +77,8 @@ class SNE(nn.Module):
     scale: float = 0.3
     block: int = 0
 
-    fixed = False  # reads any architecture
-    stack = staticmethod(chunks.stack)
+    reads_any = True
+    mixes = True
 
     def __post_init__(self):
         super().__post_init__()
@@ -88,6 +90,10 @@ class SNE(nn.Module):
     def view(self, spec: Spec) -> chunks.Layout:
         """What the encoder needs to know of an architecture."""
         return chunks.layout(spec, self.chunk)
+
+    def stack(self, views: Sequence[chunks.Layout]) -> chunks.Layout:
+        """Layouts of several architectures, padded."""
+        return chunks.stack(views)
 
     def setup(self):
         """Sub-encoders, in the order of the walk."""

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax.encoders.base import Encoder
 from wsjax.networks import Spec, offsets
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -90,7 +91,7 @@ def fit_trees(
     return trees.fit(*train, X_val=validation[0], y_val=validation[1]).predict
 
 
-class StatNN(nn.Module):
+class StatNN(Encoder):
     """An MLP on the statistics, standardised with those of the training networks.
 
     Attributes:
@@ -100,8 +101,6 @@ class StatNN(nn.Module):
 
     widths: Sequence[int] = (176,)
     code: int = 176
-
-    fixed = True
 
     def view(self, spec: Spec) -> Bounds:
         """Where each array begins and ends."""

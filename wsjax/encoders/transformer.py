@@ -32,6 +32,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax.encoders.base import Encoder
 from wsjax.networks import Spec, offsets
 
 POOLS = ("class", "mean")
@@ -76,7 +77,7 @@ def tokens(spec: Spec) -> Tokens:
     )
 
 
-class Transformer(nn.Module):
+class Transformer(Encoder):
     """A pre-norm Transformer encoder on the tokens of one architecture.
 
     Attributes:
@@ -95,8 +96,6 @@ class Transformer(nn.Module):
     factor: int = 2
     pool: str = "class"
     code: int = 32
-
-    fixed = True  # maps and positions belong to one architecture
 
     def view(self, spec: Spec) -> Tokens:
         """Where the numbers of each token stand."""

@@ -31,6 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts import settings
 from wsjax.encoders.parts.equivariant_maps import Names, Pattern, readings, writings
 from wsjax.networks import Spec
@@ -214,7 +215,7 @@ def part(
     return out
 
 
-class UNF(nn.Module):
+class UNF(Encoder):
     """Layers of all maps that commute with renumberings, with ReLU between, and means.
 
     Attributes:
@@ -235,7 +236,7 @@ class UNF(nn.Module):
     expansion: int = 1
     near: bool = False
 
-    fixed = True  # weights for each array
+    edits = True
 
     def __post_init__(self):
         super().__post_init__()

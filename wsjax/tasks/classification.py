@@ -22,7 +22,7 @@ import numpy as np
 import optax
 import scipy.special
 
-from wsjax import metrics, training
+from wsjax import encoders, metrics, training
 from wsjax.networks import Params, Spec
 from wsjax.symmetries import permutations
 from wsjax.symmetries.augmentations import Augmentation
@@ -97,7 +97,7 @@ def build(config: Mapping) -> Predictor:
         ValueError: the encoder or one of its settings is unknown.
     """
     head = Classifier(tuple(config["head"]), len(config["classes"]))
-    return Predictor(reading.build_encoder(config), head)
+    return Predictor(encoders.build(config["encoder"], config["encoder_settings"]), head)
 
 
 @dataclasses.dataclass(frozen=True)

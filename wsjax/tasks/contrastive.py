@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import metrics, training
+from wsjax import encoders, metrics, training
 from wsjax.networks import Params, Spec
 from wsjax.symmetries import augmentations, permutations
 from wsjax.tasks import losses, reading
@@ -91,7 +91,8 @@ def build(config: Mapping) -> Predictor:
     Raises:
         ValueError: the encoder or one of its settings is unknown.
     """
-    return Predictor(reading.build_encoder(config), Projection(tuple(config["head"])))
+    encoder = encoders.build(config["encoder"], config["encoder_settings"])
+    return Predictor(encoder, Projection(tuple(config["head"])))
 
 
 @dataclasses.dataclass(frozen=True)

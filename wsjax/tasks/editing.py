@@ -24,8 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import networks, training
-from wsjax.encoders.editors import editor
+from wsjax import encoders, networks, training
 from wsjax.networks import Params, Spec
 from wsjax.symmetries.augmentations import Augmentation
 from wsjax.tasks import reading
@@ -89,11 +88,8 @@ def build(config: Mapping) -> nn.Module:
         ValueError: the encoder does not edit, or one of its settings is unknown or makes no
             sense.
     """
-    encoder = reading.build_encoder(config)  # names what is unknown
-    rest = {"readout", "expansion", "parent", "name"}
-    names = {f.name for f in dataclasses.fields(encoder)} - rest
-    settings = {k: getattr(encoder, k) for k in sorted(names)}
-    return editor(config["encoder"], settings, config.get("expansion", 1))
+    encoder = encoders.build(config["encoder"], config["encoder_settings"])
+    return encoders.editor(encoder, config.get("expansion", 1))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,28 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import networks
-from wsjax.encoders import ENCODERS
+from wsjax.encoders import Encoder
 from wsjax.networks import Params, Spec
 from wsjax.symmetries import permutations
 from wsjax.training import checkpoints
 from wsjax.views import padding
 from wsjax.zoos import Zoo
-
-
-def build_encoder(config: Mapping) -> nn.Module:
-    """The encoder that a config's "encoder" and "encoder_settings" describe.
-
-    Raises:
-        ValueError: the encoder or one of its settings is unknown.
-    """
-    name, settings = config["encoder"], dict(config["encoder_settings"])
-    if name not in ENCODERS:
-        raise ValueError(f"expected an encoder of {sorted(ENCODERS)}, got {name!r}")
-    fields = {f.name for f in dataclasses.fields(ENCODERS[name])} - {"parent", "name"}
-    if strange := sorted(set(settings) - fields):
-        raise ValueError(f"encoder {name!r} has the settings {sorted(fields)}, got {strange}")
-    frozen = lambda x: tuple(map(frozen, x)) if isinstance(x, list | tuple) else x
-    return ENCODERS[name](**{k: frozen(v) for k, v in settings.items()})
 
 
 def measure_scales(*parts: tuple[np.ndarray, Spec]) -> dict[str, float]:
@@ -140,7 +124,7 @@ class Views:
         return jax.tree.map(pick, self.view), jax.tree.map(pick, self.moves)
 
 
-def views(encoder: nn.Module, specs: Sequence[Spec]) -> Views:
+def views(encoder: Encoder, specs: Sequence[Spec]) -> Views:
     """The `Views` of architectures.
 
     Architectures that look alike to the encoder, such as two that differ in an activation
@@ -152,10 +136,6 @@ def views(encoder: nn.Module, specs: Sequence[Spec]) -> Views:
     each, moves = [encoder.view(s) for s in specs], [permutations.moves(s) for s in specs]
     if all(_same(pair, (each[0], moves[0])) for pair in zip(each, moves, strict=True)):
         return Views(each[0], moves[0], True, specs[0].count)
-    if not hasattr(encoder, "stack"):
-        raise ValueError(
-            f"{type(encoder).__name__} reads one architecture at a time, got {len(specs)}"
-        )
     width = padding.room(max(s.count for s in specs))
     return Views(encoder.stack(each), permutations.stack(moves, width), False, width)
 
@@ -167,17 +147,15 @@ def _same(one, other):
     return all(map(np.array_equal, jax.tree.leaves(one), jax.tree.leaves(other)))
 
 
-def calibrate(encoder: nn.Module, vectors: np.ndarray, view, scales: Mapping[str, float]) -> dict:
+def calibrate(encoder: Encoder, vectors: np.ndarray, view, scales: Mapping[str, float]) -> dict:
     """The encoder's constants of the training networks: {"encoder": ...}, or {} without any.
 
     Args:
-        encoder: with a `calibrate`, if it has such constants.
+        encoder: whose `calibrate` gives them.
         vectors: [network, entry], in units.
         view: of the spec.
         scales: as from `measure_scales`.
     """
-    if not hasattr(encoder, "calibrate"):
-        return {}
     found = encoder.calibrate(vectors, view, scales)
     return {"encoder": found} if found else {}
 
@@ -344,7 +322,7 @@ class Reader:
         views(encoder, specs)
         for spec in specs:
             units(spec, self.scales)
-            if not encoder.fixed or spec == self.spec:
+            if encoder.reads_any or spec == self.spec:
                 continue
             shapes = [[(a.name, s.shape(a)) for a in s.arrays] for s in (spec, self.spec)]
             if shapes[0] != shapes[1] or not _same(encoder.view(spec), encoder.view(self.spec)):

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import metrics, training
+from wsjax import encoders, metrics, training
 from wsjax.encoders import Regressor
 from wsjax.networks import Params, Spec
 from wsjax.tasks import losses, reading
@@ -76,7 +76,8 @@ def build(config: Mapping) -> Predictor:
     Raises:
         ValueError: the encoder or one of its settings is unknown.
     """
-    return Predictor(reading.build_encoder(config), Regressor(tuple(config["head"])))
+    encoder = encoders.build(config["encoder"], config["encoder_settings"])
+    return Predictor(encoder, Regressor(tuple(config["head"])))
 
 
 @dataclasses.dataclass(frozen=True)

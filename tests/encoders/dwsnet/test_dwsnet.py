@@ -11,7 +11,7 @@ from cases.corner_cases import SPECS as CORNERS
 from cases.drawing import params_of, reader, shaken, vector_of
 
 from wsjax import architectures, networks, testing
-from wsjax.encoders import ScaleEditor
+from wsjax.encoders import Editor
 from wsjax.encoders.dwsnet.dwsnet import PUBLISHED_PARAMETERS, SETTINGS, DWSNet
 from wsjax.encoders.dwsnet.dwsnet_layers import Layer
 from wsjax.symmetries import permutations
@@ -61,7 +61,7 @@ def test_edits_commute_with_numbering_and_read_the_wiring(name):
 
 def test_an_edit_is_exact_in_float64_and_an_editor_adds_it():
     with jax.enable_x64(True):
-        editor = ScaleEditor(DWSNet(**SMALL, readout="edit"))
+        editor = Editor(DWSNet(**SMALL, readout="edit"))
         params = params_of(TWO, np.float64)
         run = reader(editor, TWO, np.float64)
         edit = lambda p: networks.unravel(run(p), TWO)

@@ -14,7 +14,7 @@ from cases.drawing import params_of, reader, shaken, vector_of
 from cases.families import FAMILIES
 
 from wsjax import architectures, networks, testing
-from wsjax.encoders import ScaleEditor
+from wsjax.encoders import Editor
 from wsjax.encoders.nfn.nfn import NFN, PUBLISHED_PARAMETERS, SETTINGS
 from wsjax.encoders.nfn.nfn_layers import Dropout, Linear, end_waves, reading
 from wsjax.networks import Layer
@@ -75,7 +75,7 @@ def test_codes_and_edits_are_exact_in_double_precision():
     with jax.enable_x64(True):
         encode, params = reader(NFN(**SMALL), TWO, np.float64), params_of(TWO, np.float64)
         testing.assert_invariant(encode, params, TWO, KEY, rtol=1e-12)
-        editor = ScaleEditor(NFN(widths=(3,), readout="edit", io="none"))
+        editor = Editor(NFN(widths=(3,), readout="edit", io="none"))
         run = reader(editor, TWO, np.float64)
         edit = lambda p: networks.unravel(run(p), TWO)
         assert edit(params)["Dense_0/kernel"].dtype == np.float64
@@ -242,7 +242,7 @@ def test_variables_are_as_many_as_published(name):
         spec = architectures.cnn([1, 16, 16, 16], [10], stride=2, padding="VALID")
     module = encoder = NFN(**SETTINGS[name])
     if encoder.readout == "edit":
-        module = ScaleEditor(encoder)
+        module = Editor(encoder)
     view, x = encoder.view(spec), jnp.zeros((1, spec.count))
     shapes = jax.eval_shape(lambda: module.init(KEY, x, view))
     assert sum(x.size for x in jax.tree.leaves(shapes)) == PUBLISHED_PARAMETERS[name]

@@ -10,7 +10,7 @@ from cases.families import FAMILIES
 from cases.scaling_cases import MORE
 
 from wsjax import architectures, networks, testing
-from wsjax.encoders import NeuralGraph, ScaleEditor, ScaleGMN
+from wsjax.encoders import Editor, NeuralGraph, ScaleGMN
 from wsjax.encoders.scalegmn.scalegmn_settings import PUBLISHED_PARAMETERS, SETTINGS
 from wsjax.networks import Layer
 from wsjax.symmetries import scalings
@@ -265,7 +265,7 @@ def test_published_configurations_have_the_published_parameters(name):
     elif settings["symmetry"] == "sign":
         spec = architectures.cnn([1, 16, 16, 16], [10], activation="tanh")
     encoder = ScaleGMN(**settings)
-    module, view = ScaleEditor(encoder) if editor else encoder, encoder.view(spec)
+    module, view = Editor(encoder) if editor else encoder, encoder.view(spec)
     shapes = jax.eval_shape(lambda: module.init(KEY, jnp.zeros((1, spec.count)), view))
     count = sum(x.size for x in jax.tree.leaves(shapes))
     w = settings["width"]
@@ -360,7 +360,7 @@ EDITED = {"tanh": TANH, "relu": RELU, "mixed": SPECS["mixed activations"], "cnn"
 @pytest.mark.parametrize("name", EDITED)
 def test_editing_commutes_with_numbering_and_factors(name):
     spec = EDITED[name]
-    vector = reader(ScaleEditor(ScaleGMN(width=12, layers=3, readout="edit"), initial=1.0), spec)
+    vector = reader(Editor(ScaleGMN(width=12, layers=3, readout="edit"), initial=1.0), spec)
     edit = lambda p: networks.unravel(vector(p), spec)
     params = testing.draw(KEY, spec)
     testing.assert_equivariant(edit, params, spec, KEY, rtol=1e-5)
@@ -379,7 +379,7 @@ def test_editing_commutes_with_numbering_and_factors(name):
 def test_a_probed_editor_commutes_with_factors_and_sees_answers():
     spec = architectures.mlp([2, 6, 5, 1], "sin", 3.0)
     encoder = ScaleGMN(width=12, layers=2, readout="edit", symmetry="sign", probes=4)
-    read = reader(ScaleEditor(encoder, initial=1.0), spec)
+    read = reader(Editor(encoder, initial=1.0), spec)
     edit = lambda p: networks.unravel(read(p), spec)
     params = testing.draw(KEY, spec)
     testing.assert_equivariant(edit, params, spec, KEY, rtol=1e-5)
@@ -438,7 +438,7 @@ def test_an_editor_edits_several_architectures_at_once():
     vectors = [networks.ravel(testing.draw(KEY, s), s) for s in specs]
     width = padding.room(max(v.size for v in vectors))
     batch = jnp.stack([jnp.pad(v, (0, width - v.size)) for v in vectors])
-    editor = ScaleEditor(encoder, arrays=max(len(s.arrays) for s in specs), initial=1.0)
+    editor = Editor(encoder, arrays=max(len(s.arrays) for s in specs), initial=1.0)
     view = encoder.stack(views)
     variables = shaken(editor, batch, view)
     edited = np.asarray(jax.jit(lambda x: editor.apply(variables, x, view))(batch))
@@ -447,6 +447,6 @@ def test_an_editor_edits_several_architectures_at_once():
         np.testing.assert_allclose(row[: vector.size], alone, rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(row[vector.size :], 0)
     with pytest.raises(ValueError, match="at most 2 arrays, got 6"):
-        ScaleEditor(encoder, arrays=2).init(KEY, vectors[0][None], views[0])
+        Editor(encoder, arrays=2).init(KEY, vectors[0][None], views[0])
     with pytest.raises(ValueError, match="readout='edit'"):
-        ScaleEditor(ScaleGMN()).init(KEY, vectors[0][None], views[0])
+        Editor(ScaleGMN()).init(KEY, vectors[0][None], views[0])

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from wsjax import architectures, networks, testing
-from wsjax.encoders import ScaleEditor, ScaleGMN
+from wsjax.encoders import Editor, ScaleGMN
 
 WIDTH, HIDDEN = 5, 80
 WIDTHS = [2, 4, 3, 2]
@@ -202,7 +202,7 @@ def test_it_simulates_a_backward_pass(f, symmetry, error):
     """dL/dz of all neurons, which is dL/db; times r^2 in networks of scales."""
     spec = architectures.mlp(WIDTHS, f)
     encoder, view = model(spec, symmetry, 5, backward="balanced", readout="edit")
-    editor = ScaleEditor(encoder, initial=1.0)
+    editor = Editor(encoder, initial=1.0)
     shapes = jax.eval_shape(
         lambda: editor.init(jax.random.key(0), jnp.zeros((1, spec.count), jnp.float32), view)
     )

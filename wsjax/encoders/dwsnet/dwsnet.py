@@ -35,6 +35,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from wsjax.encoders.base import Encoder
 from wsjax.encoders.dwsnet.dwsnet_layers import REDUCTIONS, Layer
 from wsjax.encoders.parts import settings
 from wsjax.encoders.parts.initializers import uniform
@@ -56,7 +57,7 @@ SETTINGS = {
 PUBLISHED_PARAMETERS = {"mnist": 552_650, "sines": 103_600, "sne": 1_538_720}
 
 
-class DWSNet(nn.Module):
+class DWSNet(Encoder):
     """Layers between all arrays of a network, each told by each.
 
     Attributes:
@@ -85,7 +86,7 @@ class DWSNet(nn.Module):
     readout: str = "code"
     expansion: int = 1
 
-    fixed = True  # has weights for each array
+    edits = True
 
     def __post_init__(self):
         super().__post_init__()

@@ -29,6 +29,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from wsjax.encoders.base import Encoder
 from wsjax.encoders.neural_graph import fourier
 from wsjax.encoders.nfn.nfn_layers import (
     Dropout,
@@ -86,7 +87,7 @@ PUBLISHED_PARAMETERS = {
 }
 
 
-class NFN(nn.Module):
+class NFN(Encoder):
     """Equivariant linear layers between all arrays of a network.
 
     Attributes:
@@ -124,7 +125,7 @@ class NFN(nn.Module):
     readout: str = "code"
     expansion: int = 1
 
-    fixed = True  # one architecture per model
+    edits = True
 
     def __post_init__(self):
         super().__post_init__()

@@ -39,6 +39,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts import probes, settings
 from wsjax.encoders.parts.message_passing import NodeFeatures
 from wsjax.encoders.scalegmn.path_norms import path_norms, reciprocals
@@ -51,7 +52,7 @@ from wsjax.views.neurons import gather
 READOUTS = ("last", "full", "edit")
 
 
-class ScaleGMN(nn.Module):
+class ScaleGMN(Encoder):
     """Encodes networks into codes, invariant to renumberings and to factors of neurons.
 
     The published configurations are in `scalegmn_settings`.
@@ -121,7 +122,9 @@ class ScaleGMN(nn.Module):
     coordinates: int = 2
     waves: int = 8
 
-    fixed = False  # reads any architecture whose parameters carry factors as neurons do
+    reads_any = True
+    mixes = True
+    edits = True
     stack = staticmethod(stack)
 
     def __post_init__(self):
