@@ -1,9 +1,10 @@
-"""Published model zoos: where each comes from, and a reader that makes it a `Zoo`.
+"""Readers of published model zoos: files as their authors distribute them, in; a `Zoo`, out.
 
     small_cnn_zoo     Unterthiner et al. (2020)
-    schuerholt_zoos   Schuerholt et al. (2022)
+    schuerholt_zoos   Schürholt et al. (2022)
     inr_folders       the INRs of DWSNets and NFN (2023)
 
-`torch_files` and `pickles` read PyTorch's files without PyTorch and without running what
-is in them; `published` is what the readers share. `README.md` has the table.
+`published` holds the parts that the readers share: checks, storage orders, the command line.
+PyTorch's files are parsed by `wsjax.files`, without PyTorch and without executing anything in
+them. `README.md` lists licences, addresses and layouts.
 """
