@@ -223,7 +223,9 @@ class Contrastive(Task):
         return Predictor(encoder, Projection(tuple(head)))
 
     def check(self, zoo: Zoo, settings: training.Settings) -> None:
-        """Expects one architecture, and batches that can be compared within."""
+        """Expects a label, one architecture, and batches that can be compared within."""
+        if not self.labels:
+            raise ValueError("expected at least one label for the probe, got none")
         batch, micro, piece = settings.batch, settings.microbatch, self.objective.piece
         if batch < 2 or micro not in (0, batch) or (piece and 2 * batch % piece):
             raise ValueError(
