@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -82,37 +84,29 @@ def test_errors(predictions, targets, words):
         metrics.evaluate(predictions, targets)
 
 
-def test_lines_come_back(tmp_path):
-    lines = metrics.JsonLines(tmp_path / "a" / "metrics.jsonl")
-    assert lines.read() == []
-    wrote = [{"step": s, "loss": 0.1 * s} for s in (10, 20, 30)]
-    for line in wrote:
-        lines.write(line)
-    assert lines.read() == wrote
-    assert metrics.JsonLines(lines.path).read() == wrote
-    lines.truncate_after(20)
-    assert lines.read() == wrote[:2]
-    assert [p.name for p in lines.path.parent.iterdir()] == ["metrics.jsonl"]
+def test_measures_of_classes_equal_scikit_learn():
+    rng = np.random.default_rng(0)
+    p, t = rng.dirichlet([0.5] * 4, 50), rng.integers(0, 4, 50)
+    found = metrics.classification(p, t)
+    assert found["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(t, p.argmax(1)))
+    assert found["error"] == pytest.approx(1 - found["accuracy"])
+    assert found["loss"] == pytest.approx(sklearn.metrics.log_loss(t, p, labels=range(4)))
+    want = sklearn.metrics.confusion_matrix(t, p.argmax(1), labels=range(4))
+    np.testing.assert_array_equal(metrics.confusion(p, t), want)
+    sure = metrics.classification(np.array([[1.0, 0.0]]), np.array([1]))
+    assert sure["loss"] == pytest.approx(-np.log(1e-12))
 
 
-@pytest.mark.parametrize("half", ['{"step": 3', '{"step": 30}', "{"])
-def test_a_half_written_last_line_is_dropped(tmp_path, half):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1}\n{"step": 2}\n' + half)  # killed before the newline
-    lines = metrics.JsonLines(path)
-    lines.write({"step": 3})
-    assert lines.read() == [{"step": 1}, {"step": 2}, {"step": 3}]
-
-
-def test_a_broken_line_in_the_middle_is_an_error(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
-    with pytest.raises(ValueError, match=r"metrics.jsonl, line 2: expected JSON"):
-        metrics.read_lines(path)
-
-
-def test_nan_is_not_json(tmp_path):
-    lines = metrics.JsonLines(tmp_path / "metrics.jsonl")
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        lines.write({"step": 1, "loss": float("nan")})
-    assert lines.read() == []
+@pytest.mark.parametrize(
+    ("p", "t", "message"),
+    [
+        (np.ones((2, 2)) / 2, np.zeros(3, int), "got (2, 2) and int64 (3,)"),
+        (np.ones((2, 2)) / 2, np.zeros(2), "and float64"),
+        (np.ones((2, 2)), np.zeros(2, int), "that add up to 1"),
+        (np.full((2, 2), np.nan), np.zeros(2, int), "that add up to 1"),
+        (np.ones((2, 2)) / 2, np.array([0, 2]), "expected classes 0..1, got 0..2"),
+    ],
+)
+def test_errors_of_classes(p, t, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        metrics.classification(p, t)

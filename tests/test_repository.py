@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "storage": set(),
     "files": set(),
     "datasets": set(),
-    "training": {"metrics"},
+    "training": {"storage"},
     "views": {"networks"},
     "architectures": {"networks", "views"},
     "symmetries": {"networks", "views", "architectures"},
@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "encoders": {"networks", "views", "architectures", "symmetries"},
     "zoos": {"networks", "storage", "architectures", "datasets", "training"},
     "tasks": {
-        *("networks", "metrics", "views", "symmetries"),
+        *("networks", "metrics", "storage", "views", "symmetries"),
         *("encoders", "zoos", "training"),
     },
 }

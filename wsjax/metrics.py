@@ -1,16 +1,10 @@
-"""Measures of predictions, and the file they are written to.
+"""Measures of predictions, and their intervals.
 
     predictions [example], targets [example]  ->  {"mse", "mae", "r2", "tau"}, plain floats
     probabilities [example, class], classes [example]  ->  {"accuracy", "error", "loss"}
-    metrics.jsonl                                 one JSON object a line, in order of step
 
 NumPy in, floats out: what is reported is computed once, in float64, outside of any `jit`.
 """
-
-import json
-import os
-import pathlib
-from collections.abc import Mapping
 
 import numpy as np
 import scipy.stats
@@ -195,67 +189,3 @@ def _checked(predictions, targets, vectors=False):
         if bad:
             raise ValueError(f"{bad} of {x.size} {name} are NaN or infinite")
     return p, t
-
-
-class JsonLines:
-    """Appends one JSON object a line to a file, each on disk when `write` returns.
-
-    A process killed while writing leaves half a line; opening the file cuts it off.
-
-    Attributes:
-        path: the file; its folder is created.
-    """
-
-    def __init__(self, path: str | pathlib.Path):
-        self.path = pathlib.Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.path.exists():
-            _replace(self.path, self.read())
-
-    def write(self, line: Mapping) -> None:
-        """Appends an object.
-
-        Raises:
-            ValueError: a number is NaN or infinite, which JSON has no word for.
-        """
-        text = json.dumps(dict(line), allow_nan=False)
-        with self.path.open("a") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-    def truncate_after(self, step: int) -> None:
-        """Drops the lines whose "step" is greater: a resumed run writes them again."""
-        _replace(self.path, [line for line in self.read() if line["step"] <= step])
-
-    def read(self) -> list[dict]:
-        """All lines but a half-written last one; nothing if there is no file.
-
-        Raises:
-            ValueError: a line before the last is not JSON.
-        """
-        return read_lines(self.path)
-
-
-def read_lines(path: str | pathlib.Path) -> list[dict]:
-    """Reads a file that `JsonLines` wrote, without touching it; see `JsonLines.read`."""
-    path = pathlib.Path(path)
-    if not path.exists():
-        return []
-    # A line counts when its newline is there: half of `{"step": 12}` never parses, but half
-    # a file system block may end in bytes that do.
-    *whole, _ = path.read_bytes().split(b"\n")
-    lines = []
-    for number, text in enumerate(whole, 1):
-        try:
-            lines.append(json.loads(text))
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: expected JSON, got {text[:40]!r}") from error
-    return lines
-
-
-def _replace(path, lines):
-    """Rewrites a file under another name first, so that a kill leaves the old or the new."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    os.replace(temporary, path)

@@ -7,7 +7,8 @@ import optax
 import pytest
 
 from wsjax.training import checkpoints
-from wsjax.training.checkpoints import Checkpoints, DamagedError, abstract_like, load, read_config
+from wsjax.storage import DamagedError
+from wsjax.training.checkpoints import Checkpoints, abstract_like, load, read_config
 
 # When one array of a damaged item fails, Orbax closes its event loop on the others, which say so
 # from a background thread at some later time.

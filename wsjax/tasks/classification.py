@@ -1,41 +1,38 @@
-"""Tell what networks show: train an encoder with a head to name classes, keep it, restore it.
+"""Classification: name the classes of networks, such as the digits that INRs represent.
 
-    model = classification.restore("runs/inr_classification/laptop/scalegmn-0-...")
-    model.predict(params)      # [class] probabilities, or [batch, class]
-    model.classify(params)     # the name of the likeliest class, or [batch] of names
-    model.encode(params)       # [code], or [batch, code]
+    trained = fit(zoo, Classification("class", ("cat", "dog")), ScaleGMN())
+    trained.predict(params)          # [class] probabilities, or [batch, class]
+    trained.classify(params)         # the name of the likeliest class, or [batch] of names
 
-    copies of networks --encoder--> codes --head--> logits, softmax cross-entropy
+    augmented networks --encoder--> embedding --head--> logits, softmax cross-entropy
 
-Copies are drawn anew in every step, as `augmentations.Augmentation` says. Checkpoints are
-chosen by the accuracy on the validation split.
+Networks are augmented anew in every step. Checkpoints are selected by the accuracy on the
+validation split.
 """
 
 import dataclasses
-import pathlib
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import scipy.special
 
-from wsjax import encoders, metrics, training
+from wsjax import metrics, training
+from wsjax.encoders import Encoder
 from wsjax.networks import Params, Spec
-from wsjax.symmetries import permutations
 from wsjax.symmetries.augmentations import Augmentation
-from wsjax.tasks import reading
-from wsjax.tasks.regression import Predictor
+from wsjax.tasks.base import Loss, Part, Predictor, Step, Task, Trained
 from wsjax.zoos import Zoo
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective(Augmentation):
-    """What is minimised: the cross-entropy of copies of networks, augmented as it says.
+    """The cross-entropy of networks, augmented as its fields say.
 
-    Of several architectures that train together the only copies are renumbered ones.
+    Of several architectures that train together only permutations are supported.
 
     Attributes:
         smoothing: share of a label that is spread over all classes (Szegedy et al., 2016).
@@ -53,8 +50,8 @@ class Objective(Augmentation):
             raise ValueError(f"expected a smoothing in [0, 1), got {self.smoothing}")
 
     @property
-    def changes(self) -> Augmentation:
-        """What makes copies, renumbering apart."""
+    def others(self) -> Augmentation:
+        """The augmentations without permutations."""
         strengths = {f.name: getattr(self, f.name) for f in dataclasses.fields(Augmentation)}
         return Augmentation(**strengths | {"permute": False})
 
@@ -63,7 +60,7 @@ class Classifier(nn.Module):
     """Linear layers with ReLU between, a logit for each class out.
 
     Attributes:
-        widths: of the hidden layers; with none, a code is the logits, as in the published
+        widths: of the hidden layers; with none, an embedding is the logits, as in the published
             classifiers of INRs, and as wide as there are classes.
         classes: how many.
     """
@@ -76,13 +73,13 @@ class Classifier(nn.Module):
         """[batch, code] -> [batch, class].
 
         Raises:
-            ValueError: there are no layers, and a code has not as many numbers as classes.
+            ValueError: there are no layers, and embeddings are not as wide as there are classes.
         """
         if not self.widths:
             if code.shape[-1] != self.classes:
                 raise ValueError(
-                    f"without a head a code is the logits: expected codes of {self.classes}, got "
-                    f"{code.shape[-1]}"
+                    "without a head an embedding is the logits: expected embeddings of "
+                    f"{self.classes}, got {code.shape[-1]}"
                 )
             return code
         for width in self.widths:
@@ -90,176 +87,100 @@ class Classifier(nn.Module):
         return nn.Dense(self.classes)(code)
 
 
-def build(config: Mapping) -> Predictor:
-    """The module that a checkpoint's config describes.
-
-    Raises:
-        ValueError: the encoder or one of its settings is unknown.
-    """
-    head = Classifier(tuple(config["head"]), len(config["classes"]))
-    return Predictor(encoders.build(config["encoder"], config["encoder_settings"]), head)
-
-
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """A trained classifier: reads raw networks.
-
-    Attributes:
-        module: encoder and head.
-        variables: its params, and its encoder's statistics if it has any.
-        scales: as from `reading.measure_scales`.
-        specs: the architectures it was trained on.
-        classes: their names.
-        config: everything the checkpoint says about the run.
-    """
-
-    module: Predictor
-    variables: Mapping
-    scales: Mapping[str, float]
-    specs: tuple[Spec, ...]
-    classes: tuple[str, ...]
-    config: Mapping
-
-    def predict(self, given: Params | np.ndarray | Zoo, spec: Spec | None = None) -> np.ndarray:
-        """How likely each class is; arguments and errors as of `reading.Reader.encode`.
-
-        Returns:
-            [class], or [batch, class]; adds up to 1.
-        """
-        logits = self.reader.judge(given, spec, self.specs)
-        return scipy.special.softmax(logits.astype(np.float64), axis=-1)
-
-    def classify(
-        self, given: Params | np.ndarray | Zoo, spec: Spec | None = None
-    ) -> str | np.ndarray:
-        """The name of the likeliest class of one network, or names [batch]; as `predict`."""
-        found = np.array(self.classes)[self.predict(given, spec).argmax(-1)]
-        return str(found) if np.ndim(found) == 0 else found
-
-    def encode(self, given: Params | np.ndarray | Zoo, spec: Spec | None = None) -> np.ndarray:
-        """The codes [code] or [batch, code]; arguments and errors as of `predict`."""
-        return self.reader.encode(given, spec, self.specs)
-
-    @property
-    def reader(self) -> reading.Reader:
-        """What shows networks to the module."""
-        return reading.Reader(self.module, self.variables, self.scales, self.specs[0])
-
-
-def numbers(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+def class_numbers(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     """Labels [network], positions in `classes`, as int32.
 
     Raises:
         ValueError: there are fewer than two classes, or a label is the position of none.
     """
-    found = np.asarray(labels).astype(np.int32)
-    if len(classes) < 2 or not len(found):
+    numbers = np.asarray(labels).astype(np.int32)
+    if len(classes) < 2 or not len(numbers):
         raise ValueError(
-            f"expected networks of at least two classes, got {len(found)} of {list(classes)}"
+            f"expected networks of at least two classes, got {len(numbers)} of {list(classes)}"
         )
-    odd = (found != labels) | (found < 0) | (found >= len(classes))
-    if odd.any():
+    wrong = (numbers != labels) | (numbers < 0) | (numbers >= len(classes))
+    if wrong.any():
         raise ValueError(
             f"expected labels 0..{len(classes) - 1} of {len(classes)} classes, got "
-            f"{np.unique(np.asarray(labels)[odd])[:5].tolist()}"
+            f"{np.unique(np.asarray(labels)[wrong])[:5].tolist()}"
         )
-    return found
+    return numbers
 
 
-def train(
-    zoo: Zoo,
-    label: str,
-    classes: Sequence[str],
-    config: Mapping,
-    objective: Objective,
-    settings: training.Settings,
-    folder: str | pathlib.Path,
-    progress: bool = True,
-) -> tuple[Model, training.FitResult]:
-    """Trains a classifier on a zoo's "train" split, chosen on its "validation" split.
+@dataclasses.dataclass(frozen=True)
+class TrainedClassifier(Trained):
+    """A trained classifier."""
 
-    Continues from the folder's newest checkpoint if there is one.
+    def predict(self, networks: Params | np.ndarray | Zoo, spec: Spec | None = None) -> np.ndarray:
+        """Probabilities [class] or [batch, class]; arguments and errors as of `encode`."""
+        logits = self.outputs(networks, spec)
+        return scipy.special.softmax(logits.astype(np.float64), axis=-1)
 
-    Args:
-        zoo: with both splits; of one architecture, or of several that the encoder reads
-            together.
-        label: what to tell; its values are positions in `classes`.
+    def classify(
+        self, networks: Params | np.ndarray | Zoo, spec: Spec | None = None
+    ) -> str | np.ndarray:
+        """The name of the likeliest class of one network, or names [batch]; as `predict`."""
+        names = np.array(self.task.classes)[self.predict(networks, spec).argmax(-1)]
+        return str(names) if np.ndim(names) == 0 else names
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification(Task):
+    """Predicts a class.
+
+    Attributes:
+        label: its name in the zoo; its values are positions in `classes`.
         classes: their names.
-        config: "encoder" (a key of `ENCODERS`), "encoder_settings", "head" (widths of its
-            hidden layers); whatever else it holds is kept in the checkpoint.
         objective: what is minimised.
-        settings: how.
-        folder: of checkpoints and metrics.
-        progress: show it.
-
-    Returns:
-        The model with the best validation accuracy (`best_value` is the error, the share that
-        is wrong), and what the run cost.
-
-    Raises:
-        ValueError: there is no such split or label, labels are of no class, networks of
-            several architectures are to be changed, or as `training.fit` says.
     """
-    networks_, labels = zoo.part("train", label)
-    held, wanted = zoo.part("validation", label)
-    known, wanted = numbers(labels, classes), numbers(wanted, classes)
-    changes, specs = objective.changes, zoo.specs
-    if changes != Augmentation() and len(specs) > 1:
-        raise ValueError(f"expected no copies but renumbered ones of {len(specs)} architectures")
-    parts = [networks_.of(s) for s in np.unique(networks_.which).tolist()]
-    scales = reading.measure_scales(*((part.vectors, part.spec) for part in parts))
-    config = {**config, "classes": list(classes)}
-    module = build(config)
-    views = reading.views(module.encoder, specs)
-    targets = np.eye(len(classes), dtype=np.float32)[known]
-    data = {
-        "vectors": reading.in_units(networks_, scales, views.width),
-        "which": networks_.which.astype(np.int32),
-        "target": np.asarray(optax.smooth_labels(targets, objective.smoothing)),
-    }
-    statistics = reading.calibrate(module.encoder, data["vectors"], views.view, scales)
-    units = reading.units(specs[0], scales)
-    config |= {
-        "label": label,
-        "objective": dataclasses.asdict(objective),
-        "scales": scales,
-        **reading.described(specs, statistics),
-    }
 
-    def initial(key):
-        one = jnp.asarray(data["which"][:1])
-        return module.init(key, jnp.asarray(data["vectors"][:1]), views.of(one)[0])["params"]
+    label: str
+    classes: tuple[str, ...]
+    objective: Objective = Objective()
 
-    def loss(params, key, batch):
+    kind: ClassVar[str] = "classification"
+    select: ClassVar[str] = "error"
+    trained: ClassVar[type[Trained]] = TrainedClassifier
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The label."""
+        return (self.label,)
+
+    def module(self, encoder: Encoder, head: Sequence[int]) -> Predictor:
+        """The encoder with a `Classifier`."""
+        return Predictor(encoder, Classifier(tuple(head), len(self.classes)))
+
+    def check(self, zoo: Zoo, settings: training.Settings) -> None:
+        """Expects labels of the classes, and of several architectures permutations alone."""
+        for split in ("train", "validation"):
+            class_numbers(zoo.labels[self.label][zoo.splits[split]], self.classes)
+        if self.objective.others != Augmentation() and len(zoo.specs) > 1:
+            raise ValueError(
+                f"expected no augmentation but permutations of {len(zoo.specs)} architectures"
+            )
+
+    def targets(self, train: Part, constants: Mapping[str, float]) -> dict[str, np.ndarray]:
+        """The classes, one-hot and smoothed."""
+        numbers = class_numbers(train.networks.labels[self.label], self.classes)
+        one_hot = np.eye(len(self.classes), dtype=np.float32)[numbers]
+        return {"target": np.asarray(optax.smooth_labels(one_hot, self.objective.smoothing))}
+
+    def loss(self, step: Step, batch: Mapping[str, jax.Array], key: jax.Array) -> Loss:
+        """Cross-entropy of augmented networks."""
         orders, draws, drops = jax.random.split(key, 3)
-        vectors, (view, moves) = batch["vectors"], views.of(batch["which"])
-        if objective.permute:
-            shuffle = jax.vmap(permutations.shuffle, (0, 0, None if views.shared else 0))
-            vectors = shuffle(jax.random.split(orders, len(vectors)), vectors, moves)
-        if changes != Augmentation():
-            vectors = changes.apply(draws, vectors, specs[0], units)
-        variables, rngs = reading.bind(params, statistics), {"dropout": drops}
-        logits = module.apply(variables, vectors, view, True, rngs=rngs)
+        vectors, which, others = batch["vectors"], batch["which"], self.objective.others
+        if self.objective.permute:
+            vectors = step.views.permute(orders, vectors, which)
+        if others != Augmentation():
+            spec = step.views.specs[0]
+            vectors = others.apply(draws, vectors, spec, step.scale.divisors(spec))
+        logits = step.apply(vectors, which, drops)
         return optax.softmax_cross_entropy(logits, batch["target"]).mean(), {}
 
-    def model(params):
-        variables = reading.bind(params, statistics)
-        return Model(module, variables, scales, specs, tuple(classes), config)
-
-    def evaluate(params):
-        return metrics.classification(model(params).predict(held), wanted)
-
-    result = training.fit(
-        initial, loss, data, evaluate, settings, folder, config, select="error", progress=progress
-    )
-    return model(result.variables_best), result
-
-
-def restore(folder: str | pathlib.Path) -> Model:
-    """The model a training run left in `folder`; needs nothing but the path.
-
-    Raises:
-        FileNotFoundError, ValueError: no such folder, or no whole checkpoint in it.
-    """
-    module, variables, specs, config = reading.restored(folder, build)
-    return Model(module, variables, config["scales"], specs, tuple(config["classes"]), config)
+    def evaluate(
+        self, trained: TrainedClassifier, train: Part, validation: Part
+    ) -> dict[str, float]:
+        """As `metrics.classification`."""
+        numbers = class_numbers(validation.networks.labels[self.label], self.classes)
+        return metrics.classification(trained.predict(validation.networks), numbers)

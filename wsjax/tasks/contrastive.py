@@ -1,51 +1,52 @@
-"""Learn to encode networks without labels; then probe what the codes know.
+"""Contrastive learning: embed networks without labels, then fit a linear probe to labels.
 
-    network ------ encoder -- code -- projection ---+
-       |                       |                    |  NT-Xent: is it the same network?
-    disturbed copy -- encoder -- code -- projection +
-                               |
-                 probe: a linear map from codes to labels, in closed form
+    network -------- encoder -- embedding -- projection --+
+       |                           |                      |  NT-Xent: is it the same network?
+    augmented copy -- encoder -- embedding -- projection -+
+                                   |
+                     probe: a linear map from embeddings to labels, in closed form
 
-    model = contrastive.restore("runs/inr_self_supervised/laptop/mlp-0-...")
-    code = model.encode(params)         # [code], or [batch, code]
-    a, b = model.predict(params)        # by the probe, in the labels' own units
+    trained = fit(zoo, Contrastive(("amplitude", "frequency")), MLP(code=16), head=(16, 16))
+    trained.encode(params)              # [code], or [batch, code]
+    a, b = trained.predict(params)      # by the probe, in the labels' own units
 
-Chen et al. (2020), "SimCLR", on weights as Navon et al. (2023) do it: one view is the
-network as it is, the other a copy with noise added to its weights and some set to zero.
-Training sees no label. Labels fit the probe, and the probe's error on the validation split
-chooses among checkpoints.
+Chen et al. (2020), "SimCLR", on weights as Navon et al. (2023) do it: one view is the network
+itself, the other a copy with noise added to its weights and some set to zero. Training uses no
+label. Labels fit the probe, and the probe's error on the validation split selects the
+checkpoint.
 """
 
 import dataclasses
 import json
-import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import encoders, metrics, training
+from wsjax import metrics, storage, training
+from wsjax.encoders import Encoder
 from wsjax.networks import Params, Spec
-from wsjax.symmetries import augmentations, permutations
-from wsjax.tasks import losses, reading
-from wsjax.tasks.regression import Predictor
+from wsjax.symmetries import augmentations
+from wsjax.tasks import losses
+from wsjax.tasks.base import Loss, Part, Predictor, Step, Task, Trained, Views
 from wsjax.zoos import Zoo
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What is minimised: NT-Xent between networks and their disturbed copies.
+    """NT-Xent between networks and their augmented copies.
 
     Attributes:
         temperature: of NT-Xent.
         noise: deviation of the Gaussian noise, relative to the root mean square of arrays
             of the kind.
         mask: probability of each weight to become zero.
-        permute: permute the copy's hidden neurons too, for encoders that see numbers.
-        probed: how many training networks the probe is fitted on when checkpoints are
+        permute: permute the copy's hidden neurons too, for encoders that are not invariant.
+        probed: number of training networks that the probe is fitted on when checkpoints are
             compared, at most. The final one is fitted on all.
         piece: views that are encoded at a time, and again for the gradient; a divisor of
             twice the batch, 0 for all at once. It bounds memory, and on a CPU a piece that
@@ -67,9 +68,26 @@ class Objective:
                 f"piece >= 0, got {self}"
             )
 
+    def augment(self, key: jax.Array, vectors: jax.Array, views: Views) -> jax.Array:
+        """The copies of networks of one architecture that they are compared with.
+
+        Args:
+            key: randomness.
+            vectors: [batch, entry], normalised.
+            views: of the architecture.
+
+        Returns:
+            [batch, entry]; no longer the same functions, unless noise and mask are 0.
+        """
+        orders, numbers, zeros = jax.random.split(key, 3)
+        if self.permute:
+            vectors = views.permute(orders, vectors, jnp.zeros(len(vectors), jnp.int32))
+        vectors = augmentations.noise(numbers, vectors, self.noise)
+        return augmentations.mask(zeros, vectors, self.mask)
+
 
 class Projection(nn.Module):
-    """Linear layers with ReLU between; what the loss compares, and nothing else reads.
+    """Linear layers with ReLU between; only the loss uses their outputs.
 
     Attributes:
         widths: of the layers, the result's included.
@@ -85,23 +103,13 @@ class Projection(nn.Module):
         return nn.Dense(self.widths[-1])(code)
 
 
-def build(config: Mapping) -> Predictor:
-    """The module that a checkpoint's config describes.
-
-    Raises:
-        ValueError: the encoder or one of its settings is unknown.
-    """
-    encoder = encoders.build(config["encoder"], config["encoder_settings"])
-    return Predictor(encoder, Projection(tuple(config["head"])))
-
-
 @dataclasses.dataclass(frozen=True)
 class Probe:
-    """A linear map from codes to labels.
+    """A linear map from embeddings to labels.
 
     Attributes:
-        mean: [code], of the codes it was fitted on; they are standardised.
-        deviation: [code], 1 where a code does not vary.
+        mean: [code], of the embeddings it was fitted on; they are standardised.
+        deviation: [code], 1 where a coordinate does not vary.
         coefficients: [code, label].
         intercept: [label].
     """
@@ -111,32 +119,32 @@ class Probe:
     coefficients: np.ndarray
     intercept: np.ndarray
 
-    def predict(self, codes: np.ndarray) -> np.ndarray:
+    def predict(self, embeddings: np.ndarray) -> np.ndarray:
         """[..., code] -> [..., label]."""
-        return (codes - self.mean) / self.deviation @ self.coefficients + self.intercept
+        return (embeddings - self.mean) / self.deviation @ self.coefficients + self.intercept
 
 
-def probe(codes: np.ndarray, targets: np.ndarray) -> Probe:
-    """Fits labels by least squares on standardised codes, in float64.
+def fit_probe(embeddings: np.ndarray, targets: np.ndarray) -> Probe:
+    """Fits labels by least squares on standardised embeddings, in float64.
 
-    Where codes do not determine the coefficients, the smallest are taken; codes that are
-    all alike give the mean of the targets.
+    Where embeddings do not determine the coefficients, the smallest are taken; embeddings that
+    are all alike give the mean of the targets.
 
     Args:
-        codes: [network, code], of training networks.
+        embeddings: [network, code], of training networks.
         targets: [network, label].
 
     Raises:
         ValueError: the shapes do not fit, there is no network, or a value is NaN or
             infinite.
     """
-    x, y = np.asarray(codes, np.float64), np.asarray(targets, np.float64)
+    x, y = np.asarray(embeddings, np.float64), np.asarray(targets, np.float64)
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or not len(x):
         raise ValueError(
-            f"expected codes [network, code] and targets [network, label], got {x.shape} and "
-            f"{y.shape}"
+            f"expected embeddings [network, code] and targets [network, label], got {x.shape} "
+            f"and {y.shape}"
         )
-    for name, values in (("codes", x), ("targets", y)):
+    for name, values in (("embeddings", x), ("targets", y)):
         if bad := values.size - int(np.isfinite(values).sum()):
             raise ValueError(f"{bad} of {values.size} {name} are NaN or infinite")
     mean, spread = x.mean(0), x.std(0)
@@ -155,196 +163,127 @@ def targets(zoo: Zoo, split: str, labels: Sequence[str]) -> np.ndarray:
     return np.stack([zoo.part(split, label)[1] for label in labels], axis=1)
 
 
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """A trained encoder with a probe: reads raw networks.
-
-    Attributes:
-        module: encoder and projection.
-        variables: its params, and its encoder's statistics if it has any.
-        scales: as from `reading.measure_scales`.
-        spec: the architecture it was trained on.
-        labels: what the probe predicts.
-        probe: from codes to labels.
-        config: everything the checkpoint says about the run.
-    """
-
-    module: Predictor
-    variables: Mapping
-    scales: Mapping[str, float]
-    spec: Spec
-    labels: tuple[str, ...]
-    probe: Probe
-    config: Mapping
-
-    def encode(self, given: Params | np.ndarray, spec: Spec | None = None) -> np.ndarray:
-        """The codes of networks; arguments and errors as of `reading.Reader`.
-
-        Returns:
-            [code], or [batch, code].
-        """
-        reader = reading.Reader(self.module, self.variables, self.scales, self.spec)
-        return reader(given, spec, "encode")
-
-    def predict(self, given: Params | np.ndarray, spec: Spec | None = None) -> np.ndarray:
-        """The probe's predictions from the codes; arguments and errors as of `encode`.
-
-        Returns:
-            [label], or [batch, label], in the order of `labels` and in their units.
-        """
-        return self.probe.predict(self.encode(given, spec))
-
-
-def errors(predicted: np.ndarray, wanted: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
+def errors(predicted: np.ndarray, target: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
     """The mean squared error over all labels, "mse", and of each alone, "mse_LABEL".
 
     Args:
         predicted: [network, label].
-        wanted: the same.
+        target: the same.
         labels: their names.
 
     Raises:
         ValueError: the shapes differ, or a value is NaN or infinite.
     """
-    each = {f"mse_{k}": metrics.mse(predicted[:, i], wanted[:, i]) for i, k in enumerate(labels)}
-    return {"mse": metrics.mse(predicted, wanted), **each}
+    each = {f"mse_{k}": metrics.mse(predicted[:, i], target[:, i]) for i, k in enumerate(labels)}
+    return {"mse": metrics.mse(predicted, target), **each}
 
 
-def disturb(
-    key: jax.Array, vectors: jax.Array, objective: Objective, moves: permutations.Moves
-) -> jax.Array:
-    """The copies of networks that stand for them in training.
+@dataclasses.dataclass(frozen=True)
+class TrainedContrastive(Trained):
+    """A trained encoder with a probe.
 
-    Args:
-        key: randomness.
-        vectors: [batch, entry], in units.
-        objective: says how much.
-        moves: of the networks, without a batch axis.
-
-    Returns:
-        [batch, entry]; no longer the same functions, unless noise and mask are 0.
+    Attributes:
+        probe: from embeddings to labels.
     """
-    orders, numbers, zeros = jax.random.split(key, 3)
-    if objective.permute:
-        keys = jax.random.split(orders, len(vectors))
-        vectors = jax.vmap(permutations.shuffle, in_axes=(0, 0, None))(keys, vectors, moves)
-    vectors = augmentations.noise(numbers, vectors, objective.noise)
-    return augmentations.mask(zeros, vectors, objective.mask)
+
+    probe: Probe | None = None
+
+    def predict(self, networks: Params | np.ndarray | Zoo, spec: Spec | None = None) -> np.ndarray:
+        """The probe's predictions; arguments and errors as of `encode`.
+
+        Returns:
+            [label], or [batch, label], in the order of `task.names` and in their units.
+        """
+        assert self.probe is not None, "`fit` and `restore` give results with a probe"
+        return self.probe.predict(self.encode(networks, spec))
 
 
-def train(
-    zoo: Zoo,
-    labels: Sequence[str],
-    config: Mapping,
-    objective: Objective,
-    settings: training.Settings,
-    folder: str | pathlib.Path,
-    progress: bool = True,
-) -> tuple[Model, training.FitResult]:
-    """Trains an encoder on the networks of a zoo's "train" split, then fits the probe.
+@dataclasses.dataclass(frozen=True)
+class Contrastive(Task):
+    """Embeds networks without labels; a probe predicts the labels.
 
-    Continues from the folder's newest checkpoint if there is one.
-
-    Args:
-        zoo: with the splits "train" and "validation".
-        labels: what the probe predicts; not seen by the encoder.
-        config: "encoder" (a key of `ENCODERS`), "encoder_settings", "head" (widths of the
-            projection); whatever else it holds is kept in the checkpoint.
+    Attributes:
+        labels: what the probe predicts; the encoder is trained without them.
         objective: what is minimised.
-        settings: how; without microbatches, since a batch's networks are compared with
-            each other.
-        folder: of checkpoints, metrics and the probe.
-        progress: show it.
-
-    Returns:
-        The model with the best validation error of a probe, and what the run cost. Its own
-        probe is fitted on the codes of the whole training split.
-
-    Raises:
-        ValueError: there is no such label, the batch is 1, has microbatches or does not go
-            into pieces, or as `training.fit` says.
     """
-    batch, micro, piece = settings.batch, settings.microbatch, objective.piece
-    if batch < 2 or micro not in (0, batch) or (piece and 2 * batch % piece):
-        raise ValueError(
-            "networks are compared within a batch: expected a batch of at least 2, no "
-            "microbatch, and a piece that divides twice the batch, got batch "
-            f"{batch}, microbatch {micro} and piece {piece}"
-        )
-    spec, module = zoo.spec, build(config)
-    known, wanted = (targets(zoo, split, labels) for split in ("train", "validation"))
-    vectors, held = (zoo.vectors[zoo.splits[split]] for split in ("train", "validation"))
-    view, moves = module.encoder.view(spec), permutations.moves(spec)
-    scales = reading.measure_scales((vectors, spec))
-    data = {"vectors": vectors / reading.units(spec, scales)}
-    statistics = reading.calibrate(module.encoder, data["vectors"], view, scales)
-    config = {
-        **config,
-        "labels": list(labels),
-        "objective": dataclasses.asdict(objective),
-        "scales": scales,
-        **reading.described([spec], statistics),
-    }
 
-    def initial(key):
-        return module.init(key, jnp.asarray(data["vectors"][:1]), view)["params"]
+    labels: tuple[str, ...]
+    objective: Objective = Objective()
 
-    def loss(params, key, batch):
-        copies = disturb(key, batch["vectors"], objective, moves)
-        variables, rngs = reading.bind(params, statistics), {"dropout": jax.random.fold_in(key, 1)}
-        apply = lambda x: module.apply(variables, x, view, True, rngs=rngs)
+    kind: ClassVar[str] = "contrastive"
+    trained: ClassVar[type[Trained]] = TrainedContrastive
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The labels."""
+        return tuple(self.labels)
+
+    def module(self, encoder: Encoder, head: Sequence[int]) -> Predictor:
+        """The encoder with a `Projection`."""
+        return Predictor(encoder, Projection(tuple(head)))
+
+    def check(self, zoo: Zoo, settings: training.Settings) -> None:
+        """Expects a label, one architecture, and batches that can be compared within."""
+        if not self.labels:
+            raise ValueError("expected at least one label for the probe, got none")
+        batch, micro, piece = settings.batch, settings.microbatch, self.objective.piece
+        if batch < 2 or micro not in (0, batch) or (piece and 2 * batch % piece):
+            raise ValueError(
+                "networks are compared within a batch: expected a batch of at least 2, no "
+                "microbatch, and a piece that divides twice the batch, got batch "
+                f"{batch}, microbatch {micro} and piece {piece}"
+            )
+        if len(zoo.specs) > 1:
+            raise ValueError(f"expected networks of one architecture, got {len(zoo.specs)}")
+
+    def loss(self, step: Step, batch: Mapping[str, jax.Array], key: jax.Array) -> Loss:
+        """NT-Xent of networks and copies."""
+        copies = self.objective.augment(key, batch["vectors"], step.views)
+        drops = jax.random.fold_in(key, 1)
+        apply = lambda vectors: step.apply(vectors, batch["which"], drops)
         both = jnp.concatenate([batch["vectors"], copies])
-        one, other = jnp.split(_by_piece(apply, both, piece), 2)
-        return losses.nt_xent(one, other, objective.temperature).mean(), {}
+        one, other = jnp.split(_by_piece(apply, both, self.objective.piece), 2)
+        return losses.nt_xent(one, other, self.objective.temperature).mean(), {}
 
-    def model(params, count):
-        variables = reading.bind(params, statistics)
-        codes = reading.Reader(module, variables, scales, spec)(vectors[:count], method="encode")
-        fitted = probe(codes, known[:count])
-        return Model(module, variables, scales, spec, tuple(labels), fitted, config)
+    def evaluate(
+        self, trained: TrainedContrastive, train: Part, validation: Part
+    ) -> dict[str, float]:
+        """The `errors` of a probe."""
+        some = train.networks.select(np.arange(min(self.objective.probed, len(train.networks))))
+        predicted = self._probed(trained, some).predict(validation.networks)
+        return errors(predicted, self._labels(validation.networks), self.labels)
 
-    def evaluate(params):
-        return errors(model(params, objective.probed).predict(held), wanted, labels)
+    def finish(
+        self, trained: TrainedContrastive, train: Part, folder: pathlib.Path
+    ) -> TrainedContrastive:
+        """Fits the probe on the whole training split, and writes it beside the checkpoints."""
+        trained = self._probed(trained, train.networks)
+        probe = {k: v.tolist() for k, v in dataclasses.asdict(trained.probe).items()}
+        storage.write_json(folder / "probe.json", probe)
+        return trained
 
-    result = training.fit(
-        initial, loss, data, evaluate, settings, folder, config, select="mse", progress=progress
-    )
-    trained = model(result.variables_best, len(vectors))
-    _write_probe(pathlib.Path(folder), trained.probe)
-    return trained, result
+    def reopen(self, trained: TrainedContrastive, folder: pathlib.Path) -> TrainedContrastive:
+        """Reads the probe."""
+        path = folder / "probe.json"
+        if not path.exists():
+            raise FileNotFoundError(
+                f"expected {path}, which is written when training ends; the command that began "
+                "the run goes on with it"
+            )
+        probe = Probe(**{k: np.asarray(v) for k, v in json.loads(path.read_text()).items()})
+        return dataclasses.replace(trained, probe=probe)
 
+    def _labels(self, zoo):
+        return np.stack([zoo.labels[label] for label in self.labels], axis=1)
 
-def restore(folder: str | pathlib.Path) -> Model:
-    """The model a training run left in `folder`; needs nothing but the path.
-
-    A run whose networks were aligned to a reference reads networks so aligned.
-
-    Raises:
-        FileNotFoundError, ValueError: no such folder, no whole checkpoint in it, or a run
-            that was stopped before its probe was fitted.
-    """
-    module, variables, (spec,), config = reading.restored(folder, build)
-    path = pathlib.Path(folder) / "probe.json"
-    if not path.exists():
-        raise FileNotFoundError(
-            f"expected {path}, which is written when training ends; the command that began "
-            "the run goes on with it"
-        )
-    fitted = Probe(**{k: np.asarray(v) for k, v in json.loads(path.read_text()).items()})
-    return Model(module, variables, config["scales"], spec, tuple(config["labels"]), fitted, config)
+    def _probed(self, trained, zoo):
+        return dataclasses.replace(trained, probe=fit_probe(trained.encode(zoo), self._labels(zoo)))
 
 
-def _by_piece(f, rows, size):
+def _by_piece(f: Callable, rows: jax.Array, size: int) -> jax.Array:
     """F over rows [n, ...], `size` at a time, keeping nothing but the results."""
     if not size:
         return f(rows)
     pieces = rows.reshape(-1, size, *rows.shape[1:])
     out = jax.lax.map(jax.checkpoint(f), pieces)
     return out.reshape(len(rows), *out.shape[2:])
-
-
-def _write_probe(folder, fitted):
-    """All of it or nothing."""
-    part = folder / "probe.json.part"
-    part.write_text(json.dumps({k: v.tolist() for k, v in dataclasses.asdict(fitted).items()}))
-    os.replace(part, folder / "probe.json")

@@ -1,4 +1,4 @@
-"""Losses per example, supervised and contrastive, and the loss of a predictor of properties."""
+"""Losses per example, supervised and contrastive, and the loss of regression."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import optax
 
 from wsjax.symmetries import permutations
 
-# networks [n, entry], and the place in the batch of each [n] -> predictions [n]
+# networks [n, entry], and the position in the batch of each [n] -> predictions [n]
 Predict = Callable[[jax.Array, jax.Array], jax.Array]
 
 
@@ -23,25 +23,25 @@ def binary_cross_entropy(logit: jax.Array, target: jax.Array) -> jax.Array:
     return optax.sigmoid_binary_cross_entropy(logit, target)
 
 
-def logit_invariance(logit: jax.Array, renumbered: jax.Array) -> jax.Array:
-    """Half the squared change under renumbering (Moskalev et al., 2023; SNE, eq. 16).
+def logit_invariance(logit: jax.Array, permuted: jax.Array) -> jax.Array:
+    """Half the squared change under permutations (Moskalev et al., 2023; SNE, eq. 16).
 
     Args:
         logit: [batch], of networks as they are.
-        renumbered: [samples, batch], of the same with hidden neurons renumbered.
+        permuted: [samples, batch], of the same with hidden neurons permuted.
 
     Returns:
         [batch], the mean over samples.
     """
-    return 0.5 * jnp.mean((renumbered - logit) ** 2, axis=0)
+    return 0.5 * jnp.mean((permuted - logit) ** 2, axis=0)
 
 
 def nt_xent(one: jax.Array, other: jax.Array, temperature: float) -> jax.Array:
     """The normalised temperature-scaled cross-entropy (Chen et al., 2020, eq. 1).
 
-    Each of the 2 n views must tell its partner from the 2 (n - 1) views of other examples,
-    by the cosine over the temperature. Examples are each other's negatives: the loss of one
-    depends on its batch.
+    Each of the 2 n views must be matched with its partner, among the 2 (n - 1) views of other
+    examples, by the cosine over the temperature. Examples are each other's negatives: the loss
+    of one depends on its batch.
 
     Args:
         one: [batch, width], a view of each example.
@@ -91,14 +91,14 @@ def regression(
     too: their predictions are there, and they are as good as more data.
 
     Args:
-        predict: the model; it is told of copies which network of the batch they are of, since
-            those of several architectures are read by several views.
+        predict: the model; it receives the position in the batch of the network that a copy is
+            of, since networks of several architectures have several views.
         error: of a prediction, elementwise.
         vectors: [batch, entry].
         target: [batch].
-        key: of the renumberings.
+        key: of the permutations.
         moves: of the networks: without a batch axis, or of each.
-        permute: replace each network by a renumbered copy first.
+        permute: replace each network by a permuted copy first.
         invariance: the weight v; at 0 no copies are made.
         samples: copies of each network that has any.
         share: of the batch's networks that have copies, rounded up.

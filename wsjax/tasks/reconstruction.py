@@ -1,24 +1,32 @@
-"""The pretext of HyperRep's auto-encoder: contrast of two views and their reconstruction.
+"""Reconstruction: HyperRep's auto-encoder, trained without labels (Schürholt et al., 2021).
 
-gamma * NT-Xent + (1 - gamma) * squared error       (Schürholt et al., 2021)
+trained = fit(zoo, Reconstruction(), HyperRep())
+trained.encode(params), trained.reconstruct(params)
+
+gamma * NT-Xent of two views of each network + (1 - gamma) * squared error of decoded views
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from wsjax.encoders.hyperrep import Tokens
-from wsjax.symmetries import permutations
+from wsjax import metrics
+from wsjax.encoders import Encoder, HyperRep
+from wsjax.networks import Params, Spec
 from wsjax.tasks import losses
+from wsjax.tasks.base import Loss, Part, Step, Task, Trained
 
 TARGETS = ("view", "network")
 
 
 @dataclasses.dataclass(frozen=True)
-class Pretext:
-    """What an auto-encoder learns from.
+class Objective:
+    """The two parts of the loss, and the views.
 
     Attributes:
         gamma: weight of NT-Xent; 1 - gamma is that of the error of decoded views.
@@ -26,8 +34,8 @@ class Pretext:
         permute: the views' hidden neurons, each at random.
         probability: of a view to have a block erased.
         share: (least, most) of the entries that a block has.
-        target: what is to be decoded: "view" as encoded, or "network", the renumbered one
-            before a block of it was erased.
+        target: of the decoder: "view" as encoded, or "network", the permuted one before a
+            block of it was erased.
     """
 
     gamma: float = 0.85
@@ -58,8 +66,8 @@ def erase(
 
     Args:
         key: randomness.
-        vectors: [batch, entry]; each draws for itself.
-        rank: [entry] where an entry stands in what blocks are blocks of.
+        vectors: [batch, entry]; each has a block of its own.
+        rank: [entry] the position of an entry in the order that blocks are cut from.
         probability: of a network to lose a block.
         share: (least, most) of the entries that a block has, uniform.
 
@@ -71,41 +79,73 @@ def erase(
     length = (count * (share[0] + (share[1] - share[0]) * size)).astype(jnp.int32)
     first = (start * (count - length).astype(start.dtype)).astype(jnp.int32)
     rank = jnp.asarray(rank)
-    gone = (rank >= first) & (rank < first + length) & (chance < probability)
-    return jnp.where(gone, 0, vectors)
+    erased = (rank >= first) & (rank < first + length) & (chance < probability)
+    return jnp.where(erased, 0, vectors)
 
 
-def loss(
-    run: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
-    key: jax.Array,
-    vectors: jax.Array,
-    view: Tokens,
-    moves: permutations.Moves,
-    pretext: Pretext,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """What the auto-encoder minimises: gamma * NT-Xent + (1 - gamma) * squared error.
+class AutoEncoder(nn.Module):
+    """`HyperRep` with its decoder."""
 
-    Args:
-        run: views [2 * batch, entry] -> projected codes and decoded networks, as
-            `HyperRep.autoencode`.
-        key: of renumberings and erased blocks.
-        vectors: [batch, entry], of at least two networks.
-        view: of their architecture.
-        moves: of their architecture, without a batch axis.
-        pretext: says how.
+    encoder: HyperRep
 
-    Returns:
-        The loss, and its parts "contrast" and "reconstruction", means over the batch.
+    def __call__(self, vectors, view, train: bool = False) -> tuple[jax.Array, jax.Array]:
+        """[batch, entry] -> projected embeddings [batch, width], networks [batch, entry]."""
+        return self.encoder.autoencode(vectors, view, train)
+
+    def encode(self, vectors, view) -> jax.Array:
+        """[batch, entry] -> [batch, code]."""
+        return self.encoder(vectors, view)
+
+    def reconstruct(self, vectors, view) -> jax.Array:
+        """[batch, entry] -> [batch, entry]."""
+        return self.encoder.decode(self.encoder(vectors, view), view)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedAutoEncoder(Trained):
+    """A trained auto-encoder."""
+
+    def reconstruct(self, given: Params | np.ndarray, spec: Spec | None = None) -> Any:
+        """Networks decoded from their embeddings, in the form given; errors as of `encode`."""
+        return self._transform(given, spec, "reconstruct")
+
+
+@dataclasses.dataclass(frozen=True)
+class Reconstruction(Task):
+    """Embeds networks so that they can be decoded; selected by the error of decoded networks.
+
+    Attributes:
+        objective: what is minimised.
     """
-    orders, blocks = jax.random.split(key)
-    whole = jnp.concatenate([vectors, vectors])
-    if pretext.permute:
-        keys = jax.random.split(orders, len(whole))
-        whole = jax.vmap(permutations.shuffle, in_axes=(0, 0, None))(keys, whole, moves)
-    views = erase(blocks, whole, view.rank, pretext.probability, pretext.share)
-    codes, decoded = run(views)
-    contrast = losses.nt_xent(*jnp.split(codes, 2), pretext.temperature).mean()
-    target = views if pretext.target == "view" else whole
-    error = losses.squared_error(decoded, target).mean()
-    total = pretext.gamma * contrast + (1 - pretext.gamma) * error
-    return total, {"contrast": contrast, "reconstruction": error}
+
+    objective: Objective = Objective()
+
+    kind: ClassVar[str] = "reconstruction"
+    trained: ClassVar[type[Trained]] = TrainedAutoEncoder
+
+    def module(self, encoder: Encoder, head: Sequence[int]) -> AutoEncoder:
+        """The encoder with its decoder; it has a `head` of its own."""
+        if not isinstance(encoder, HyperRep):
+            raise ValueError(f"expected HyperRep, which decodes, got {type(encoder).__name__}")
+        return AutoEncoder(encoder)
+
+    def loss(self, step: Step, batch: Mapping[str, jax.Array], key: jax.Array) -> Loss:
+        """The sum of the two, weighted; parts "contrast", "reconstruction"."""
+        aim, (orders, blocks) = self.objective, jax.random.split(key)
+        which = jnp.concatenate([batch["which"]] * 2)
+        whole = jnp.concatenate([batch["vectors"]] * 2)
+        if aim.permute:
+            whole = step.views.permute(orders, whole, which)
+        views = erase(blocks, whole, step.views.view.rank, aim.probability, aim.share)
+        embeddings, decoded = step.apply(views, which, jax.random.fold_in(key, 1))
+        contrast = losses.nt_xent(*jnp.split(embeddings, 2), aim.temperature).mean()
+        target = views if aim.target == "view" else whole
+        error = losses.squared_error(decoded, target).mean()
+        total = aim.gamma * contrast + (1 - aim.gamma) * error
+        return total, {"contrast": contrast, "reconstruction": error}
+
+    def evaluate(self, trained: Any, train: Part, validation: Part) -> dict[str, float]:
+        """The mean squared error of normalised networks, whole and in their own order."""
+        spec, vectors = validation.networks.spec, validation.networks.vectors
+        both = trained.reconstruct(vectors), vectors
+        return {"mse": metrics.mse(*(trained.scale.apply(x, spec) for x in both))}

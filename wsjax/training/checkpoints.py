@@ -1,19 +1,19 @@
-"""Checkpoints: what a run learned, and the config that made it, in one folder.
+"""Checkpoints: the variables of a run, and the config that made them, in one folder.
 
     run/
       400/  500/            one folder a step; the newest `keep` stay
-        variables/          what evaluation applies
+        variables/          for evaluation
         best/               the same tree, at the best validation value so far
-        train/              what only resuming needs: optimiser state, key, step, ...
+        train/              for resuming alone: optimiser state, key, step, ...
         _CHECKPOINT_METADATA    JSON: {"config": ..., "leaves": shape and type of every leaf}
 
 Items are stored apart, so that evaluation reads `best` and `read_config` and nothing else.
-Every restore states on which devices the arrays shall live: Orbax would otherwise look for
+Every restore states on which devices the arrays shall live: Orbax would otherwise expect
 the devices that saved them, and a run of four devices could not be evaluated on one.
 
 Orbax renames a step into place when it is complete, so a kill while saving leaves the
 previous step. A kill while *deleting* an old step can leave half of it; hence restoring
-goes from the newest to the oldest and steps over what does not load.
+goes from the newest to the oldest and skips those that do not load.
 """
 
 import json
@@ -27,13 +27,11 @@ import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from wsjax.storage import DamagedError
+
 Tree = Any
 
 _LOG = logging.getLogger(__name__)
-
-
-class DamagedError(ValueError):
-    """A checkpoint that is there and cannot be read."""
 
 
 def abstract_like(tree: Tree | Callable[[], Tree], sharding: jax.sharding.Sharding | None = None):
@@ -111,7 +109,7 @@ class Checkpoints:
         )
 
     def restore_latest(self, abstract: Mapping[str, Tree]) -> tuple[int, dict[str, Tree]] | None:
-        """Reads the newest step that loads; the log names each one stepped over.
+        """Reads the newest step that loads; the log names each one skipped.
 
         Damaged steps newer than it are renamed `damaged-STEP`: under their own name they
         would count as the newest and push out the checkpoints the run saves from here on.
@@ -212,7 +210,7 @@ def _newest_first(orbax) -> Iterator[int]:
 
 
 def _about(orbax, step):
-    """What `save` noted beside the arrays: {"config", "leaves"}."""
+    """The metadata that `save` wrote beside the arrays: {"config", "leaves"}."""
     # Read directly: Orbax's own reader opens every array of every item too.
     path = pathlib.Path(orbax.directory) / str(step) / "_CHECKPOINT_METADATA"
     try:

@@ -4,9 +4,9 @@
     make_step(loss, settings, mesh): (state, batch) -> (state, metrics)
     fit(init, loss, data, evaluate, settings, folder, config) -> FitResult
 
-It knows neither models nor objectives: a batch is a dict of arrays [example, ...], and the
-loss says what they mean. Whatever a step depends on is in the `State` or follows from the
-step's number (its key, its rows of the data), so that a resumed run is the run that was not
+The loop is independent of models and objectives: a batch is a dict of arrays [example, ...],
+which the loss interprets. Everything that a step depends on is in the `State` or follows from
+the step's number (its key, its examples), so that a resumed run equals the run that was not
 stopped, bit for bit on one kind of device.
 
     run/metrics.jsonl     a line at each evaluation: step, loss, val_mse, seconds, ...
@@ -31,8 +31,8 @@ import optax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from wsjax.metrics import JsonLines
 from wsjax.training.checkpoints import Checkpoints, abstract_like, read_config
+from wsjax.training.log import JsonLines
 from wsjax.training.optimizer import Settings, make_optimizer, make_schedule
 from wsjax.training.progress import Recent, board, expect_finite, interruptible, report
 
@@ -44,11 +44,11 @@ Loss = Callable[[Tree, jax.Array, Tree], tuple[jax.Array, dict[str, jax.Array]]]
 
 @flax.struct.dataclass
 class State:
-    """All that training changes.
+    """The variables of a run and the state of its optimiser.
 
     Attributes:
         step: updates done, int32.
-        variables: what the loss is differentiated by.
+        variables: the loss is differentiated by them.
         opt_state: of the optimiser.
         average: moving average of `variables`; `None` when `Settings.ema` is 0.
         best: the evaluated variables of the best validation value so far.
@@ -72,13 +72,13 @@ class State:
 
 @dataclasses.dataclass(frozen=True)
 class FitResult:
-    """What `fit` leaves behind.
+    """The variables that `fit` arrived at, and their cost.
 
     Attributes:
         variables_best: of the best validation value.
         best_value: that value.
         variables: after the last step (their average, if one is kept).
-        history: the file of JSON lines, see `wsjax.metrics.JsonLines`.
+        history: the file of JSON lines, see `wsjax.training.log.JsonLines`.
         seconds: of training, evaluations and compilation, over all resumed parts.
         steps: updates done.
         resumed: the step this call started from; 0 for a fresh run.
@@ -124,12 +124,12 @@ def data_mesh(settings: Settings | None = None) -> Mesh:
 def make_step(loss: Loss, settings: Settings, mesh: Mesh) -> Callable:
     """Compiles one update, with the batch spread over the devices.
 
-    The numbers are those of one device, up to the order of sums: the program is written for
-    one, and XLA adds the gradients up across devices.
+    The numbers equal those of one device, up to the order of sums: the program is written for
+    one, and XLA adds the gradients across devices.
 
     Args:
         loss: `(variables, key, batch)` -> the mean over the batch's examples, and a dict of
-            scalars that are means too. It must treat examples alike and apart: it is called
+            scalars that are means too. It must treat examples alike, one by one: it is called
             on pieces of `settings.microbatch`, each with a key of its own.
         settings: of the optimiser and the sizes.
         mesh: one axis, "data".
@@ -204,9 +204,9 @@ def make_step(loss: Loss, settings: Settings, mesh: Mesh) -> Callable:
 
 
 def batches(n: int, size: int, seed: int) -> Callable[[int], np.ndarray]:
-    """Says which examples a step sees, as a function of its number alone.
+    """The examples of each step, as a function of the step's number alone.
 
-    Every epoch is a new permutation; the `n % size` examples at its end sit it out.
+    Every epoch is a new permutation; the `n % size` examples at its end are left out.
 
     Args:
         n: how many examples there are.
@@ -214,7 +214,7 @@ def batches(n: int, size: int, seed: int) -> Callable[[int], np.ndarray]:
         seed: of the permutations.
 
     Returns:
-        step, from 0 -> rows [size], int.
+        step, from 0 -> positions of its examples [size], int.
 
     Raises:
         ValueError: there are fewer examples than a batch takes.
@@ -226,11 +226,11 @@ def batches(n: int, size: int, seed: int) -> Callable[[int], np.ndarray]:
     def order(epoch):
         return np.random.default_rng([seed, epoch]).permutation(n)
 
-    def rows(step):
+    def examples(step):
         epoch, i = divmod(step, n // size)
         return order(epoch)[i * size : (i + 1) * size]
 
-    return rows
+    return examples
 
 
 def fit(
@@ -253,18 +253,18 @@ def fit(
     Args:
         init: key -> variables; traceable by JAX.
         loss: see `make_step`.
-        data: name -> [example, ...]; a batch has rows of each.
+        data: name -> [example, ...]; a batch has the same examples of each.
         evaluate: variables -> validation metrics, logged as "val_NAME".
         settings: see `Settings`.
         folder: where checkpoints and metrics go; created.
         config: JSON values, stored in each checkpoint with the settings as "training". It
-            must be what it was when resuming, so put in what determines the run and no more.
-        select: the metric of `evaluate` that is smallest for the best variables.
+            must be the same when resuming, so it should hold what determines the run, no more.
+        select: the metric of `evaluate` that is lowest at the best variables.
         progress: show a bar on a terminal, or print a line at each evaluation elsewhere.
 
     Raises:
         ValueError: the arrays' lengths differ or are below a batch, `evaluate` gives no
-            `select`, or the folder holds a run of another config; what is different is named.
+            `select`, or the folder holds a run of another config; the differences are named.
         FloatingPointError: the loss, the gradient or a validation metric is NaN or infinite;
             names which, and the step. The checkpoint before stays.
         KeyboardInterrupt: after Ctrl-C, with the checkpoint saved.
@@ -272,7 +272,7 @@ def fit(
     lengths = {name: len(x) for name, x in data.items()}
     if len(set(lengths.values())) != 1:
         raise ValueError(f"expected arrays of one number of examples, got {lengths}")
-    rows = batches(next(iter(lengths.values())), settings.batch, settings.seed)
+    examples = batches(next(iter(lengths.values())), settings.batch, settings.seed)
     folder, mesh = pathlib.Path(folder), data_mesh(settings)
     config = {**config, "training": dataclasses.asdict(settings)}
     step, everywhere = make_step(loss, settings, mesh), NamedSharding(mesh, P())
@@ -297,16 +297,16 @@ def fit(
         record = stack.enter_context(
             board(folder / "tensorboard" if settings.tensorboard else None, resumed)
         )
-        tell = stack.enter_context(
+        show = stack.enter_context(
             report(settings.steps, settings.batch, select, resumed, quiet=not progress)
         )
         stop = stack.enter_context(interruptible())
         recent, began = Recent(settings.batch), time.monotonic() - spent
 
         for done in range(resumed + 1, settings.steps + 1):
-            pick = rows(done - 1)
+            pick = examples(done - 1)
             state, metrics = step(state, {name: x[pick] for name, x in data.items()})
-            tell(done, recent.add(done, metrics))
+            show(done, recent.add(done, metrics))
             last = done == settings.steps
             if last or done % settings.evaluate_every == 0:
                 means, values = recent.take(), _values(evaluate(state.evaluated), select, done)
@@ -315,7 +315,7 @@ def fit(
                 line["seconds"] = round(time.monotonic() - began, 3)
                 history.write(line)
                 record(line)
-                tell(done, line, finished=True)
+                show(done, line, finished=True)
                 recent.restart()
             if last or stop or done % settings.checkpoint_every == 0:
                 recent.flush()  # what is not finite must not be saved
@@ -339,7 +339,7 @@ def fit(
 
 
 def compilation_cache(folder: str | pathlib.Path) -> None:
-    """Keeps compiled programs in a folder, so that the next process need not compile them."""
+    """Keeps compiled programs in a folder, where the next process finds them."""
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 

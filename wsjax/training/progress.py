@@ -1,13 +1,13 @@
-"""What a long loop tells its user, and how it hears from them.
+"""Progress of a long loop on the terminal, and interruption of it.
 
     recent = Recent(batch)           metrics of steps -> checked, averaged, examples a second
-    with bar("loss", 100) as shown:  a bar on a terminal, `None` elsewhere
-    with report(...) as tell:        a training run: the bar, and a line at each evaluation
-    with progress(total) as tell:    a zoo being made: the bar, or a line for each piece
+    with bar("loss", 100) as display: a bar on a terminal, `None` elsewhere
+    with report(...) as show:        a training run: the bar, and a line at each evaluation
+    with progress(total) as show:    a zoo being made: the bar, or a line for each piece
     with board(folder, 0) as write:  TensorBoard
     with interruptible() as stop:    `stop` is true once Ctrl-C was pressed
 
-What is kept of a run is in `wsjax.metrics.JsonLines`; all of this is for whoever looks on.
+The log that is kept of a run is `wsjax.training.log.JsonLines`.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ import numpy as np
 
 
 def expect_finite(name: str, value: float, step: int) -> None:
-    """Stops a run that has gone astray.
+    """Stops a run that diverges.
 
     Raises:
         FloatingPointError: the value is NaN or infinite; names it and the step.
@@ -51,10 +51,10 @@ class Recent:
 
     def restart(self) -> None:
         """Forgets the steps so far; the clock starts anew."""
-        self.rows, self.start = [], time.monotonic()
+        self.steps, self.start = [], time.monotonic()
 
     def add(self, step: int, metrics: Mapping[str, jax.Array]) -> dict[str, float]:
-        """Hands in a step's metrics; returns the newest known, empty at first.
+        """Adds a step's metrics; returns the newest that have arrived, {} at first.
 
         Raises:
             FloatingPointError: "loss" or "gradient_norm" of the step before is not finite.
@@ -72,15 +72,15 @@ class Recent:
         self.last = {name: float(x) for name, x in jax.device_get(metrics).items()}
         expect_finite("loss", self.last["loss"], step)
         expect_finite("gradient norm", self.last["gradient_norm"], step)
-        self.rows.append(self.last)
+        self.steps.append(self.last)
 
     def take(self) -> dict[str, float]:
         """The means, the newest learning rate, and how many examples a second."""
         self.flush()
-        means = {name: float(np.mean([r[name] for r in self.rows])) for name in self.last}
+        means = {name: float(np.mean([r[name] for r in self.steps])) for name in self.last}
         means["learning_rate"] = self.last["learning_rate"]
         seconds = max(time.monotonic() - self.start, 1e-9)
-        means["examples_per_second"] = round(len(self.rows) * self.batch / seconds, 1)
+        means["examples_per_second"] = round(len(self.steps) * self.batch / seconds, 1)
         return means
 
 
@@ -150,20 +150,20 @@ def report(
     if quiet:
         yield lambda step, line, finished=False: None
         return
-    with bar("loss", steps, done) as shown:
+    with bar("loss", steps, done) as display:
 
-        def tell(step, line, finished=False):
+        def show(step, line, finished=False):
             if finished:
                 values = f"loss {line['loss']:.4g}  val_{select} {line[f'val_{select}']:.4g}"
                 rest = f"{line['examples_per_second']:.0f} examples/s  {line['seconds']:.1f} s"
-                put = shown.print if shown else functools.partial(print, flush=True)
+                put = display.print if display else functools.partial(print, flush=True)
                 put(f"step {step}/{steps}  {values}  {rest}")
-            if shown:
+            if display:
                 loss = f"loss {line['loss']:.4g}" if line else "loss"
-                rate = f"{shown.speed * batch:.0f} examples/s" if shown.speed else ""
-                shown.show(step, loss, rate)
+                rate = f"{display.speed * batch:.0f} examples/s" if display.speed else ""
+                display.show(step, loss, rate)
 
-        yield tell
+        yield show
 
 
 @contextlib.contextmanager
@@ -173,18 +173,18 @@ def progress(total: int) -> Iterator[Callable[[int, float], None]]:
     A bar on a terminal; elsewhere, such as in a log, a line for each report. Yields the
     function to report by: networks done, seconds so far.
     """
-    with bar("fitting", total, out=sys.stderr) as shown:
+    with bar("fitting", total, out=sys.stderr) as display:
 
-        def tell(done, seconds):
+        def show(done, seconds):
             rate = done / seconds
-            if shown:
-                shown.show(done, "fitting", f"{rate:.1f} networks/s")
+            if display:
+                display.show(done, "fitting", f"{rate:.1f} networks/s")
                 return
             left = f"{(total - done) / rate:.0f} s left"
             words = f"fitted {done} of {total} networks, {rate:.1f} networks/s, {left}"
             print(words, file=sys.stderr, flush=True)
 
-        yield tell
+        yield show
 
 
 @contextlib.contextmanager
@@ -223,10 +223,10 @@ def board(folder: pathlib.Path | None, done: int) -> Iterator[Callable[[Mapping]
 class Stop:
     """True once Ctrl-C was pressed."""
 
-    asked = False
+    requested = False
 
     def __bool__(self) -> bool:
-        return self.asked
+        return self.requested
 
 
 @contextlib.contextmanager
@@ -241,7 +241,7 @@ def interruptible() -> Iterator[Stop]:
         return
 
     def ask(*_):
-        stop.asked = True
+        stop.requested = True
         signal.signal(signal.SIGINT, before)
 
     before = signal.signal(signal.SIGINT, ask)

@@ -1,0 +1,367 @@
+"""The base of every task: one module, one step, one trained result.
+
+    networks --InputScale--> [batch, entry] --encoder--> embedding --head--> loss
+
+`Task` is what a task must state; `fitting.fit` trains any of them, and `Trained` applies the
+result to raw networks: named arrays, raveled vectors or a `Zoo`.
+"""
+
+import abc
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax import networks, training
+from wsjax.encoders import Encoder
+from wsjax.networks import Params, Spec
+from wsjax.symmetries import permutations
+from wsjax.tasks.scaling import InputScale
+from wsjax.views import padding
+from wsjax.zoos import Zoo
+
+Loss = tuple[jax.Array, dict[str, jax.Array]]  # the mean over a batch, and its parts by name
+
+
+class Predictor(nn.Module):
+    """An encoder and a head as one module."""
+
+    encoder: Encoder
+    head: nn.Module
+
+    def __call__(self, vectors: jax.Array, view: Any, train: bool = False) -> jax.Array:
+        """[batch, entry] -> the head's outputs [batch, ...]."""
+        return self.head(self.encoder(vectors, view, train))
+
+    def encode(self, vectors: jax.Array, view: Any) -> jax.Array:
+        """[batch, entry] -> [batch, code]."""
+        return self.encoder(vectors, view, False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """Index maps of the architectures of a zoo, constants of one compiled program.
+
+    Attributes:
+        specs: the architectures.
+        view: the encoder's, which all architectures share; or theirs stacked [spec, ...].
+        moves: of the permutations of their hidden neurons, likewise.
+        shared: which of the two.
+        width: entries of the vectors.
+    """
+
+    specs: tuple[Spec, ...]
+    view: Any
+    moves: permutations.Moves
+    shared: bool
+    width: int
+
+    def of(self, which: jax.Array) -> tuple[Any, permutations.Moves]:
+        """View and moves for networks of these architectures [batch]."""
+        if self.shared:
+            return self.view, self.moves
+        pick = lambda x: jnp.asarray(x)[which]
+        return jax.tree.map(pick, self.view), jax.tree.map(pick, self.moves)
+
+    def permute(self, key: jax.Array, vectors: jax.Array, which: jax.Array) -> jax.Array:
+        """Networks [batch, entry] with hidden neurons in a random order, each in its own."""
+        shuffle = jax.vmap(permutations.shuffle, (0, 0, None if self.shared else 0))
+        return shuffle(jax.random.split(key, len(vectors)), vectors, self.of(which)[1])
+
+
+def views(encoder: Encoder, specs: Sequence[Spec]) -> Views:
+    """The `Views` of architectures.
+
+    Architectures with equal views, such as two that differ in an activation which the encoder
+    does not read, share one. Others need an encoder that stacks views.
+
+    Raises:
+        ValueError: the encoder does not support one of them, or not several in one batch.
+    """
+    specs = tuple(specs)
+    each, moves = [encoder.view(s) for s in specs], [permutations.moves(s) for s in specs]
+    if all(_same(pair, (each[0], moves[0])) for pair in zip(each, moves, strict=True)):
+        return Views(specs, each[0], moves[0], True, specs[0].count)
+    width = padding.room(max(s.count for s in specs))
+    return Views(specs, encoder.stack(each), permutations.stack(moves, width), False, width)
+
+
+def _same(one, other):
+    """Whether two trees of arrays are equal, static parts included."""
+    if jax.tree.structure(one) != jax.tree.structure(other):
+        return False
+    return all(map(np.array_equal, jax.tree.leaves(one), jax.tree.leaves(other)))
+
+
+def expect_supported(
+    encoder: Encoder, scale: InputScale, trained: Spec, specs: Sequence[Spec]
+) -> None:
+    """Checks that networks of these architectures are supported, in one batch if several.
+
+    Args:
+        encoder: of a trained module.
+        scale: of its training networks.
+        trained: an architecture that it was trained on.
+        specs: the architectures.
+
+    Raises:
+        ValueError: the encoder does not support one of them, or not in one batch; or training
+            had no arrays of a kind and role.
+    """
+    views(encoder, specs)
+    for spec in specs:
+        scale.divisors(spec)
+        if encoder.reads_any or spec == trained:
+            continue
+        shapes = [[(a.name, s.shape(a)) for a in s.arrays] for s in (spec, trained)]
+        if shapes[0] != shapes[1] or not _same(encoder.view(spec), encoder.view(trained)):
+            raise ValueError(
+                f"{type(encoder).__name__} supports only the architecture it was "
+                f"trained on, of sizes {dict(trained.sizes)}; got {dict(spec.sizes)}"
+            )
+
+
+class Step(NamedTuple):
+    """The module in training.
+
+    Attributes:
+        apply: normalised networks [batch, entry], the architecture of each [batch], and a key
+            of dropout -> outputs.
+        views: of the architectures.
+        scale: of the networks.
+    """
+
+    apply: Callable[[jax.Array, jax.Array, jax.Array], Any]
+    views: Views
+    scale: InputScale
+
+
+class Part(NamedTuple):
+    """One split of the zoo that a task is trained on.
+
+    Attributes:
+        networks: of the split.
+        members: [network], their positions in the whole zoo.
+    """
+
+    networks: Zoo
+    members: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Task(abc.ABC):
+    """A task: its module, targets, loss and measures. Subclasses are frozen dataclasses.
+
+    A task of your own subclasses it as `regression.Regression` does, and its results subclass
+    `Trained`; `fit` takes an instance, and `restore` the class.
+
+    Attributes:
+        kind: its name in checkpoints.
+        select: the measure that is lowest at the best checkpoint.
+        trained: the class of its results.
+    """
+
+    kind: ClassVar[str]
+    select: ClassVar[str] = "mse"
+    trained: ClassVar["type[Trained]"]
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The labels of the zoo that it needs; none by default."""
+        return ()
+
+    @abc.abstractmethod
+    def module(self, encoder: Encoder, head: Sequence[int]) -> nn.Module:
+        """The module that is trained, with an attribute `encoder`.
+
+        Args:
+            encoder: of any architecture.
+            head: widths of the head's layers.
+
+        Raises:
+            ValueError: the encoder does not support the task.
+        """
+
+    def check(self, zoo: Zoo, settings: training.Settings) -> None:  # noqa: B027, an option
+        """Raises a ValueError if the task cannot be trained on the zoo with these settings."""
+
+    def constants(self, train: Zoo) -> dict[str, float]:
+        """Numbers of the training labels that predictions need; {} by default."""
+        return {}
+
+    def targets(self, train: Part, constants: Mapping[str, float]) -> dict[str, np.ndarray]:
+        """What a batch holds beside "vectors" and "which": name -> [network, ...]."""
+        return {}
+
+    @abc.abstractmethod
+    def loss(self, step: Step, batch: Mapping[str, jax.Array], key: jax.Array) -> Loss:
+        """The mean loss of a batch, and its parts by name.
+
+        Args:
+            step: the module in training, and what it needs to know.
+            batch: "vectors" [batch, entry] normalised, "which" [batch], and the targets.
+            key: of augmentations and dropout.
+        """
+
+    @abc.abstractmethod
+    def evaluate(self, trained: Any, train: Part, validation: Part) -> dict[str, float]:
+        """Measures on the validation split, `select` among them."""
+
+    def finish(self, trained: Any, train: Part, folder: pathlib.Path) -> Any:
+        """Completes a result when training ends; keeps in the folder what `reopen` needs."""
+        return trained
+
+    def reopen(self, trained: Any, folder: pathlib.Path) -> Any:
+        """Completes a result that `restore` read from the checkpoints in the folder."""
+        return trained
+
+    def to_json(self) -> dict[str, Any]:
+        """What a checkpoint stores of the task: its fields."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Task":
+        """The task that `to_json` described; what only training needs may be missing."""
+        defaults = {f.name: f.default for f in dataclasses.fields(cls)}
+        field = lambda default, x: type(default)(**x) if isinstance(x, dict) else x
+        frozen = {k: tuple(x) if isinstance(x, list) else x for k, x in data.items()}
+        return cls(**{k: field(defaults[k], x) for k, x in frozen.items()})
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained module with everything that it takes to apply it to raw networks.
+
+    Attributes:
+        task: what it was trained for.
+        module: with an attribute `encoder`.
+        variables: {"params": ...}, and "statistics" if the encoder has any.
+        scale: of its training networks.
+        specs: the architectures it was trained on.
+        constants: of the training labels, as from `Task.constants`.
+        config: the settings of training, and the `config` that `fit` received.
+        result: of training; None after `restore`.
+    """
+
+    task: Any
+    module: Any
+    variables: Mapping[str, Any]
+    scale: InputScale
+    specs: tuple[Spec, ...]
+    constants: Mapping[str, float]
+    config: Mapping[str, Any]
+    result: training.FitResult | None = None
+
+    def encode(self, networks: Params | np.ndarray | Zoo, spec: Spec | None = None) -> np.ndarray:
+        """Embeds networks.
+
+        Args:
+            networks: named arrays of one network or, with a batch axis, of several; or raveled
+                vectors [entry] or [batch, entry]; or a zoo, which brings its specs.
+            spec: their architecture; the training architecture, if there was one, if None.
+
+        Returns:
+            [code], or [batch, code].
+
+        Raises:
+            ValueError: arrays do not match the spec or are not finite, the architecture is not
+                supported, or the spec is left out where training had several.
+        """
+        zoo, single = self._zoo(networks, spec)
+        embeddings = self._apply(zoo, "encode")
+        return embeddings[0] if single else embeddings
+
+    def outputs(self, networks: Params | np.ndarray | Zoo, spec: Spec | None = None) -> np.ndarray:
+        """The head's outputs, [...] or [batch, ...]; arguments and errors as of `encode`.
+
+        They are computed from embeddings, so that one program of the encoder serves both.
+        """
+        embeddings = self.encode(networks, spec)
+        params = {"params": self.variables["params"].get("head", {})}
+        out = in_pieces(_head(self.module.head), params, np.atleast_2d(embeddings), size=1024)
+        return out if embeddings.ndim == 2 else out[0]
+
+    def _transform(
+        self, given: Params | np.ndarray, spec: Spec | None, method: str | None = None
+    ) -> Params | np.ndarray:
+        """Applies a method that gives networks; they come back raw, in the form given."""
+        zoo, single = self._zoo(given, spec)
+        vectors = self.scale.invert(self._apply(zoo, method), zoo.spec)
+        vectors = vectors[0] if single else vectors
+        return networks.unravel(vectors, zoo.spec) if isinstance(given, Mapping) else vectors
+
+    def extend(self, specs: Sequence[Spec]) -> "Trained":
+        """The same with scales for arrays that training had none of, see `InputScale.extend`."""
+        return dataclasses.replace(self, scale=self.scale.extend(specs))
+
+    def expect_supported(self, specs: Sequence[Spec]) -> None:
+        """Checks that networks of these architectures are supported; raises as the function."""
+        expect_supported(self.module.encoder, self.scale, self.specs[0], specs)
+
+    def _zoo(self, given: Params | np.ndarray | Zoo, spec: Spec | None) -> tuple[Zoo, bool]:
+        """Networks as a zoo, and whether there is one without a batch axis."""
+        if isinstance(given, Zoo):
+            return given, False
+        if spec is None and len(self.specs) > 1:
+            raise ValueError(
+                f"trained on {len(self.specs)} architectures: expected the spec of the networks"
+            )
+        spec = spec or self.specs[0]
+        self.expect_supported([spec])
+        if isinstance(given, Mapping):
+            networks.check(given, spec)
+            given = networks.ravel(given, spec)
+        vectors = np.asarray(given, np.float32)
+        if vectors.ndim > 2:
+            raise ValueError(f"expected one network or one batch axis, got {vectors.shape}")
+        return Zoo.of_spec(np.atleast_2d(vectors), spec, {}), vectors.ndim == 1
+
+    def _apply(self, zoo: Zoo, method: str | None = None) -> np.ndarray:
+        """Applies a method of the module to all networks, in one program."""
+        present, which = np.unique(zoo.which, return_inverse=True)
+        specs = tuple(zoo.specs[s] for s in present)
+        self.expect_supported(specs)
+        width = views(self.module.encoder, specs).width
+        vectors = self.scale.apply_zoo(zoo, width)
+        apply = _program(self.module, specs, method)
+        return in_pieces(apply, self.variables, vectors, which.astype(np.int32))
+
+
+@functools.lru_cache(maxsize=32)
+def _program(module, specs, method):
+    """The jitted forward pass; the views of architectures are constants of the program."""
+    known = views(module.encoder, specs)
+
+    def apply(variables, vectors, which):
+        return module.apply(variables, vectors, known.of(which)[0], method=method)
+
+    return jax.jit(apply)
+
+
+@functools.lru_cache(maxsize=32)
+def _head(module):
+    return jax.jit(module.apply)
+
+
+def in_pieces(
+    f: Callable[..., jax.Array], variables: Mapping, *arrays: np.ndarray, size: int = 0
+) -> np.ndarray:
+    """f(variables, *arrays [n, ...]), `size` of n at a time: one compiled shape, bounded memory.
+
+    By default 16, which stay in a CPU's cache, or 256 on an accelerator.
+    """
+    count = len(arrays[0])
+    size = min(size or (16 if jax.default_backend() == "cpu" else 256), count)
+    spare = -count % size
+    padded = [np.concatenate([x, np.repeat(x[-1:], spare, axis=0)]) for x in arrays]
+    out = [
+        np.asarray(f(variables, *(x[i : i + size] for x in padded)))
+        for i in range(0, count + spare, size)
+    ]
+    return np.concatenate(out)[:count]

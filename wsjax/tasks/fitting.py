@@ -1,0 +1,218 @@
+"""`fit` trains a task on a zoo; `restore` brings the result back from the path of its run.
+
+trained = fit(zoo, "accuracy", SNE(chunk=8), folder="runs/first")
+trained.predict(params), trained.encode(params)
+trained = restore("runs/first")          in any process: needs nothing but the path
+"""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax import encoders, networks, training
+from wsjax.encoders import Encoder
+from wsjax.tasks.base import Part, Step, Task, views
+from wsjax.tasks.classification import Classification
+from wsjax.tasks.contrastive import Contrastive
+from wsjax.tasks.editing import Editing
+from wsjax.tasks.reconstruction import Reconstruction
+from wsjax.tasks.regression import Regression
+from wsjax.tasks.scaling import InputScale
+from wsjax.training import checkpoints
+from wsjax.zoos import Zoo, split
+
+KINDS: dict[str, type[Task]] = {
+    task.kind: task for task in (Regression, Classification, Editing, Contrastive, Reconstruction)
+}
+OURS = "wsjax"  # the key of a checkpoint's config that `restore` reads
+
+
+def fit(
+    zoo: Zoo,
+    task: Task | str,
+    encoder: Encoder,
+    *,
+    head: Sequence[int] = (512, 512),
+    settings: training.Settings | None = None,
+    folder: str | pathlib.Path | None = None,
+    config: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> Any:
+    """Trains an encoder with a head on a zoo's "train" split, selected on "validation".
+
+    Continues from the folder's newest checkpoint if there is one.
+
+    Args:
+        zoo: networks of one architecture, or of several that the encoder supports in one
+            batch. Without any splits, `default_splits` makes them.
+        task: what is learned; a string is the label of a `Regression`.
+        encoder: any, one of your own included.
+        head: widths of the head's hidden layers.
+        settings: of training; `default_settings` if None.
+        folder: of checkpoints and metrics; a temporary one, removed afterwards, if None.
+        config: JSON that every checkpoint keeps, beside what `restore` needs.
+        progress: show it on standard output.
+
+    Returns:
+        The task's `Trained`, with the variables of the best validation measure.
+
+    Raises:
+        ValueError: a split or label is missing, labels are not finite (counted by name), the
+            encoder does not support the architectures or the task, or as `training.fit`.
+        FloatingPointError, KeyboardInterrupt: as `training.fit`.
+    """
+    task = Regression(task) if isinstance(task, str) else task
+    if not isinstance(encoder, Encoder):
+        raise ValueError(f"expected an instance of wsjax.encoders.Encoder, got {encoder!r}")
+    if OURS in (config := dict(config or {})):
+        raise ValueError(f"expected a config without the key {OURS!r}, which is reserved")
+    name, encoder_settings = encoders.describe(encoder)
+    encoder = encoders.build(name, encoder_settings)  # as `restore` will; lists become tuples
+    zoo = zoo if zoo.splits else default_splits(zoo)
+    _expect_data(zoo, task.needs)
+    train, validation = (
+        Part(zoo.select(zoo.splits[k]), zoo.splits[k]) for k in ("train", "validation")
+    )
+    if settings is None:
+        settings = default_settings(len(train.networks))
+        if progress and settings.batch < training.Settings.batch:
+            print(f"batch {settings.batch}: there are no more training networks", flush=True)
+    task.check(zoo, settings)
+    scale = InputScale.fit(train.networks)
+    module = task.module(encoder, tuple(head))
+    known = views(module.encoder, zoo.specs)
+    constants = task.constants(train.networks)
+    data = {
+        "vectors": scale.apply_zoo(train.networks, known.width),
+        "which": train.networks.which.astype(np.int32),
+        **task.targets(train, constants),
+    }
+    statistics = module.encoder.calibrate(data["vectors"], known.view, scale.scales)
+    statistics = {"encoder": statistics} if statistics else {}
+    described = {
+        "task": {"kind": task.kind, **task.to_json()},
+        "encoder": {"name": name, "settings": encoder_settings},
+        "head": list(head),
+        "scales": scale.to_json(),
+        "specs": [networks.to_json(spec) for spec in zoo.specs],
+        "constants": constants,
+        "statistics": jax.tree.map(lambda x: np.asarray(x).tolist(), statistics),
+    }
+
+    def initial(key):
+        view, _ = known.of(jnp.asarray(data["which"][:1]))
+        return module.init(key, jnp.asarray(data["vectors"][:1]), view)["params"]
+
+    def loss(params, key, batch):
+        def apply(vectors, which, drops):
+            view, _ = known.of(which)
+            variables = _bind(params, statistics)
+            return module.apply(variables, vectors, view, True, rngs={"dropout": drops})
+
+        return task.loss(Step(apply, known, scale), batch, key)
+
+    def trained(params):
+        variables = _bind(params, statistics)
+        return task.trained(task, module, variables, scale, zoo.specs, constants, config)
+
+    def evaluate(params):
+        return task.evaluate(trained(params), train, validation)
+
+    with contextlib.ExitStack() as stack:
+        folder = folder or stack.enter_context(tempfile.TemporaryDirectory())
+        result = training.fit(
+            *(initial, loss, data, evaluate, settings, folder, {**config, OURS: described}),
+            select=task.select,
+            progress=progress,
+        )
+        config = json.loads(json.dumps({**config, "training": dataclasses.asdict(settings)}))
+        best = dataclasses.replace(trained(result.variables_best), result=result)
+        return task.finish(best, train, pathlib.Path(folder))
+
+
+def restore(path: str | pathlib.Path, kind: type[Task] | None = None) -> Any:
+    """The `Trained` of a training run, from nothing but the path of its folder.
+
+    Args:
+        path: the folder that `fit` received.
+        kind: the task that the run must be of; necessary for a task of your own.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no checkpoint in it.
+        ValueError: the run is of another task, its checkpoints are damaged, or its encoder
+            cannot be imported.
+    """
+    config = checkpoints.read_config(path)
+    if (described := config.pop(OURS, None)) is None:
+        raise ValueError(f"{path}: expected a run of `wsjax.tasks.fit`, its config has no {OURS!r}")
+    name = described["task"].pop("kind")
+    kinds = KINDS if kind is None else {kind.kind: kind}
+    if name not in kinds:
+        raise ValueError(f"{path}: expected a run of {' or '.join(kinds)}, got one of {name}")
+    task = kinds[name].from_json(described["task"])
+    encoder = encoders.build(described["encoder"]["name"], described["encoder"]["settings"])
+    module = task.module(encoder, tuple(described["head"]))
+    specs = tuple(map(networks.from_json, described["specs"]))
+    view = module.encoder.view(specs[0])
+    abstract = jax.eval_shape(
+        lambda: module.init(jax.random.key(0), jnp.zeros((1, specs[0].count)), view)["params"]
+    )
+    statistics = jax.tree.map(
+        lambda x: jnp.asarray(x, jnp.float32),
+        described["statistics"],
+        is_leaf=lambda x: isinstance(x, list),
+    )
+    variables = _bind(checkpoints.load(path, abstract), statistics)
+    scale = InputScale.from_json(described["scales"])
+    trained = task.trained(task, module, variables, scale, specs, described["constants"], config)
+    return task.reopen(trained, pathlib.Path(path))
+
+
+def default_splits(zoo: Zoo) -> Zoo:
+    """The zoo with "train", "validation" and "test": 80, 10 and 10 % of its runs, shuffled.
+
+    Raises:
+        ValueError: there are fewer than three runs.
+    """
+    count = len(np.unique(zoo.runs))
+    if count < 3:
+        raise ValueError(f"expected at least 3 runs to make three splits, got {count}")
+    tenth = max(1, round(count / 10))
+    return split(zoo, {"train": count - 2 * tenth, "validation": tenth, "test": tenth}, seed=0)
+
+
+def default_settings(count: int) -> training.Settings:
+    """1,000 steps with 12 evaluations; the batch is at most the number of training networks."""
+    usual = training.Settings()
+    often = -(-usual.steps // 12)
+    return dataclasses.replace(
+        usual, batch=min(usual.batch, count), evaluate_every=often, checkpoint_every=often
+    )
+
+
+def _expect_data(zoo, labels):
+    if missing := sorted({"train", "validation"} - set(zoo.splits)):
+        raise ValueError(f"expected the splits {missing}, got {sorted(zoo.splits)}")
+    for label in labels:
+        if label not in zoo.labels:
+            raise ValueError(f"expected a label of {sorted(zoo.labels)}, got {label!r}")
+        for name in ("train", "validation"):
+            values = zoo.labels[label][zoo.splits[name]]
+            if bad := len(values) - int(np.isfinite(values).sum()):
+                raise ValueError(
+                    f"label {label!r}: {bad} of {len(values)} values of the split {name!r} are "
+                    "NaN or infinite"
+                )
+
+
+def _bind(params, statistics):
+    """The variables of a module: its params, and its encoder's constants if it has any."""
+    return {"params": params, **({"statistics": statistics} if statistics else {})}
