@@ -156,7 +156,7 @@ def views(encoder: nn.Module, specs: Sequence[Spec]) -> Views:
         raise ValueError(
             f"{type(encoder).__name__} reads one architecture at a time, got {len(specs)}"
         )
-    width = padding.room(max(s.count for s in specs))
+    width = padding.rounded(max(s.count for s in specs))
     return Views(encoder.stack(each), permutations.stack(moves, width), False, width)
 
 
