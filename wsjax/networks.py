@@ -1,8 +1,8 @@
 """Networks as data.
 
-A network is a flat dict of arrays. What the arrays mean is said once, by a
-`Spec`: its layers in order of computation, and for each array of a layer the
-names of its axes. Axes that share a name index the same neurons.
+A network is a flat dict of arrays. A `Spec` states once what the arrays mean:
+the layers in order of computation, and for each array of a layer the names of
+its axes. Axes that share a name index the same neurons.
 
     params = {"Dense_0/kernel": [1, 32],     "Dense_0/bias": [32],  ...}
     axes   = {"Dense_0/kernel": ("x", "h0"), "Dense_0/bias": ("h0",), ...}
@@ -26,6 +26,8 @@ from collections.abc import Iterable, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from wsjax import checks
 
 Params = Mapping[str, jax.Array]
 
@@ -76,7 +78,7 @@ class Layer:
         source: the level whose output it takes in; the one before its own if None. The
             network's input is level -1.
         settings: how it computes, beyond its arrays: ("stride", (2, 2)), ("pool", "mean").
-            `architectures` lists what it understands; nothing else looks inside.
+            `architectures` lists those that exist.
     """
 
     name: str
@@ -96,11 +98,11 @@ class Spec:
     Attributes:
         layers: in order of computation.
         sizes: (axis name, number of neurons).
-        hidden: the axes whose neurons have no identity: renumbering them leaves the
-            function unchanged. All others (inputs, outputs, taps) are fixed.
-        nested: (inner, outer) hidden axes. The neurons of `inner` are renumbered on their
-            own within each neuron of `outer`: the dimensions within each attention head,
-            the channels within each group of a GroupNorm.
+        hidden: the axes whose neurons can be permuted without a change of the function.
+            All others (inputs, outputs, taps) are fixed.
+        nested: (inner, outer) hidden axes. Within each neuron of `outer`, the neurons of
+            `inner` have a permutation of their own: the dimensions within each attention
+            head, the channels within each group of a GroupNorm.
 
     Raises:
         ValueError: the layers name an axis without a size, an unknown kind or role, one
@@ -117,55 +119,54 @@ class Spec:
         sizes, seen, wrong, depth = dict(self.sizes), set(), [], 0
         for layer in self.layers:
             if layer.kind not in KINDS:
-                wrong.append(f"  {layer.name}: kind {layer.kind!r} is not one of {KINDS}")
+                wrong.append(f"{layer.name}: kind {layer.kind!r} is not one of {KINDS}")
             if layer.activation not in ACTIVATIONS:
                 wrong.append(
-                    f"  {layer.name}: activation {layer.activation!r} is not one of {ACTIVATIONS}"
+                    f"{layer.name}: activation {layer.activation!r} is not one of {ACTIVATIONS}"
                 )
             if layer.kind == "residual" and (layer.source is None or layer.arrays):
-                wrong.append(f"  {layer.name}: a residual has a source and no arrays")
+                wrong.append(f"{layer.name}: a residual has a source and no arrays")
             if layer.source is not None and not -1 <= layer.source < layer.level:
                 wrong.append(
-                    f"  {layer.name}: source {layer.source} is not a level from -1 to "
+                    f"{layer.name}: source {layer.source} is not a level from -1 to "
                     f"{layer.level - 1}"
                 )
             if layer.level < depth:
-                wrong.append(f"  {layer.name}: level {layer.level} comes after level {depth}")
+                wrong.append(f"{layer.name}: level {layer.level} comes after level {depth}")
             depth = layer.level
             for a in layer.arrays:
                 if a.role not in ROLES:
-                    wrong.append(f"  {a.name}: role {a.role!r} is not one of {ROLES}")
+                    wrong.append(f"{a.name}: role {a.role!r} is not one of {ROLES}")
                 if a.name in seen:
-                    wrong.append(f"  {a.name}: listed twice")
+                    wrong.append(f"{a.name}: listed twice")
                 seen.add(a.name)
-                wrong += [f"  {a.name}: axis {x!r} has no size" for x in a.axes if x not in sizes]
+                wrong += [f"{a.name}: axis {x!r} has no size" for x in a.axes if x not in sizes]
                 used = a.reads + a.writes
                 if len(set(used)) < len(used) or not set(used) <= set(range(len(a.axes))):
                     wrong.append(
-                        f"  {a.name}: reads {a.reads} and writes {a.writes} are not distinct "
+                        f"{a.name}: reads {a.reads} and writes {a.writes} are not distinct "
                         f"positions in {a.axes}"
                     )
-        wrong += [f"  hidden axis {h!r} has no size" for h in self.hidden if h not in sizes]
-        wrong += [f"  axis {n!r}: size {s} < 1" for n, s in self.sizes if s < 1]
+        wrong += [f"hidden axis {h!r} has no size" for h in self.hidden if h not in sizes]
+        wrong += [f"axis {n!r}: size {s} < 1" for n, s in self.sizes if s < 1]
         wrong += self._nested_mistakes()
         names = [n for n, _ in self.sizes]
-        wrong += [f"  axis {n!r}: two sizes" for n in sizes if names.count(n) > 1]
-        if wrong:
-            raise ValueError("spec is inconsistent:\n" + "\n".join(wrong))
+        wrong += [f"axis {n!r}: two sizes" for n in sizes if names.count(n) > 1]
+        checks.raise_all("spec is inconsistent", wrong)
 
     def _nested_mistakes(self):
         outer, wrong = dict(self.nested), []
         if len(outer) < len(self.nested):
-            wrong.append(f"  nested {self.nested}: an axis lies within two")
+            wrong.append(f"nested {self.nested}: an axis lies within two")
         for inner, around in self.nested:
             if not {inner, around} <= set(self.hidden) or around in outer:
                 wrong.append(
-                    f"  {inner!r} within {around!r}: expected two hidden axes, the outer of "
+                    f"{inner!r} within {around!r}: expected two hidden axes, the outer of "
                     "them not nested itself"
                 )
             for a in self.arrays:
                 if a.axes.count(inner) > 1 or (inner in a.axes and a.axes.count(around) != 1):
-                    wrong.append(f"  {a.name}: expected {inner!r} once, beside {around!r} once")
+                    wrong.append(f"{a.name}: expected {inner!r} once, beside {around!r} once")
         return wrong
 
     @property
@@ -190,7 +191,7 @@ def to_json(spec: Spec) -> dict:
 
 
 def from_json(data: Mapping) -> Spec:
-    """The spec that `to_json` wrote down."""
+    """The spec of what `to_json` gave."""
 
     def array(a):
         a = {k: tuple(v) if k in ("axes", "reads", "writes") else v for k, v in a.items()}
@@ -211,40 +212,35 @@ def _frozen(x):
 
 
 def check(params: Params, spec: Spec) -> None:
-    """Raises `ValueError` naming every array that disagrees with the spec, all at once.
+    """Raises `ValueError` naming every array that does not match the spec, all at once.
 
     Arrays may have batch axes in front, the same ones for all. A NaN or an infinity is
     reported by array; traced arrays are checked for shape alone.
     """
     wrong, batches = [], {}
-    known = {a.name for a in spec.arrays}
-    wrong += [f"  {a.name}: expected, absent" for a in spec.arrays if a.name not in params]
-    wrong += [f"  {name}: not in the spec" for name in params if name not in known]
+    names = {a.name for a in spec.arrays}
+    wrong += [f"{a.name}: expected, absent" for a in spec.arrays if a.name not in params]
+    wrong += [f"{name}: not in the spec" for name in params if name not in names]
     for a in spec.arrays:
         if a.name not in params:
             continue
         array, want = params[a.name], spec.shape(a)
         if not hasattr(array, "shape"):
-            wrong.append(f"  {a.name}: expected an array, got {type(array).__name__}")
+            wrong.append(f"{a.name}: expected an array, got {type(array).__name__}")
             continue
         if tuple(array.shape[array.ndim - len(want) :]) != want or array.ndim < len(want):
-            wanted = f"[..., {_words(want)}] {a.axes}"
-            wrong.append(f"  {a.name}: expected shape {wanted}, got {array.shape}")
+            wanted = f"[..., {', '.join(map(str, want))}] {a.axes}"
+            wrong.append(f"{a.name}: expected shape {wanted}, got {array.shape}")
             continue
         batches.setdefault(tuple(array.shape[: array.ndim - len(want)]), a.name)
         if not isinstance(array, jax.core.Tracer):
             bad = np.size(array) - int(np.isfinite(np.asarray(array)).sum())
             if bad:
-                wrong.append(f"  {a.name}: {bad} of {np.size(array)} values are NaN or infinite")
+                wrong.append(f"{a.name}: {bad} of {np.size(array)} values are NaN or infinite")
     if len(batches) > 1:
-        found = ", ".join(f"{list(b)} ({name})" for b, name in batches.items())
-        wrong.append(f"  batch axes differ: {found}")
-    if wrong:
-        raise ValueError("network does not match its spec:\n" + "\n".join(wrong))
-
-
-def _words(shape):
-    return ", ".join(map(str, shape))
+        axes = ", ".join(f"{list(b)} ({name})" for b, name in batches.items())
+        wrong.append(f"batch axes differ: {axes}")
+    checks.raise_all("network does not match its spec", wrong)
 
 
 def ravel(params: Params, spec: Spec) -> jax.Array:

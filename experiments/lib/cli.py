@@ -14,7 +14,6 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 
 import jax
 import numpy as np
@@ -31,7 +30,6 @@ from wsjax.zoos.store import Manifest
 
 ROOTS = ("training", "objective", "encoder")
 RECORDED = {"permute": "renumber", "phase": "turn"}  # fields -> their keys in records
-
 Objectives = object  # a frozen dataclass, such as `regression.Objective`
 Work = Callable[["Row", Mapping, pathlib.Path], dict]  # row, config, folder -> what it gave
 
@@ -99,8 +97,8 @@ class Row:
             "encoder": self.encoder,
             "encoder_settings": {**settings, **self.settings},
             "head": list(self.head),
-            "objective": {RECORDED.get(k, k): v for k, v in asdict(self.objective).items()},
-            "training": asdict(self.training),
+            "objective": {RECORDED.get(k, k): v for k, v in vars(self.objective).items()},
+            "training": dataclasses.asdict(self.training),
         }
 
 

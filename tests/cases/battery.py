@@ -76,7 +76,7 @@ def readers(encoder) -> Readers:
             views[name] = encoder.view(spec)
         except ValueError as error:
             refused[name] = str(error).splitlines()[0]
-    width = padding.room(max(CASES[name][0].count for name in views))
+    width = padding.rounded(max(CASES[name][0].count for name in views))
     if encoder.mixes:
         stacked = encoder.stack(list(views.values()))
         views = {n: jax.tree.map(lambda x, i=i: x[i : i + 1], stacked) for i, n in enumerate(views)}

@@ -93,7 +93,7 @@ def test_padding_and_company_change_no_number(apply, dtype):
     with jax.enable_x64(dtype == np.float64), jax.numpy_dtype_promotion("standard"):
         variables, tight = drawn(DEEP, MLP, dtype), 1e-10 if dtype == np.float64 else 2e-5
         vectors = [network(spec, dtype=dtype) for spec in specs]
-        padded = np.full((4, padding.room(max(map(len, vectors))) + 3), 99.0, dtype)
+        padded = np.full((4, padding.rounded(max(map(len, vectors))) + 3), 99.0, dtype)
         for row, vector in zip(padded, vectors, strict=True):
             row[: len(vector)] = vector
         together = apply(DEEP, variables, padded, DEEP.stack([DEEP.view(s) for s in specs]))

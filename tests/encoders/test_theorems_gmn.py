@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cases import automorphisms
 
 from wsjax import architectures, networks, testing
 from wsjax.encoders.gmn import GraphLayer
 from wsjax.encoders.parts import message_passing
-from wsjax.symmetries import automorphisms
 from wsjax.views import graphs
 from wsjax.views.graphs import NODE_ROLES
 

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from cases.tasks import SPEC, STAT_NN, fit, ratio_zoo
+from cases.tasks import SPEC, fit, ratio_zoo
 
 from wsjax import architectures, encoders, testing
 from wsjax.tasks import base, expect_supported

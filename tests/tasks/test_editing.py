@@ -5,7 +5,6 @@ import re
 import jax
 import numpy as np
 import pytest
-
 from cases.tasks import fit
 
 from wsjax import architectures, encoders, networks, testing, zoos

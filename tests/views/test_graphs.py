@@ -205,9 +205,9 @@ def test_summary_counts():
     found = graphs.summary(architectures.mlp([2, 3, 1]))
     assert found.nodes == {"input": 2, "hidden": 3, "output": 1, "bias": 2}
     assert found.edges == {"kernel": 9, "bias": 4}
-    assert found.renumberings["h0"] == pytest.approx(np.log10(6))
+    assert found.permutations["h0"] == pytest.approx(np.log10(6))
     nested = graphs.summary(SPECS["dimensions within heads"])
-    assert nested.renumberings["qk"] == pytest.approx(3 * np.log10(24))
+    assert nested.permutations["qk"] == pytest.approx(3 * np.log10(24))
     assert str(found).splitlines()[1] == "edges  13: 9 kernel, 4 bias"
 
 

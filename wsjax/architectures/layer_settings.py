@@ -1,5 +1,6 @@
-"""What a layer's settings may say; the table of meanings is in `wsjax.architectures`."""
+"""The settings that a layer can have; `wsjax.architectures` has the table of meanings."""
 
+from wsjax import checks
 from wsjax.architectures.equivariant_bases import BASES
 from wsjax.networks import Spec
 
@@ -19,17 +20,16 @@ EVERYWHERE = {"pool": POOLS, "max_pool": None}
 
 
 def check(spec: Spec) -> None:
-    """Raises `ValueError` naming every layer with a setting that is not understood."""
+    """Raises `ValueError` naming every layer with a setting that does not exist."""
     wrong = []
     for layer in spec.layers:
         known = KNOWN[layer.kind] | EVERYWHERE
         for name, value in layer.settings:
             if name not in known:
                 wrong.append(
-                    f"  {layer.name}: expected settings of {sorted(known)} for kind "
+                    f"{layer.name}: expected settings of {sorted(known)} for kind "
                     f"{layer.kind!r}, got {name!r}"
                 )
             elif known[name] and value not in known[name]:
-                wrong.append(f"  {layer.name}: expected {name!r} of {known[name]}, got {value!r}")
-    if wrong:
-        raise ValueError("layers with unknown settings:\n" + "\n".join(wrong))
+                wrong.append(f"{layer.name}: expected {name!r} of {known[name]}, got {value!r}")
+    checks.raise_all("layers with unknown settings", wrong)

@@ -17,7 +17,7 @@ from wsjax.views import padding
 
 def stack(views: Sequence[np.ndarray]) -> np.ndarray:
     """Where parameters sit in networks of several lengths, padded to one: [network, entry]."""
-    width = padding.room(max(map(len, views)))
+    width = padding.rounded(max(map(len, views)))
     return np.stack([np.pad(v, (0, width - len(v))) for v in views])
 
 

@@ -81,7 +81,7 @@ def signal(spec: Spec) -> Signal:
 
 def stack(views: Sequence[Signal]) -> Signal:
     """Signals of several networks, padded to a length that few batches differ in."""
-    room = padding.room(max(len(v.order) for v in views))
+    room = padding.rounded(max(len(v.order) for v in views))
     fill = lambda x: np.pad(x, (0, room - len(x)), constant_values=-1)
     return Signal(np.stack([fill(v.order) for v in views]))
 

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import architectures, networks
+from wsjax import architectures, checks, networks
 from wsjax.networks import Params, Spec
 from wsjax.symmetries import permutations, scalings, widening
 from wsjax.views.wiring import wiring
@@ -196,13 +196,12 @@ def _checked(spec: Spec, params: Params, samples: int) -> Params:
     for a in spec.arrays:
         array = params[a.name]
         if array.shape != spec.shape(a):
-            wrong.append(f"  {a.name}: expected one network, got batch axes: {array.shape}")
+            wrong.append(f"{a.name}: expected one network, got batch axes: {array.shape}")
         if not _is_float(array):
-            wrong.append(f"  {a.name}: expected floating point, got {array.dtype}")
+            wrong.append(f"{a.name}: expected floating point, got {array.dtype}")
         elif jnp.asarray(array[..., :0]).dtype != array.dtype:
-            wrong.append(f"  {a.name}: {array.dtype} needs `with jax.enable_x64(True)`")
-    if wrong:
-        raise ValueError("the network cannot be audited:\n" + "\n".join(wrong))
+            wrong.append(f"{a.name}: {array.dtype} needs `with jax.enable_x64(True)`")
+    checks.raise_all("the network cannot be audited", wrong)
     if not spec.hidden or samples < 1:
         need = "a network with a hidden axis" if not spec.hidden else "at least one sample"
         raise ValueError(f"expected {need}, got none")

@@ -22,7 +22,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from wsjax import networks
+from wsjax import checks, networks
 from wsjax.networks import Spec
 from wsjax.symmetries import coordinates, permutations, scalings
 from wsjax.symmetries.scalings import Element
@@ -260,12 +260,12 @@ class Augmentation:
         for name, x in dataclasses.asdict(self).items():
             below = {"dropout": 1.0, "zoom": 1.0}.get(name, math.inf)
             if not 0 <= x < below or (name == "mask" and x > 1):
-                wrong.append(f"  {name}: {x}")
-        if wrong:
-            raise ValueError(
-                "expected finite strengths of at least 0, zoom and dropout below 1, and a mask "
-                "of at most 1, got\n" + "\n".join(wrong)
-            )
+                wrong.append(f"{name}: {x}")
+        checks.raise_all(
+            "expected finite strengths of at least 0, zoom and dropout below 1, and a mask of at "
+            "most 1, got",
+            wrong,
+        )
 
     @property
     def preserves(self) -> bool:

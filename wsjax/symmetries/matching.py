@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from wsjax import networks
+from wsjax import checks, networks
 from wsjax.networks import Array, Params, Spec
 from wsjax.symmetries.permutations import Element
 
@@ -131,10 +131,9 @@ def barrier(
     """
     shapes = [{name: np.shape(x) for name, x in p.items()} for p in (a, b)]
     names = sorted({*a, *b})
-    wrong = [f"  {n}: {shapes[0].get(n, 'absent')} and {shapes[1].get(n, 'absent')}"
+    wrong = [f"{n}: {shapes[0].get(n, 'absent')} and {shapes[1].get(n, 'absent')}"
              for n in names if shapes[0].get(n) != shapes[1].get(n)]  # fmt: skip
-    if wrong:
-        raise ValueError("expected two networks of one shape, got:\n" + "\n".join(wrong))
+    checks.raise_all("expected two networks of one shape, got", wrong)
     if points < 3:
         raise ValueError(f"expected at least three points, both ends included, got {points}")
     ends = float(loss(a)), float(loss(b))

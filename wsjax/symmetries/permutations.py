@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax.networks import Params, Spec, offsets
+from wsjax.views import padding
 
 Element = dict[str, jax.Array]  # hidden axis -> permutation of its neurons
 
@@ -220,8 +221,7 @@ def stack(layouts: Sequence[Moves], entries: int) -> Moves:
     """
     sizes = [(x.axis.shape[1], len(x.sizes), x.width) for x in layouts]
     depth, axes, width = map(max, zip(*sizes, strict=True))
-    padded = [pad(x, entries, depth, axes, width) for x in layouts]
-    return jax.tree.map(lambda *x: np.stack(x), *padded)
+    return padding.stack([pad(x, entries, depth, axes, width) for x in layouts])
 
 
 def shuffle(key: jax.Array, vector: jax.Array, layout: Moves) -> jax.Array:

@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax import checks
 from wsjax.networks import Array, Params, Spec, offsets
 from wsjax.symmetries.signals import Freedom, Term, freedom
 
@@ -318,14 +319,13 @@ def _checked(element: Element, spec: Spec) -> Freedom:
         known = getattr(have, word)
         for name, x in values.items():
             if name not in known:
-                wrong.append(f"  {name!r}: expected {word} for {list(known)}")
+                wrong.append(f"{name!r}: expected {word} for {list(known)}")
                 continue
             want = tuple(sizes[a] for a in known[name].axes)
             if x.ndim < len(want) or x.shape[x.ndim - len(want) :] != want:
                 wanted = f"[..., {', '.join(map(str, want))}] {known[name].axes}"
-                wrong.append(f"  {name!r}: expected {word} {wanted}, got {x.shape}")
-    if wrong:
-        raise ValueError("element does not fit its spec:\n" + "\n".join(wrong))
+                wrong.append(f"{name!r}: expected {word} {wanted}, got {x.shape}")
+    checks.raise_all("element does not fit its spec", wrong)
     return have
 
 

@@ -88,7 +88,7 @@ def views(encoder: Encoder, specs: Sequence[Spec]) -> Views:
     each, moves = [encoder.view(s) for s in specs], [permutations.moves(s) for s in specs]
     if all(_same(pair, (each[0], moves[0])) for pair in zip(each, moves, strict=True)):
         return Views(specs, each[0], moves[0], True, specs[0].count)
-    width = padding.room(max(s.count for s in specs))
+    width = padding.rounded(max(s.count for s in specs))
     return Views(specs, encoder.stack(each), permutations.stack(moves, width), False, width)
 
 

@@ -9,7 +9,7 @@ its own, so that one encoder reads every kernel size.
                                        w01 w11 w21  .      neuron 1
     bias   [out 2]                     b0  b1   .   .
 
-The layout is a matter of the `Spec` alone: `layout` computes it once, in NumPy; `cut`
+The layout depends on the `Spec` alone: `layout` computes it once, in NumPy; `cut`
 and `join` are gathers and run under `jit`. Layouts of several architectures are padded
 to a common `Bucket` and stacked; padding is masked everywhere and changes no number.
 """
@@ -26,14 +26,14 @@ import numpy as np
 
 from wsjax.networks import KINDS, ROLES, Spec, offsets
 from wsjax.views import padding
+from wsjax.views.padding import NONE
 
-NONE = -1  # "does not apply", where a position or an index is expected
 TAPS = 3  # the most tap axes a convolution can have
 
 
 @flax.struct.dataclass
 class Layout:
-    """Which parameter sits where, and what each place means.
+    """The parameter at each place of each chunk, and the meaning of the place.
 
     All entries are integers or booleans; -1 says "none". A batch of several
     architectures has one more axis in front of all of them.
@@ -75,7 +75,7 @@ class Layout:
 
 @functools.lru_cache(maxsize=256)
 def layout(spec: Spec, size: int) -> Layout:
-    """How a network of this spec is cut into chunks of `size` values."""
+    """The chunks of `size` values that a network of this spec is cut into."""
     if size < 1:
         raise ValueError(f"expected a chunk size of at least 1, got {size}")
     places, chunks = offsets(spec), []
@@ -159,7 +159,7 @@ def join(values: jax.Array, layout: Layout, count: int) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class Bucket:
-    """Numbers of chunks, arrays and layers that a padded layout has room for."""
+    """Numbers of chunks, arrays and layers of a padded layout."""
 
     chunks: int
     arrays: int
@@ -174,34 +174,27 @@ def bucket(layouts: Sequence[Layout]) -> Bucket:
     """
     chunks, arrays, layers = (max(x) for x in zip(*(a.sizes for a in layouts), strict=True))
     eights = lambda n: padding.multiple(n, 8)
-    return Bucket(padding.room(chunks), eights(arrays), eights(layers))
+    return Bucket(padding.rounded(chunks), eights(arrays), eights(layers))
 
 
-def pad(layout: Layout, room: Bucket) -> Layout:
+def pad(layout: Layout, size: Bucket) -> Layout:
     """The same layout with masked chunks, arrays and layers up to the bucket's size.
 
     Raises:
         ValueError: the layout does not fit.
     """
-    have, want = layout.sizes, (room.chunks, room.arrays, room.layers)
-    if any(h > w for h, w in zip(have, want, strict=True)):
-        raise ValueError(f"layout of (chunks, arrays, layers) {have} does not fit {room}")
-    by_chunk = ("index", "mask", "read", "write", "tap", "position", "array")
-    by_array = ("array_type", "layer")
-    out = {}
-    for field in dataclasses.fields(layout):
-        x = getattr(layout, field.name)
-        level = 0 if field.name in by_chunk else 1 if field.name in by_array else 2
-        fill = 0 if field.name in ("index", "mask") else NONE
-        grow = [(0, want[level] - have[level])] + [(0, 0)] * (x.ndim - 1)
-        out[field.name] = np.pad(x, grow, constant_values=fill)
-    return Layout(**out)
+    rows = {
+        "chunks": ("index", "mask", "read", "write", "tap", "position", "array"),
+        "arrays": ("array_type", "layer"),
+        "layers": ("layer_type", "level", "source"),
+    }
+    return padding.view(layout, size, rows, zero=("index", "mask"))
 
 
 def stack(layouts: Sequence[Layout]) -> Layout:
     """Layouts of several networks, padded to their common bucket, with a batch axis."""
-    room = bucket(layouts)
-    return jax.tree.map(lambda *x: np.stack(x), *(pad(x, room) for x in layouts))
+    size = bucket(layouts)
+    return padding.stack([pad(x, size) for x in layouts])
 
 
 def collate(networks: Sequence[np.ndarray], layouts: Sequence[Layout]) -> tuple[np.ndarray, Layout]:

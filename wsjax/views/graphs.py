@@ -17,7 +17,7 @@ an axis without a residual between them (recurrence), a *tie* joins neuron to ne
 
     queries, keys of head i  --1-->  head i  --1-->  values of head i
 
-The graph is a matter of the `Spec` alone: `parameter_graph` computes it once, in NumPy, and
+The graph depends on the `Spec` alone: `parameter_graph` computes it once, in NumPy, and
 encoders gather parameters onto its edges. Graphs of several architectures are padded to a
 common `Bucket` and stacked.
 """
@@ -34,9 +34,9 @@ import numpy as np
 
 from wsjax.networks import ACTIVATIONS, KINDS, ROLES, Spec, offsets
 from wsjax.views import padding
-from wsjax.views.wiring import Wiring, wiring
+from wsjax.views.padding import NONE
+from wsjax.views.wiring import Place, Wiring, wiring
 
-NONE = -1  # "does not apply"
 TAPS = 3  # the most coordinates an edge can have
 NODE_ROLES = ("input", "hidden", "output", "block", *ROLES)
 EDGE_ROLES = (*ROLES, "residual", "tie", "block")
@@ -45,7 +45,7 @@ HEADS = ("nodes", "index")
 
 @flax.struct.dataclass
 class Graph:
-    """A network's neurons, and which parameter joins which of them.
+    """A network's neurons, and the parameters that join them.
 
     All entries are integers; -1 says "none", and marks padding where it stands for a place
     or a relation. A batch of several architectures has one more axis in front of all.
@@ -64,7 +64,7 @@ class Graph:
         relation_level: [relation] its layer's.
         place: [node] the set of neurons it belongs to.
         number: [node] which input or output it is; -1 for hidden neurons.
-        head: [node] number of its attention head, where heads are told by index.
+        head: [node] number of its attention head, with `heads="index"`.
         place_role: [place] index into `NODE_ROLES`.
         place_kind: [place] kind of the layer that makes the neurons, index into `KINDS`.
         place_slot: [place] which of the layer's kernels makes them.
@@ -105,7 +105,7 @@ def parameter_graph(spec: Spec, heads: str = "nodes") -> Graph:
         spec: the architecture.
         heads: "nodes" joins the neurons of a head by a node, and keeps the symmetry of
             heads; "index" writes the head's number on its neurons (Lim et al., appendix
-            B), and with it heads can no longer be renumbered.
+            B), and heads can then not be permuted.
 
     Raises:
         ValueError: an array has too many coordinates, or the arrays do not make one
@@ -119,8 +119,8 @@ def parameter_graph(spec: Spec, heads: str = "nodes") -> Graph:
 class Builder:
     """A parameter graph in the making: columns of nodes and edges, to be joined."""
 
-    def __init__(self, spec: Spec, found: Wiring, heads: str):
-        self.spec, self.wiring, self.heads = spec, found, heads
+    def __init__(self, spec: Spec, wires: Wiring, heads: str):
+        self.spec, self.wiring, self.heads = spec, wires, heads
         self.sizes = dict(spec.sizes)
         self.nodes = {k: [] for k in ("place", "number", "head")}
         self.edges = {k: [] for k in ("sender", "receiver", "parameter", "tap", "relation")}
@@ -174,7 +174,7 @@ class Builder:
         place = self.wiring.places[i]
         shape = [self.sizes[a] for a in place.axes]
         grid = np.indices(shape)
-        # the identity of a neuron is what its fixed axes say
+        # a neuron has its position along the fixed axes as identity
         fixed = [k for k, a in enumerate(place.axes) if a not in self.spec.hidden]
         number = np.full(shape, NONE)
         if fixed:
@@ -255,29 +255,29 @@ class Builder:
     def _blocks(self) -> None:
         """Joins neurons that share a coordinate on an axis which is only a part of theirs."""
         places, inner = self.wiring.places, dict(self.spec.nested)
-        told = [self._head(p) for p in places if p.kind == "attention" and len(p.axes) > 1]
+        heads = [self._head(p) for p in places if p.kind == "attention" and len(p.axes) > 1]
         for axis in self.spec.hidden:
-            if axis in inner or (self.heads == "index" and axis in told):
+            if axis in inner or (self.heads == "index" and axis in heads):
                 continue
-            found = [i for i, p in enumerate(places) if axis in p.axes]
-            if not any(len(places[i].axes) > 1 for i in found):
+            indexed = [i for i, p in enumerate(places) if axis in p.axes]
+            if not any(len(places[i].axes) > 1 for i in indexed):
                 continue
-            first, *rest = found
+            first, *rest = indexed
             kind, level = places[first].kind, places[first].level
             number = np.full(self.sizes[axis], NONE)
             node = self.add_nodes("block", kind, places[first].slot, level, "none", number)
             blocks = []  # for each place, the block node of each neuron
-            for i in found:
+            for i in indexed:
                 shape = self.at[i].shape
                 blocks.append(
                     np.broadcast_to(_align(node, (places[i].axes.index(axis),), len(shape)), shape)
                 )
             if rest:
                 self._free("block", kind, level, self.at[first], blocks[0])
-            for i, block in list(zip(found, blocks, strict=True))[1 if rest else 0 :]:
+            for i, block in list(zip(indexed, blocks, strict=True))[1 if rest else 0 :]:
                 self._free("block", places[i].kind, places[i].level, block, self.at[i])
 
-    def _head(self, place) -> str:
+    def _head(self, place: Place) -> str:
         """The axis of an attention place that counts heads."""
         outer = dict(self.spec.nested).values()
         return next((a for a in place.axes if a in outer), place.axes[0])
@@ -285,41 +285,41 @@ class Builder:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What a graph consists of; prints as a table.
+    """Sizes of a graph; prints as a table.
 
     Attributes:
         nodes: role -> number of nodes.
         edges: role -> number of edges.
         bytes: of the graph's arrays.
-        renumberings: hidden axis -> log10 of how many renumberings it has.
+        permutations: hidden axis -> log10 of the number of its permutations.
     """
 
     nodes: dict[str, int]
     edges: dict[str, int]
     bytes: int
-    renumberings: dict[str, float]
+    permutations: dict[str, float]
 
     def __str__(self) -> str:
         words = lambda table: ", ".join(f"{n:,} {role}" for role, n in table.items())
-        order = sum(self.renumberings.values())
+        order = sum(self.permutations.values())
         lines = [
             f"nodes  {sum(self.nodes.values()):,}: {words(self.nodes)}",
             f"edges  {sum(self.edges.values()):,}: {words(self.edges)}",
             f"memory {self.bytes / 2**20:.1f} MiB",
-            f"group  10^{order:.1f} renumberings of {len(self.renumberings)} hidden axes",
+            f"group  10^{order:.1f} permutations of {len(self.permutations)} hidden axes",
         ]
         return "\n".join(lines)
 
 
 def summary(spec: Spec) -> Summary:
-    """Counts what the parameter graph of an architecture consists of.
+    """Counts nodes, edges and symmetries of the parameter graph of an architecture.
 
     >>> from wsjax import architectures
     >>> print(summary(architectures.mlp([2, 32, 32, 1])))
     nodes  70: 2 input, 64 hidden, 1 output, 3 bias
     edges  1,185: 1,120 kernel, 65 bias
     memory 0.0 MiB
-    group  10^70.8 renumberings of 2 hidden axes
+    group  10^70.8 permutations of 2 hidden axes
     """
     graph, sizes, outer = parameter_graph(spec), dict(spec.sizes), dict(spec.nested)
 
@@ -358,13 +358,13 @@ def weights(graph: Graph, vectors: jax.Array) -> jax.Array:
     Returns:
         [..., edge]; 0 on padding.
     """
-    found = jnp.take(vectors, jnp.maximum(graph.parameter, 0), axis=-1)
-    rest = jnp.where(jnp.asarray(graph.relation) < 0, 0.0, 1.0).astype(found.dtype)
-    return jnp.where(jnp.asarray(graph.parameter) < 0, rest, found)
+    own = jnp.take(vectors, jnp.maximum(graph.parameter, 0), axis=-1)
+    rest = jnp.where(jnp.asarray(graph.relation) < 0, 0.0, 1.0).astype(own.dtype)
+    return jnp.where(jnp.asarray(graph.parameter) < 0, rest, own)
 
 
 def parameters(graph: Graph, values: jax.Array, count: int) -> jax.Array:
-    """Puts what stands on the edges back into vectors; undoes `weights`.
+    """Puts values of the edges back into vectors; undoes `weights`.
 
     Args:
         graph: without a batch axis.
@@ -381,7 +381,7 @@ def parameters(graph: Graph, values: jax.Array, count: int) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class Bucket:
-    """Numbers of nodes, edges, places and relations that a padded graph has room for."""
+    """Numbers of nodes, edges, places and relations of a padded graph."""
 
     nodes: int
     edges: int
@@ -396,38 +396,30 @@ def bucket(graphs: Sequence[Graph]) -> Bucket:
     relations to multiples of sixteen.
     """
     nodes, edges, places, relations = (max(x) for x in zip(*(g.sizes for g in graphs), strict=True))
-    nodes, edges = padding.room(nodes), padding.room(edges)
+    nodes, edges = padding.rounded(nodes), padding.rounded(edges)
     return Bucket(nodes, edges, padding.multiple(places, 16), padding.multiple(relations, 16))
 
 
-def pad(graph: Graph, room: Bucket) -> Graph:
+def pad(graph: Graph, size: Bucket) -> Graph:
     """The same graph with masked nodes, edges, places and relations up to the bucket's size.
 
     Raises:
         ValueError: the graph does not fit.
     """
-    have = graph.sizes
-    want = (room.nodes, room.edges, room.places, room.relations)
-    if any(h > w for h, w in zip(have, want, strict=True)):
-        raise ValueError(f"graph of (nodes, edges, places, relations) {have} does not fit {room}")
-    out = {}
-    for field in dataclasses.fields(graph):
-        x = np.asarray(getattr(graph, field.name), np.int32)
-        part = field.name.split("_")[0]
-        if part in ("sender", "receiver", "parameter", "tap", "relation"):
-            level = 1 if "_" not in field.name else 3
-        else:
-            level = 0 if "_" not in field.name else 2
-        fill = 0 if field.name in ("sender", "receiver") else NONE
-        grow = [(0, want[level] - have[level])] + [(0, 0)] * (x.ndim - 1)
-        out[field.name] = np.pad(x, grow, constant_values=fill)
-    return Graph(**out)
+    rows = {
+        "nodes": ("place", "number", "head"),
+        "edges": ("sender", "receiver", "parameter", "tap", "relation"),
+        "places": [f"place_{k}" for k in ("role", "kind", "slot", "level", "activation")],
+        "relations": [f"relation_{k}" for k in ("role", "kind", "slot", "level")],
+    }
+    graph = jax.tree.map(lambda x: np.asarray(x, np.int32), graph)
+    return padding.view(graph, size, rows, zero=("sender", "receiver"))
 
 
 def stack(graphs: Sequence[Graph]) -> Graph:
     """Graphs of several networks, padded to their common bucket, with a batch axis."""
-    room = bucket(graphs)
-    return jax.tree.map(lambda *x: np.stack(x), *(pad(g, room) for g in graphs))
+    size = bucket(graphs)
+    return padding.stack([pad(g, size) for g in graphs])
 
 
 def collate(networks: Sequence[np.ndarray], graphs: Sequence[Graph]) -> tuple[np.ndarray, Graph]:

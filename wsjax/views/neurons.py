@@ -8,7 +8,7 @@
     bias ("h0",)                 h0_j = b_j
     residual, tie, block         1 in a channel of its own; heads and groups are nodes
 
-What `NeuralGraph` and `ScaleGMN` read.
+`NeuralGraph` and `ScaleGMN` read this view.
 """
 
 import functools
@@ -20,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax.networks import ROLES, Spec
-from wsjax.views import graphs
-from wsjax.views.graphs import EDGE_ROLES, NODE_ROLES, NONE, Graph
+from wsjax.views import graphs, padding
+from wsjax.views.graphs import EDGE_ROLES, NODE_ROLES, Graph
+from wsjax.views.padding import NONE
 
 FREE = ("residual", "tie", "block")  # joined without a parameter
 ONE = -2  # in place of a parameter's position: the weight is 1
@@ -29,7 +30,7 @@ ONE = -2  # in place of a parameter's position: the weight is 1
 
 @flax.struct.dataclass
 class View:
-    """Neurons, and which parameters stand at each and join each pair.
+    """Neurons, the parameters at each of them, and those that join each pair.
 
     A stack has a batch axis in front of all arrays.
 
@@ -54,11 +55,11 @@ def neurons(spec: Spec, channels: int, features: int) -> View:
 
     Args:
         spec: the architecture.
-        channels: room for weights that join one pair.
-        features: room for parameters of one role at one neuron.
+        channels: the most weights that join one pair.
+        features: the most parameters of one role at one neuron.
 
     Raises:
-        ValueError: there is no room; the layer is named.
+        ValueError: there are more; the layer is named.
     """
     graph = graphs.parameter_graph(spec)
     kept = ~np.isin(graph.place_role[graph.place], [NODE_ROLES.index(r) for r in ROLES])
@@ -69,7 +70,7 @@ def neurons(spec: Spec, channels: int, features: int) -> View:
     from_node = ~kept[graph.sender]
     to, which = number[graph.receiver[from_node]], role[from_node]
     rank = _ranks(to * len(ROLES) + which, *(x[from_node] for x in order))
-    _assert_room(spec, graph.relation[from_node], rank, "features", features)
+    _assert_most(spec, graph.relation[from_node], rank, "features", features)
     own = np.full((count, len(ROLES) * features), NONE, np.int32)
     own[to, which * features + rank] = graph.parameter[from_node]
 
@@ -78,7 +79,7 @@ def neurons(spec: Spec, channels: int, features: int) -> View:
     relation, role, parameter = (x[~from_node] for x in (graph.relation, role, graph.parameter))
     free = parameter < 0
     rank = _ranks(row[~free], *(x[~from_node][~free] for x in order))
-    _assert_room(spec, relation[~free], rank, "channels", channels)
+    _assert_most(spec, relation[~free], rank, "channels", channels)
     weight = np.full((len(pairs), channels + len(FREE)), NONE, np.int32)
     weight[row[~free], rank] = parameter[~free]
     weight[row[free], channels + role[free] - EDGE_ROLES.index(FREE[0])] = ONE
@@ -104,15 +105,15 @@ def _ranks(group: np.ndarray, *order: np.ndarray) -> np.ndarray:
     return rank
 
 
-def _assert_room(spec, relation, rank, setting, room):
-    if not len(rank) or (most := int(rank.max()) + 1) <= room:
+def _assert_most(spec, relation, rank, setting, allowed):
+    if not len(rank) or (most := int(rank.max()) + 1) <= allowed:
         return
     name = spec.arrays[relation[np.argmax(rank)]].name
     layer = next(x.name for x in spec.layers if name in [a.name for a in x.arrays])
     what = {"channels": "weights join two neurons", "features": "parameters of a role feed one"}
     raise ValueError(
         f"{layer}: {most} {what[setting]}, those of {name} among them; expected at most "
-        f"{setting} = {room}"
+        f"{setting} = {allowed}"
     )
 
 
@@ -120,14 +121,11 @@ def stack(views: Sequence[View]) -> View:
     """Views of several architectures, padded to a common bucket, with a batch axis."""
     graph = graphs.stack([v.graph for v in views])
     nodes, pairs = graph.sizes[:2]
-    fill = lambda x, rows, value: np.pad(
-        x, [(0, rows - len(x))] + [(0, 0)] * (x.ndim - 1), constant_values=value
-    )
     return View(
         graph,
-        np.stack([fill(v.weight, pairs, NONE) for v in views]),
-        np.stack([fill(v.own, nodes, NONE) for v in views]),
-        np.stack([fill(v.omega, nodes, 1.0) for v in views]),
+        np.stack([padding.rows(v.weight, pairs, NONE) for v in views]),
+        np.stack([padding.rows(v.own, nodes, NONE) for v in views]),
+        np.stack([padding.rows(v.omega, nodes, 1.0) for v in views]),
         depths(v.depth for v in views),
     )
 

@@ -81,7 +81,7 @@ def every():
     """name -> (vector -> code), one program for all."""
     encoder = ScaleGMN(**SMALL)
     views = [encoder.view(SPECS[name]) for name in MAKES]
-    width = padding.room(max(SPECS[name].count for name in MAKES))
+    width = padding.rounded(max(SPECS[name].count for name in MAKES))
     stacked = encoder.stack(views)
     single = [jax.tree.map(lambda x, i=i: x[i : i + 1], stacked) for i in range(len(views))]
     variables = shaken(encoder, jnp.zeros((1, width)), single[0])
@@ -123,7 +123,7 @@ def test_concatenated_outputs_of_networks_with_different_numbers_of_them():
     views, vectors = [encoder.view(s) for s in specs], []
     for spec in specs:
         x = networks.ravel(testing.draw(KEY, spec), spec)
-        vectors.append(jnp.pad(x, (0, padding.room(RELU.count) - x.size)))
+        vectors.append(jnp.pad(x, (0, padding.rounded(RELU.count) - x.size)))
     view = encoder.stack(views)
     variables = shaken(encoder, jnp.stack(vectors), view)
     codes = jax.jit(lambda x: encoder.apply(variables, x, view))(jnp.stack(vectors))
@@ -227,7 +227,7 @@ def test_gradients_are_finite_at_extremes(settings):
         small["layers"] = min(SETTINGS[settings]["layers"], 4)
         encoder = ScaleGMN(**{**SETTINGS[settings], **small})
         view = encoder.view(spec)
-    width = padding.room(spec.count) if rows > 1 else spec.count
+    width = padding.rounded(spec.count) if rows > 1 else spec.count
     variables = shaken(encoder, jnp.zeros((rows, width)), view)
     loss = lambda v, x: jnp.square(jnp.tanh(encoder.apply(v, x, view))).sum()
     both = jax.jit(jax.value_and_grad(loss, (0, 1)))
@@ -436,7 +436,7 @@ def test_an_editor_edits_several_architectures_at_once():
     specs = [RELU, TANH, SPECS["cnn"]]
     views = [encoder.view(s) for s in specs]
     vectors = [networks.ravel(testing.draw(KEY, s), s) for s in specs]
-    width = padding.room(max(v.size for v in vectors))
+    width = padding.rounded(max(v.size for v in vectors))
     batch = jnp.stack([jnp.pad(v, (0, width - v.size)) for v in vectors])
     editor = Editor(encoder, arrays=max(len(s.arrays) for s in specs), initial=1.0)
     view = encoder.stack(views)

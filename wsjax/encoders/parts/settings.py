@@ -1,27 +1,13 @@
 """Checking the settings of encoders: all that are wrong, at once."""
 
-from collections.abc import Mapping
-
 import flax.linen as nn
 
+from wsjax import checks
 
-def check(module: nn.Module, rules: Mapping[str, tuple[bool, str]]) -> None:
-    """Refuses settings that make no sense.
 
-    Args:
-        module: whose attributes they are.
-        rules: attribute -> whether it is right, and what is expected of it.
-
-    Raises:
-        ValueError: some are wrong; each is named, with what was expected and what came.
-    """
-    wrong = [
-        f"  {name}: expected {rule}, got {getattr(module, name)!r}"
-        for name, (right, rule) in rules.items()
-        if not right
-    ]
-    if wrong:
-        raise ValueError("settings make no sense:\n" + "\n".join(wrong))
+def check(module: nn.Module, rules: checks.Rules) -> None:
+    """Raises `ValueError` naming every setting of a module that is wrong."""
+    checks.attributes("settings make no sense", module, rules)
 
 
 def expansion(module: nn.Module) -> dict[str, tuple[bool, str]]:

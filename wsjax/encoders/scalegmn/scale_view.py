@@ -248,15 +248,15 @@ def types(layout: tuple[int, int, int]) -> tuple[int, int]:
 def stack(views: Sequence[ScaleView]) -> ScaleView:
     """Views of several architectures in one, every slice padded to its largest."""
     most = [max(n) for n in zip(*(v.nodes for v in views), strict=True)]
-    nodes = tuple(padding.room(n) if n else 0 for n in most)
+    nodes = tuple(padding.rounded(n) if n else 0 for n in most)
     sizes: dict[tuple[str, str], int] = {}
     for view in views:
         for a, b, n in view.pairs:
-            sizes[a, b] = max(sizes.get((a, b), 0), padding.room(n))
+            sizes[a, b] = max(sizes.get((a, b), 0), padding.rounded(n))
     rank = lambda ends: (KINDS.index(ends[0]), KINDS.index(ends[1]))
     pairs = tuple((*ends, sizes[ends]) for ends in sorted(sizes, key=rank))
     room = graphs.bucket([v.graph for v in views])
-    entries = padding.room(max(len(v.array) for v in views))
+    entries = padding.rounded(max(len(v.array) for v in views))
     depth, levels = max(v.depth for v in views), plain.depths(v.levels for v in views)
     out = [_pad(v, nodes, pairs, room, entries) for v in views]
     out = [v.replace(depth=depth, levels=levels) for v in out]

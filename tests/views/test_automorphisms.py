@@ -1,13 +1,14 @@
-"""Computation graphs: what they compute, and which renumberings of nodes are symmetries."""
+"""Graphs of networks: their function, and the permutations of nodes that preserve it."""
 
 import jax
 import numpy as np
 import pytest
+from cases import automorphisms
 from cases.corner_cases import MOVABLE, SPECS
 
 from wsjax import architectures, networks, testing
 from wsjax.networks import Array, Layer, Spec
-from wsjax.symmetries import automorphisms, permutations
+from wsjax.symmetries import permutations
 from wsjax.views import graphs
 from wsjax.views.graphs import NODE_ROLES
 
