@@ -153,14 +153,14 @@ def inr_zoos(results: pathlib.Path) -> str:
 
 TABLES: Mapping[str, Callable[[pathlib.Path], str]] = {
     "cross_dataset": accuracy_predictors(
-        "cross_dataset", "published zoos, 12,000 training networks, 300 epochs"
+        "cross_dataset", "the published zoos, 12,000 training networks, 300 epochs"
     ),
     "cross_architecture": accuracy_predictors(
-        "cross_architecture", "published zoos of other settings, thousands of training networks"
+        "cross_architecture", "the published zoos, larger and trained for longer than ours"
     ),
     "accuracy_prediction": accuracy_predictors("accuracy_prediction", also="test_r2"),
     "generalization": accuracy_predictors(
-        "generalization", "published zoos, thousands of training networks, full training"
+        "generalization", "the published zoos, larger and trained for longer than ours"
     ),
     "embeddings": embeddings,
     "zoos": classifier_zoos,

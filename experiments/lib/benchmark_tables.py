@@ -89,6 +89,7 @@ def sine_zoo(results: pathlib.Path) -> str:
     return tables.pivot(lines, "sine zoo, networks a second") if lines else tables.EMPTY
 
 
+SNE = ("sne_step", "sne_step_tried", "sne_step_memory")
 TABLES: Mapping[str, Callable[[pathlib.Path], str]] = {
     "encoder_steps": steps("encoder_step", corner="step on 32 networks 1-32-32-1"),
     "torch_steps": steps("nfn_step", corner="the same, at published size"),
