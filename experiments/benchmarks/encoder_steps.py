@@ -1,7 +1,7 @@
-"""What a training step of every encoder costs, and of NFN and StatNN beside PyTorch.
+"""Time and memory of a training step of every encoder; NFN and StatNN beside PyTorch.
 
-    python -m experiments.benchmarks.encoder_steps          ten minutes on 2 CPU cores; needs
-                                                    `pip install torch nfn`
+    python -m experiments.benchmarks.encoder_steps     ten minutes on 2 CPU cores; PyTorch's
+                                                       part needs `pip install torch nfn`
 
 A step (loss, gradient, AdamW) on the same 32 networks 1-32-32-1, to one number. Every encoder
 at the library's defaults with a head of 512 and 512; and, at the published size,
@@ -12,22 +12,19 @@ at the library's defaults with a head of 512 and 512; and, at the published size
     StatNN    seven numbers for each array, dense layers of 1000 and 1000
     PyTorch   the same in PyTorch, op by op
 
-Both NFNs must have as many variables. Weights differ by their draws. Those of a group take
-turns, and the least time counts.
+Both NFNs must have as many variables. Weights differ by their random initial values.
 """
 
-import argparse
 import itertools
-import pathlib
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lib import cli, records
-from experiments.lib.cli import in_turn
-from wsjax import architectures, networks, training
+from experiments.benchmarks import timing, torch_networks
+from experiments.lib import cli
+from wsjax import architectures, networks
 from wsjax.encoders import ENCODERS, Regressor, StatNN
 from wsjax.encoders.nfn.nfn import NFN, SETTINGS
 from wsjax.tasks.regression import Predictor
@@ -48,8 +45,8 @@ def batch() -> dict[str, np.ndarray]:
     return {"vectors": vectors, "target": vectors[:, 0].copy()}
 
 
-def jax_step(name: str, data: dict[str, np.ndarray]) -> tuple[Callable, int]:
-    """A compiled step, and how many variables are trained."""
+def jax_step(name: str, data: dict[str, np.ndarray]) -> tuple[Callable, int, int]:
+    """A compiled step, its bytes of temporary memory, and how many variables are trained."""
     module = MODULES[name]
     view = getattr(module, "encoder", module).view(SPEC)
     init = jax.jit(module.init)(jax.random.key(0), data["vectors"][:1], view)
@@ -59,24 +56,12 @@ def jax_step(name: str, data: dict[str, np.ndarray]) -> tuple[Callable, int]:
         out = module.apply({"params": params, **constants}, batch["vectors"], view)
         return jnp.square(out.reshape(-1) - batch["target"]).mean(), {}
 
-    how = training.Settings(steps=1000, batch=BATCH)
-    step = training.make_step(loss, how, training.data_mesh())
-    compiled = step.lower(training.init_state(params, how), data).compile()
-    state = [training.init_state(params, how)]
-
-    def run():
-        state[0], out = compiled(state[0], data)
-        return float(out["loss"])
-
-    return run, sum(x.size for x in jax.tree.leaves(params))
+    run, memory = timing.training_step(loss, params, data)
+    return run, memory, sum(x.size for x in jax.tree.leaves(params))
 
 
 def published(data: dict[str, np.ndarray]):
-    """The authors' layers and their features of the batch, for `torch_step`.
-
-    Raises:
-        ImportError: the package `nfn` is absent.
-    """
+    """The authors' NFN in PyTorch, and its features of the batch."""
     import torch
     from nfn import common, layers
 
@@ -99,7 +84,7 @@ def published(data: dict[str, np.ndarray]):
 
 
 def statistics(data: dict[str, np.ndarray]):
-    """StatNN in PyTorch, and the batch, for `torch_step`."""
+    """StatNN in PyTorch, and the arrays of the batch."""
     import torch
 
     levels = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])
@@ -124,70 +109,51 @@ def head(torch, fan_in: int) -> list:
     return [linear(fan_in, HEAD), relu(), linear(HEAD, HEAD), relu(), linear(HEAD, 1)]
 
 
-def torch_step(make: Callable, data: dict[str, np.ndarray]) -> tuple[Callable, int]:
-    """The same step in PyTorch, and how many variables are trained."""
-    import torch
-
-    net, inputs = make(data)
-    adam = torch.optim.AdamW(net.parameters())
-    target = torch.as_tensor(data["target"])
-
-    def run():
-        adam.zero_grad()
-        loss = ((net(inputs).reshape(-1) - target) ** 2).mean()
-        loss.backward()
-        adam.step()
-        return float(loss.detach())
-
-    return run, sum(x.numel() for x in net.parameters())
-
-
 def steps(rounds: int) -> dict[str, float]:
-    """Milliseconds of each step, and of PyTorch's in units of the library's."""
+    """Milliseconds of each step, and of PyTorch's relative to the library's.
+
+    Raises:
+        ValueError: the networks in PyTorch have another number of variables.
+    """
     data, figures = batch(), {}
-    for name, other, make in (
-        ("NFN", "published", published),
-        ("StatNN", "PyTorch", statistics),
+    for name, other, make, needs in (
+        ("NFN", "published", published, ("torch", "nfn")),
+        ("StatNN", "PyTorch", statistics, ("torch",)),
     ):
-        run, count = jax_step(name, data)
+        run, _, count = jax_step(name, data)
         runs = {name: run}
-        try:
-            runs[f"{name}, {other}"], theirs = torch_step(make, data)
-        except ImportError as error:
-            print(f"{name} is not compared: {error}. `pip install torch nfn`", flush=True)
-        else:
-            if theirs != count:
+        if torch_networks.load(needs):
+            net, inputs = make(data)
+            if (theirs := sum(x.numel() for x in net.parameters())) != count:
                 raise ValueError(f"{name}: expected {count} variables in PyTorch, got {theirs}")
-        took = in_turn(runs, rounds)
+            runs[f"{name}, {other}"] = torch_networks.regression_step(net, inputs, data["target"])
+        took = timing.in_turn(runs, rounds)
         for k, milliseconds in took.items():
             figures[f"{k}: ms"] = round(milliseconds, 2)
             figures[f"{k}: times ours"] = round(milliseconds / took[name], 2)
-            print(f"{k:20} {milliseconds:9.2f} ms {count:12,} variables", flush=True)
     return figures
 
 
 def every(rounds: int) -> dict[str, float]:
-    """Milliseconds of a step with each encoder."""
+    """Milliseconds and MiB of a step with each encoder."""
     data = batch()
-    runs = {name: jax_step(name, data)[0] for name in ENCODERS}
-    took = in_turn(runs, rounds)
-    for name, milliseconds in took.items():
-        print(f"{name:20} {milliseconds:9.2f} ms", flush=True)
-    return {f"{name}: ms": round(milliseconds, 2) for name, milliseconds in took.items()}
+    built = {name: jax_step(name, data) for name in ENCODERS}
+    took = timing.in_turn({name: run for name, (run, *_) in built.items()}, rounds)
+    figures = {f"{name}: ms": round(milliseconds, 2) for name, milliseconds in took.items()}
+    return figures | {f"{name}: MiB": round(x[1] / 2**20, 1) for name, x in built.items()}
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.benchmarks.encoder_steps", description=__doc__
+    options = cli.prepare(
+        timing.parser("benchmarks.encoder_steps", __doc__, 50).parse_args(arguments)
     )
-    parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs"))
-    parser.add_argument("--results", type=pathlib.Path)
-    options = cli.prepare(parser.parse_args(arguments))
-    records.benchmark("nfn_step", lambda: steps(options.rounds), {"batch": BATCH, **SETTING})
     few = min(5, options.rounds)
-    records.benchmark("encoder_step", lambda: every(few), {"batch": BATCH, "rounds": few})
+    for name, run, config in (
+        ("nfn_step", lambda: steps(options.rounds), {"batch": BATCH, **SETTING}),
+        ("encoder_step", lambda: every(few), {"batch": BATCH, "rounds": few}),
+    ):
+        timing.record(name, run, config, options.results)
 
 
 if __name__ == "__main__":

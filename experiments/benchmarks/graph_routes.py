@@ -1,23 +1,19 @@
-"""What message passing on parameter graphs costs: routes, PyTorch Geometric, construction.
+"""Time of message passing on parameter graphs: routes, PyTorch Geometric, construction.
 
-    python -m experiments.benchmarks.graph_routes           ten minutes on 2 CPU cores; needs
-                                                     `pip install torch torch_geometric`
-                                                     for its PyTorch variant
+    python -m experiments.benchmarks.graph_routes      ten minutes on 2 CPU cores; PyTorch's part
+                                                       needs `pip install torch torch_geometric`
 
-A training step (loss, gradient, Adam) of GMN, width 64 and three rounds, on 64 networks:
+A training step (loss, gradient, AdamW) of GMN, width 64 and three rounds, on 64 networks:
 
     flat            one segment-sum over the edges of the whole batch: the library's
     vmapped         a segment-sum for each network, under `jax.vmap`
     dense           broadcasts and sums over the axes of each array, no edge list
     PyTorch         the same layers in PyTorch Geometric, [v_i, v_j, e] concatenated
 
-The routes in JAX are held equal before they are timed; PyTorch has weights of its own. All
-take turns, and the least time counts.
+The routes in JAX are held equal before they are timed; PyTorch has weights of its own.
 """
 
-import argparse
 import math
-import pathlib
 import time
 from collections.abc import Callable
 
@@ -25,9 +21,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lib import cli, records
-from experiments.lib.cli import in_turn
-from wsjax import architectures, networks, training
+from experiments.benchmarks import timing, torch_networks
+from experiments.lib import cli
+from wsjax import architectures, networks
 from wsjax.encoders import GMN
 from wsjax.networks import Spec
 from wsjax.views import graphs
@@ -66,7 +62,7 @@ def vmapped(variables, vectors, spec: Spec) -> jax.Array:
 
 def dense(variables, vectors, spec: Spec) -> jax.Array:
     """Blocks [batch, *array, width] instead of edges, for chains of layers; [batch]."""
-    graph, found, params = GNN.view(spec), wiring(spec), variables["params"]
+    graph, wires, params = GNN.view(spec), wiring(spec), variables["params"]
     apply = lambda name, x: _affine(params[name], x)
     blank = GMN(width=WIDTH, layers=ROUNDS, code=1).bind(variables)
     features, nodes = blank.edge_features(graph), blank.node_features(graph)
@@ -76,8 +72,8 @@ def dense(variables, vectors, spec: Spec) -> jax.Array:
     edges, at = [], []
     sizes = np.bincount(graph.place)
     first = np.concatenate([[0], np.cumsum(sizes)])
-    vector_place = len(found.places)
-    for k, join in enumerate(found.joins):
+    vector_place = len(wires.places)
+    for k, join in enumerate(wires.joins):
         shape = spec.shape(join.array)
         own = features[ends[k] : ends[k + 1]].reshape(*shape, WIDTH)
         edges.append(own + apply("value", arrays[join.array.name][..., None]))
@@ -131,35 +127,22 @@ def _affine(dense, x):
 
 
 def jax_step(route: Callable, variables, vectors, spec: Spec, microbatch: int = 0) -> Callable:
-    """A compiled step on a regression of nothing in particular."""
-    target = jnp.asarray(vectors[:, 0])
+    """A compiled step on a regression to the first weight."""
 
     def loss(params, key, batch):
         out = route({"params": params}, batch["vectors"], spec)
         return ((out - batch["target"]) ** 2).mean(), {}
 
-    how = training.Settings(steps=1000, batch=BATCH, microbatch=microbatch)
-    data = {"vectors": vectors, "target": target}
-    update = training.make_step(loss, how, training.data_mesh())
-    params = variables["params"]
-    compiled = update.lower(training.init_state(params, how), data).compile()
-    state = [training.init_state(jax.tree.map(jnp.copy, params), how)]
-
-    def run():
-        state[0], out = compiled(state[0], data)
-        return jax.block_until_ready(out["loss"])
-
-    return run
+    data = {"vectors": vectors, "target": vectors[:, 0]}
+    return timing.training_step(loss, variables["params"], data, microbatch)[0]
 
 
 def torch_step(spec: Spec, vectors: np.ndarray) -> Callable | None:
     """The same step in PyTorch Geometric; None where it is not installed."""
-    try:
-        import torch
-        from torch_geometric.nn import MessagePassing
-    except ImportError:
-        print("PyTorch Geometric is not installed: `pip install torch torch_geometric`")
+    if (torch := torch_networks.load(("torch", "torch_geometric"))) is None:
         return None
+    from torch_geometric.nn import MessagePassing
+
     graph = GNN.view(spec)
     nodes, count = graph.place.size, len(graph.sender)
     shift = torch.arange(BATCH)[:, None] * nodes
@@ -173,8 +156,8 @@ def torch_step(spec: Spec, vectors: np.ndarray) -> Callable | None:
             self.one, self.two = linear(3 * WIDTH + 1, WIDTH), linear(2 * WIDTH, WIDTH)
             self.three = linear(3 * WIDTH, WIDTH)
 
-        def forward(self, v, e, way):
-            double = torch.cat([torch.cat([e, e]), way], dim=1)
+        def forward(self, v, e, direction):
+            double = torch.cat([torch.cat([e, e]), direction], dim=1)
             v = relu(self.two(torch.cat([v, self.propagate(index, v=v, e=double)], dim=1)))
             return v, relu(self.three(torch.cat([v[ends[0]], v[ends[1]], e], dim=1)))
 
@@ -192,25 +175,14 @@ def torch_step(spec: Spec, vectors: np.ndarray) -> Callable | None:
         def forward(self, values):
             e = self.value(values) + self.edge.repeat(BATCH, 1)
             v = self.node.repeat(BATCH, 1)
-            way = torch.ones(2 * len(e), 1)
-            way[len(e) :] = -1
+            direction = torch.ones(2 * len(e), 1)
+            direction[len(e) :] = -1
             for layer in self.rounds:
-                v, e = layer(v, e, way)
+                v, e = layer(v, e, direction)
             return self.out(e.reshape(BATCH, count, WIDTH).mean(1))[:, 0]
 
-    net = Net()
-    adam = torch.optim.Adam(net.parameters())
     values = torch.as_tensor(np.array(graphs.weights(graph, vectors))).reshape(-1, 1)
-    target = torch.as_tensor(vectors[:, 0].copy())
-
-    def run():
-        adam.zero_grad()
-        loss = ((net(values) - target) ** 2).mean()
-        loss.backward()
-        adam.step()
-        return float(loss.detach())
-
-    return run
+    return torch_networks.regression_step(Net(), values, vectors[:, 0])
 
 
 def steps(rounds: int) -> dict[str, float]:
@@ -229,13 +201,12 @@ def steps(rounds: int) -> dict[str, float]:
         runs = {k: jax_step(f, variables, vectors, spec) for k, f in routes.items()}
         runs["flat, microbatch 4"] = jax_step(flat, variables, vectors, spec, 4)
         runs["dense, microbatch 4"] = jax_step(dense, variables, vectors, spec, 4)
-        if torch := torch_step(spec, vectors):
-            runs["PyTorch Geometric"] = torch
-        took = in_turn(runs, rounds)
+        if step := torch_step(spec, vectors):
+            runs["PyTorch Geometric"] = step
+        took = timing.in_turn(runs, rounds, name)
         for k, milliseconds in took.items():
             figures[f"{name}, {k}: ms"] = round(milliseconds, 1)
             figures[f"{name}, {k}: times flat"] = round(milliseconds / took["flat"], 2)
-            print(f"{name:18} {k:24} {milliseconds:9.1f} ms", flush=True)
     return figures
 
 
@@ -265,20 +236,13 @@ def construction() -> dict[str, float]:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.benchmarks.graph_routes", description=__doc__
-    )
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--groups", default="gmn_step,graph_construction")
-    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs"))
-    parser.add_argument("--results", type=pathlib.Path)
-    options = cli.prepare(parser.parse_args(arguments))
     measures = {"gmn_step": lambda: steps(options.rounds), "graph_construction": construction}
-    for group in options.groups.split(","):
-        if group not in measures:
-            raise SystemExit(f"expected groups of {list(measures)}, got {group!r}")
-        config = {"batch": BATCH, "width": WIDTH, "layers": ROUNDS}
-        records.benchmark(group, measures[group], config)
+    parser = timing.parser("benchmarks.graph_routes", __doc__, 4)
+    parser.add_argument("--groups", default="", help=", ".join(measures))
+    options = cli.prepare(parser.parse_args(arguments))
+    config = {"batch": BATCH, "width": WIDTH, "layers": ROUNDS}
+    for group in cli.select(options.groups, measures, measures):
+        timing.record(group, measures[group], config, options.results)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What a training step of ScaleGMN costs, and what slicing its branches saves.
+"""Time of a training step of ScaleGMN, and what slicing its branches saves.
 
     python -m experiments.benchmarks.scalegmn_step           five minutes on 2 CPU cores
 
 A step (loss, gradient, AdamW) of two published configurations, without dropout and with one
-number for a code, on 32 networks. In turn:
+number for an embedding, on 32 networks. In turn:
 
     sliced            inputs, hidden neurons and outputs are slices, each for its own nets
     masked            every row goes through every net, and masks choose, as published
@@ -15,9 +15,7 @@ published PyTorch code took 12.6 s (mnist) and 1.9 s (cifar10_relu) a step on tw
 CPU cores: bounds, not measured here.
 """
 
-import argparse
 import contextlib
-import pathlib
 from collections.abc import Iterator
 from unittest import mock
 
@@ -25,9 +23,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lib import cli, records
-from experiments.lib.cli import in_turn
-from wsjax import architectures, training
+from experiments.benchmarks import timing
+from experiments.lib import cli
+from wsjax import architectures
 from wsjax.encoders import ScaleGMN
 from wsjax.encoders.scalegmn import scale_blocks, scale_layers
 from wsjax.encoders.scalegmn.scale_blocks import Features, Linear, part
@@ -41,7 +39,7 @@ SPECS = {
 
 
 class Masked(scale_blocks.Equivariant):
-    """Every row through every net; a mask chooses what its kind asked for."""
+    """Every row through every net; a mask chooses the result of its own."""
 
     def _layer(self, rows, name, train):
         ends = np.cumsum([0, *(x.parts[0].rows for x in rows.values())])
@@ -98,40 +96,26 @@ def steps(rounds: int) -> dict[str, float]:
 
         runs, losses = {}, {}
         for kind in ("sliced", "masked", "unfolded", "microbatch 4"):
-            how = training.Settings(
-                steps=1000, batch=BATCH, microbatch=4 if kind == "microbatch 4" else 0
-            )
+            microbatch = 4 if kind == "microbatch 4" else 0
             with variant(kind):
-                step = training.make_step(loss, how, training.data_mesh())
-                compiled = step.lower(training.init_state(params, how), data).compile()
-            state = [training.init_state(jax.tree.map(jnp.copy, params), how)]
-
-            def run(compiled=compiled, state=state, data=data):
-                state[0], out = compiled(state[0], data)
-                return float(out["loss"])
-
-            runs[kind], losses[kind] = run, [run() for _ in range(3)]
+                runs[kind], _ = timing.training_step(loss, params, data, microbatch)
+            losses[kind] = [runs[kind]() for _ in range(3)]
         for kind, values in losses.items():
             np.testing.assert_allclose(values, losses["sliced"], rtol=2e-2, err_msg=kind)
-        took = in_turn(runs, rounds)
+        took = timing.in_turn(runs, rounds, name)
         for kind, milliseconds in took.items():
             figures[f"{name}, {kind}: ms"] = round(milliseconds, 1)
             figures[f"{name}, {kind}: times sliced"] = round(milliseconds / took["sliced"], 2)
-            print(f"{name:14} {kind:14} {milliseconds:9.1f} ms", flush=True)
     return figures
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.benchmarks.scalegmn_step", description=__doc__
+    options = cli.prepare(
+        timing.parser("benchmarks.scalegmn_step", __doc__, 4).parse_args(arguments)
     )
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs"))
-    parser.add_argument("--results", type=pathlib.Path)
-    options = cli.prepare(parser.parse_args(arguments))
     config = {"batch": BATCH, **{k: settings(k) for k in SPECS}}
-    records.benchmark("scalegmn_step", lambda: steps(options.rounds), config)
+    timing.record("scalegmn_step", lambda: steps(options.rounds), config, options.results)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,59 @@
-"""How long a training step of SNE takes, and how much memory: what was tried, what it gave.
+"""Time and memory of a training step of SNE, of variants that were tried and kept or dropped.
 
     python -m experiments.benchmarks.sne_step                 a few minutes on 2 CPU cores
 
-Every figure of a run is measured in that run, the variants in turn and several times over,
-and the least time counts, so that ratios hold on a shared machine. Memory is what XLA says
-the compiled step needs for temporaries, beside the weights and the batch (a few MiB).
+All figures of a run are measured in that run, the variants in turn. Memory is what XLA says the
+compiled step needs for temporaries, beside the weights and the batch (a few MiB).
 """
 
-import argparse
 import dataclasses
-import pathlib
 from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lib import cli, records
-from wsjax import architectures, training
+from experiments.benchmarks import timing
+from experiments.lib import cli
+from wsjax import architectures
 from wsjax.encoders import SNE, Regressor
 from wsjax.symmetries import permutations
 from wsjax.tasks import losses, regression
 
 SPEC = architectures.mlp([1, 32, 32, 1], "sin", 30.0)
 SHORT = {"chunk_depth": 1, "depth": 2}  # the laptop preset's SNE
+GROUPS = {
+    # name: {variant: (encoder settings, batch, microbatch, invariance)}
+    "sne_step": {
+        f"batch {b}, chunk {c}{', invariance' * bool(v)}": ({"chunk": c}, b, 4, v)
+        for b in (32, 128)
+        for c in (8, 32)
+        for v in (0.0, 0.1)
+    },
+    "sne_step_tried": {
+        "whole batch of 32": ({}, 32, 0, 0.0),
+        "microbatch 16": ({}, 32, 16, 0.0),
+        "microbatch 8": ({}, 32, 8, 0.0),
+        "microbatch 4": ({}, 32, 4, 0.0),
+        "microbatch 2": ({}, 32, 2, 0.0),
+        "microbatch 4, two heads": ({"heads": 2}, 32, 4, 0.0),
+        "microbatch 4, one head": ({"heads": 1}, 32, 4, 0.0),
+        "microbatch 4, pre-norm": ({"norm": "pre"}, 32, 4, 0.0),
+        "microbatch 4, no attention": ({"attention": False}, 32, 4, 0.0),
+        "microbatch 4, half the depth (laptop)": (SHORT, 32, 4, 0.0),
+        "microbatch 4, half the depth, width 32": ({**SHORT, "width": 32}, 32, 4, 0.0),
+    },
+    "sne_step_memory": {
+        "chunk 8, whole batch of 32": ({"chunk": 8}, 32, 0, 0.0),
+        "chunk 8, whole batch of 32, blocks of 32 chunks": (
+            {"chunk": 8, "block": 32},
+            32,
+            0,
+            0.0,
+        ),
+        "chunk 8, microbatch 4": ({"chunk": 8}, 32, 4, 0.0),
+    },
+}
 
 
 def step(
@@ -50,75 +80,30 @@ def step(
             share=1.0,
         )
 
-    how = training.Settings(steps=1000, batch=batch, microbatch=microbatch)
-    params = jax.jit(module.init)(jax.random.key(0), jnp.asarray(vectors[:1]), view)["params"]
-    update = training.make_step(loss, how, training.data_mesh())
-    compiled = update.lower(training.init_state(params, how), data).compile()
-    state = [training.init_state(params, how)]
-
-    def run():
-        state[0], out = compiled(state[0], data)
-        return jax.block_until_ready(out["loss"])
-
-    return run, compiled.memory_analysis().temp_size_in_bytes
+    first = jnp.asarray(vectors[:1])
+    params = jax.jit(module.init)(jax.random.key(0), first, view)["params"]
+    return timing.training_step(loss, params, data, microbatch)
 
 
 def measure(variants: Mapping[str, tuple], rounds: int) -> dict[str, float]:
     """Milliseconds and MiB of each variant, with the arguments of `step`."""
     built, figures = {k: step(*v) for k, v in variants.items()}, {}
-    took = cli.in_turn({k: run for k, (run, _) in built.items()}, rounds)
+    took = timing.in_turn({k: run for k, (run, _) in built.items()}, rounds)
     for k, milliseconds in took.items():
         figures[f"{k}: ms"] = round(milliseconds, 1)
         figures[f"{k}: MiB"] = round(built[k][1] / 2**20, 1)
-        print(f"{k:50} {milliseconds:9.1f} ms {built[k][1] / 2**20:9.1f} MiB", flush=True)
     return figures
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.benchmarks.sne_step", description=__doc__
-    )
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--groups", default="", help="sne_step, sne_step_tried, sne_step_memory")
-    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs"))
-    parser.add_argument("--results", type=pathlib.Path)
+    parser = timing.parser("benchmarks.sne_step", __doc__, 4)
+    parser.add_argument("--groups", default="", help=", ".join(GROUPS))
     options = cli.prepare(parser.parse_args(arguments))
-    groups = {
-        # name: {variant: (encoder settings, batch, microbatch, invariance)}
-        "sne_step": {
-            f"batch {b}, chunk {c}{', invariance' * bool(v)}": ({"chunk": c}, b, 4, v)
-            for b in (32, 128)
-            for c in (8, 32)
-            for v in (0.0, 0.1)
-        },
-        "sne_step_tried": {
-            "whole batch of 32": ({}, 32, 0, 0.0),
-            "microbatch 16": ({}, 32, 16, 0.0),
-            "microbatch 8": ({}, 32, 8, 0.0),
-            "microbatch 4": ({}, 32, 4, 0.0),
-            "microbatch 2": ({}, 32, 2, 0.0),
-            "microbatch 4, two heads": ({"heads": 2}, 32, 4, 0.0),
-            "microbatch 4, one head": ({"heads": 1}, 32, 4, 0.0),
-            "microbatch 4, pre-norm": ({"norm": "pre"}, 32, 4, 0.0),
-            "microbatch 4, no attention": ({"attention": False}, 32, 4, 0.0),
-            "microbatch 4, half the depth (laptop)": (SHORT, 32, 4, 0.0),
-            "microbatch 4, half the depth, width 32": ({**SHORT, "width": 32}, 32, 4, 0.0),
-        },
-        "sne_step_memory": {
-            "chunk 8, whole batch of 32": ({"chunk": 8}, 32, 0, 0.0),
-            "chunk 8, whole batch of 32, blocks of 32 chunks": (
-                {"chunk": 8, "block": 32},
-                32,
-                0,
-                0.0,
-            ),
-            "chunk 8, microbatch 4": ({"chunk": 8}, 32, 4, 0.0),
-        },
-    }
     config = {"spec": dataclasses.asdict(SPEC)["sizes"]}
-    for name in options.groups.split(",") if options.groups else groups:
-        records.benchmark(name, lambda name=name: measure(groups[name], options.rounds), config)
+    for name in cli.select(options.groups, GROUPS, GROUPS):
+        run = lambda name=name: measure(GROUPS[name], options.rounds)
+        timing.record(name, run, config, options.results)
 
 
 if __name__ == "__main__":

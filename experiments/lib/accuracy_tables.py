@@ -1,117 +1,168 @@
-"""Tables of judges of classifiers, from their records; see `experiments.lib.records`."""
+"""Tables of zoos, and of the methods that predict a classifier's accuracy from its weights."""
+
+import itertools
+import pathlib
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from experiments.lib import records
+from experiments.lib import records, tables
 from experiments.lib.zoo_recipes import ZOOS
 from wsjax.zoos import packing
+from wsjax.zoos.inrs import inr_statistics
 
-PRESETS = ("laptop", "small", "paper", "paper-published")
 
+def accuracy_predictors(
+    experiment: str, protocol: str = "", also: str = ""
+) -> Callable[[pathlib.Path], str]:
+    """The table of an experiment: Kendall's tau in each direction, the best mean first.
 
-def judges(experiment: str, also: str = "") -> str:
-    """Judges of classifiers: Kendall's tau of each row in each direction, best mean first.
-
-    Rows that cannot read all test zoos have no mean.
+    Methods that do not support all test zoos have no mean.
 
     Args:
-        experiment: one of those on `judging`.
-        also: another of the tests' metrics, behind tau in brackets.
+        experiment: its name.
+        protocol: how published figures differ, for a footnote.
+        also: another metric of the test, behind tau in brackets.
+
+    Returns:
+        A function of the folder of records.
     """
-    tables = []
-    for preset in PRESETS:
-        runs = records.latest(records.read(experiment, preset=preset))
-        ways = list(dict.fromkeys((r["train_zoo"], r["test_zoo"]) for r in runs))
-        rows = {}
-        for r in runs:
-            rows.setdefault(r["row"], {}).setdefault((r["train_zoo"], r["test_zoo"]), []).append(r)
-        tau = lambda group: [r["metrics"]["test_tau"] for r in group if "test_tau" in r["metrics"]]
-        every = lambda found, ways=ways, tau=tau: all(tau(found.get(way, [])) for way in ways)
-        means = {
-            name: np.mean([np.mean(tau(found[way])) for way in ways]) if every(found) else -2.0
-            for name, found in rows.items()
-        }
-        lines, adopted = [], False
-        for name in sorted(rows, key=lambda name: -means[name]):
-            sizes = [r["parameters"] for g in rows[name].values() for r in g if r["parameters"]]
-            cells, published = [], []
-            for way in ways:
-                group = rows[name].get(way, [])
-                cell = records.spread(tau(group)) if tau(group) else "cannot read" if group else "–"
-                if also and tau(group):
-                    cell += f" ({np.mean([r['metrics'][also] for r in group]):.3f})"
-                if any("adopted" in r for r in group):
-                    cell += " †"
-                    adopted = True
-                cells.append(cell)
-                published.append(group[0]["paper"] if group else "–")
-            mean = f"{means[name]:.3f}" if means[name] > -2 else "–"
-            size = f"{max(sizes):,}" if sizes else "–"
-            lines.append([f"`{name}`", size, *cells, mean])
-            if set(published) != {"–"}:
-                lines.append(["*in the paper*", "", *(f"*{p}*" for p in published), ""])
-        if lines:
-            widths = [
-                np.ptp(r["metrics"]["test_tau_interval"]) / 2
-                for r in runs
-                if r["steps"] and "test_tau_interval" in r["metrics"]
-            ]
-            devices = ", ".join(sorted({r["device"] for r in runs}))
-            seconds = sum(
-                {(r["row"], r["train_zoo"], r["seed"]): r["seconds"] for r in runs}.values()
-            )
-            head = ["row", "parameters", *(f"{a} → {b}" for a, b in ways), "mean"]
-            about = f"Preset `{preset}`, on {devices}, {seconds / 60:.0f} minutes"
-            if widths:
-                about += (
-                    f"; half a 95 % interval over test networks is {np.median(widths):.3f} wide"
-                )
-                about += " in the median"
-            if adopted:
-                about += "; † has arrays of kinds that the judge was not trained on"
-            tables.append(f"{about}:\n\n{records.table(head, lines)}")
-    return "\n\n".join(tables) or "No runs yet."
+
+    def table(results):
+        runs = records.latest(records.read(experiment, results))
+        sections = [_section(p, group, also) for (p,), group in tables.by_preset(runs).items()]
+        if sections and protocol:
+            sections.append(f"Published: {protocol}.")
+        return "\n\n".join(sections) or tables.EMPTY
+
+    return table
 
 
-def embeddings() -> str:
-    """How far codes tell zoos apart, whose networks they are of."""
-    tables = []
-    for preset in PRESETS:
-        lines, rows = [], {}
-        for run in records.latest(records.read("embeddings", preset=preset)):
-            rows.setdefault(run["row"], []).append(run["metrics"])
-        for name, group in rows.items():
-            keys = ("knn_zoo_accuracy", "knn_zoo_accuracy_standardised", "label_knn_zoo_accuracy")
-            keys += ("chance", "silhouette", "label_silhouette", "test_tau")
-            cells = [[m[k] for m in group if k in m] for k in keys]
-            lines.append([f"`{name}`", *(records.spread(c) if c else "–" for c in cells)])
-        head = ["row", "5 nearest name the zoo", "standardised", "by true accuracy", "by chance"]
-        head += ["silhouette", "by true accuracy", "mean τ"]
-        if lines:
-            tables.append(f"Preset `{preset}`:\n\n{records.table(head, lines)}")
-    return "\n\n".join(tables) or "No runs yet."
+def _section(preset, runs, also):
+    """The methods of one preset; on several kinds of device, a line for each."""
+    directions = list(tables.grouped(runs, "train_zoo", "test_zoo"))
+    several = len(set(map(records.device_kind, runs))) > 1
+    found = {}
+    for r in runs:
+        name = f"`{r['row']}`" + f" on {records.device_kind(r)}" * several
+        found.setdefault(name, {}).setdefault((r["train_zoo"], r["test_zoo"]), []).append(r)
+    tau = lambda group: [r["metrics"]["test_tau"] for r in group if "test_tau" in r["metrics"]]
+    means = {
+        name: np.mean([np.mean(tau(groups[d])) for d in directions])
+        for name, groups in found.items()
+        if all(tau(groups.get(d, [])) for d in directions)
+    }
+    arrow = lambda direction: " → ".join(direction)
+    lines = {}
+    for name in sorted(found, key=lambda name: -means.get(name, -2.0)):
+        groups = found[name]
+        sizes = [r["parameters"] for g in groups.values() for r in g if r["parameters"]]
+        cells = {"parameters": f"{max(sizes):,}" if sizes else "–"}
+        for direction, group in groups.items():
+            cell = tables.spread(tau(group)) if tau(group) else "not supported"
+            if also and tau(group):
+                cell += f" ({np.mean([r['metrics'][also] for r in group]):.3f})"
+            cells[arrow(direction)] = cell + " †" * any("adopted" in r for r in group)
+        lines[name] = cells | {"mean": f"{means[name]:.3f}" if name in means else "–"}
+        published = {arrow(d): f"*{group[0]['paper']}*" for d, group in groups.items()}
+        if set(published.values()) != {"*–*"}:
+            lines[f"*{name}, published*"] = published
+    interval = [
+        np.ptp(r["metrics"]["test_tau_interval"]) / 2
+        for r in runs
+        if r["steps"] and "test_tau_interval" in r["metrics"]
+    ]
+    seconds = {(r["row"], r["train_zoo"], r["seed"]): r["seconds"] for r in runs}
+    words = (
+        f"Preset `{preset}`, on {tables.devices(runs)}, {sum(seconds.values()) / 60:.0f} minutes"
+    )
+    if interval:
+        words += f"; half of a 95 % interval over test networks: {np.median(interval):.3f} (median)"
+    if any("adopted" in r for r in runs):
+        words += "; †: the test networks have kinds of arrays that training had not"
+    return f"{words}:\n\n{tables.pivot(lines, 'method')}"
 
 
-def zoos() -> str:
-    """The zoos of classifiers that lie in the repository."""
-    lines = []
+def embeddings(results: pathlib.Path) -> str:
+    """How well embeddings separate the zoos that their networks are from."""
+    columns = {"method": tables.method} | {
+        heading: tables.score(key)
+        for heading, key in {
+            "5 nearest neighbours name the zoo": "knn_zoo_accuracy",
+            "standardised": "knn_zoo_accuracy_standardised",
+            "by true accuracy": "label_knn_zoo_accuracy",
+            "by chance": "chance",
+            "silhouette": "silhouette",
+            "of true accuracy": "label_silhouette",
+            "mean τ": "test_tau",
+        }.items()
+    }
+    runs = records.latest(records.read("embeddings", results))
+    sections = [
+        f"Preset `{preset}`, on {tables.devices(group)}:\n\n"
+        + tables.lines(group, columns, "knn_zoo_accuracy")
+        for (preset,), group in tables.by_preset(runs).items()
+    ]
+    return "\n\n".join(sections) or tables.EMPTY
+
+
+def classifier_zoos(_: pathlib.Path | None = None) -> str:
+    """The zoos of classifiers in `experiments/zoos`."""
+    lines = {}
     for path in sorted(ZOOS.glob("*.json")):
         zoo, manifest = packing.unpack(path.with_suffix(""))
-        facts = manifest["facts"]
+        facts, rounding = manifest["facts"], manifest["facts"]["rounding"]
         accuracy = np.percentile(zoo.labels["test_accuracy"], [0, 25, 50, 75, 100])
         size = sum(f["bytes"] for f in manifest["files"].values()) / 2**20
-        change = facts["rounding"]
-        lines.append(
-            [
-                f"`{path.stem}`",
-                f"{len(zoo)}",
-                f"{facts['excluded']['count']}",
-                ", ".join(f"{x:.2f}" for x in accuracy),
-                f"{facts['networks_per_minute']:.0f}",
-                f"{change['mean']:.5f}, {change['largest']:.4f}",
-                f"{size:.1f}",
-            ]
-        )
-    head = ["zoo", "networks", "left out", "test accuracy: least, quartiles, most"]
-    head += ["networks a minute and process", "rounding changes accuracy by: mean, most", "MiB"]
-    return records.table(head, lines) if lines else "No zoos yet."
+        lines[f"`{path.stem}`"] = {
+            "networks": f"{len(zoo)}",
+            "excluded": f"{facts['excluded']['count']}",
+            "test accuracy: least, quartiles, most": ", ".join(f"{x:.2f}" for x in accuracy),
+            "networks a minute and process": f"{facts['networks_per_minute']:.0f}",
+            "change of accuracy by rounding: mean, most": (
+                f"{rounding['mean']:.5f}, {rounding['largest']:.4f}"
+            ),
+            "MiB": f"{size:.1f}",
+        }
+    return tables.pivot(lines, "zoo") if lines else "No zoos yet."
+
+
+def inr_zoos(results: pathlib.Path) -> str:
+    """Zoos of INRs: how well they render their images; their layers beside published ones."""
+    numbers = lambda values: " ".join(f"{v:.4f}".removeprefix("0") for v in values)
+    origin = lambda run: run["row"].split("-")[0]  # data set and recipe
+    runs = records.latest(records.read("inr_zoo", results))
+    runs.sort(key=lambda r: (r["row"], r["metrics"]["networks"]))
+    lines, spreads = [], ("weight_std", "bias_std")
+    for name, group in itertools.groupby(runs, origin):
+        for run in group:
+            zoo, plan = run["metrics"], run["config"]
+            psnr = ", ".join(f"{zoo['psnr'][p]:.1f}" for p in ("5", "50", "95"))
+            pace = f"{zoo['networks_per_minute']:,.0f} on {', '.join(zoo['made_on'])}"
+            steps = f"{plan['steps']:,} at {plan['learning_rate']:g}"
+            lines.append([f"`{run['row']}`", f"{zoo['networks']:,}", steps, psnr])
+            lines[-1] += [*(numbers(zoo["layers"][k]) for k in spreads), pace]
+        data, _, recipe = name.partition(".")
+        if recipe == "dws" and (published := inr_statistics.PUBLISHED.get(data)):
+            layers = [f"*{numbers(published[k])}*" for k in spreads]
+            lines.append(["*DWSNets'*", "", "", "", *layers, ""])
+    head = ["zoo", "networks", "Adam's steps", "PSNR in dB: 5 %, median, 95 %"]
+    head += ["std of weights, layer by layer", "of biases", "networks a minute"]
+    return tables.markdown(head, lines) if lines else tables.EMPTY
+
+
+TABLES: Mapping[str, Callable[[pathlib.Path], str]] = {
+    "cross_dataset": accuracy_predictors(
+        "cross_dataset", "the published zoos, 12,000 training networks, 300 epochs"
+    ),
+    "cross_architecture": accuracy_predictors(
+        "cross_architecture", "the published zoos, larger and trained for longer than ours"
+    ),
+    "accuracy_prediction": accuracy_predictors("accuracy_prediction", also="test_r2"),
+    "generalization": accuracy_predictors(
+        "generalization", "the published zoos, larger and trained for longer than ours"
+    ),
+    "embeddings": embeddings,
+    "zoos": classifier_zoos,
+    "inr_zoos": inr_zoos,
+}

@@ -186,8 +186,7 @@ def parser(
     out.add_argument("--preset", choices=list(presets), default="laptop")
     out.add_argument("--rows", default="", help="comma-separated; all for every row there is")
     out.add_argument("--seeds", type=int, default=0, help="how many; the preset's if 0 or less")
-    out.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs"))
-    out.add_argument("--results", type=pathlib.Path, help="where records go, if not the usual")
+    folders(out)
     group = out.add_argument_group("settings of the selected rows")
     for flag, default in _fields(objective).items():
         group.add_argument(f"--{flag}", type=_reader(default), default=None, metavar="VALUE")
@@ -201,10 +200,29 @@ def parse(
     return prepare(parser(name, about, presets).parse_args(arguments))
 
 
+def folders(out: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Adds the flags of commands that write records."""
+    out.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs"))
+    out.add_argument("--results", type=pathlib.Path, help="folder of records; FOLDER/results")
+    out.add_argument("--publish", action="store_true",
+                     help="write records and pictures into experiments/results of this clone")  # fmt: skip
+    return out
+
+
 def prepare(options: argparse.Namespace) -> argparse.Namespace:
-    """Sends records where the options say, and keeps compiled programs between runs."""
-    if options.results:
-        records.RESULTS = options.results
+    """Settles where records go, and keeps compiled programs between runs.
+
+    Raises:
+        SystemExit: records are to be published from elsewhere than a clone, or into two folders.
+    """
+    options.folder = options.folder.resolve()
+    if options.publish and options.results:
+        raise SystemExit("expected --publish or --results, not both")
+    if options.publish and not (records.ROOT / ".git").exists():
+        raise SystemExit(f"--publish: expected a clone of the repository at {records.ROOT}")
+    options.results = (
+        records.PUBLISHED if options.publish else options.results or options.folder / "results"
+    )
     training.compilation_cache(options.folder / "cache" / "xla")
     return options
 

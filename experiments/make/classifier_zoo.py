@@ -1,54 +1,53 @@
-"""Zoos of image classifiers: made, and how fast.
+"""Zoos of image classifiers, and how fast they are made.
 
     python -m experiments.make.classifier_zoo --family conv3-gap --data digits --preset laptop
     python -m experiments.make.classifier_zoo --family conv3-gap --data mnist --preset small \
-        --images IMAGES --share 0/2
+        --images IMAGES --shard 0/2
     python -m experiments.make.classifier_zoo --family conv3-gap --data mnist --preset small --pack
     python -m experiments.make.classifier_zoo --benchmark      a quarter of an hour on two cores
 
-A zoo lies below `--cache`, block by block: stopped, it goes on where it was, and several
-processes, each pinned to cores of its own, may have shares of it. Two on two cores train
-twice the networks of one on one core, which one process on both does not.
+A zoo lies below `FOLDER/cache`, block by block. A stopped command resumes, and several
+processes, each pinned to cores of its own, make shards of a zoo. Two processes on two cores
+train twice the networks of one process on one core; one process on both does not.
 
 Presets: `smoke`, tens of networks on scikit-learn's digits; `laptop`, a few hundred of
 them in minutes; `small`, hundreds on real images, of two or three core-seconds each;
 `paper`, the published sizes, whose device-hours are estimated before it begins.
 
-The zoos in the repository were made by `--route map`, before "steps" was there. The same
+The zoos in the repository were made by `--route map`, before "steps" existed. The same
 recipe, route, versions and type of machine give the same bits.
 
 `--pack` puts a finished zoo into the repository, `experiments/zoos`, in half precision, and a
-picture of its accuracies into `experiments/results`; the manifest says by how much rounding
-changed the accuracy of `REMEASURED` networks drawn from it, tested anew before and after.
+picture of its accuracies beside the records. The manifest states how much rounding changed the
+accuracy of `REMEASURED` random networks of it, tested again before and after.
 
 Departures of `small` from the published zoos, and of `smoke` and `laptop`, which are on
 digits resized to 16 x 16 where a family does not fix the size: batches of 128 (32), and
-about 500 steps on average (170; 220 of `conv3-linear2` on MNIST) instead of thousands, so that
-what is published as 86 epochs is 1 to 4 here, drawn for each network, or more where there are
-fewer images. For `conv3-linear2` the draws are those of Unterthiner et al. (2020), as SNE made
-all of its zoos (appendix G), not Schuerholt et al.'s grid. Accuracies spread from chance to
+about 500 steps on average (170; 220 of `conv3-linear2` on MNIST) instead of thousands. The
+published 86 epochs are 1 to 4 here, random for each network, or more where there are fewer
+images. For `conv3-linear2` the settings are sampled as by Unterthiner et al. (2020), as SNE made
+all of its zoos (appendix G), not on Schuerholt et al.'s grid. Accuracies spread from chance to
 what so short a training gives.
 
 `--benchmark` times every kind of network on images of noise: steps of all networks together,
 here and one network at a time in plain PyTorch (`pip install torch`) on one thread, or on
-the GPU if there is one, by turns. Beside other work, or for a core's worth (`taskset -c 0`),
-compare by CPU-seconds.
+the GPU if there is one, in turn. Beside other work, or on one core (`taskset -c 0`),
+compare CPU-seconds.
 """
 
 import argparse
 import dataclasses
 import pathlib
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from experiments.benchmarks import torch_classifiers
-from experiments.lib import plots, records
+from experiments.benchmarks import timing, torch_networks
+from experiments.lib import cli, plots, shards
 from experiments.lib.zoo_recipes import PRESETS, ZOOS, recipe
-from wsjax import architectures, networks, training
+from wsjax import architectures, networks
 from wsjax.datasets import images
 from wsjax.networks import Spec
 from wsjax.zoos import Zoo, packing
@@ -63,7 +62,7 @@ from wsjax.zoos.classifiers.classifier_families import FAMILIES
 from wsjax.zoos.classifiers.classifier_recipe import Recipe
 
 REMEASURED = 64
-STEPS = 20  # of a network, between two looks at the clock
+STEPS = 20  # of a network, between two readings of the clock
 BENCHMARK = {  # kind -> family, its place in it, side and channels of the images
     "conv3-gap": ("conv3-gap", 0, 28, 1),
     "conv3-linear2": ("conv3-linear2", 0, 28, 1),
@@ -77,7 +76,7 @@ BENCHMARK = {  # kind -> family, its place in it, side and channels of the image
 
 
 class Pace(NamedTuple):
-    """Networks that train together: `run(steps)` trains each for so many; what they are."""
+    """Networks that train together: `run(steps)` trains each for so many steps."""
 
     run: Callable[[int], object]
     parameters: int
@@ -92,9 +91,9 @@ def pace(
     steps: int,
     route: str | None = None,
 ) -> Pace:
-    """So many networks of one kind, by the program of a block of the recipe, the rest idle.
+    """`count` networks of one kind in the program of a block; the rest of the block is idle.
 
-    `run` takes 1 to `steps` steps.
+    Its `run` takes 1 to `steps` steps.
     """
     data = classifier_routes.put(classifier_factory.inputs(plan, pictures))
     drawn, keys = classifier_recipe.hyperparameters(plan), classifier_recipe.keys(plan)
@@ -109,14 +108,14 @@ def pace(
         images = settings.images.at[:].set(min(taken, steps) * plan.batch)
         return classifier_routes.run(program, data, settings._replace(images=images), route)
 
-    learnt = int(classifier_training.masks(program.spec)[1].sum())
-    return Pace(run, learnt, program.spec)
+    parameters = int(classifier_training.masks(program.spec)[1].sum())
+    return Pace(run, parameters, program.spec)
 
 
 def estimate(
     plan: Recipe, pictures: images.Images, steps: int = 20, route: str | None = None
 ) -> float:
-    """Device-hours that a zoo will take, from a few steps of networks of each kind."""
+    """Device-hours of a zoo, estimated by a few steps of networks of each kind."""
     total = plan.train_images or len(pictures.train)
     drawn, least = classifier_recipe.hyperparameters(plan), plan.batch / total
     per_epoch = (drawn["fraction"] * total).astype(int) // plan.batch
@@ -128,18 +127,12 @@ def estimate(
     for kind in sorted(set(drawn["kind"].tolist())):
         mine = np.flatnonzero(drawn["kind"] == kind)
         some = pace(plan, pictures, kind, count, steps, route)
-        took = {n: _seconds(lambda n=n, some=some: some.run(n)) for n in (1, steps)}
+        run = {n: lambda n=n, some=some: some.run(n) for n in (1, steps)}
+        took = timing.least_seconds(run, 1)["second"]
         step = max(took[steps] - took[1], 0.0) / max(steps - 1, 1)
         rest = max(took[1] - step, 0.0) * (1 + len(plan.checkpoints))
         seconds += ((drawn["epochs"] * per_epoch)[mine].sum() * step + len(mine) * rest) / count
     return seconds * devices / 3600
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    run()  # compiles
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
 
 
 def benchmark(name: str, rounds: int = 3) -> dict[str, float]:
@@ -165,10 +158,10 @@ def benchmark(name: str, rounds: int = 3) -> dict[str, float]:
         for route in ("map", "steps"):
             other = pace(plan, pictures, 0, count, STEPS, route)
             runs[f"by {route}"] = lambda other=other: other.run(STEPS)
-    if alone := torch_classifiers.training(name, side, channels, some.parameters, STEPS):
+    if alone := torch_networks.training(name, side, channels, some.parameters, STEPS):
         runs["PyTorch"] = alone
     steps = dict.fromkeys(runs, count * STEPS) | {"PyTorch": STEPS}
-    took = _in_turn(runs, rounds)
+    took = timing.least_seconds(runs, rounds)
     for clock, seconds in took.items():
         rates = {route: steps[route] / s for route, s in seconds.items()}
         for route, rate in rates.items():
@@ -181,29 +174,12 @@ def benchmark(name: str, rounds: int = 3) -> dict[str, float]:
     return figures | {"networks of 500 steps a minute": round(a_minute, 2)}
 
 
-def _in_turn(runs: dict[str, Callable], rounds: int) -> dict[str, dict[str, float]]:
-    """The least seconds of each by the wall's clock and, on a CPU, by the process's own."""
-    clocks = {"second": time.perf_counter}
-    if jax.default_backend() == "cpu":
-        clocks["CPU-second"] = time.process_time
-    best = {clock: dict.fromkeys(runs, np.inf) for clock in clocks}
-    for run in runs.values():
-        run()
-    for _ in range(rounds):
-        for name, run in runs.items():
-            began = {clock: now() for clock, now in clocks.items()}
-            run()
-            for clock, now in clocks.items():
-                best[clock][name] = min(best[clock][name], now() - began[clock])
-    return best
-
-
 def tested(plan: Recipe, pictures: images.Images, zoo: Zoo) -> np.ndarray:
-    """The test accuracy of each network, measured anew, [network]."""
-    data, found = classifier_factory.inputs(plan, pictures), np.zeros(len(zoo), np.float32)
+    """The test accuracy of each network, measured again, [network]."""
+    data, accuracy = classifier_factory.inputs(plan, pictures), np.zeros(len(zoo), np.float32)
     pieces = np.array_split(np.arange(len(data.test)), -(-len(data.test) // 250))
     for s, spec in enumerate(zoo.specs):
-        answer = jax.jit(
+        predict = jax.jit(
             lambda v, x, spec=spec: architectures.forward(
                 networks.unravel(v, spec), x, spec, architectures.by_slices
             ).argmax(-1)
@@ -213,18 +189,18 @@ def tested(plan: Recipe, pictures: images.Images, zoo: Zoo) -> np.ndarray:
                 classifier_families.layout(plan, int(zoo.labels["kind"][i]))
             ]
             vector = zoo.vectors[i, : spec.count]
-            right = [answer(vector, read(data.test[p])) == data.test_labels[p] for p in pieces]
-            found[i] = np.mean(np.concatenate(right))
-    return found
+            right = [predict(vector, read(data.test[p])) == data.test_labels[p] for p in pieces]
+            accuracy[i] = np.mean(np.concatenate(right))
+    return accuracy
 
 
 def pack(
     plan: Recipe, pictures: images.Images, zoo: Zoo, manifest: dict, folder: pathlib.Path
 ) -> dict:
-    """Packs a zoo below a folder, see the module; gives what rounding did to accuracies.
+    """Packs a zoo below a folder; returns how much rounding changes accuracies.
 
     Raises:
-        ValueError: networks tested anew are not as accurate as their labels say.
+        ValueError: networks tested again are not as accurate as their labels.
     """
     rows = np.random.default_rng(0).permutation(len(zoo))[:REMEASURED]
     some = zoo.select(rows)
@@ -256,71 +232,58 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", choices=images.NAMES, default="digits")
     parser.add_argument("--preset", choices=list(PRESETS), default="laptop")
     parser.add_argument("--networks", type=int, default=0, help="the preset's if 0")
-    parser.add_argument("--images", type=pathlib.Path, help="original files' folder")
-    parser.add_argument("--cache", type=pathlib.Path, default=pathlib.Path("runs/cache"))
-    parser.add_argument("--share", default="0/1", help="K/N: process K, from 0, of N")
+    parser.add_argument("--images", type=pathlib.Path, help="folder of a data set's original files")
+    shards.flag(parser)
     parser.add_argument(
         "--route", choices=list(classifier_routes.ROUTES),
-        help="how to train, the fastest if not given; another rounds otherwise",
+        help="how to train, by default the fastest; another rounds otherwise",
     )  # fmt: skip
-    parser.add_argument("--pack", action="store_true", help="into the repository, see above")
-    parser.add_argument("--benchmark", action="store_true", help="how fast, instead")
+    parser.add_argument("--pack", action="store_true", help="puts the zoo into the repository")
+    parser.add_argument("--benchmark", action="store_true", help="times the factory instead")
     parser.add_argument("--rounds", type=int, default=3, help="of the benchmark")
     parser.add_argument("--kinds", default="", help="of the benchmark, comma-separated")
-    parser.add_argument("--results", type=pathlib.Path, help="where records go, if not the usual")
-    options = parser.parse_args(arguments)
+    options = cli.prepare(cli.folders(parser).parse_args(arguments))
     if options.route == "steps" and jax.device_count() > 1:
         parser.error(f"expected one device for --route steps, got {jax.device_count()}")
-    training.compilation_cache(options.cache / "xla")
     if options.benchmark:
-        records.RESULTS = options.results or records.RESULTS
-        chosen = options.kinds.split(",") if options.kinds else list(BENCHMARK)
-        if strange := sorted(set(chosen) - set(BENCHMARK)):
-            parser.error(f"expected --kinds of {list(BENCHMARK)}, got {strange}")
         config = {"batch": 128, "steps": STEPS, "rounds": options.rounds}
-        for kind in chosen:  # a record of each: whatever stops the others loses none
+        for kind in cli.select(options.kinds, BENCHMARK, BENCHMARK):  # each its own record
             measure = lambda kind=kind: benchmark(kind, options.rounds)
-            records.benchmark(f"classifier_zoo {kind}", measure, config)
+            timing.record(f"classifier_zoo {kind}", measure, config, options.results)
         return
-    part, _, parts = options.share.partition("/")
-    if not (part.isdecimal() and parts.isdecimal() and int(part) < int(parts)):
-        parser.error(f"expected --share K/N with K from 0 to N - 1, got {options.share!r}")
+    shard, cache = shards.parse(parser, options.shard), options.folder / "cache"
     try:
         plan = recipe(options.family, options.data, options.preset, options.networks)
     except ValueError as error:
         parser.error(str(error))
-    pictures = images.load(options.data, options.images, options.cache / "images")
+    pictures = images.load(options.data, options.images, cache / "images")
     if options.preset == "paper":
         hours = estimate(plan, pictures, route=options.route)
         print(f"{plan.networks} networks: about {hours:.1f} device-hours", flush=True)
-    share = (int(part), int(parts))
     try:
         zoo, manifest = classifier_factory.make(
-            plan, pictures, options.cache / "zoos", share, options.route
+            plan, pictures, cache / "zoos", shard, options.route
         )
-    except classifier_factory.UnfinishedError as waiting:
-        print(f"share {options.share} is done; {waiting}")
+    except classifier_factory.UnfinishedError as error:
+        print(f"shard {options.shard} is done; {error}")
         return
     accuracy = zoo.labels["test_accuracy"]
     counts, edges = np.histogram(accuracy, bins=10, range=(0, 1))
-    lost = manifest["excluded"]["count"]
-    print(f"{len(zoo)} networks of {manifest['runs']} runs, {lost} runs excluded")
+    excluded = manifest["excluded"]["count"]
+    print(f"{len(zoo)} networks of {manifest['runs']} runs, {excluded} runs excluded")
     print(f"{manifest['networks_per_minute']} networks a minute on {manifest['made_on']}")
     for n, low in zip(counts, edges[:-1], strict=True):
         print(f"test accuracy {low:.1f} to {low + 0.1:.1f}: {n}")
     if options.pack:
         print(f"packed; {pack(plan, pictures, zoo, manifest, ZOOS)}")
-        names = [k.name for k in plan.kinds]
-        of = {k: zoo.labels["kind"] == i for i, k in enumerate(names)}
+        kinds = {k.name: zoo.labels["kind"] == i for i, k in enumerate(plan.kinds)}
         parts = {
-            f"{part} accuracy": {k: zoo.labels[f"{part}_accuracy"][mine] for k, mine in of.items()}
+            f"{part} accuracy": {k: zoo.labels[f"{part}_accuracy"][at] for k, at in kinds.items()}
             for part in ("train", "test")
         }
         title = f"{plan.family} on {plan.data}: {len(zoo)} networks"
-        path = (options.results or records.RESULTS) / f"zoo_{plan.family}_{plan.data}.png"
+        path = options.results / f"zoo_{plan.family}_{plan.data}.png"
         plots.histograms(path, parts, "accuracy", title)
-        if not options.results:
-            records.update()
 
 
 if __name__ == "__main__":

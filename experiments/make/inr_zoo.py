@@ -1,46 +1,42 @@
-"""Zoos of image INRs: made, how close to the published ones, and how fast.
+"""Zoos of image INRs: how close they are to the published ones, and how fast they are made.
 
     python -m experiments.make.inr_zoo --data digits --recipe dws --preset laptop
     python -m experiments.make.inr_zoo --data mnist --recipe dws --preset small \
-        --images IMAGES --share 0/2
+        --images IMAGES --shard 0/2
     python -m experiments.make.inr_zoo --benchmark      two minutes on one core
 
-A zoo lies below `--cache`, block by block: stopped, it goes on where it was, and several
-processes, each pinned to a core of its own (`taskset -c 0`), may have shares of it.
+A zoo lies below `FOLDER/cache`, block by block. A stopped command resumes, and several
+processes, each pinned to a core of its own (`taskset -c 0`), make shards of a zoo.
 
-Recipes: `dws`, as the INRs that came with DWSNets; `nfn`, as NFN's. `zoos.inr_recipe` has
+Recipes: `dws`, of the INRs that came with DWSNets; `nfn`, of NFN's; `zoos.inrs.inr_recipe` has
 every setting. Presets: `smoke`, tens of images and 100 steps; `laptop`, a few hundred
 images, a minute on scikit-learn's digits; `small`, 12,000 INRs of MNIST or 6,000 of other
 data, at 28 x 28 an eighth of a core-second each (an AMD EPYC); `paper`, all images and all
 views, whose device-hours are estimated before it begins. All but `paper` have one view of
-each image unless `--views` says otherwise.
+each image unless `--views` is given.
 
-Beside the layers' statistics stand those published of DWSNets' own zoos, which 1,000 steps
-at 5e-4 do not meet: published weights have moved further. `--learning-rate 1e-3 --steps 1500`
-meets those of MNIST; those of Fashion-MNIST lie between 5,000 and 8,000 steps at 5e-4 (seen on
-10 images). Who needs networks like the published ones should take the steps that the
-statistics ask for. `--record` puts a zoo's figures among the results, where the README's table
-of INR zoos is from.
+Beside the layers' statistics stand those published of DWSNets' own zoos. 1,000 steps at 5e-4 do
+not reach them: published weights have moved further. `--learning-rate 1e-3 --steps 1500`
+does for MNIST; those of Fashion-MNIST lie between 5,000 and 8,000 steps at 5e-4 (measured on
+10 images). For networks like the published ones, take the steps that the statistics ask for.
+`--record` appends a zoo's figures to the records.
 
-`--benchmark` times the factory, with our sine and the exact one, and a plain PyTorch
-loop (`pip install torch`) on one thread, by turns, and says how far the two sines' networks
-are apart.
+`--benchmark` times the factory, with our sine and the exact one, and a plain PyTorch loop
+(`pip install torch`) on one thread, in turn, and compares the networks of the two sines.
 """
 
 import argparse
 import dataclasses
 import pathlib
-import time
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks import torch_classifiers
-from experiments.lib import records
+from experiments.benchmarks import timing, torch_networks
+from experiments.lib import cli, records, shards
 from experiments.lib.inr_recipes import PRESETS, estimate, first_keys, recipe, title
-from wsjax import training
 from wsjax.architectures import trigonometry
 from wsjax.datasets import images
 from wsjax.zoos.classifiers.classifier_factory import UnfinishedError
@@ -49,9 +45,9 @@ from wsjax.zoos.inrs.inr_recipe import RECIPES, Recipe, grid
 
 
 def benchmark(side: int = 28, count: int = 0, steps: int = 100, rounds: int = 3) -> dict:
-    """Fits of 1,000 steps a second, all routes by turns, each given its fastest round.
+    """Fits of 1,000 steps a second by each route.
 
-    Of `count` networks in the factory, by default 8, or 1,000 on an accelerator.
+    The factory fits `count` networks at once, by default 8, or 1,000 on an accelerator.
     """
     count = count or (8 if jax.default_backend() == "cpu" else 1000)
     plan = dataclasses.replace(RECIPES["dws"], steps=steps, psnr=np.inf)
@@ -65,26 +61,15 @@ def benchmark(side: int = 28, count: int = 0, steps: int = 100, rounds: int = 3)
     if alone := torch_fitting(plan, values[0], keys[0]):
         routes["PyTorch"] = alone
     taken = dict.fromkeys(routes, steps * count) | {"PyTorch": steps}
-    clocks = {"second": time.perf_counter}
-    if jax.default_backend() == "cpu":
-        clocks["CPU-second"] = time.process_time
-    fits = {name: run() for name, run in routes.items()}  # compiles
-    best = {(name, clock): np.inf for name in routes for clock in clocks}
-    for _ in range(rounds):
-        for name, run in routes.items():
-            began = {clock: now() for clock, now in clocks.items()}
-            run()
-            for clock, now in clocks.items():
-                best[name, clock] = min(best[name, clock], now() - began[clock])
     figures = {}
-    for clock in clocks:
-        rates = {name: taken[name] / best[name, clock] for name in routes}
+    for clock, seconds in timing.least_seconds(routes, rounds).items():
+        rates = {name: taken[name] / s for name, s in seconds.items()}
         for name, rate in rates.items():
             figures[f"{name}: fits of 1000 steps a {clock}"] = rate / 1000
             figures[f"{name}: microseconds of a net-step by {clock}"] = 1e6 / rate
             if name != "factory":
                 figures[f"factory times {name} by {clock}"] = rates["factory"] / rate
-    ours, exact = fits["factory"], fits["exact_sine"]
+    ours, exact = routes["factory"](), routes["exact_sine"]()
     apart = np.abs(ours.vectors - exact.vectors).max()
     figures["largest difference of a weight, by our sine and the exact one"] = float(apart)
     figures["largest relative difference of the errors"] = float(
@@ -99,50 +84,23 @@ def benchmark(side: int = 28, count: int = 0, steps: int = 100, rounds: int = 3)
 
 
 def torch_fitting(plan: Recipe, image: np.ndarray, key: jax.Array) -> Callable | None:
-    """One network in plain PyTorch, from the same initial weights; None where it is absent.
+    """Fits one network in plain PyTorch, from the same initial weights; None where it is absent.
 
-    It is on one thread of the CPU, or where JAX computes on a GPU, on that.
+    On one thread of the CPU, or where JAX computes on a GPU, on that.
     """
-    try:
-        import torch
-    except ImportError:
-        print("PyTorch is not installed: pip install 'wsjax[torch]'; its rows are left out")
+    if (torch := torch_networks.load()) is None:
         return None
-    torch.set_num_threads(1)  # the network is too small for two: they would only wait
     rows, cols, channels = image.shape
     spec = plan.spec(channels)
     start = inr_fitting.initial(plan, spec, key)
-    device = torch_classifiers.device_of(torch)
+    device = torch_networks.device_of(torch)
     points = torch.tensor(grid(rows, cols, plan.indexing).reshape(-1, 2).copy(), device=device)
     target = torch.tensor(np.ascontiguousarray(image.reshape(-1, channels)), device=device)
 
-    class Siren(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layers = torch.nn.ModuleList()
-            for layer in spec.layers:
-                kernel = torch.tensor(np.array(start[f"{layer.name}/kernel"]).T.copy())
-                linear = torch.nn.Linear(kernel.shape[1], kernel.shape[0])
-                with torch.no_grad():
-                    linear.weight.copy_(kernel)
-                    linear.bias.copy_(torch.tensor(np.array(start[f"{layer.name}/bias"])))
-                self.layers.append(linear)
-
-        def forward(self, x):
-            for linear in self.layers[:-1]:
-                x = torch.sin(plan.omega * linear(x))
-            return self.layers[-1](x) + plan.offset
-
     def run():
-        model = Siren().to(device)
+        model = torch_networks.siren(torch, spec, start, plan.omega, plan.offset).to(device)
         adam = torch.optim.Adam(model.parameters(), lr=plan.learning_rate)
-        for _ in range(plan.steps):
-            adam.zero_grad()
-            error = torch.nn.functional.mse_loss(model(points), target)
-            if error.item() <= plan.tolerance:
-                break
-            error.backward()
-            adam.step()
+        torch_networks.fit(torch, model, points, target, adam, plan.steps, plan.tolerance)
 
     return run
 
@@ -166,42 +124,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }.items():
         parser.add_argument(name, type=int, help=f"{words}; the preset's if not given")
     parser.add_argument("--learning-rate", type=float, help="Adam's; the recipe's if not given")
-    parser.add_argument("--images", type=pathlib.Path, help="original files' folder")
-    parser.add_argument("--cache", type=pathlib.Path, default=pathlib.Path("runs/cache"))
-    parser.add_argument("--share", default="0/1", help="K/N: process K, from 0, of N")
-    parser.add_argument("--benchmark", action="store_true", help="how fast, instead")
-    parser.add_argument("--record", action="store_true", help="keep the zoo's figures, see above")
-    parser.add_argument("--results", type=pathlib.Path, help="where records go, if not the usual")
-    options = parser.parse_args(arguments)
-    training.compilation_cache(options.cache / "xla")
-    records.RESULTS = options.results or records.RESULTS
+    parser.add_argument("--images", type=pathlib.Path, help="folder of a data set's original files")
+    shards.flag(parser)
+    parser.add_argument("--benchmark", action="store_true", help="times the factory instead")
+    parser.add_argument("--record", action="store_true", help="appends the zoo's figures")
+    options = cli.prepare(cli.folders(parser).parse_args(arguments))
     if options.benchmark:
-        records.benchmark("inr_zoo", benchmark, dataclasses.asdict(RECIPES["dws"]))
+        timing.record("inr_zoo", benchmark, dataclasses.asdict(RECIPES["dws"]), options.results)
         return
-    part, _, parts = options.share.partition("/")
-    if not (part.isdecimal() and parts.isdecimal() and int(part) < int(parts)):
-        parser.error(f"expected --share K/N with K from 0 to N - 1, got {options.share!r}")
+    shard, cache = shards.parse(parser, options.shard), options.folder / "cache"
     names = ("views", "train_images", "test_images", "steps", "seed", "learning_rate")
     changes = {k: v for k in names if (v := getattr(options, k)) is not None}
     try:
         plan = dataclasses.replace(recipe(options.recipe, options.data, options.preset), **changes)
     except ValueError as error:
         parser.error(str(error))
-    data = images.load(options.data, options.images, options.cache / "images")
+    data = images.load(options.data, options.images, cache / "images")
     pictures = inr_factory.pictures(data)
     if options.preset == "paper" and (
-        count := inr_factory.unfinished(plan, pictures, options.cache / "zoos")
+        count := inr_factory.unfinished(plan, pictures, cache / "zoos")
     ):
         print(f"at most {estimate(plan, pictures, count):.1f} device-hours", flush=True)
-    share = (int(part), int(parts))
     try:
-        zoo, manifest = inr_factory.make(plan, pictures, options.cache / "zoos", share)
-    except UnfinishedError as waiting:
-        print(f"share {options.share} is done; {waiting}")
+        zoo, manifest = inr_factory.make(plan, pictures, cache / "zoos", shard)
+    except UnfinishedError as error:
+        print(f"shard {options.shard} is done; {error}")
         return
     counts = ", ".join(f"{len(rows)} {name}" for name, rows in zoo.splits.items())
-    lost = manifest["excluded"]["count"]
-    print(f"{len(zoo)} networks of {manifest['runs']} images ({counts}), {lost} excluded")
+    excluded = manifest["excluded"]["count"]
+    print(f"{len(zoo)} networks of {manifest['runs']} images ({counts}), {excluded} excluded")
     print(f"{manifest['networks_per_minute']} networks a minute on {manifest['made_on']}")
     print(f"{manifest['within_tolerance']} within {plan.psnr} dB; PSNR by percentile:")
     print("  ".join(f"{p} %: {v:.2f}" for p, v in manifest["psnr"].items()))
@@ -220,7 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "seconds": manifest["seconds"],
                 "steps": plan.steps,
                 "config": dataclasses.asdict(plan),
-            }
+            },
+            options.results,
         )
 
 

@@ -1,50 +1,48 @@
-"""The sine zoo: is ours the published one, and what does making it in batches save?
+"""The sine zoo beside the published recipe, and how fast it is made.
 
     python -m experiments.make.sine_zoo               the same 64 networks by both recipes
     python -m experiments.make.sine_zoo --benchmark   networks per second, four ways
 
 **By both recipes.** Ours has 128 grid points where 2,000 were published, and a polynomial
 sine. The first command fits the same waves from the same initial weights by both, prints
-their weights' statistics side by side and leaves them in `results/sine_zoo_reference.json`,
-which `wsjax.zoos.sines.sine_datasheet` takes as its reference. Expect every standard deviation
-within one per cent and about the same steps; a minute on two cores. Beside them,
-`results/sine_zoo_norms_and_signs.png` shows our networks layer by layer: norms that spread,
-and signs near even in each network, as a sine's symmetry lets them be. Only the output's
-bias, which no symmetry flips, leans to one side.
+their weights' statistics side by side and writes them to `sine_zoo_reference.json` beside the
+records; the published copy is the reference of `python -m experiments.inr_frequency`. Expect every
+standard deviation within one per cent and about the same steps; a minute on two cores. The
+picture `sine_zoo_norms_and_signs.png` has our networks layer by layer: norms that spread, and
+signs near even in each network, which a sine's symmetry allows. Only the output's bias, which
+no symmetry flips, leans to one side.
 
 **Networks per second.** The second command makes a zoo of 512 in blocks, as `sine.make`
 does, and fits a few of the same networks one by one: with a jitted JAX step called from
-Python, by the exact sine and by ours, and with a plain PyTorch loop, if there is a
-PyTorch. All of them look at the error after each step and stop at the same tolerance.
-The few are spread evenly over the zoo's frequencies, since high ones take longer.
-The newest figures are in the README's table; a minute and a
-half on two cores.
+Python, by the exact sine and by ours, and with a plain PyTorch loop, if PyTorch is installed.
+All of them test the error after each step and stop at the same tolerance. The few are spread
+evenly over the zoo's frequencies, since high ones take longer. A minute and a half on two cores.
 """
 
 import argparse
 import dataclasses
-import json
 import math
 import os
+import pathlib
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lib import plots, records
+from experiments.benchmarks import timing, torch_networks
+from experiments.lib import cli, plots
+from wsjax import storage
 from wsjax.architectures import trigonometry
 from wsjax.zoos import statistics
 from wsjax.zoos.sines import sine, sine_datasheet
 
-REFERENCE = records.RESULTS / "sine_zoo_reference.json"
-PICTURE = records.RESULTS / "sine_zoo_norms_and_signs.png"
 
-
-def reference(count: int = 64) -> dict:
+def reference(results: pathlib.Path, count: int = 64) -> dict:
     """Fits the same networks by the published recipe and by ours; compares their statistics."""
-    found = {}
+    facts = {}
     for name, recipe, wave in (
         ("published", sine.Recipe.published(networks=count), jnp.sin),
         ("ours", sine.Recipe(networks=count), trigonometry.sin),
@@ -53,30 +51,29 @@ def reference(count: int = 64) -> dict:
         began = time.perf_counter()
         fit = sine.fit_with(recipe, *waves, sine=wave)
         zoo, excluded = sine.collect(recipe, waves, fit)
-        found[name] = {
+        facts[name] = {
             "recipe": dataclasses.asdict(recipe),
             "sine": "exact" if wave is jnp.sin else "polynomial",
             "seconds": round(time.perf_counter() - began, 1),
             "excluded": excluded,
             "statistics": sine_datasheet.statistics(zoo),
         }
-    REFERENCE.parent.mkdir(parents=True, exist_ok=True)
-    REFERENCE.write_text(json.dumps(found, indent=1) + "\n")
-    title = f"Sine zoo, {len(zoo)} networks: what comes into a neuron"
-    plots.norms_and_signs(PICTURE, statistics.incoming(zoo), title)  # ours, the last
-    lines = sine_datasheet.compare(found["ours"]["statistics"], found["published"]["statistics"])
+    results.mkdir(parents=True, exist_ok=True)
+    storage.write_json(results / "sine_zoo_reference.json", facts)
+    title = f"Sine zoo, {len(zoo)} networks: incoming weights of neurons"
+    incoming = statistics.incoming(zoo)  # of ours, the last
+    plots.norms_and_signs(results / "sine_zoo_norms_and_signs.png", incoming, title)
+    lines = sine_datasheet.compare(facts["ours"]["statistics"], facts["published"]["statistics"])
     print("\n".join(lines))
-    print({name: found[name]["seconds"] for name in found}, "seconds, compilation included")
-    return found
+    print({name: facts[name]["seconds"] for name in facts}, "seconds, compilation included")
+    return facts
 
 
-def benchmark(count: int = 512, alone: int = 16, rounds: int = 3) -> dict[str, float]:
-    """Networks per second in a batch and one by one, in one run on one machine.
-
-    All routes take turns, and each is given its fastest round: what else the machine does
-    then weighs least.
-    """
-    began, recipe = time.perf_counter(), sine.Recipe(networks=count)
+def benchmark(
+    recipe: sine.Recipe, torch: Any | None, alone: int = 16, rounds: int = 3
+) -> dict[str, float]:
+    """Networks per second in a batch and one by one; of all routes in turn, the fastest round."""
+    count = recipe.networks
     waves = sine.waves(recipe)
     ranks = ((np.arange(alone) + 0.5) / alone * count).astype(int)
     few = sine.Waves(*(w[np.argsort(waves.frequencies)[ranks]] for w in waves))
@@ -84,9 +81,8 @@ def benchmark(count: int = 512, alone: int = 16, rounds: int = 3) -> dict[str, f
         "jax_exact_sine": _jax_loop(recipe, jnp.sin),
         "jax_our_sine": _jax_loop(recipe, trigonometry.sin),
     }
-    torch_loop, config = _torch_loop(recipe)
-    if torch_loop:
-        routes["torch"] = torch_loop
+    if torch:
+        routes["torch"] = _torch_loop(torch, recipe)
 
     batch, best = 0.0, {name: (math.inf, []) for name in routes}
     for _ in range(rounds):
@@ -112,20 +108,7 @@ def benchmark(count: int = 512, alone: int = 16, rounds: int = 3) -> dict[str, f
         }
     for key, value in metrics.items():
         print(f"{key:<40}{value:>12.4g}")
-    records.append(
-        {
-            "experiment": "benchmarks",
-            "row": "zoo_generation",
-            "preset": "laptop",
-            "seed": recipe.seed,
-            "metrics": {k: float(f"{v:.5g}") for k, v in metrics.items()},
-            "parameters": recipe.spec.count,
-            "steps": recipe.steps,
-            "seconds": round(time.perf_counter() - began, 1),
-            "config": dataclasses.asdict(recipe) | config,
-        }
-    )
-    return metrics
+    return {k: float(f"{v:.5g}") for k, v in metrics.items()}
 
 
 def _timed(fit: Callable, few: sine.Waves) -> tuple[float, list[int]]:
@@ -153,53 +136,21 @@ def _jax_loop(recipe: sine.Recipe, wave: sine.Sine) -> Callable:
     return fit
 
 
-def _torch_loop(recipe: sine.Recipe) -> tuple[Callable | None, dict]:
-    """The same in plain PyTorch, from the same initial weights; None without PyTorch."""
-    try:
-        import torch
-    except ImportError:
-        print("PyTorch is not installed (pip install wsjax[torch]); its row is left out")
-        return None, {}
-    torch.set_num_threads(1)  # the network is too small for two: they would only wait
+def _torch_loop(torch: Any, recipe: sine.Recipe) -> Callable:
+    """The same in plain PyTorch, from the same initial weights."""
     initial = jax.jit(lambda key: sine.initial(recipe, key))
-
-    class Siren(torch.nn.Module):
-        def __init__(self, params):
-            super().__init__()
-            self.layers = torch.nn.ModuleList()
-            for layer in recipe.spec.layers:
-                kernel = torch.tensor(np.array(params[f"{layer.name}/kernel"]).T)
-                linear = torch.nn.Linear(kernel.shape[1], kernel.shape[0])
-                with torch.no_grad():
-                    linear.weight.copy_(kernel)
-                    linear.bias.copy_(torch.tensor(np.array(params[f"{layer.name}/bias"])))
-                self.layers.append(linear)
-
-        def forward(self, x):
-            for linear in self.layers[:-1]:
-                x = torch.sin(recipe.omega * linear(x))
-            return self.layers[-1](x) + recipe.offset
+    grid = np.linspace(-math.pi, math.pi, recipe.points, endpoint=False)
+    x = torch.tensor(grid, dtype=torch.float32)[:, None]
 
     def fit(frequency, amplitude, key):
-        model = Siren(initial(key))
-        x = torch.tensor(
-            np.linspace(-math.pi, math.pi, recipe.points, endpoint=False), dtype=torch.float32
-        )
-        x = x[:, None]
+        model = torch_networks.siren(torch, recipe.spec, initial(key), recipe.omega, recipe.offset)
         y = float(amplitude) * torch.sin(float(frequency) * x)
         adam = torch.optim.Adam(
             model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
-        for taken in range(recipe.steps):
-            adam.zero_grad()
-            error = torch.nn.functional.mse_loss(model(x), y)
-            if error.item() <= recipe.tolerance:
-                return taken
-            error.backward()
-            adam.step()
-        return recipe.steps
+        return torch_networks.fit(torch, model, x, y, adam, recipe.steps, recipe.tolerance)
 
-    return fit, {"torch": torch.__version__, "torch_threads": torch.get_num_threads()}
+    return fit
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -210,10 +161,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--benchmark", action="store_true", help="networks per second instead")
-    if parser.parse_args(arguments).benchmark:
-        benchmark()
-    else:
-        reference()
+    options = cli.prepare(cli.folders(parser).parse_args(arguments))
+    if not options.benchmark:
+        reference(options.results)
+        return
+    recipe, torch = sine.Recipe(networks=512), torch_networks.load()
+    config = dataclasses.asdict(recipe)
+    if torch:
+        config |= {"torch": torch.__version__, "torch_threads": torch.get_num_threads()}
+    measure = lambda: benchmark(recipe, torch)
+    timing.record("zoo_generation", measure, config, options.results, recipe.spec.count)
 
 
 if __name__ == "__main__":

@@ -1,31 +1,106 @@
-"""The kinds of classifiers that the factory makes, in plain PyTorch: what it is timed against."""
+"""Classifiers and sine networks in plain PyTorch, against which the factories are timed."""
 
+import importlib.util
 import itertools
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
+
+from wsjax.networks import Params, Spec
+
+
+def load(needs: tuple[str, ...] = ("torch",)) -> Any | None:
+    """PyTorch on one thread, or None with a message where a package is not installed."""
+    if missing := [x for x in needs if importlib.util.find_spec(x) is None]:
+        print(f"not compared with PyTorch: pip install {' '.join(missing)}", flush=True)
+        return None
+    import torch
+
+    torch.set_num_threads(1)  # the networks are too small for two: they would only wait
+    return torch
+
+
+def device_of(torch: Any) -> str:
+    """The device for PyTorch: a GPU if JAX computes on one, else the CPU.
+
+    Raises:
+        RuntimeError: JAX has a GPU that this build of PyTorch cannot use.
+    """
+    if jax.default_backend() != "gpu":
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise RuntimeError("expected a PyTorch that can use the GPU, as JAX does; or none")
+    return "cuda"
+
+
+def siren(torch: Any, spec: Spec, params: Params, omega: float, offset: float) -> Any:
+    """A sine network with the given weights."""
+
+    class Siren(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = torch.nn.ModuleList()
+            for layer in spec.layers:
+                kernel = torch.tensor(np.array(params[f"{layer.name}/kernel"]).T.copy())
+                linear = torch.nn.Linear(kernel.shape[1], kernel.shape[0])
+                with torch.no_grad():
+                    linear.weight.copy_(kernel)
+                    linear.bias.copy_(torch.tensor(np.array(params[f"{layer.name}/bias"])))
+                self.layers.append(linear)
+
+        def forward(self, x):
+            for linear in self.layers[:-1]:
+                x = torch.sin(omega * linear(x))
+            return self.layers[-1](x) + offset
+
+    return Siren()
+
+
+def fit(torch: Any, model: Any, x: Any, y: Any, adam: Any, steps: int, tolerance: float) -> int:
+    """Fits a network to values; the steps taken until the error is low enough."""
+    for step in range(steps):
+        adam.zero_grad()
+        error = torch.nn.functional.mse_loss(model(x), y)
+        if error.item() <= tolerance:
+            return step
+        error.backward()
+        adam.step()
+    return steps
+
+
+def regression_step(net: Any, inputs: Any, target: np.ndarray) -> Callable[[], float]:
+    """A step of AdamW on the squared error of one number for each network."""
+    import torch
+
+    adam, target = torch.optim.AdamW(net.parameters()), torch.as_tensor(target.copy())
+
+    def run():
+        adam.zero_grad()
+        loss = ((net(inputs).reshape(-1) - target) ** 2).mean()
+        loss.backward()
+        adam.step()
+        return float(loss.detach())
+
+    return run
 
 
 def training(
     name: str, side: int, channels: int, parameters: int, steps: int
 ) -> Callable[[], object] | None:
-    """So many steps of one network at batches of 128; None where PyTorch is not installed.
+    """So many steps of one classifier at batches of 128; None where PyTorch is not installed.
 
     On one thread of the CPU, or where JAX computes on a GPU, on that.
 
     Raises:
         ValueError: the network there has other than so many parameters.
     """
-    try:
-        import torch
-    except ImportError:
-        print("PyTorch is not installed: pip install 'wsjax[torch]'; its rows are left out")
+    if (torch := load()) is None:
         return None
     net = network(torch, name, channels)
     if (came := sum(p.numel() for p in net.parameters())) != parameters:
         raise ValueError(f"{name}: expected {parameters} parameters in PyTorch, got {came}")
-    torch.set_num_threads(1)  # the networks are too small for two: they would only wait
     device = device_of(torch)
     torch.set_float32_matmul_precision("high")  # as JAX has it: fewer bits, on a GPU that can
     net = net.to(device)
@@ -42,19 +117,6 @@ def training(
             torch.cuda.synchronize()
 
     return run
-
-
-def device_of(torch: Any) -> str:
-    """Where PyTorch should compute: on a GPU if JAX does, and on a CPU otherwise.
-
-    Raises:
-        RuntimeError: JAX has a GPU that this build of PyTorch cannot use.
-    """
-    if jax.default_backend() != "gpu":
-        return "cpu"
-    if not torch.cuda.is_available():
-        raise RuntimeError("expected a PyTorch that can use the GPU, as JAX does; or none")
-    return "cuda"
 
 
 def network(torch: Any, name: str, channels: int) -> Any:

@@ -1,0 +1,182 @@
+"""Tables for who comes first: a headline for each experiment, the commands, the encoders."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from experiments.lib import catalogue, records, tables
+
+RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclasses.dataclass(frozen=True)
+class Headline:
+    """A line of the table of headlines: a paper's method, published and ours.
+
+    Attributes:
+        experiment: its name.
+        method: key of a row.
+        metric: its heading.
+        key: of the record's metrics.
+        differs: how our data or protocol differ from the paper's, in a few words.
+        digits: behind the point.
+        times: factor from the record's unit to the published.
+        least: whether smaller is better.
+        match: other keys of the records that count.
+        published: the paper's figure, where records have none.
+        flags: of the command, beside preset and method.
+    """
+
+    experiment: str
+    method: str
+    metric: str
+    key: str
+    differs: str
+    digits: int = 3
+    times: float = 1.0
+    least: bool = False
+    match: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    published: str = ""
+    flags: str = ""
+
+    def cells(self, results: pathlib.Path, mark: str) -> list[str] | None:
+        """The line, of the preset and device with the best mean; None without a record."""
+        runs = records.read(self.experiment, results, row=self.method, **self.match)
+        if not self.published:
+            runs = [r for r in runs if r["paper"] != "–"]
+        runs = [{**r, "kind": records.device_kind(r)} for r in records.latest(runs)]
+        if not runs:
+            return None
+        mean = lambda group: self.times * np.mean([r["metrics"][self.key] for r in group])
+        best = (min if self.least else max)(
+            tables.grouped(runs, "preset", "kind").values(), key=mean
+        )
+        published = self.published or best[0]["paper"]
+        if len(best) > 1 and not self.published:
+            published = (
+                f"{np.mean([float(r['paper'].split(' ')[0]) for r in best]):.{self.digits}f}"
+            )
+        command = f"python -m experiments.{self.experiment}"
+        preset = best[0]["preset"].removesuffix("-custom")
+        command += f" --preset {preset}" * (preset != "laptop")
+        flags = f" {self.flags}" * bool(self.flags)
+        device = tables.devices(best)
+        return [
+            f"`{self.experiment}`",
+            f"`{self.method}`: {self.metric}",
+            published,
+            f"{mean(best):.{self.digits}f}{mark}",
+            device,
+            f"`{command}{flags}`",
+        ]
+
+
+MNIST = "mnist.dws-steps1500-learning_rate0.001"
+FASHION = "fashion_mnist.dws-steps4000-learning_rate0.001"
+HEADLINES = (
+    Headline(
+        "inr_frequency", "sne", "test MSE", "test_mse",
+        "12,000 networks of our own zoo by the published recipe, 12 epochs, half the depth; the "
+        "paper: its own zoo, 1,000 networks", least=True, flags="--rows sne",
+    ),
+    Headline(
+        "inr_ablation", "sne_chunk_8", "test MSE", "test_mse",
+        "300 steps on our own zoo", least=True, flags="--rows sne_chunk_8",
+    ),
+    Headline(
+        "inr_self_supervised", "gmn", "probe's test MSE", "test_mse",
+        "4 epochs, where the paper has 500; Gaussian noise", 2, least=True, flags="--rows gmn",
+    ),
+    Headline(
+        "inr_classification", "scalegmn", "accuracy on MNIST INRs, %", "test_accuracy",
+        "12 epochs, where the paper has 200; INRs of our own that match the published statistics",
+        1, 100.0, match={"train_zoo": MNIST},
+        flags="--data mnist --fit-steps 1500 --fit-rate 1e-3 --rows scalegmn "
+        "--training.ema 0.999 --training.steps 5000 --training.warmup 500",
+    ),
+    Headline(
+        "inr_classification", "scalegmn", "accuracy on Fashion-MNIST INRs, %", "test_accuracy",
+        "15 epochs, where the paper has 200; INRs of our own", 1, 100.0,
+        match={"train_zoo": FASHION},
+        flags="--data fashion_mnist --fit-steps 4000 --fit-rate 1e-3 --rows scalegmn "
+        "--training.ema 0.999 --training.steps 6379 --training.warmup 300",
+    ),
+    Headline(
+        "inr_editing", "scalegmn_b", "test MSE, dilation of MNIST", "test_mse",
+        "less than half an epoch with 4 of 10 layers, where the paper has 300 epochs; its figure "
+        "is from memory", 4, least=True, match={"train_zoo": f"{MNIST}.dilation"},
+        flags="--data mnist --fit-steps 1500 --fit-rate 1e-3 --rows scalegmn_b --encoder.layers 4 "
+        "--encoder.dropout 0 --training.steps 360 --training.warmup 300 --training.ema 0.999",
+    ),
+    Headline(
+        "cross_dataset", "sne", "Kendall's τ, mean of 9 directions", "test_tau",
+        "320 training networks and 300 steps, where the paper has 12,000 and 300 epochs",
+        flags="--rows sne",
+    ),
+    Headline(
+        "cross_architecture", "sne", "Kendall's τ, mean of 2 directions", "test_tau",
+        "320 or 160 training networks of zoos of our own, 300 steps", flags="--rows sne",
+    ),
+    Headline(
+        "accuracy_prediction", "gmn", "Kendall's τ, CNNs, from half of a zoo", "test_tau",
+        "150 training networks on digits and 100 steps, where the paper has CIFAR-10",
+        match={"train_zoo": "varying-cnns digits 50 %"}, published=".915 ± .006",
+        flags="--rows gmn",
+    ),
+    Headline(
+        "generalization", "scalegmn_b", "Kendall's τ, mean of ReLU, tanh and both", "test_tau",
+        "300 steps on a zoo of our own", flags="--rows scalegmn_b",
+    ),
+    Headline(
+        "embeddings", "sne", "5 nearest neighbours name the zoo (chance .333)",
+        "knn_zoo_accuracy", "the paper has a picture and no figure", least=True,
+        published="–", flags="--rows sne",
+    ),
+    Headline(
+        "interpolation", "mnist", "barrier on training images, matched", "train_barrier_matched",
+        "20 epochs, where the paper has 100", least=True, published="none",
+        flags="--data mnist",
+    ),
+)  # fmt: skip
+
+
+def headline(results: pathlib.Path) -> str:
+    """The papers' methods, published and ours: a line for each experiment, with its command."""
+    cells, notes = [], []
+    for entry in HEADLINES:
+        mark = str(len(notes) + 1).translate(RAISED)
+        if line := entry.cells(results, mark):
+            cells.append(line)
+            notes.append(f"{mark} {entry.differs}.")
+    head = ["experiment", "metric", "published", "ours", "device", "command"]
+    table = tables.markdown(head, cells)
+    return f"{table}\n\n" + "\\\n".join(notes) if cells else tables.EMPTY
+
+
+def experiments(_: pathlib.Path) -> str:
+    """Every experiment: its command, the paper's table, the cost of each preset."""
+    from experiments.__main__ import EXPERIMENTS
+
+    cells = [
+        [
+            f"`python -m experiments.{name}`",
+            table,
+            "; ".join(f"`{preset}`: {settings.cost}" for preset, settings in presets.items()),
+        ]
+        for name, (table, presets) in EXPERIMENTS.items()
+    ]
+    return tables.markdown(["command", "reproduces", "cost of its presets"], cells)
+
+
+def encoders(_: pathlib.Path) -> str:
+    """Every encoder of the library: method, paper, supported networks, symmetries, size."""
+    return tables.markdown(*catalogue.rows())
+
+
+TABLES: Mapping[str, Callable[[pathlib.Path], str]] = {
+    "headline": headline,
+    "experiments": experiments,
+    "encoders": encoders,
+}

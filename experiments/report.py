@@ -1,0 +1,66 @@
+"""The generated tables of the READMEs, made from the published records.
+
+    python -m experiments.report            renders them
+    python -m experiments.report --check    exits 1 where text and records disagree
+
+A table stands between `<!-- table NAME -->` and `<!-- end -->`. A test runs the check, so that
+no number in a table is typed by hand.
+"""
+
+import argparse
+import pathlib
+import re
+
+from experiments.lib import accuracy_tables, benchmark_tables, overview_tables, tables
+from experiments.lib.records import PUBLISHED, ROOT
+
+FILES = ("README.md", "experiments/README.md", "wsjax/encoders/README.md", "wsjax/zoos/README.md")
+TABLES = {
+    **overview_tables.TABLES,
+    **tables.TABLES,
+    **accuracy_tables.TABLES,
+    **benchmark_tables.TABLES,
+}
+MARKER = re.compile(
+    r"<!-- table (\S+) -->(?:(?!<!-- table ).)*?(<!-- end -->|\Z|(?=<!-- table ))", re.S
+)
+
+
+def render(text: str, results: pathlib.Path = PUBLISHED) -> str:
+    """A page with every marked table made anew from the records of a folder.
+
+    Raises:
+        ValueError: a marker names no table, or is not closed.
+    """
+
+    def replace(match):
+        name, _, end = match.groups()
+        if name not in TABLES:
+            raise ValueError(f"expected a table of {sorted(TABLES)}, got {name!r}")
+        if not end:
+            raise ValueError(f"table {name!r} is not closed by <!-- end -->")
+        return f"<!-- table {name} -->\n\n{TABLES[name](results)}\n\n{end}"
+
+    return MARKER.sub(replace, text)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.report", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only compare, exit 1 if different")
+    check = parser.parse_args(arguments).check
+    for path in (ROOT / name for name in FILES):
+        if not path.exists():
+            continue
+        text = path.read_text()
+        if (rendered := render(text)) == text:
+            continue
+        name = path.relative_to(ROOT)
+        if check:
+            raise SystemExit(f"{name} disagrees with the records: run python -m experiments.report")
+        path.write_text(rendered)
+        print(f"{name} is rendered anew")
+
+
+if __name__ == "__main__":
+    main()
