@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from cases.tasks import SPEC, STAT_NN, fit, ratio_zoo
+from cases.tasks import SPEC, fit, ratio_zoo
 
 from wsjax import architectures, encoders, testing
 from wsjax.tasks import base, expect_supported
@@ -95,7 +95,7 @@ def test_support_is_known_without_training(flat):
     mlp, sets = encoders.build("mlp"), encoders.build("deepsets")
     expect_supported(mlp, flat.scale, SPEC, [SPEC, architectures.mlp([1, 4, 1], "relu")])
     expect_supported(sets, flat.scale, SPEC, [SPEC, WIDE])
-    with pytest.raises(ValueError, match="MLP supports one architecture in a batch, got 2"):
+    with pytest.raises(ValueError, match=r"MLP .* one architecture .*, got 2"):
         expect_supported(mlp, flat.scale, SPEC, [SPEC, WIDE])
 
 

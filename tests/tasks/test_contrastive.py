@@ -7,7 +7,6 @@ import re
 import jax
 import numpy as np
 import pytest
-
 from cases import tasks as cases
 from cases.tasks import thirds
 

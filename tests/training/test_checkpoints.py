@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from wsjax.training import checkpoints
 from wsjax.storage import DamagedError
+from wsjax.training import checkpoints
 from wsjax.training.checkpoints import Checkpoints, abstract_like, load, read_config
 
 # When one array of a damaged item fails, Orbax closes its event loop on the others, which say so
