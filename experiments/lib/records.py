@@ -57,7 +57,7 @@ def append(record: Mapping) -> dict:
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     whole = dict(sorted({**record, **stamp}.items()))
-    metrics.JsonLines(RESULTS / f"{record['experiment']}.jsonl").write(whole)
+    log.JsonLines(RESULTS / f"{record['experiment']}.jsonl").write(whole)
     if ROOT / "experiments" / "results" == RESULTS:
         update()
     return whole
@@ -101,7 +101,7 @@ def _commit() -> str:
 
 def read(experiment: str, **match: object) -> list[dict]:
     """The runs of an experiment whose keys equal `match`, oldest first."""
-    runs = metrics.read_lines(RESULTS / f"{experiment}.jsonl")
+    runs = log.read_lines(RESULTS / f"{experiment}.jsonl")
     return [r for r in runs if all(r.get(k) == v for k, v in match.items())]
 
 
