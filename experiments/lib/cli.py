@@ -427,7 +427,7 @@ def report(runs: list[dict], columns: Mapping[str, str], score: str = "test_mse"
 
 def curve(home: pathlib.Path, score: str = "test_mse") -> list[list[float]]:
     """[seconds, validation error] of each look at a row that is trained in steps."""
-    history, key = metrics.read_lines(home / "metrics.jsonl"), score.replace("test", "val")
+    history, key = log.read_lines(home / "metrics.jsonl"), score.replace("test", "val")
     return [[round(h["seconds"], 1), h[key]] for h in history]
 
 

@@ -1,12 +1,10 @@
 """HyperRep: its tokens, its blocks, and the auto-encoder it is."""
 
-import functools
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from cases.corner_cases import SPECS, kernel, vector
 from cases.corner_cases import spec as spec_of
@@ -14,9 +12,6 @@ from cases.corner_cases import spec as spec_of
 from wsjax import architectures, networks, testing
 from wsjax.encoders.hyperrep import PUBLISHED, HyperRep
 from wsjax.networks import Layer
-from wsjax.symmetries import permutations
-from wsjax.tasks import losses, reconstruction
-from wsjax.tasks.reconstruction import Pretext
 
 KEY = jax.random.key(0)
 TINY = HyperRep(width=8, depth=1, heads=2, hidden=6, code=4, head=(6, 5))
@@ -225,95 +220,9 @@ def test_what_it_cannot_read_is_named(spec, wrong):
         (HyperRep, {"depth": 0}, "depth: expected at least 1, got 0"),
         (HyperRep, {"dropout": 1.0}, r"dropout: expected from 0 to below 1, got 1\.0"),
         (HyperRep, {"head": ()}, r"head: expected widths of at least 1, got \(\)"),
-        (Pretext, {"gamma": 1.5}, r"gamma and probability in \[0, 1\].*gamma=1\.5"),
-        (Pretext, {"share": (0.5, 0.2)}, "0 <= least <= most < 1"),
-        (Pretext, {"target": "hole"}, r"target of \('view', 'network'\), got .*'hole'"),
     ],
     ids=str,
 )
 def test_settings_that_mean_nothing_are_refused(make, settings, wrong):
     with pytest.raises(ValueError, match=wrong):
         make(**settings)
-
-
-# views
-
-
-def test_blocks_are_erased_in_one_piece():
-    view, vectors = TINY.view(SMALL_CNN), np.ones((400, 4970), np.float32)
-    erase = jax.jit(lambda k: reconstruction.erase(k, vectors, view.rank, 0.5, (0.02, 0.33)))
-    gone = np.asarray(erase(KEY))[:, np.argsort(view.rank)] == 0
-    sizes = gone.sum(1)
-    assert 0.4 < (sizes > 0).mean() < 0.6
-    found = sizes[sizes > 0]
-    assert 0.02 * 4970 - 1 <= found.min() < 0.04 * 4970
-    assert 0.31 * 4970 < found.max() <= 0.33 * 4970
-    edges = np.abs(np.diff(np.pad(gone.astype(int), ((0, 0), (1, 1))), axis=1)).sum(1)
-    assert set(edges) == {0, 2}
-    assert gone.any(0).mean() > 0.99  # blocks lie everywhere
-    assert (reconstruction.erase(KEY, vectors[:3], view.rank, 0.0, (0.1, 0.2)) == 1).all()
-
-
-def test_the_loss_is_made_of_its_parts():
-    view, moves, vectors = TINY.view(MLP), permutations.moves(MLP), raveled(MLP, 4)
-    rng = np.random.default_rng(0)
-    codes = jnp.asarray(rng.standard_normal((8, 5)), jnp.float32)
-
-    @functools.partial(jax.jit, static_argnums=0)
-    def lost(pretext):
-        seen = []
-
-        def run(views):
-            seen.append(views)
-            return codes, jnp.zeros_like(views)
-
-        total, parts = reconstruction.loss(run, KEY, vectors, view, moves, pretext)
-        return total, parts["contrast"], parts["reconstruction"], seen[0]
-
-    plain = Pretext(permute=False, probability=0.0, gamma=0.3, temperature=0.5)
-    total, contrast, error, views = lost(plain)
-    np.testing.assert_array_equal(views, np.concatenate([vectors, vectors]))
-    want = losses.nt_xent(codes[:4], codes[4:], 0.5).mean()
-    np.testing.assert_allclose(contrast, want, rtol=1e-6)
-    np.testing.assert_allclose(error, (vectors**2).mean(), rtol=1e-6)
-    np.testing.assert_allclose(total, 0.3 * want + 0.7 * (vectors**2).mean(), rtol=1e-6)
-    _, _, error, views = lost(Pretext(probability=1.0))
-    assert (views == 0).any(1).all()
-    assert not np.array_equal(views[:4], views[4:])
-    np.testing.assert_allclose(error, (views**2).mean(), rtol=1e-6)
-    _, _, error, _ = lost(Pretext(probability=1.0, target="network"))
-    np.testing.assert_allclose(error, (vectors**2).mean(), rtol=1e-5)
-    *_, views = lost(Pretext(probability=0.0))
-    np.testing.assert_allclose(np.sort(views[0]), np.sort(vectors[0]))
-    assert not np.array_equal(views[0], vectors[0])
-
-
-@pytest.mark.trains
-def test_an_auto_encoder_learns_both():
-    """Codes come to know their network, and networks come back from their codes."""
-    encoder = HyperRep(width=16, depth=1, heads=2, hidden=16, code=8, head=(16, 8), dropout=0.0)
-    spec = architectures.mlp([1, 3, 1], "tanh")
-    view, moves, vectors = encoder.view(spec), permutations.moves(spec), raveled(spec, 32)
-    optimizer, pretext = optax.adam(5e-3), Pretext(gamma=0.5, temperature=0.5)
-
-    def lost(params, key):
-        run = lambda x: encoder.apply({"params": params}, x, view, True, method="autoencode")
-        return reconstruction.loss(run, key, vectors, view, moves, pretext)
-
-    @jax.jit
-    def train(key):
-        params = encoder.init(key, vectors, view, method="autoencode")["params"]
-
-        def step(carry, key):
-            params, state = carry
-            (_, parts), slope = jax.value_and_grad(lost, has_aux=True)(params, key)
-            updates, state = optimizer.update(slope, state)
-            return (optax.apply_updates(params, updates), state), parts
-
-        return jax.lax.scan(step, (params, optimizer.init(params)), jax.random.split(key, 120))[1]
-
-    for name, values in train(KEY).items():
-        before, after = values[:10].mean(), values[-10:].mean()
-        print(f"{name}: {before:.3f} -> {after:.3f}")
-        assert np.isfinite(values).all()
-        assert after < 0.8 * before, name

@@ -16,7 +16,7 @@ from wsjax.encoders import neural_graph
 from wsjax.encoders.neural_graph import NeuralGraph
 from wsjax.encoders.parts import backbones, probes
 from wsjax.networks import ACTIVATIONS, ROLES
-from wsjax.tasks import reading
+from wsjax.tasks import InputScale
 from wsjax.views import graphs, neurons, padding
 
 CHAIN = architectures.mlp([2, 3, 2, 1], "tanh")
@@ -294,7 +294,7 @@ def test_probes_run_networks_as_they_were_before_they_were_divided_by_units():
     encoder = NeuralGraph(probes=5, inputs=2, channels=1, features=1)
     scales = {k: 0.3 + i for i, k in enumerate(sorted(networks.kinds(spec).values()))}
     raw, view = network(spec, 0), encoder.view(spec)
-    divided = raw / reading.units(spec, scales)
+    divided = InputScale(scales).apply(raw, spec)
     found = encoder.calibrate(divided[None], view, scales)
     points = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
     answers = probed(encoder)

@@ -12,7 +12,8 @@ from wsjax import architectures, networks, testing, training, zoos
 from wsjax.encoders import ENCODERS, probing
 from wsjax.encoders.probing import Probing
 from wsjax.symmetries import scalings
-from wsjax.tasks import reading, regression
+from wsjax.tasks import InputScale, fit, restore
+from wsjax.tasks.regression import Objective, Regression
 
 KEY = jax.random.key(0)
 SMALL = Probing(probes=6, widths=(8,), code=4)
@@ -114,43 +115,38 @@ def zoo_of(spec, count=40):
 @pytest.mark.trains
 def test_the_network_that_is_run_is_the_raw_one(tmp_path):
     zoo = zoo_of(SIREN)
-    config = {
-        "encoder": "probing",
-        "encoder_settings": {"probes": 5, "widths": [8], "code": 4},
-        "head": [8],
-    }
     settings = training.Settings(steps=2, batch=8, evaluate_every=2, checkpoint_every=2)
-    objective = regression.Objective(permute=False)
-    model, _ = regression.train(zoo, "bias", config, objective, settings, tmp_path, False)
-    assert max(abs(np.log(x)) for x in model.norm.scales.values()) > 1
-    encoder = SMALL.clone(probes=5)
-    learned = {**start(encoder, SIREN), "params": model.variables["params"]["encoder"]}
+    task, encoder = Regression("bias", Objective(permute=False)), SMALL.clone(probes=5)
+    how = dict(head=(8,), settings=settings, folder=tmp_path, progress=False)
+    trained = fit(zoo, task, encoder, **how)
+    assert max(abs(np.log(x)) for x in trained.scale.scales.values()) > 1
+    learned = {**start(encoder, SIREN), "params": trained.variables["params"]["encoder"]}
     run = jax.jit(lambda x, spec: encoder.apply(learned, x, encoder.view(spec)), static_argnums=1)
     raw = run(zoo.vectors, SIREN)
-    np.testing.assert_allclose(model.encode(zoo.vectors), raw, rtol=1e-4, atol=1e-6)
-    again = regression.restore(tmp_path)
+    np.testing.assert_allclose(trained.encode(zoo.vectors), raw, rtol=1e-4, atol=1e-6)
+    again = restore(tmp_path)
     np.testing.assert_allclose(again.encode(zoo.vectors), raw, rtol=1e-4, atol=1e-6)
     wide = architectures.mlp([2, 7, 3, 3], "sin", 2.0)
     vectors = np.asarray(raveled(wide))
-    np.testing.assert_allclose(model.encode(vectors, wide), run(vectors, wide), rtol=1e-4)
+    np.testing.assert_allclose(trained.encode(vectors, wide), run(vectors, wide), rtol=1e-4)
 
 
-def test_units_are_undone():
+def test_the_normalisation_is_undone():
     vectors, view = raveled(SIREN), SMALL.view(SIREN)
-    scales = reading.measure_scales((np.asarray(vectors) * 3, SIREN))
-    known = reading.calibrate(SMALL, vectors, view, scales)["encoder"]
+    scale = InputScale.fit(zoos.Zoo.of_spec(np.asarray(vectors) * 3, SIREN, {}))
+    constants = SMALL.calibrate(vectors, view, scale.scales)
     variables, apply = start(SMALL, SIREN), jax.jit(SMALL.apply)
     plain = apply(variables, vectors, view)
-    units = reading.units(SIREN, scales)
-    assert np.abs(apply(variables, vectors / units, view) - plain).max() > 1e-2
-    undone = apply({**variables, "statistics": known}, vectors / units, view)
+    normalised = scale.apply(vectors, SIREN)
+    assert np.abs(apply(variables, normalised, view) - plain).max() > 1e-2
+    undone = apply({**variables, "statistics": constants}, normalised, view)
     np.testing.assert_allclose(undone, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_unknown_units_are_refused():
     vectors, view = raveled(SIREN), SMALL.view(SIREN)
     with pytest.raises(ValueError, match=r"must not be in unknown units.*dense/bias/0"):
-        reading.calibrate(SMALL, vectors, view, {})
+        SMALL.calibrate(vectors, view, {})
     deep, variables = architectures.mlp([2, 4, 4, 4, 3], "sin", 2.0), start(SMALL, SIREN)
     with pytest.raises(ValueError, match=r"got also \['dense/bias/3', 'dense/kernel/3'\]"):
         SMALL.apply(variables, raveled(deep), SMALL.view(deep))

@@ -95,7 +95,7 @@ def test_support_is_known_without_training(flat):
     mlp, sets = encoders.build("mlp"), encoders.build("deepsets")
     expect_supported(mlp, flat.scale, SPEC, [SPEC, architectures.mlp([1, 4, 1], "relu")])
     expect_supported(sets, flat.scale, SPEC, [SPEC, WIDE])
-    with pytest.raises(ValueError, match="MLP supports one architecture in a batch, got 2"):
+    with pytest.raises(ValueError, match=r"MLP .* one architecture .*, got 2"):
         expect_supported(mlp, flat.scale, SPEC, [SPEC, WIDE])
 
 

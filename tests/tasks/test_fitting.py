@@ -116,7 +116,7 @@ def test_the_config_comes_back_and_an_equal_one_resumes(tmp_path):
     assert first.config["sizes"] == [1, 2]
     assert first.config["training"]["batch"] == 16
     assert call(seed=3, sizes=(1, 2)).result.resumed == 2
-    with pytest.raises(ValueError, match="(?s)another config.*seed: 3 in the folder, 4 now"):
+    with pytest.raises(ValueError, match=r"(?s)another config.*seed: 3 in the folder, 4 now"):
         call(seed=4, sizes=(1, 2))
     with pytest.raises(ValueError, match="a config without the key 'wsjax', which is reserved"):
         call(wsjax={})
@@ -147,7 +147,8 @@ def test_an_encoder_of_your_own_comes_back_in_another_process(tmp_path, monkeypa
     done = run([p for p in paths if p])
     assert done.returncode == 0, done.stderr
     assert "width = 5" in done.stdout
-    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), trained.predict(zoo), rtol=1e-5)
+    predicted = np.load(tmp_path / "out.npy")
+    np.testing.assert_allclose(predicted, trained.predict(zoo), rtol=1e-4, atol=1e-5)
     failed = run([p for p in paths[1:] if p and p != str(tmp_path)])
     assert "'own_encoders:Mine': no module 'own_encoders' to import" in failed.stderr
 
@@ -160,14 +161,14 @@ def test_the_wrong_kind_of_run_is_named(tmp_path):
 
 
 def test_folders_without_a_run_of_this_library_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"there is no .*nowhere"):
         restore(tmp_path / "nowhere")
     evaluate = lambda variables: {"mse": 1.0}
     loss = lambda variables, key, batch: ((variables["w"] * batch["x"]).mean(), {})
     init = lambda key: {"w": jax.numpy.ones(())}
     data, settings = {"x": np.ones(4, np.float32)}, training.Settings(steps=1, batch=4)
     training.fit(init, loss, data, evaluate, settings, tmp_path, {}, progress=False)
-    with pytest.raises(ValueError, match="expected a run of `wsjax.tasks.fit`, its config has no"):
+    with pytest.raises(ValueError, match=r"a run of `wsjax\.tasks\.fit`, its config has no"):
         restore(tmp_path)
 
 

@@ -3,11 +3,12 @@
 import jax
 import numpy as np
 import pytest
+from cases.tasks import fit
 
-from wsjax import architectures, networks, testing, training, zoos
+from wsjax import architectures, networks, testing, zoos
 from wsjax.encoders import SNE
-from wsjax.tasks import losses, regression
-from wsjax.tasks.regression import Objective
+from wsjax.tasks import losses
+from wsjax.tasks.regression import Objective, Regression
 from wsjax.views import chunks
 
 ENCODER = SNE(chunk=4, width=8, code=4, heads=2, chunk_depth=1, depth=1)
@@ -67,23 +68,19 @@ CODERS = {
 @pytest.mark.trains
 @pytest.mark.parametrize("encoder", CODERS)
 def test_five_kinds_of_architectures_train_in_one_compiled_step(encoder, tmp_path, monkeypatch):
-    parts = []
-    for i, spec in enumerate(FIVE):
-        arrays = testing.draw(jax.random.key(i), spec, (8,))
-        labels = {"accuracy": np.linspace(0.1, 0.9, 8, dtype=np.float32)}
-        parts.append(zoos.from_params(arrays, spec, labels))
+    labels = {"accuracy": np.linspace(0.1, 0.9, 8, dtype=np.float32)}
+    draw = lambda i, spec: testing.draw(jax.random.key(i), spec, (8,))
+    parts = [zoos.from_params(draw(i, spec), spec, labels) for i, spec in enumerate(FIVE)]
     zoo = zoos.split(zoos.join(parts), {"train": 20, "validation": 10, "test": 10}, 0)
     assert len(np.unique(zoo.which[zoo.splits["train"]])) == 5
     traced, original = [], losses.regression
     monkeypatch.setattr(losses, "regression", lambda *a, **k: traced.append(1) or original(*a, **k))
-    config = {"encoder": encoder, "encoder_settings": CODERS[encoder], "head": [8]}
-    how = training.Settings(steps=6, batch=10, evaluate_every=6, checkpoint_every=6)
-    objective = Objective(loss="bce", invariance=0.1, share=0.5)
-    model, _ = regression.train(zoo, "accuracy", config, objective, how, tmp_path, progress=False)
+    task = Regression("accuracy", Objective(loss="bce", invariance=0.1, share=0.5))
+    trained = fit(zoo, task, tmp_path, encoder, CODERS[encoder], (8,), steps=6, batch=10)
     assert len(traced) == 1  # six steps on batches of other architectures, traced once
-    held, _ = zoo.part("test", "accuracy")
-    together = model.predict(held)
+    networks, _ = zoo.part("test", "accuracy")
+    together = trained.predict(networks)
     assert np.ptp(together) > 1e-6
-    for s in np.unique(held.which)[:2].tolist():
-        alone = model.predict(held.of(s).vectors, FIVE[s])
-        np.testing.assert_allclose(together[held.which == s], alone, rtol=1e-4, atol=1e-5)
+    for s in np.unique(networks.which)[:2].tolist():
+        alone = trained.predict(networks.of(s).vectors, FIVE[s])
+        np.testing.assert_allclose(together[networks.which == s], alone, rtol=1e-4, atol=1e-5)

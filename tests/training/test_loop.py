@@ -1,6 +1,6 @@
 """Run as a program, this file trains in a process of its own, to be killed or given devices:
 
-python tests/test_training.py OUT PAUSE FOLDER STEPS [FOLDER STEPS ...]
+python tests/training/test_loop.py OUT PAUSE FOLDER STEPS [FOLDER STEPS ...]
 
 Evaluations after the sixth (of step 30) take PAUSE seconds more.
 """
@@ -23,8 +23,8 @@ import optax
 import pytest
 
 from wsjax import training
-from wsjax.metrics import read_lines
-from wsjax.training import Settings, checkpoints
+from wsjax.training import Settings, checkpoints, loop
+from wsjax.training.log import read_lines
 
 pytestmark = pytest.mark.trains
 
@@ -85,7 +85,7 @@ def run(folder, settings=WHOLE, **changes):
 def compiled_once():
     """Tests of one loss, settings and mesh share a step."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "make_step", functools.cache(training.make_step))
+        patch.setattr(loop, "make_step", functools.cache(loop.make_step))
         yield
 
 
@@ -146,7 +146,7 @@ def assert_equal(a, b):
 
 
 def moved(variables):
-    first = init(training._keys(SMALL)[0])
+    first = init(loop._keys(SMALL)[0])
     return all(jax.tree.leaves(jax.tree.map(lambda a, b: not np.allclose(a, b), variables, first)))
 
 
@@ -187,7 +187,7 @@ def test_four_devices_equal_one(whole, tmp_path):
     out = tmp_path / "out.npz"
     finish(command(out, tmp_path / "four", 8, tmp_path / "copy", 8, devices=4))
     a, b = np.load(whole() / "out.npz"), np.load(out)
-    before = jax.tree.leaves_with_path(init(training._keys(SMALL)[0]))
+    before = jax.tree.leaves_with_path(init(loop._keys(SMALL)[0]))
     assert len(before) == 4
     for path, first in before:
         name = f"variables{jax.tree_util.keystr(path)}"
@@ -261,7 +261,7 @@ def test_the_second_step_does_not_compile():
     state = first()
     for i in range(4):
         state, _ = step(state, {k: v[rows(i)] for k, v in data.items()})
-        state = training._keep_best(state, 1.0 / (i + 1), everywhere)
+        state = loop._keep_best(state, 1.0 / (i + 1), everywhere)
     assert step._cache_size() == 1
     assert float(state.best_value) == 0.25
     assert_equal(state.best, state.average)

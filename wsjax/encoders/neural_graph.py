@@ -132,7 +132,7 @@ class NeuralGraph(Encoder):
             vectors: [network, entry], in units; not looked at.
             view: likewise.
             scales: what arrays were divided by, by "kind/role/level", as from
-                `reading.measure_scales`.
+                `tasks.scaling.InputScale`.
 
         Raises:
             ValueError: networks are probed, and the scales are not given.

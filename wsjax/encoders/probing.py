@@ -12,7 +12,7 @@ exactly invariant to every symmetry that the function has, renumberings and scal
 and blind to everything that the function on its probes does not show.
 
 What is run must be the network as it was trained. Networks reach an encoder in units: arrays
-divided by the root mean square of their kind (`wsjax.tasks.reading`). `calibrate` is told those,
+divided by the root mean square of their kind (`wsjax.tasks.scaling`). `calibrate` is told those,
 keeps them under "statistics", and they are multiplied back before the network is run; without,
 it is taken as it comes.
 
@@ -131,7 +131,7 @@ class Probing(Encoder):
             vectors: [network, entry], in units; not looked at.
             view: of the spec.
             scales: what arrays were divided by, by "kind/role/level", as from
-                `reading.measure_scales`.
+                `tasks.scaling.InputScale`.
 
         Raises:
             ValueError: the scales are not given, or not for all arrays.

@@ -228,10 +228,12 @@ class Task(abc.ABC):
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Task":
         """The task that `to_json` described; what only training needs may be missing."""
-        defaults = {f.name: f.default for f in dataclasses.fields(cls)}
-        field = lambda default, x: type(default)(**x) if isinstance(x, dict) else x
-        frozen = {k: tuple(x) if isinstance(x, list) else x for k, x in data.items()}
-        return cls(**{k: field(defaults[k], x) for k, x in frozen.items()})
+        frozen = lambda x: tuple(x) if isinstance(x, list) else x
+        fields = {k: frozen(x) for k, x in data.items() if not isinstance(x, dict)}
+        for f in dataclasses.fields(cls):
+            if isinstance(nested := data.get(f.name), dict):
+                fields[f.name] = type(f.default)(**{k: frozen(x) for k, x in nested.items()})
+        return cls(**fields)
 
 
 @dataclasses.dataclass(frozen=True)

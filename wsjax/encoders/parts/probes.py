@@ -4,7 +4,7 @@
 
 An answer, taken after the activation, carries the factor of its neuron as the bias does: an
 encoder that keeps factors may be told either. Networks reach encoders in units
-(`wsjax.tasks.reading`); what is run must be the network as it was, so that `units` go with it.
+(`wsjax.tasks.scaling`); what is run must be the network as it was, so that `units` go with it.
 """
 
 from collections.abc import Mapping
@@ -58,7 +58,7 @@ def units(scales: Mapping[str, float] | None) -> dict[str, jax.Array]:
 
     Args:
         scales: what arrays were divided by, by "kind/role/level", as from
-            `reading.measure_scales`.
+            `tasks.scaling.InputScale`.
 
     Raises:
         ValueError: the scales are not given.
