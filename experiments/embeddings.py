@@ -33,8 +33,8 @@ not run again.
 
 Protocol, where we differ or the paper is silent: the zoos are our own, smaller ones, as in
 `experiments.cross_dataset`; embeddings are the inputs of the head; only networks of the test
-splits are drawn; t-SNE is scikit-learn's, by its defaults but for what `TSNE` says, and records hold
-its settings. `laptop` and `small` leave SVHN out.
+splits are drawn; t-SNE is scikit-learn's, by its defaults apart from `TSNE`, and records hold its
+settings. `laptop` and `small` leave SVHN out.
 """
 
 import argparse

@@ -18,9 +18,9 @@ FOLDER holds PNG or JPEG files of one size, in a sub-folder for each class. One 
 all of them, fits a network to each, and trains every method that supports such networks.
 
 Any run can be killed at any moment; the same command goes on where it stopped. Zoos are those
-of `python -m experiments.make.inr_zoo`, which can make them in several processes. In the folder of
-a run: `confusion.png`, `codes.png` (t-SNE of the embeddings of test networks) and `predictions.npz`;
-beside the runs `curves.png` and, with `--sizes`, `training_size.png`.
+of `python -m experiments.make.inr_zoo`, which can make them in several processes. In the folder
+of a run: `confusion.png`, `codes.png` (t-SNE of the embeddings of test networks) and
+`predictions.npz`; beside the runs `curves.png` and, with `--sizes`, `training_size.png`.
 
 Numbers of the paper with a * are quoted from memory, others as two independent tables have them;
 deviations (±) are from memory throughout. Methods beside the published ones: `majority`, the
@@ -31,8 +31,8 @@ not read weights alone either.
 
 Protocol, where we differ: the zoos are our own; 15 % of the training images, at most 5 000,
 are for validation. `paper` has ScaleGMN's, NFN's and DWSNet's published sizes, and ScaleGMN's
-training, 200 epochs at batches of 128, for all methods. Other presets have smaller encoders of ours,
-at equal batches, not at equal cost. In `--images` a quarter of the images of each class is
+training, 200 epochs at batches of 128, for all methods. Other presets have smaller encoders of
+ours, at equal batches, not at equal cost. In `--images` a quarter of the images of each class is
 for the test.
 """
 

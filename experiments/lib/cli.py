@@ -13,8 +13,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from experiments.lib import records, settings
-from experiments.lib.methods import Method, Preset, encoder_class
+from experiments.lib.methods import Method, Preset
 from wsjax import training
+from wsjax.encoders.registry import encoder_class
 
 
 def parser(
@@ -38,15 +39,15 @@ def parser(
     out.add_argument("--preset", choices=list(presets), default="laptop")
     out.add_argument("--methods", default="", help="comma-separated; all for every one there is")
     out.add_argument("--seeds", type=int, default=0, help="how many; the preset's if 0 or less")
-    out.add_argument("--set", action="append", default=[], metavar="PART.FIELD=VALUE",
-                     help="a setting of the selected methods; comma-separated or repeated")  # fmt: skip
+    words = "a setting of the selected methods; comma-separated or repeated"
+    out.add_argument("--set", action="append", default=[], metavar="PART.FIELD=VALUE", help=words)
     out.add_argument("--settings", action="store_true", help="list these settings and exit")
     if own:
-        out.add_argument("--encoder", default="", metavar="MODULE:CLASS",
-                         help="adds a method with an encoder of your own, named after its class; "
-                         "trained as the first trained method of the preset")  # fmt: skip
-    out.add_argument("--jobs", type=int, default=0,
-                     help="methods side by side, a core each; all cores if 0, 1 on a GPU")  # fmt: skip
+        words = "adds a method with an encoder of your own, named after its class, trained as the "
+        words += "first trained method of the preset"
+        out.add_argument("--encoder", default="", metavar="MODULE:CLASS", help=words)
+    words = "methods side by side, a core each; as many as cores if 0, on a GPU 1"
+    out.add_argument("--jobs", type=int, default=0, help=words)
     return folders(out)
 
 
@@ -54,8 +55,8 @@ def folders(out: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Adds the flags of commands that write records."""
     out.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs"))
     out.add_argument("--results", type=pathlib.Path, help="folder of records; FOLDER/results")
-    out.add_argument("--publish", action="store_true",
-                     help="write records and pictures into experiments/results of this clone")  # fmt: skip
+    words = "write records and pictures into experiments/results of this clone"
+    out.add_argument("--publish", action="store_true", help=words)
     return out
 
 

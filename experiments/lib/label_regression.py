@@ -14,8 +14,8 @@ from experiments.lib import plots, runs
 from experiments.lib.baselines import Tests
 from experiments.lib.methods import Method
 from wsjax import metrics
-from wsjax.encoders import base
 from wsjax.tasks import InputScale, Trained, expect_supported
+from wsjax.tasks.base import views
 from wsjax.tasks.regression import Regression
 from wsjax.zoos import Zoo
 
@@ -84,7 +84,7 @@ def reasons(method: Method, train: Zoo, tests: Tests, adopt: bool = False) -> di
     """Test zoo -> why an encoder that learns from `train` does not support it; no training."""
     encoder, found = method.build(), {}
     try:
-        base.views(encoder, train.specs)
+        views(encoder, train.specs)
     except ValueError as error:
         return dict.fromkeys(tests, str(error))
     scale = InputScale.fit(train.select(train.splits["train"]))

@@ -5,16 +5,14 @@ Preset({"mean": Method(compute=mean), "gmn": ...}, "20 minutes on 2 CPU cores")
 """
 
 import dataclasses
-import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import flax.linen as nn
-
 from experiments.lib import settings
 from experiments.lib.settings import Setting
-from wsjax.encoders import ENCODERS
-from wsjax.tasks import reading
+from wsjax import encoders
+from wsjax.encoders import Encoder
+from wsjax.encoders.registry import encoder_class
 from wsjax.tasks.regression import Objective
 from wsjax.training import Settings
 
@@ -104,13 +102,9 @@ class Method:
             method, training=dataclasses.replace(self.training, **parts["training"])
         )
 
-    def build(self) -> nn.Module:
-        """The encoder.
-
-        Raises:
-            ValueError: it or one of its settings is unknown.
-        """
-        return reading.build_encoder(self.config())
+    def build(self) -> Encoder:
+        """The encoder; raises as `wsjax.encoders.build`."""
+        return encoders.build(self.encoder or "", self.settings)
 
     def config(self) -> dict:
         """As JSON, with the encoder's defaults written out, for records and checkpoints."""
@@ -150,21 +144,3 @@ class Preset:
     seeds: int = 1
     learns: tuple[str, ...] = ()
     default: tuple[str, ...] = ()
-
-
-def encoder_class(name: str) -> type:
-    """The class of an encoder: a key of `ENCODERS`, or "module:Class" of one of your own.
-
-    Raises:
-        ValueError: there is none; says what was expected.
-    """
-    if name in ENCODERS:
-        return ENCODERS[name]
-    module, _, cls = name.partition(":")
-    expected = f"expected an encoder of {sorted(ENCODERS)} or module:Class, got {name!r}"
-    if not cls:
-        raise ValueError(expected)
-    try:
-        return getattr(importlib.import_module(module), cls)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{expected}: {error}") from None

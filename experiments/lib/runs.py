@@ -29,8 +29,9 @@ from rich.table import Table
 
 from experiments.lib import cli, plots, records
 from experiments.lib.methods import Method, Preset
-from wsjax import metrics, training
+from wsjax import storage, training
 from wsjax.tasks import Trained, fit
+from wsjax.training.log import read_lines
 from wsjax.zoos import Zoo
 
 Facts = dict[str, Any]
@@ -129,7 +130,7 @@ def learn(
     )  # fmt: skip
     count = lambda tree: sum(x.size for x in jax.tree.leaves(tree))
     params, result = trained.variables["params"], trained.result
-    history = metrics.read_lines(home / "metrics.jsonl")
+    history = read_lines(home / "metrics.jsonl")
     encoder = count(params.get("encoder", {}))
     return trained, {
         "metrics": {value: result.best_value, "encoder_parameters": encoder},
@@ -178,10 +179,8 @@ def execute(
         if done := finished(run.home(options.folder)):
             print(f"{run.name}: finished before, in {run.home(options.folder)}")
             found[i] = done
-    order = sorted(
-        set(range(len(runs))) - set(found), key=lambda i: runs[i].method.encoder is not None
-    )
-    waiting = {i: runs[i] for i in order}
+    waiting = {i: run for i, run in enumerate(runs) if i not in found}
+    waiting = dict(sorted(waiting.items(), key=lambda item: item[1].method.encoder is not None))
     with contextlib.closing(_outcomes(waiting, options)) as outcomes:
         for i, outcome in outcomes:
             if isinstance(outcome, str):
@@ -229,9 +228,7 @@ def _record(run, facts, options):
     lines = [records.append({**shared, **x}, options.results) for x in facts]
     home = run.home(options.folder)
     home.mkdir(parents=True, exist_ok=True)
-    part = home / "record.json.part"
-    part.write_text(json.dumps(lines, indent=1))
-    os.replace(part, home / "record.json")
+    storage.write_json(home / "record.json", lines)
     return lines
 
 
@@ -241,9 +238,8 @@ def _outcomes(waiting: Mapping[int, Run], options) -> Iterator[tuple[int, list[F
     jobs = options.jobs or (len(cores) if jax.default_backend() == "cpu" else 1)
     jobs = min(jobs, len(waiting))
     if jobs > 1:
-        yield from _side_by_side(
-            waiting, options.folder, [cores[i % len(cores)] for i in range(jobs)]
-        )
+        chosen = [cores[i % len(cores)] for i in range(jobs)]
+        yield from _side_by_side(waiting, options.folder, chosen)
         return
     for i, run in waiting.items():
         print(f"{run.name}: {run.home(options.folder)}", flush=True)
