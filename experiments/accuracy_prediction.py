@@ -1,4 +1,4 @@
-"""How accurate is a classifier of any of these architectures, by its weights alone?
+"""Test accuracy of classifiers of many architectures, predicted from their weights alone.
 
 GMN, tables 1 and 6, figures 5 and 8 (Lim et al., ICLR 2024): a predictor of test accuracy learns
 from half of a zoo, from a tenth of that half, or from its narrowest networks alone, and is
@@ -9,21 +9,21 @@ the small CNNs of Unterthiner et al. ("conv3-gap"): GMN with GRIT .938, NFN-HNP 
 NFT .926, NFN-NP .922, StatNN .915.
 
     python -m experiments.accuracy_prediction                       CNNs on digits
-    python -m experiments.accuracy_prediction --rows gmn,dmc,deepsets
+    python -m experiments.accuracy_prediction --methods gmn,dmc,deepsets
     python -m experiments.accuracy_prediction --preset small        table 6, on CIFAR-10 in gray,
                                                                     and five kinds, on digits
     python -m experiments.accuracy_prediction --preset paper --images FOLDER
 
-Encoders with weights for each array of one architecture cannot read zoos of many; they are
+Encoders with weights for each array of one architecture do not support zoos of many; they are
 listed with the reason. The runs' folder has the histograms of accuracies (figure 5) and a
-scatter plot for each row, by kind of network (figure 8).
+scatter plot for each method, by kind of network (figure 8).
 
 Protocol, where we differ: `laptop` has the CNNs alone, a few times narrower than the paper's,
 on scikit-learn's digits, and learns from 150, 15 or the narrowest; `small` has the networks of
 five kinds as well; `paper` has the published sizes. "5 %" is a tenth of the training networks
 of "50 %", as in the paper, but at least one of each kind with each norm; both are tested on the
 same networks. For "OOD", validation networks are narrow as well; "as narrow" are networks of
-the same widths that neither learnt from nor chose.
+the same widths that served neither for learning nor for selection.
 """
 
 import dataclasses
@@ -33,14 +33,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.lib import accuracy_predictors, plots
-from experiments.lib.accuracy_predictors import Direction
-from experiments.lib.zoo_loading import SIZES, Preset, tiny
+from experiments.lib.accuracy_predictors import METHODS, SIMPLE, Direction, longer, shorter
+from experiments.lib.methods import Preset
+from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
 from wsjax.zoos import Zoo
 from wsjax.zoos.classifiers.classifier_recipe import Recipe
 
 MANY = ("varying-cnns", "diverse")
-PAPER_ROWS = ("deepsets", "dmc", "gmn")
+PAPER_METHODS = ("deepsets", "dmc", "gmn")
 PAPER = {  # tau, table 1
     "varying-cnns": {
         "50 %": (".697 ± .002", ".876 ± .003", ".915 ± .006"),
@@ -60,10 +61,10 @@ SMALL_CNNS = {  # tau, table 6
 
 
 def fewer(zoo: Zoo, share: float, seed: int) -> Zoo:
-    """The zoo with a share of the runs of its "train" split, drawn at random.
+    """The zoo with a share of the runs of its "train" split, chosen at random.
 
-    One of each kind of network with each norm is among them: an array of a sort that nobody
-    has learnt from could not be read.
+    One of each kind of network with each norm is among them: arrays of a kind that training has
+    none of are not supported.
     """
     rows = np.random.default_rng(seed).permutation(zoo.splits["train"])
     sort = zoo.labels["kind"][rows] * 100 + zoo.labels["norm"][rows]
@@ -71,17 +72,17 @@ def fewer(zoo: Zoo, share: float, seed: int) -> Zoo:
     runs = zoo.runs[np.concatenate([rows[first], np.delete(rows, first)])]
     runs = runs[np.sort(np.unique(runs, return_index=True)[1])]
     kept = runs[: max(len(first), round(share * len(runs)))]
-    mine = zoo.splits["train"][np.isin(zoo.runs[zoo.splits["train"]], kept)]
-    return dataclasses.replace(zoo, splits={**zoo.splits, "train": mine})
+    train = zoo.splits["train"][np.isin(zoo.runs[zoo.splits["train"]], kept)]
+    return dataclasses.replace(zoo, splits={**zoo.splits, "train": train})
 
 
 def by_width(zoo: Zoo, plan: Recipe, seed: int) -> tuple[Zoo, Zoo] | None:
-    """Learn from the narrowest networks of each kind, be tested on wider ones (E.1.2).
+    """Splits to learn from the narrowest networks of each kind, tested on wider ones (E.1.2).
 
     Returns:
-        The zoo with the narrowest dealt into "train" and "validation", and all others as
-        "test"; and a zoo whose "test" are narrow ones that are in neither. Four to one to
-        one. None if all networks are of one width.
+        The zoo with the narrowest in "train" and "validation", and all others in "test"; and a
+        zoo whose "test" are narrow ones that are in neither. Four to one to one. None if all
+        networks are of one width.
     """
     least = np.array([min(kind.widths) for kind in plan.kinds])
     narrow = zoo.labels["width"] == least[zoo.labels["kind"].astype(int)]
@@ -89,24 +90,24 @@ def by_width(zoo: Zoo, plan: Recipe, seed: int) -> tuple[Zoo, Zoo] | None:
         return None
     runs = np.random.default_rng(seed).permutation(np.unique(zoo.runs[narrow]))
     part = max(2, len(runs) // 6)
-    held, near = (np.isin(zoo.runs, r) & narrow for r in (runs[:part], runs[part : 2 * part]))
-    splits = {"train": narrow & ~held & ~near, "validation": held, "test": ~narrow}
+    validation, near = (np.isin(zoo.runs, r) & narrow for r in (runs[:part], runs[part : 2 * part]))
+    splits = {"train": narrow & ~validation & ~near, "validation": validation, "test": ~narrow}
     far = dataclasses.replace(zoo, splits={k: np.flatnonzero(v) for k, v in splits.items()})
     return far, dataclasses.replace(zoo, splits={"test": np.flatnonzero(near)})
 
 
 def directions(preset: Preset, zoos: Mapping[str, Zoo]) -> list[Direction]:
     """Of each zoo: from half of it, from a part of that, from its narrowest networks."""
-    found = []
+    ways = []
     for name, zoo in zoos.items():
         seed = preset.zoos[name].seed
         few = fewer(zoo, 0.1, seed)
-        found.append(Direction(f"{name} 50 %", zoo, {"rest": zoo}, (name,)))
-        found.append(Direction(f"{name} 5 %", few, {"rest": few}, (name,)))
+        ways.append(Direction(f"{name} 50 %", zoo, {"rest": zoo}, (name,)))
+        ways.append(Direction(f"{name} 5 %", few, {"rest": few}, (name,)))
         if apart := by_width(zoo, preset.zoos[name], seed):
             tests = {"wider": apart[0], "as narrow": apart[1]}
-            found.append(Direction(f"{name} OOD", apart[0], tests, (name,)))
-    return found
+            ways.append(Direction(f"{name} OOD", apart[0], tests, (name,)))
+    return ways
 
 
 def pictures(
@@ -116,9 +117,8 @@ def pictures(
     folder: pathlib.Path,
     home: pathlib.Path,
 ) -> dict[str, pathlib.Path]:
-    """Draws figures 5 and 8: how accurate the networks are, and what rows say of them."""
-    home.mkdir(parents=True, exist_ok=True)
-    shown = {}
+    """Draws figures 5 and 8: accuracies of the networks, and predictions of each method."""
+    drawn = {}
     for name, zoo in zoos.items():
         kinds = np.array([kind.name for kind in preset.zoos[name].kinds])
         of = lambda labels, kinds=kinds: kinds[np.asarray(labels, int)]
@@ -130,66 +130,83 @@ def pictures(
         }
         word = name.split()[0]
         first, second = (f"{word}_{what}" for what in ("accuracies", "predictions"))
-        shown |= {k: home / f"{k}.png" for k in (first, second)}
-        plots.histograms(shown[first], parts, "accuracy", f"{name}: {len(zoo)} networks")
-        drawn = {}
+        drawn |= {k: home / f"{k}.png" for k in (first, second)}
+        plots.histograms(drawn[first], parts, "accuracy", f"{name}: {len(zoo)} networks")
+        scatters = {}
         for run in runs:
             far = run["train_zoo"] == f"{name} OOD" and run["seed"] == 0
             if far and run["steps"] and "refused" not in run:
-                there = accuracy_predictors.predictions(folder, run)
+                tests = accuracy_predictors.predictions(folder, run)
                 words = f"{run['row']}, {run['test_zoo']}: tau {run['metrics']['test_tau']:.2f}"
-                drawn[words] = there["true"], there["predicted"], of(there["kind"])
-        if drawn:
+                scatters[words] = tests["true"], tests["predicted"], of(tests["kind"])
+        if scatters:
             title = f"{name}: learnt from narrow"
-            plots.scatters(shown[second], drawn, "test accuracy", "predicted", title)
-    return shown
+            plots.scatters(drawn[second], scatters, "test accuracy", "predicted", title)
+    return drawn
 
 
-def _presets() -> dict[str, Preset]:
-    rows = accuracy_predictors.rows()
-    simple = {k: rows[k] for k in accuracy_predictors.METHODS}
-    several = ("gmn", "neural_graph", "scalegmn", "sne", "dmc", "deepsets", "nfn_hnp")
-    quick = {k: accuracy_predictors.shorter(rows[k], 100, 8) for k in several}
-    few = {k: accuracy_predictors.shorter(rows[k], 4, 2) for k in ("dmc", "nfn_hnp")}
-    digits = {f"{k} digits": recipe(k, "digits", "laptop") for k in MANY}
-    cnns = {k: v for k, v in digits.items() if v.family == "varying-cnns"}
-    small = {"conv3-gap cifar10": recipe("conv3-gap", "cifar10", "small")}
-    small |= {k: v for k, v in digits.items() if v.family == "diverse"}
-    smoke = tiny(digits["varying-cnns digits"])
-    (cnn,) = smoke.kinds
+def _digits(family):
+    return {f"{family} digits": recipe(family, "digits", "laptop")}
+
+
+def smoke() -> Preset:
+    """Thirty-six networks of two widths."""
+    plan = tiny(recipe("varying-cnns", "digits", "laptop"))
+    (cnn,) = plan.kinds
     cnn = dataclasses.replace(cnn, depths=(1,), dense=(1,))
-    smoke = dataclasses.replace(smoke, kinds=(cnn,), networks=36)
-    table6 = {k: rows[k] for k in SMALL_CNNS}
-    both = {k: rows[k] for k in ("mlp", "dmc", "deepsets", "neural_graph", "scalegmn", "sne")}
-    paper = {f"{k} cifar10": recipe(k, "cifar10", "paper") for k in (*MANY, "conv3-gap")}
-    return {
-        "smoke": Preset({"varying-cnns": smoke}, SIZES, 1, simple | few,
-                        "a minute"),
-        "laptop": Preset(cnns, SIZES, 1, simple | quick,
-                         "a quarter of an hour on 2 CPU cores, a third of it for the zoo"),
-        "small": Preset(small, SIZES, 1, simple | table6 | both,
-                        "an hour and a half on 2 CPU cores, by estimate"),
-        "paper": Preset(paper, {"train": 0.5, "validation": 1 / 15, "test": 13 / 30}, 5,
-                        {k: accuracy_predictors.longer(r, 20000) for k, r in rows.items()},
-                        "days, for a GPU; resumable row by row"),
-    }  # fmt: skip
+    zoos = {"varying-cnns": dataclasses.replace(plan, kinds=(cnn,), networks=36)}
+    few = {k: shorter(METHODS[k], 4, 2) for k in ("dmc", "nfn_hnp")}
+    return Preset(SIMPLE | few, "a minute", zoos, SIZES)
 
 
-PRESETS = _presets()
+def laptop() -> Preset:
+    """CNNs on digits."""
+    several = ("gmn", "neural_graph", "scalegmn", "sne", "dmc", "deepsets", "nfn_hnp")
+    return Preset(
+        SIMPLE | {k: shorter(METHODS[k], 100, 8) for k in several},
+        "a quarter of an hour on 2 CPU cores, a third of it for the zoo",
+        _digits("varying-cnns"),
+        SIZES,
+    )
 
 
-def main(arguments: list[str] | None = None) -> list[dict]:
+def small() -> Preset:
+    """Table 6, and networks of five kinds."""
+    several = (*SMALL_CNNS, "mlp", "dmc", "deepsets", "neural_graph", "scalegmn", "sne")
+    return Preset(
+        SIMPLE | {k: METHODS[k] for k in several},
+        "an hour and a half on 2 CPU cores, by estimate",
+        {"conv3-gap cifar10": recipe("conv3-gap", "cifar10", "small")} | _digits("diverse"),
+        SIZES,
+    )
+
+
+def paper() -> Preset:
+    """The published sizes."""
+    return Preset(
+        longer(METHODS),
+        "days, for a GPU; resumable method by method",
+        {f"{k} cifar10": recipe(k, "cifar10", "paper") for k in (*MANY, "conv3-gap")},
+        {"train": 0.5, "validation": 1 / 15, "test": 13 / 30},
+        seeds=5,
+    )
+
+
+PRESETS = {f.__name__: f() for f in (smoke, laptop, small, paper)}
+
+
+def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """The command line; returns the records of its runs."""
-    paper = {
-        (row, f"{family} cifar10 {way}", test): tau
+    published = {
+        (method, f"{family} cifar10 {way}", test): tau
         for family, ways in PAPER.items()
         for way, taus in ways.items()
-        for row, tau in zip(PAPER_ROWS, taus, strict=True)
+        for method, tau in zip(PAPER_METHODS, taus, strict=True)
         for test in ("rest", "wider")
     }
-    paper |= {(k, "conv3-gap cifar10 50 %", "rest"): tau for k, tau in SMALL_CNNS.items()}
+    published |= {(k, "conv3-gap cifar10 50 %", "rest"): tau for k, tau in SMALL_CNNS.items()}
     return accuracy_predictors.main(
-        "accuracy_prediction", __doc__, PRESETS, directions, arguments, paper, pictures
+        "accuracy_prediction", __doc__, PRESETS, directions, arguments, published, pictures
     )
 
 

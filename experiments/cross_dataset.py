@@ -1,37 +1,39 @@
-"""Does a judge of classifiers of one data set know those of another?
+"""Predictors of test accuracy, learnt from classifiers of one data set, on those of another.
 
 SNE, tables 5 and 8 (Andreis et al., NeurIPS 2024): a predictor of test accuracy learns from a
 zoo of small CNNs (Unterthiner et al., 2020) trained on one data set, and is tested on the zoos
 of all four; Kendall's tau. The paper: SNE .761 on average over the directions, NFN-NP .746,
 StatNN .734, NFN-HNP .705, MLP .616.
 
-    python -m experiments.cross_dataset                        every row, from MNIST to all three
+    python -m experiments.cross_dataset                        every method, from MNIST to all three
     python -m experiments.cross_dataset --preset small         from each of three to all three
-    python -m experiments.cross_dataset --rows sne,stat_nn,boosted_trees
+    python -m experiments.cross_dataset --methods sne,stat_nn,boosted_trees
     python -m experiments.cross_dataset --preset paper --images FOLDER
 
-Rows that cannot read a zoo are listed as such. Beside the encoders stand boosted trees on
+Methods that do not support a zoo are listed as such. Beside the encoders stand boosted trees on
 weight statistics, and on the recipe alone: the settings a network was trained with.
 
-Protocol, where we differ: the published zoos are not to be had here, so we make our own
+Protocol, where we differ: the published zoos are not available here, so we make our own
 (`experiments.make.classifier_zoo`), smaller and trained for fewer steps; the last checkpoint of
 each run, shuffled into training, validation and test, 50 : 10 : 40; the paper has
 12 000 : 3 000 : 15 000.
 The zoos of `laptop` and `small` lie in the repository, and leave SVHN out. Published zoos
-(`--published`) are dealt anew, whatever splits come with them.
+(`--published`) are split anew, whatever splits come with them.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 from experiments.lib import accuracy_predictors
-from experiments.lib.accuracy_predictors import Direction
-from experiments.lib.zoo_loading import SIZES, Preset, tiny
+from experiments.lib.accuracy_predictors import METHODS, SIMPLE, Direction, longer, shorter
+from experiments.lib.methods import Preset
+from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
 from wsjax.zoos import Zoo
 
 DATA = ("mnist", "fashion_mnist", "cifar10", "svhn")
 # Kendall's tau of these, table 8
-PAPER_ROWS = ("mlp", "stat_nn", "nfn_np", "nfn_hnp", "sne")
+PAPER_METHODS = ("mlp", "stat_nn", "nfn_np", "nfn_hnp", "sne")
 PAPER = {
     ("mnist", "mnist"): (0.878, 0.926, 0.937, 0.942, 0.941),
     ("mnist", "fashion_mnist"): (0.486, 0.756, 0.726, 0.690, 0.773),
@@ -57,46 +59,50 @@ def directions(preset: Preset, zoos: Mapping[str, Zoo]) -> list[Direction]:
     return [Direction(k, zoos[k], zoos, tuple(zoos)) for k in preset.learns or zoos]
 
 
-def _presets() -> dict[str, Preset]:
-    rows = accuracy_predictors.rows()
-    few = {k: accuracy_predictors.shorter(rows[k], 6) for k in ("stat_nn", "nfn_hnp")}
-    simple = {k: rows[k] for k in accuracy_predictors.METHODS}
+def smoke() -> Preset:
+    """Two zoos of twenty networks."""
     digits = recipe("conv3-gap", "digits", "smoke")
-    smoke = {name: tiny(digits, seed) for seed, name in enumerate(("digits", "other"))}
-    small = {name: recipe("conv3-gap", name, "small") for name in DATA if name != "svhn"}
-    paper = {name: recipe("conv3-gap", name, "paper") for name in DATA}
-    return {
-        "smoke": Preset(smoke, SIZES, 1, simple | few, "a minute on 2 CPU cores"),
-        "laptop": Preset(
-            small,
-            SIZES,
-            1,
-            rows,
-            "a quarter of an hour on a CPU core, by estimate",
-            learns=("mnist",),
-        ),
-        "small": Preset(small, SIZES, 1, rows, "an hour on a CPU core, by estimate"),
-        "paper": Preset(
-            paper,
-            {"train": 0.4, "validation": 0.1, "test": 0.5},
-            3,
-            {name: accuracy_predictors.longer(row, 20000) for name, row in rows.items()},
-            "days, for a GPU; resumable row by row",
-        ),
-    }
+    zoos = {name: tiny(digits, seed) for seed, name in enumerate(("digits", "other"))}
+    few = {k: shorter(METHODS[k], 6) for k in ("stat_nn", "nfn_hnp")}
+    return Preset(SIMPLE | few, "a minute on 2 CPU cores", zoos, SIZES)
 
 
-PRESETS = _presets()
+def small() -> Preset:
+    """Of the zoos in the repository, from each to all."""
+    zoos = {name: recipe("conv3-gap", name, "small") for name in DATA if name != "svhn"}
+    return Preset(METHODS, "an hour on a CPU core, by estimate", zoos, SIZES)
 
 
-def main(arguments: list[str] | None = None) -> list[dict]:
+def laptop() -> Preset:
+    """Of the zoos in the repository, from one to all."""
+    cost = "a quarter of an hour on a CPU core, by estimate"
+    return dataclasses.replace(small(), cost=cost, learns=("mnist",))
+
+
+def paper() -> Preset:
+    """The published sizes."""
+    return Preset(
+        longer(METHODS),
+        "days, for a GPU; resumable method by method",
+        {name: recipe("conv3-gap", name, "paper") for name in DATA},
+        {"train": 0.4, "validation": 0.1, "test": 0.5},
+        seeds=3,
+    )
+
+
+PRESETS = {f.__name__: f() for f in (smoke, laptop, small, paper)}
+
+
+def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """The command line; returns the records of its runs."""
-    paper = {
-        (row, *way): f"{tau:.3f}"
+    published = {
+        (method, *way): f"{tau:.3f}"
         for way, taus in PAPER.items()
-        for row, tau in zip(PAPER_ROWS, taus, strict=True)
+        for method, tau in zip(PAPER_METHODS, taus, strict=True)
     }
-    return accuracy_predictors.main("cross_dataset", __doc__, PRESETS, directions, arguments, paper)
+    return accuracy_predictors.main(
+        "cross_dataset", __doc__, PRESETS, directions, arguments, published
+    )
 
 
 if __name__ == "__main__":

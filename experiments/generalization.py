@@ -1,4 +1,4 @@
-r"""How well does a classifier generalise, by its weights, and what are their symmetries worth?
+r"""Generalisation of classifiers, predicted from their weights, and the worth of symmetries.
 
 ScaleGMN (Kalogeropoulos et al., NeurIPS 2024): a predictor of test accuracy learns from small CNNs
 (Unterthiner et al., 2020) on CIFAR-10 and SVHN in gray: from those of ReLU, whose neurons have
@@ -7,83 +7,43 @@ recorded and, but for NFN's "both", not confirmed: ScaleGMN .928 on CIFAR-10 wit
 tanh, .941 with both; NFN-HNP .927, .934, .934; NeuralGraph .901, .934, .931; StatNN .914, .914,
 .915.
 
-    python -m experiments.generalization                   CIFAR-10, every row, on 2 CPU cores
-    python -m experiments.generalization --rows scalegmn,scalegmn_b,scalegmn_permutation
+    python -m experiments.generalization                   CIFAR-10, every method, on 2 CPU cores
+    python -m experiments.generalization --methods scalegmn,scalegmn_b,scalegmn_permutation
     python -m experiments.generalization --preset paper --images FOLDER
     python -m experiments.generalization --preset paper \
         --published cifar10=FOLDER/cifar10 --published svhn=FOLDER/svhn_cropped
 
 `scalegmn_permutation` is the same network without signs and scales, as large.
 
-Protocol, where we differ: as in `experiments.cross_dataset`. The whole zoo is dealt; each
+Protocol, where we differ: as in `experiments.cross_dataset`. The whole zoo is split; each
 activation has its share of the parts.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from experiments.lib import accuracy_predictors
-from experiments.lib.accuracy_predictors import Direction
-from experiments.lib.cli import Row
-from experiments.lib.zoo_loading import SIZES, Preset, tiny
+from experiments.lib.accuracy_predictors import SIMPLE, Direction, longer, shorter
+from experiments.lib.methods import Preset
+from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
 from wsjax.zoos import Zoo
 
-ROWS = ("stat_nn", "nfn_np", "nfn_hnp", "neural_graph", "gmn")
-
-
-def directions(preset: Preset, zoos: Mapping[str, Zoo]) -> list[Direction]:
-    """From and to networks of each activation, and all of them, zoo by zoo."""
-    found = []
-    for name, zoo in zoos.items():
-        kinds = activations(zoo)
-        for activation in sorted(set(kinds)):
-            mine = zoo.select(kinds == activation).compact()
-            found.append(Direction(f"{name} {activation}", mine, {activation: mine}, (name,)))
-        found.append(Direction(f"{name} both", zoo, {"both": zoo}, (name,)))
-    return found
-
-
-def activations(zoo: Zoo) -> np.ndarray:
-    """The activation of each network's first layer, [network]."""
-    return np.array([s.layers[0].activation for s in zoo.specs])[zoo.which]
-
-
-def rows() -> dict[str, Row]:
-    """The rows of the paper's table that read these zoos, and ScaleGMN in three versions."""
-    known = accuracy_predictors.rows()
-    scale = known["scalegmn"]
-    settings = {
-        "scalegmn": {},
-        "scalegmn_b": {"backward": "balanced", "width": 20},
-        "scalegmn_permutation": {"symmetry": "permutation", "width": 45},
-    }
-    return {k: known[k] for k in (*accuracy_predictors.METHODS, *ROWS)} | {
-        k: dataclasses.replace(scale, settings={**scale.settings, **v}) for k, v in settings.items()
-    }
-
-
-def _presets() -> dict[str, Preset]:
-    every = rows()
-    few = {k: accuracy_predictors.shorter(every[k], 4) for k in ("stat_nn",)}
-    simple = {k: every[k] for k in accuracy_predictors.METHODS}
-    digits = tiny(recipe("conv3-gap", "digits", "smoke"))
-    digits = dataclasses.replace(digits, networks=40)
-    small = {"cifar10": recipe("conv3-gap", "cifar10", "small")}
-    paper = {k: recipe("conv3-gap", k, "paper") for k in ("cifar10", "svhn")}
-    long = {name: accuracy_predictors.longer(row, 20000) for name, row in every.items()}
-    return {
-        "smoke": Preset({"digits": digits}, SIZES, 1, simple | few, "a minute"),
-        "laptop": Preset(small, SIZES, 1, every, "half an hour on a CPU core"),
-        "paper": Preset(paper, SIZES | {"train": 0.4, "test": 0.5}, 3, long,
-                        "days, for a GPU; resumable row by row"),
-    }  # fmt: skip
-
-
-PRESETS = _presets()
-PAPER = {  # tau: CIFAR-10 relu, tanh, both, SVHN relu, tanh
+ENCODERS = ("stat_nn", "nfn_np", "nfn_hnp", "neural_graph", "gmn", "scalegmn")
+SCALEGMN = accuracy_predictors.METHODS["scalegmn"]
+METHODS = {  # those of the paper's table that support these zoos, and ScaleGMN in three versions
+    **SIMPLE,
+    **{k: accuracy_predictors.METHODS[k] for k in ENCODERS},
+    "scalegmn_b": SCALEGMN.sized(backward="balanced", width=20),
+    "scalegmn_permutation": SCALEGMN.sized(symmetry="permutation", width=45),
+}
+WAYS = (
+    *(("cifar10", "relu"), ("cifar10", "tanh"), ("cifar10", "both")),
+    *(("svhn", "relu"), ("svhn", "tanh")),
+)
+PAPER = {  # tau, in the order of `WAYS`
     "stat_nn": (".914", ".914", ".915", ".846", ".844"),
     "nfn_np": (".919", ".925", ".922", ".859", ".858"),
     "nfn_hnp": (".927", ".934", ".934", ".864", ".859"),
@@ -91,19 +51,61 @@ PAPER = {  # tau: CIFAR-10 relu, tanh, both, SVHN relu, tanh
     "scalegmn": (".928", ".942", ".941", ".869", ".874"),
     "scalegmn_b": (".928", ".943", ".941", ".865", ".866"),
 }
-WAYS = (("cifar10", "relu"), ("cifar10", "tanh"), ("cifar10", "both"),
-        ("svhn", "relu"), ("svhn", "tanh"))  # fmt: skip
 
 
-def main(arguments: list[str] | None = None) -> list[dict]:
+def directions(preset: Preset, zoos: Mapping[str, Zoo]) -> list[Direction]:
+    """From and to networks of each activation, and all of them, zoo by zoo."""
+    ways = []
+    for name, zoo in zoos.items():
+        kinds = activations(zoo)
+        for activation in sorted(set(kinds)):
+            part = zoo.select(kinds == activation).compact()
+            ways.append(Direction(f"{name} {activation}", part, {activation: part}, (name,)))
+        ways.append(Direction(f"{name} both", zoo, {"both": zoo}, (name,)))
+    return ways
+
+
+def activations(zoo: Zoo) -> np.ndarray:
+    """The activation of each network's first layer, [network]."""
+    return np.array([s.layers[0].activation for s in zoo.specs])[zoo.which]
+
+
+def smoke() -> Preset:
+    """Forty networks."""
+    digits = dataclasses.replace(tiny(recipe("conv3-gap", "digits", "smoke")), networks=40)
+    few = {"stat_nn": shorter(METHODS["stat_nn"], 4)}
+    return Preset(SIMPLE | few, "a minute", {"digits": digits}, SIZES)
+
+
+def laptop() -> Preset:
+    """The zoo in the repository."""
+    zoos = {"cifar10": recipe("conv3-gap", "cifar10", "small")}
+    return Preset(METHODS, "half an hour on a CPU core", zoos, SIZES)
+
+
+def paper() -> Preset:
+    """The published sizes."""
+    return Preset(
+        longer(METHODS),
+        "days, for a GPU; resumable method by method",
+        {k: recipe("conv3-gap", k, "paper") for k in ("cifar10", "svhn")},
+        SIZES | {"train": 0.4, "test": 0.5},
+        seeds=3,
+    )
+
+
+PRESETS = {f.__name__: f() for f in (smoke, laptop, paper)}
+
+
+def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """The command line; returns the records of its runs."""
-    paper = {
-        (row, f"{data} {way}", way): tau
-        for row, taus in PAPER.items()
-        for (data, way), tau in zip(WAYS, taus, strict=True)
+    published = {
+        (method, f"{data} {activation}", activation): tau
+        for method, taus in PAPER.items()
+        for (data, activation), tau in zip(WAYS, taus, strict=True)
     }
     return accuracy_predictors.main(
-        "generalization", __doc__, PRESETS, directions, arguments, paper
+        "generalization", __doc__, PRESETS, directions, arguments, published
     )
 
 

@@ -1,33 +1,38 @@
-"""What makes SNE work: its parts, its chunk size, and how much data it needs.
+"""The parts of SNE that matter: its encodings, its chunk size, and how much data it needs.
 
 SNE, tables 6 and 7, figure 3 and appendix E.3, on the zoo of `experiments.inr_frequency`. Each
-row of the tables changes one thing of the row `sne`; the column "invariance loss" is the logit
-invariance loss on five held-out renumberings of the test networks (appendix E.3 reports about
-1e-15), and "code error" the change of the code relative to the spread of codes.
+method of the tables changes one thing of the method `sne`; the column "invariance loss" is the
+logit invariance loss on five held-out permutations of the test networks (appendix E.3 reports
+about 1e-15), and "code error" the change of the embedding relative to the spread of embeddings.
 
     python -m experiments.inr_ablation                       laptop: half an hour on 2 CPU cores
-    python -m experiments.inr_ablation --rows sne,sne_no_level
+    python -m experiments.inr_ablation --methods sne,sne_no_level
     python -m experiments.inr_ablation --preset paper        for a GPU
 
-Figure 3 is the rows `sne_20` to `sne_80` and `boosted_trees_20` to `boosted_trees_80`: trained
+Figure 3 is the methods `sne_20` to `sne_80` and `boosted_trees_20` to `boosted_trees_80`: trained
 on that percentage of the training networks, drawn as `training_size.png`.
 
-Protocol: the laptop preset trains each row for a fixed small number of steps, the same for
-all, so its errors are above those of `inr_frequency`; only differences between rows count.
+Protocol: the laptop preset trains each method for a fixed small number of steps, the same for
+all, so its errors are above those of `inr_frequency`; only differences between methods count.
 """
 
 import dataclasses
-import time
-from collections.abc import Mapping
+import functools
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.lib import cli, plots
-from experiments.lib.cli import Preset, Row
+from experiments.lib import cli, plots, runs
+from experiments.lib.baselines import boosted_trees
+from experiments.lib.label_regression import LabelRegression
+from experiments.lib.methods import Method, Preset
+from experiments.lib.zoo_loading import sine_facts, sine_zoo
 from wsjax import networks
 from wsjax.symmetries import permutations
-from wsjax.tasks import regression
+from wsjax.tasks import Trained
 from wsjax.tasks.regression import Objective
 from wsjax.training import Settings
 from wsjax.zoos import Zoo
@@ -35,187 +40,173 @@ from wsjax.zoos.sines import sine
 
 LABEL = "frequency"
 SHARES = (20, 40, 60, 80)  # per cent of the training networks
-HELD_OUT = 5  # renumberings
+HELD_OUT = 5  # permutations
+MEASURED = 100  # test networks of which invariance is measured
 CHUNKS = {4: "0.095 ± .012", 8: "0.090 ± .023", 16: "0.118 ± .019", 32: "0.056 ± .020"}  # table 7
+PARTS = {  # table 6: method -> the setting that is changed, words, the paper's number
+    "sne_no_level": ({"level": False}, "no layer level encoding", "2.216 ± 1.303"),
+    "sne_no_type": ({"type": False}, "no layer type encoding", "0.128 ± .007"),
+    "sne_no_sets": ({"attention": False}, "maps and means for set functions", "1.931 ± .108"),
+    "sne_no_position": ({"position": False}, "no encoding of any position", "7.452 ± .799"),
+}
+BASE = Settings(batch=16, microbatch=4, learning_rate=1e-3, warmup=50, weight_decay=0.01)
+COLUMNS = {
+    **{"test MSE": "test_mse", "invariance": "invariance"},
+    **{"embedding error": "code_error", "untrained": "untrained_code_error"},
+}
 
 
-def boosted_trees(zoo: Zoo, seed: int) -> np.ndarray:
-    """Boosted trees on StatNN's statistics, the yardstick of figure 3."""
-    return cli.boosted_trees(zoo, LABEL, seed)
-
-
-def _rows(settings: Mapping[str, object], training: Settings, whole: Objective) -> dict[str, Row]:
-    size = settings.get("chunk", 32)
-    words, paper = f"nothing; chunk size {size}", f"0.098 ± .002; as in table 7 {CHUNKS[size]}"
-    rows = {"sne": Row("sne", settings, objective=whole, words=words, paper=paper)}
-    for name, change, words, paper in (
-        ("no_level", {"level": False}, "no layer level encoding", "2.216 ± 1.303"),
-        ("no_type", {"type": False}, "no layer type encoding", "0.128 ± .007"),
-        ("no_sets", {"attention": False}, "maps and means for set functions", "1.931 ± .108"),
-        ("no_position", {"position": False}, "no encoding of any position", "7.452 ± .799"),
-        *((f"chunk_{n}", {"chunk": n}, f"chunk size {n}", CHUNKS[n]) for n in CHUNKS if n != size),
-    ):
-        rows[f"sne_{name}"] = Row(
-            "sne", {**settings, **change}, objective=whole, words=words, paper=paper
+def methods(whole: Method) -> dict[str, Method]:
+    """All methods, given SNE as it is."""
+    size = whole.settings.get("chunk", 32)
+    about = dataclasses.replace
+    named = {
+        "sne": about(
+            whole,
+            words=f"nothing; chunk size {size}",
+            paper=f"0.098 ± .002; as in table 7 {CHUNKS[size]}",
         )
-    rows["sne_no_invariance"] = Row(
-        "sne",
-        settings,
+    }
+    chunks = {f"sne_chunk_{n}": ({"chunk": n}, f"chunk size {n}", CHUNKS[n]) for n in CHUNKS}
+    chunks.pop(f"sne_chunk_{size}")
+    for name, (change, words, paper) in (PARTS | chunks).items():
+        named[name] = about(whole.sized(**change), words=words, paper=paper)
+    named["sne_no_invariance"] = about(
+        whole,
         objective=Objective(permute=True),
         words="no invariance loss; renumbered copies in training",
         paper="0.156 ± .015",
     )
-    rows["sne_no_symmetry"] = Row(
-        "sne",
-        settings,
+    named["sne_no_symmetry"] = about(
+        whole,
         objective=Objective(permute=False),
         words="no invariance loss, no renumbered copies",
     )
     for share in SHARES:
         words = f"{share} % of the training networks"
-        rows[f"sne_{share}"] = Row("sne", settings, objective=whole, words=words)
-        rows[f"boosted_trees_{share}"] = Row(None, method=boosted_trees, words=words)
-    rows["boosted_trees"] = Row(None, method=boosted_trees, words="all training networks")
-    return {
-        name: row if row.method else dataclasses.replace(row, training=training)
-        for name, row in rows.items()
-    }
+        named[f"sne_{share}"] = about(whole, words=words)
+        named[f"boosted_trees_{share}"] = Method(compute=boosted_trees, words=words)
+    trees = Method(compute=boosted_trees, words="all training networks")
+    return named | {"boosted_trees": trees}
 
 
-def _presets() -> dict[str, Preset]:
-    base = Settings(batch=16, microbatch=4, learning_rate=1e-3, warmup=50, weight_decay=0.01)
-    tiny = {"chunk_depth": 1, "depth": 1, "width": 16}
-    short = {"chunk_depth": 1, "depth": 2}
-
-    def steps(n, **changes):
-        return dataclasses.replace(base, steps=n, evaluate_every=n, checkpoint_every=n, **changes)
-
-    return {
-        "smoke": Preset(
-            sine.Recipe(networks=176, points=64),
-            {"train": 96, "validation": 32, "test": 32},
-            1,
-            _rows(tiny, steps(20, warmup=2), Objective(invariance=0.1)),
-            "a minute for two rows on 2 CPU cores",
-        ),
-        "laptop": Preset(
-            sine.Recipe(networks=5600),
-            {"train": 4000, "validation": 500, "test": 1000},
-            1,
-            _rows(short, steps(300), Objective(invariance=0.1, share=0.25)),
-            "half an hour on 2 CPU cores",
-        ),
-        "paper": Preset(
-            sine.Recipe.published(networks=2600),
-            {"train": 1000, "validation": 500, "test": 1000},
-            3,
-            _rows(
-                {"chunk": 8},
-                steps(20000, batch=64, microbatch=0, learning_rate=5e-4),
-                Objective(invariance=0.1),
-            ),
-            "a day on a GPU",
-        ),
-    }
-
-
-PRESETS = _presets()
-
-
-def reduced(zoo: Zoo, name: str) -> Zoo:
-    """The zoo with the percentage of training networks that the row's name asks for."""
-    share = int(name.rsplit("_", 1)[1]) if name.rsplit("_", 1)[-1].isdigit() else 100
-    if share not in SHARES:  # chunk sizes are numbers too
-        return zoo
-    rows = zoo.splits["train"]
-    return dataclasses.replace(
-        zoo, splits={**zoo.splits, "train": rows[: len(rows) * share // 100]}
+def smoke() -> Preset:
+    """A few steps."""
+    sne = Method("sne", {"chunk_depth": 1, "depth": 1, "width": 16}, training=BASE)
+    return Preset(
+        methods(sne.aimed(invariance=0.1).train(20, 1, warmup=2)),
+        "a minute for two methods on 2 CPU cores",
+        {"sines": sine.Recipe(networks=176, points=64)},
+        {"train": 96, "validation": 32, "test": 32},
     )
 
 
-def invariance(model: regression.Model, vectors: np.ndarray) -> dict[str, float]:
-    """How far a model is from blind to the numbering of hidden neurons (appendix E.3).
+def laptop() -> Preset:
+    """Two minutes for each method on a CPU core."""
+    sne = Method("sne", {"chunk_depth": 1, "depth": 2}, training=BASE)
+    return Preset(
+        methods(sne.aimed(invariance=0.1, share=0.25).train(300, 1)),
+        "half an hour on 2 CPU cores",
+        {"sines": sine.Recipe(networks=5600)},
+        {"train": 4000, "validation": 500, "test": 1000},
+    )
+
+
+def paper() -> Preset:
+    """The paper's size of SNE; the steps are ours."""
+    sne = Method("sne", {"chunk": 8}, training=BASE).aimed(invariance=0.1)
+    return Preset(
+        methods(sne.train(20000, 1, batch=64, microbatch=0, learning_rate=5e-4)),
+        "a day on a GPU",
+        {"sines": sine.Recipe.published(networks=2600)},
+        {"train": 1000, "validation": 500, "test": 1000},
+        seeds=3,
+    )
+
+
+PRESETS = {f.__name__: f() for f in (smoke, laptop, paper)}
+
+
+def reduced(zoo: Zoo, name: str) -> Zoo:
+    """The zoo with the percentage of training networks that a method's name ends in."""
+    share = name.rsplit("_", 1)[-1]
+    if share not in map(str, SHARES):  # chunk sizes are numbers too
+        return zoo
+    rows = zoo.splits["train"]
+    kept = rows[: len(rows) * int(share) // 100]
+    return dataclasses.replace(zoo, splits={**zoo.splits, "train": kept})
+
+
+def invariance(trained: Trained, vectors: np.ndarray) -> dict[str, float]:
+    """The change of a regressor's outputs under permutations of hidden neurons (appendix E.3).
 
     Args:
-        model: any predictor.
+        trained: any regressor.
         vectors: [network, entry].
 
     Returns:
-        "invariance": the logit invariance loss, of standardised predictions, over
-        `HELD_OUT` renumberings of each network. "code_error": the change of the code,
-        relative to the spread of codes among the networks.
+        "invariance": the logit invariance loss, of normalised predictions, over `HELD_OUT`
+        permutations of each network. "code_error": the change of the embedding, relative to
+        the spread of embeddings among the networks.
     """
-    logits = lambda x: (model.predict(x) - model.norm.mean) / model.norm.deviation
-    before, codes = logits(vectors), model.encode(vectors)
+    (spec,) = trained.specs
+    before, embeddings = trained.outputs(vectors), trained.encode(vectors)
     losses, errors = [], []
     for i in range(HELD_OUT):
-        element = permutations.sample(jax.random.key(1000 + i), model.specs[0])
-        params = permutations.act(
-            element, networks.unravel(vectors, model.specs[0]), model.specs[0]
-        )
-        moved = np.asarray(networks.ravel(params, model.specs[0]))
-        losses.append(0.5 * np.mean((logits(moved) - before) ** 2))
-        errors.append(np.sqrt(np.mean((model.encode(moved) - codes) ** 2)))
-    size = np.sqrt(np.mean((codes - codes.mean(0)) ** 2))
+        element = permutations.sample(jax.random.key(1000 + i), spec)
+        params = permutations.act(element, networks.unravel(vectors, spec), spec)
+        moved = np.asarray(networks.ravel(params, spec))
+        losses.append(0.5 * np.mean((trained.outputs(moved) - before) ** 2))
+        errors.append(np.sqrt(np.mean((trained.encode(moved) - embeddings) ** 2)))
+    size = np.sqrt(np.mean((embeddings - embeddings.mean(0)) ** 2))
     return {"invariance": float(np.mean(losses)), "code_error": float(np.mean(errors) / size)}
 
 
-def before_and_after(model: regression.Model, vectors: np.ndarray) -> dict[str, float]:
+def before_and_after(trained: Trained, vectors: np.ndarray) -> dict[str, float]:
     """The `invariance` of a model, and of its module with fresh weights ("untrained_...")."""
-    seed = jax.random.key(model.config["seed"])
-    view = model.module.encoder.view(model.specs[0])
-    params = jax.jit(model.module.init)(seed, vectors[:1], view)["params"]
-    fresh = dataclasses.replace(model, variables={**model.variables, "params": params})
+    seed = jax.random.key(trained.config["seed"])
+    view = trained.module.encoder.view(trained.specs[0])
+    params = jax.jit(trained.module.init)(seed, vectors[:1], view)["params"]
+    fresh = dataclasses.replace(trained, variables={**trained.variables, "params": params})
     start = {f"untrained_{k}": v for k, v in invariance(fresh, vectors).items()}
-    return {**invariance(model, vectors), **start}
+    return {**invariance(trained, vectors), **start}
 
 
-def main(arguments: list[str] | None = None) -> list[dict]:
+class Ablation(LabelRegression):
+    """Work of `runs.Run`: a method on its share of the training networks."""
+
+    def __call__(
+        self, method: Method, config: Mapping[str, Any], home: pathlib.Path
+    ) -> list[runs.Facts]:
+        """The facts of the one record."""
+        part = dataclasses.replace(self, zoo=reduced(self.zoo, config["row"]))
+        return LabelRegression.__call__(part, method, config, home)
+
+    def measure(self, trained: Trained) -> dict[str, float]:
+        """See `before_and_after`."""
+        return before_and_after(trained, self.zoo.vectors[self.zoo.splits["test"]][:MEASURED])
+
+
+def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """The command line; returns the records of its runs."""
-    options = cli.parse("inr_ablation", __doc__, PRESETS, arguments)
+    options = cli.prepare(cli.parser("inr_ablation", __doc__, PRESETS).parse_args(arguments))
     preset = PRESETS[options.preset]
-    chosen = cli.select(options.rows, preset.rows, preset.rows)
-    rows = cli.apply({k: preset.rows[k] for k in chosen}, cli.changes(options))
-    begin = time.monotonic()
-    zoo, _ = cli.make_zoo(preset.recipe, preset.sizes, options.folder)
-    about = {
-        "experiment": "inr_ablation",
-        "preset": cli.preset_name(options),
-        "zoo": dataclasses.asdict(preset.recipe),
-        "sizes": dict(preset.sizes),
-    }
-    vectors = zoo.vectors[zoo.splits["test"]]
-    extra = lambda model: before_and_after(model, vectors[:100])
-    runs = [
-        cli.run(
-            row,
-            {**about, "row": name, "seed": seed},
-            options.folder,
-            cli.label_regression(reduced(zoo, name), LABEL, extra),
-        )
-        for name, row in rows.items()
-        for seed in range(max(options.seeds, 0) or preset.seeds)
-    ]
-    columns = {
-        "test MSE": "test_mse",
-        "invariance": "invariance",
-        "code error": "code_error",
-        "untrained": "untrained_code_error",
-    }
-    cli.report(runs, columns)
-    home = options.folder / "inr_ablation" / about["preset"]
-    training_size(runs, home / "training_size.png")
-    print(f"{(time.monotonic() - begin) / 60:.1f} minutes; runs and plots are in {home}")
-    return runs
+    chosen = cli.choose(options, preset)
+    zoo, _ = sine_zoo(preset, options.folder)
+    plan = runs.plan(options, preset, chosen, Ablation(zoo, LABEL), **sine_facts(preset))
+    table = functools.partial(runs.columns, named=COLUMNS)
+    finished = runs.execute(plan, options, table)
+    training_size(finished, cli.home(options) / "training_size.png")
+    return finished
 
 
-def training_size(runs: list[dict], path) -> None:
+def training_size(finished: Sequence[Mapping], path: pathlib.Path) -> None:
     """Draws figure 3: test error against the share of training networks."""
     lines = {}
     for method in ("sne", "boosted_trees"):
         names = {f"{method}_{share}": share for share in SHARES} | {method: 100}
         points = {}
-        for r in runs:
+        for r in finished:
             if r["row"] in names:
                 points.setdefault(names[r["row"]], []).append(r["metrics"]["test_mse"])
         if len(points) > 1:

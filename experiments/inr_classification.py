@@ -1,61 +1,62 @@
-"""Can a network say what another one shows, from its weights alone?
+"""Classes of images, from the weights of their INRs alone.
 
 ScaleGMN, table 1 (Kalogeropoulos et al., NeurIPS 2024), after Navon et al. (2023) and Zhou et
 al. (2023): INRs 2-32-32-1 with sine activations, each fitted to one image; an encoder reads
-the weights and names the class of the image. Accuracy on INRs of test images. The paper: MNIST
+the weights and predicts the class of the image. Accuracy on INRs of test images. The paper: MNIST
 ScaleGMN 96.6, NG-GNN 91.4, DWS 85.7, NFN-HNP 79.1, NFN-NP 78.5; Fashion-MNIST 80.5, 68.0,
 67.1, 68.9, 68.2; CIFAR-10 38.8 (ScaleGMN-B) at most.
 
     python -m experiments.inr_classification                       digits, on 2 CPU cores
     python -m experiments.inr_classification --preset small --data fashion_mnist --files FOLDER
-    python -m experiments.inr_classification --rows scalegmn,probing --sizes 100,200,400
-    python -m experiments.inr_classification --rows scalegmn_b --objective.phase 4
+    python -m experiments.inr_classification --methods scalegmn,probing --sizes 100,200,400
+    python -m experiments.inr_classification --methods scalegmn_b --set objective.phase=4
     python -m experiments.inr_classification --preset paper --data cifar10 --recipe nfn --views 21
-    python -m experiments.inr_classification --images PICTURES     a folder of your own
+    python -m experiments.inr_classification --images FOLDER       a folder of your own
     python -m experiments.inr_classification --evaluate runs/inr_classification/laptop/mlp-0-...
 
-PICTURES holds PNG or JPEG files of one size, in a sub-folder for each class. One command
-looks at all of them, fits a network to each, and trains every row that reads such networks.
+FOLDER holds PNG or JPEG files of one size, in a sub-folder for each class. One command checks
+all of them, fits a network to each, and trains every method that supports such networks.
 
 Any run can be killed at any moment; the same command goes on where it stopped. Zoos are those
-of `python -m experiments.make.inr_zoo`, which can make them in several processes. In the folder of
-a run: `confusion.png`, `codes.png` (t-SNE of the codes of test networks) and `predictions.npz`;
-beside the runs `curves.png` and, with `--sizes`, `training_size.png`.
+of `python -m experiments.make.inr_zoo`, which can make them in several processes. In the folder
+of a run: `confusion.png`, `codes.png` (t-SNE of the embeddings of test networks) and
+`predictions.npz`; beside the runs `curves.png` and, with `--sizes`, `training_size.png`.
 
 Numbers of the paper with a * are quoted from memory, others as two independent tables have them;
-deviations (±) are from memory throughout. Rows beside the published ones: `majority` says how
-often each class is there; `boosted_trees`, on StatNN's statistics; `probing` runs the networks, a
-ceiling; `mlp_aug`, on renumbered copies; `scalegmn_permutation`, ScaleGMN without signs;
-`scalegmn_probes`, told what each neuron answers to 64 learned inputs, and so no pure reader of
-weights either.
+deviations (±) are from memory throughout. Methods beside the published ones: `majority`, the
+frequency of each class; `boosted_trees`, on StatNN's statistics; `probing` runs the networks, a
+ceiling; `mlp_aug`, on permuted copies; `scalegmn_permutation`, ScaleGMN without signs;
+`scalegmn_probes`, which receives the activations of each neuron for 64 learned inputs, and so does
+not read weights alone either.
 
 Protocol, where we differ: the zoos are our own; 15 % of the training images, at most 5 000,
 are for validation. `paper` has ScaleGMN's, NFN's and DWSNet's published sizes, and ScaleGMN's
-training, 200 epochs at batches of 128, for all rows. Other presets have smaller encoders of ours,
-at equal batches, not at equal cost. In `--images` a quarter of the pictures of each class is
+training, 200 epochs at batches of 128, for all methods. Other presets have smaller encoders of
+ours, at equal batches, not at equal cost. In `--images` a quarter of the images of each class is
 for the test.
 """
 
+import dataclasses
+import functools
 import pathlib
-import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from experiments.lib import cli, inr_methods, inr_tasks, plots
-from experiments.lib.cli import Row
-from experiments.lib.inr_methods import Preset, timed
+from experiments.lib import baselines, cli, inr_methods, inr_tasks, plots, runs
 from experiments.lib.inr_tasks import Source
+from experiments.lib.methods import Method, Preset
 from wsjax import metrics
-from wsjax.encoders import stat_nn
-from wsjax.tasks import classification
-from wsjax.tasks.classification import Objective
+from wsjax.tasks import Trained, classification, restore
+from wsjax.tasks.classification import Classification, Objective
 from wsjax.training import Settings
 from wsjax.zoos import Zoo
 
 LABEL, SCORE = "class", "test_error"
-RENUMBERED = {"mlp_aug", "sne"}  # rows that see the numbering, trained on renumbered copies
-SHOWN = 1_000  # test networks in the picture of codes
+COLUMNS = {"accuracy": "test_accuracy", "cross-entropy": "test_loss"}
+PERMUTED = {"mlp_aug", "sne"}  # methods that are not invariant, trained on permuted copies
+EMBEDDED = 1_000  # test networks in the picture of embeddings
 DEFAULT = (
     *("majority", "boosted_trees", "stat_nn", "mlp", "mlp_aug", "nfn_hnp"),
     *("unf", "gmn", "scalegmn", "scalegmn_b", "scalegmn_probes", "probing"),
@@ -90,7 +91,7 @@ PAPER = {  # ScaleGMN, table 1, in per cent; * from memory, as are all deviation
         **{"scalegmn": "56.62 ± .24*", "scalegmn_b": "56.95 ± .57*"},
     },
 }
-QUICK = {  # steps of the laptop: one to two minutes a row on 2 CPU cores
+QUICK = {  # steps of the laptop: one to two minutes a method on 2 CPU cores
     **{"mlp": 3000, "mlp_aug": 3000, "stat_nn": 3000, "probing": 3000},
     **{"inr2vec": 800, "nfn_np": 600, "nfn_hnp": 600, "unf": 1500},
     **{"nft": 300, "dwsnet": 500, "neural_graph": 100, "neural_graph_pna": 150},
@@ -100,7 +101,7 @@ QUICK = {  # steps of the laptop: one to two minutes a row on 2 CPU cores
 
 
 def majority(source: Source, seed: int) -> np.ndarray:
-    """The shares of the classes among training networks, for everyone."""
+    """The shares of the classes among training networks, for all."""
     train, test, _ = _labels(source)
     shares = np.bincount(train, minlength=len(source.classes)) / len(train)
     return np.tile(shares, (len(test), 1))
@@ -110,53 +111,50 @@ def boosted_trees(source: Source, seed: int) -> np.ndarray:
     """Boosted trees on StatNN's statistics."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    train, test, held = _labels(source)
-    zoo, where = source.zoo, stat_nn.bounds(source.zoo.specs[0])
-    x, asked, checked = (
-        np.asarray(stat_nn.statistics(zoo.vectors[zoo.splits[k]], where))
-        for k in ("train", "test", "validation")
+    zoo, (train, test, validation) = source.zoo, _labels(source)
+    x, test_x, validation_x = (
+        baselines.statistics(zoo.select(zoo.splits[k])) for k in ("train", "test", "validation")
     )
     trees = HistGradientBoostingClassifier(
         max_iter=300, learning_rate=0.1, early_stopping=True, random_state=seed
     )
-    known = np.isin(held, train)  # validation may have a class that small training parts lack
-    trees.fit(x, train, X_val=checked[known], y_val=held[known])
-    found = np.zeros((len(test), len(source.classes)))
-    found[:, trees.classes_] = trees.predict_proba(asked)
-    return found
+    seen = np.isin(validation, train)  # validation may have a class that small training parts lack
+    trees.fit(x, train, X_val=validation_x[seen], y_val=validation[seen])
+    shares = np.zeros((len(test), len(source.classes)))
+    shares[:, trees.classes_] = trees.predict_proba(test_x)
+    return shares
 
 
 def _labels(source):
     """Of training, test and validation networks."""
     parts = (source.zoo.part(k, LABEL)[1] for k in ("train", "test", "validation"))
-    return [classification.numbers(labels, source.classes) for labels in parts]
+    return [classification.class_numbers(labels, source.classes) for labels in parts]
 
 
-def _rows(size: str, data: str, classes: int, training: Settings, head: tuple) -> dict[str, Row]:
-    """Every row, at a size of `inr_methods.settings`."""
+def _methods(size: str, data: str, classes: int, training: Settings) -> dict[str, Method]:
+    """Every method, at a size of `inr_methods.settings`."""
     images = data.split(".")[0]
     paper = PAPER.get(f"{images}, augmented" if inr_methods.augmented(data) else images, {})
-    known = inr_methods.settings(size, data)
-    known["mlp_aug"] = known["mlp"]
-    rows = {
-        "majority": Row(None, method=majority, words=WORDS["majority"]),
-        "boosted_trees": Row(None, method=boosted_trees, words=WORDS["boosted_trees"]),
+    encoders = inr_methods.settings(size, data)
+    encoders["mlp_aug"] = encoders["mlp"]
+    encoders.pop("nfn_pt")
+    methods = {
+        "majority": Method(compute=majority, words=WORDS["majority"]),
+        "boosted_trees": Method(compute=boosted_trees, words=WORDS["boosted_trees"]),
     }
-    for name, (encoder, settings) in known.items():
-        if name == "nfn_pt":
-            continue
-        # of published classifiers the code is the logits
-        own = () if "code" in settings and name != "stat_nn" else head
-        rows[name] = Row(
+    for name, (encoder, settings) in encoders.items():
+        # of published classifiers the embedding is the logits
+        logits = "code" in settings and name != "stat_nn"
+        methods[name] = Method(
             encoder,
-            settings if own else {**settings, "code": classes},
-            own,
-            Objective(permute=name in RENUMBERED),
+            {**settings, "code": classes} if logits else settings,
+            () if logits else (64,),
+            Objective(permute=name in PERMUTED),
             training,
             WORDS.get(name, ""),
             paper.get(name, "–"),
         )
-    return rows
+    return methods
 
 
 def presets(data: str = "mnist", classes: int = 10) -> dict[str, Preset]:
@@ -169,80 +167,84 @@ def presets(data: str = "mnist", classes: int = 10) -> dict[str, Preset]:
     costs = {
         "smoke": "40 digits; a minute on 2 CPU cores, most of it compilation",
         "laptop": "1,400 digits; about a quarter of an hour on 2 CPU cores",
-        "small": "12,000 INRs of MNIST or 6,000 of others; some minutes a row on a CPU core",
-        "paper": "all images; half an hour to hours a row on a GPU",
+        "small": "12,000 INRs of MNIST or 6,000 of others; some minutes a method on a CPU core",
+        "paper": "all images; half an hour to hours a method on a GPU",
     }
-    return inr_methods.presets(
-        lambda size, training: _rows(size, data, classes, training, (64,)),
-        quick, published, QUICK, 2, lambda k, row: timed(row, 86_000, 100, warmup=1000), costs,
-    )  # fmt: skip
+    methods = lambda size, training: _methods(size, data, classes, training)
+    paper = lambda name, m: m.train(86_000, 100, warmup=1000)
+    return inr_methods.presets(methods, quick, published, QUICK, 2, paper, costs, DEFAULT)
 
 
 PRESETS = presets()
 
 
-def working(source: Source) -> cli.Work:
-    """Work for `cli.run`: train, or take the row's method; test; draw."""
+@dataclasses.dataclass(frozen=True)
+class Classifying:
+    """Work of `runs.Run`: trains or computes; tests; draws.
 
-    def work(row, config, home):
+    Attributes:
+        source: of the networks.
+    """
+
+    source: Source
+
+    def __call__(
+        self, method: Method, config: Mapping[str, Any], home: pathlib.Path
+    ) -> list[runs.Facts]:
+        """The facts of the one record."""
+        source = self.source
         test, labels = source.zoo.part("test", LABEL)
-        true = classification.numbers(labels, source.classes)
-        start, parameters, steps, more = time.monotonic(), 0, 0, {}
-        if row.method:
-            said = row.method(source, config["seed"])
-            seconds = time.monotonic() - start
+        true = classification.class_numbers(labels, source.classes)
+        if method.compute:
+            predicted, facts = runs.compute(method, source, config["seed"])
         else:
-            model, result = classification.train(
-                source.zoo, LABEL, source.classes, config, row.objective, row.training, home
-            )
-            said = model.predict(test)
-            encoder, parameters = cli.size(model)
-            seconds, steps = result.seconds, result.steps
-            more = {"val_error": result.best_value, "encoder_parameters": encoder}
-            _draw_codes(home / "codes.png", model, test, true, config["row"])
-        scores = {f"test_{k}": v for k, v in metrics.classification(said, true).items()}
+            task = Classification(LABEL, source.classes, method.objective)
+            trained, facts = runs.learn(method, config, home, source.zoo, task, "val_error")
+            predicted = trained.predict(test)
+            _draw_embeddings(home / "codes.png", trained, test, true, config["row"])
+        scores = {f"test_{k}": v for k, v in metrics.classification(predicted, true).items()}
         title = f"{config['row']}, {source.name}: accuracy {scores['test_accuracy']:.3f}"
-        counts = metrics.confusion(said, true)
+        counts = metrics.confusion(predicted, true)
         plots.confusion(home / "confusion.png", counts, source.classes, title)
-        np.savez_compressed(home / "predictions.npz", said=said.astype(np.float32), true=true)
-        found = {"metrics": {**scores, **more}, "parameters": parameters}
-        return {**found, "seconds": seconds, "steps": steps, "train_zoo": source.name}
-
-    return work
+        saved = {"predicted": predicted.astype(np.float32), "true": true}
+        np.savez_compressed(home / "predictions.npz", **saved)
+        return [{**facts, "metrics": {**scores, **facts["metrics"]}}]
 
 
-def _draw_codes(path, model: classification.Model, test: Zoo, true: np.ndarray, row: str):
-    """The t-SNE of codes of test networks, scikit-learn's by its defaults."""
-    from sklearn import manifold
+def _draw_embeddings(path, trained: Trained, test: Zoo, true: np.ndarray, method: str):
+    """The t-SNE of embeddings of test networks, scikit-learn's by its defaults."""
+    from sklearn.manifold import TSNE
 
-    some = np.sort(np.random.default_rng(0).permutation(len(test))[:SHOWN])
-    codes = model.encode(test.select(some)).astype(np.float32)
-    where = np.zeros((len(codes), 2))
-    if len(codes) > 3 and np.ptp(codes, axis=0).max() > 0:
-        perplexity = min(30.0, (len(codes) - 1) / 3)
-        where = manifold.TSNE(perplexity=perplexity, random_state=0).fit_transform(codes)
-    plots.points(path, where, np.array(model.classes)[true[some]], f"Codes of {row}, t-SNE")
+    some = np.sort(np.random.default_rng(0).permutation(len(test))[:EMBEDDED])
+    embeddings = trained.encode(test.select(some)).astype(np.float32)
+    points = np.zeros((len(embeddings), 2))
+    if len(embeddings) > 3 and np.ptp(embeddings, axis=0).max() > 0:
+        perplexity = min(30.0, (len(embeddings) - 1) / 3)
+        tsne = TSNE(perplexity=perplexity, random_state=0)
+        points = tsne.fit_transform(embeddings)
+    names = np.array(trained.task.classes)[true[some]]
+    plots.points(path, points, names, f"Embeddings of {method}, t-SNE")
 
 
 def evaluate(path: pathlib.Path, source: Source) -> float:
     """The accuracy of a run's model, which comes from its path alone, on any source's test.
 
     Raises:
-        ValueError: the model names other classes, or cannot read the networks.
+        ValueError: the model has other classes, or does not support the networks.
     """
-    model = classification.restore(path)
-    if model.classes != source.classes:
-        raise ValueError(f"expected classes {model.classes}, got {source.classes}")
+    trained = restore(path, Classification)
+    if tuple(trained.task.classes) != source.classes:
+        raise ValueError(f"expected classes {tuple(trained.task.classes)}, got {source.classes}")
     test, labels = source.zoo.part("test", LABEL)
-    true = classification.numbers(labels, source.classes)
-    scores = metrics.classification(model.predict(test), true)
+    true = classification.class_numbers(labels, source.classes)
+    scores = metrics.classification(trained.predict(test), true)
     print(f"accuracy {scores['accuracy']:.6f} on {len(true)} networks of {source.name}")
     return scores["accuracy"]
 
 
 def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """The command line; returns the records of its runs."""
-    parser = cli.parser("inr_classification", __doc__, PRESETS, Objective)
+    parser = cli.parser("inr_classification", __doc__, PRESETS)
     inr_tasks.flags(parser)
     parser.add_argument("--sizes", default="", help="numbers of training networks, 100,200,...")
     parser.add_argument("--evaluate", type=pathlib.Path, help="a run to measure on this zoo")
@@ -251,48 +253,41 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
         sizes = [int(x) for x in options.sizes.split(",") if x]
     except ValueError:
         parser.error(f"expected --sizes as numbers, 100,200, got {options.sizes!r}")
-    found = inr_tasks.subject(options)
-    inr_tasks.expect_classes(found)
+    subject = inr_tasks.subject(options)
+    inr_tasks.expect_classes(subject)
     if options.evaluate:
-        evaluate(options.evaluate, inr_tasks.make(found, options.folder))
+        evaluate(options.evaluate, inr_tasks.make(subject, options.folder))
         return []
-    rows = inr_tasks.choose(options, presets(found.name, len(found.classes)), DEFAULT)
-    classes = {"classes": found.classes}
-    rows = inr_tasks.readable(rows, found, classification.build, classes, sizes)
-    begin = time.monotonic()
-    source = inr_tasks.make(found, options.folder)
+    preset = presets(subject.name, len(subject.classes))[options.preset]
+    task = lambda method: Classification(LABEL, subject.classes, method.objective)
+    methods = inr_tasks.supported(cli.choose(options, preset), subject, task, sizes)
+    source = inr_tasks.make(subject, options.folder)
     sources = {"": source} | {f"_{n}": inr_tasks.shorter(source, n) for n in sizes}
-    runs = []
+    plan = []
     for suffix, part in sources.items():
-        about = inr_tasks.about("inr_classification", options, part)
-        for name, row in rows.items():
-            for seed in range(max(options.seeds, 0) or PRESETS[options.preset].seeds):
-                mine = {**about, "row": name + suffix, "seed": seed}
-                runs.append(cli.run(row, mine, options.folder, working(part), SCORE))
-    columns = {"accuracy": "test_accuracy", "cross-entropy": "test_loss"}
-    cli.report(runs, columns, SCORE)
-    home = options.folder / "inr_classification" / cli.preset_name(options)
-    about = inr_tasks.about("inr_classification", options, source)
-    cli.curves(about, home / f"curves.{source.name}.png", "share that is wrong", SCORE)
-    more = {"curves": home / f"curves.{source.name}.png"}
+        named = {name + suffix: method for name, method in methods.items()}
+        plan += runs.plan(options, preset, named, Classifying(part), **inr_tasks.facts(part))
+    table = functools.partial(runs.columns, named=COLUMNS, score=SCORE)
+    finished = runs.execute(plan, options, table, SCORE, "share that is wrong")
+    pictures = {"curves": cli.home(options) / f"curves.{source.name}.png"}
     if sizes:
-        more["training_size"] = home / f"training_size.{source.name}.png"
-        _draw_sizes(more["training_size"], runs, rows)
-    inr_tasks.show(about, SCORE, options.folder, ("codes", "confusion"), more)
-    print(f"{(time.monotonic() - begin) / 60:.1f} minutes; runs and plots are in {home}")
-    return runs
+        pictures["training_size"] = cli.home(options) / f"training_size.{source.name}.png"
+        _draw_sizes(pictures["training_size"], finished, methods)
+    inr_tasks.publish(options, source.name, SCORE, ("codes", "confusion"), pictures)
+    return finished
 
 
-def _draw_sizes(path: pathlib.Path, runs: Sequence[Mapping], rows: Mapping[str, Row]) -> None:
-    """Accuracy against the number of training networks, a line for each row."""
+def _draw_sizes(path: pathlib.Path, finished: Sequence[Mapping], names: Sequence[str]) -> None:
+    """Accuracy against the number of training networks, a line for each method."""
     lines = {}
-    for name in rows:
-        group = {}
-        for r in runs:
+    for name in names:
+        accuracies: dict[int, list[float]] = {}
+        for r in finished:
             count = r["config"]["sizes"]["train"]
             if r["row"] in (name, f"{name}_{count}"):
-                group.setdefault(count, []).append(r["metrics"]["test_accuracy"])
-        lines[name] = (sorted(group), [float(np.mean(group[n])) for n in sorted(group)])
+                accuracies.setdefault(count, []).append(r["metrics"]["test_accuracy"])
+        counts = sorted(accuracies)
+        lines[name] = (counts, [float(np.mean(accuracies[n])) for n in counts])
     title = "Accuracy against training networks"
     plots.curves(path, lines, "training INRs", "test accuracy", title, log=False)
 

@@ -1,6 +1,6 @@
-"""Judges of classifiers that need no gradient: what every encoder must beat.
+"""Predictors of a label that need no gradient, which every encoder must beat.
 
-(train, tests, label, seed) -> {test zoo: predictions of its "test" split, or why not}
+(train, tests, label, seed) -> {test zoo: predictions of its "test" split, or why there are none}
 """
 
 from collections.abc import Callable, Mapping
@@ -16,11 +16,11 @@ MEASURED = {*classifier_factory.FIGURES, "generalization_gap"}
 
 Tests = Mapping[str, Zoo]
 Answers = dict[str, np.ndarray | str]  # test zoo -> predictions, or why there are none
-Method = Callable[[Zoo, Tests, str, int], Answers]
+Compute = Callable[[Zoo, Tests, str, int], Answers]
 
 
 def mean(train: Zoo, tests: Tests, label: str, seed: int) -> Answers:
-    """Predicts the mean label of the training networks for everyone."""
+    """Predicts the mean label of the training networks for all."""
     value = train.part("train", label)[1].mean()
     return {name: np.full(len(zoo.splits["test"]), value) for name, zoo in tests.items()}
 
@@ -31,22 +31,22 @@ def statistics(networks: Zoo) -> np.ndarray:
     Raises:
         ValueError: they have not all as many arrays.
     """
-    found = {}
+    parts = {}
     for s in np.unique(networks.which).tolist():
         zoo = networks.of(s)
-        found[s] = np.asarray(stat_nn.statistics(zoo.vectors, stat_nn.bounds(zoo.spec)))
-    widths = sorted({x.shape[1] for x in found.values()})
+        parts[s] = np.asarray(stat_nn.statistics(zoo.vectors, stat_nn.bounds(zoo.spec)))
+    widths = sorted({x.shape[1] for x in parts.values()})
     if len(widths) > 1:
         counts = " and ".join(str(w // 7) for w in widths)
         raise ValueError(f"expected as many arrays in all networks, got {counts}")
     out = np.zeros((len(networks), *widths))
-    for s, x in found.items():
+    for s, x in parts.items():
         out[networks.which == s] = x
     return out
 
 
 def boosted_trees(train: Zoo, tests: Tests, label: str, seed: int) -> Answers:
-    """Boosted trees on `statistics`; reads networks with as many arrays as in training."""
+    """Boosted trees on `statistics`; for networks with as many arrays as in training."""
     return _trees(statistics, train, tests, label, seed)
 
 
@@ -68,28 +68,28 @@ def recipe_only(train: Zoo, tests: Tests, label: str, seed: int) -> Answers:
 
 
 def _trees(features, train, tests, label, seed):
-    (x, y), (held, wanted) = (train.part(s, label) for s in ("train", "validation"))
+    (zoo, y), (validation, validation_y) = (train.part(s, label) for s in ("train", "validation"))
     try:
-        known, checked = features(x), features(held)
+        x, validation_x = features(zoo), features(validation)
     except ValueError as error:
         return dict.fromkeys(tests, str(error))
-    fit, found = stat_nn.fit_trees((known, y), (checked, wanted), seed), {}
-    for name, zoo in tests.items():
+    fit, answers = stat_nn.fit_trees((x, y), (validation_x, validation_y), seed), {}
+    for name, test in tests.items():
         try:
-            asked = features(zoo.part("test", label)[0])
-        except ValueError as error:  # of `features`: what they cannot be made of
-            found[name] = str(error)
+            test_x = features(test.part("test", label)[0])
+        except ValueError as error:  # of `features`
+            answers[name] = str(error)
             continue
-        same = asked.shape[1] == known.shape[1]
-        found[name] = (
-            fit(asked)
-            if same
-            else (f"expected {known.shape[1]} features as in training, got {asked.shape[1]}")
+        width = test_x.shape[1]
+        answers[name] = (
+            fit(test_x)
+            if width == x.shape[1]
+            else f"expected {x.shape[1]} features as in training, got {width}"
         )
-    return found
+    return answers
 
 
-METHODS: Mapping[str, Method] = {
+METHODS: Mapping[str, Compute] = {
     "mean": mean,
     "boosted_trees": boosted_trees,
     "recipe_only": recipe_only,

@@ -1,13 +1,12 @@
 """Encoders of image INRs at three sizes, and the presets that experiments make of them.
 
-settings("laptop") -> row: (encoder, settings)        presets(rows, ...) -> name: Preset
+settings("laptop") -> method: (encoder, settings)        presets(methods, ...) -> name: Preset
 """
 
-import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
-from experiments.lib.cli import Row
+from experiments.lib.methods import Method, Preset
 from wsjax.encoders.dwsnet.dwsnet import SETTINGS as DWSNET
 from wsjax.encoders.nfn.nfn import SETTINGS as NFN
 from wsjax.encoders.nft import SETTINGS as NFT
@@ -19,23 +18,8 @@ PROBES = 64  # as many as NG-GNN and NG-T have (Kofinas et al., 2024)
 GRAPHS = ("gmn", "scalegmn", "neural_graph", "sne", "nft", "dwsnet")
 
 
-@dataclasses.dataclass(frozen=True)
-class Preset:
-    """How large an experiment is.
-
-    Attributes:
-        rows: all there are, by name; of published settings those for MNIST.
-        seeds: how many runs a row has.
-        cost: in words.
-    """
-
-    rows: Mapping[str, Row]
-    seeds: int
-    cost: str
-
-
 def settings(size: str, data: str = "mnist", edit: bool = False) -> dict[str, tuple[str, dict]]:
-    """The encoders of all rows: row -> its key in `ENCODERS`, and its settings.
+    """The encoders of all methods: method -> its key in `ENCODERS`, and its settings.
 
     "paper" has published settings where there are any: of ScaleGMN's, NFN's and DWSNets' code,
     of the data set or, of others than those, of MNIST. Those are of INRs with two hidden layers.
@@ -55,7 +39,7 @@ def settings(size: str, data: str = "mnist", edit: bool = False) -> dict[str, tu
     field |= {} if small else {"frequencies": 16}
     pna = {"backbone": "pna", "layers": layers, "frequencies": 4 * width, "sigma": 3.0}
     relational = {"attention": 2 * width, "hidden": 2 * width, "edge_hidden": width, "heads": 4}
-    found = {
+    return {
         "mlp": ("mlp", {"widths": (32,) if small else (128, 128)}),
         "nfn_pt": ("nfn", {**field, "kind": "pt", "io": "none"}),
         "nfn_hnp": ("nfn", {**field, "kind": "hnp", "io": "none"}),
@@ -84,7 +68,6 @@ def settings(size: str, data: str = "mnist", edit: bool = False) -> dict[str, tu
         "stat_nn": ("stat_nn", {}),
         "probing": ("probing", {}),
     }
-    return found
 
 
 def augmented(data: str) -> bool:
@@ -101,9 +84,8 @@ def _published(data, edit):
         scalegmn = "cifar_inr_aug"
     both = {"cifar_inr_aug": "cifar_inr_aug_b"}.get(scalegmn, f"{scalegmn}_b")
     nfn = "edit" if edit else "cifar" if base == "cifar_inr" else "mnist"
-    sized = settings("laptop")
     permutation = {"symmetry": "permutation", "symmetrise": False}
-    return sized | {
+    return settings("laptop") | {
         "mlp": ("mlp", {"widths": (512, 512)}),
         "nfn_pt": ("nfn", {**NFN[f"{nfn}_hnp"], "kind": "pt"}),
         "nfn_hnp": ("nfn", NFN[f"{nfn}_hnp"]),
@@ -125,47 +107,43 @@ def _published(data, edit):
 
 
 def presets(
-    rows: Callable[[str, Settings], Mapping[str, Row]],
+    methods: Callable[[str, Settings], Mapping[str, Method]],
     quick: Settings,
     published: Settings,
     steps: Mapping[str, int],
     small: int,
-    paper: Callable[[str, Row], Row],
+    paper: Callable[[str, Method], Method],
     costs: Mapping[str, str],
+    default: Collection[str],
 ) -> dict[str, Preset]:
     """An experiment's presets, by name.
 
     Args:
-        rows: a size of `settings` and how they are trained -> all there are.
-        quick: how rows are trained, but for their steps, in all presets but "paper".
+        methods: a size of `settings` and the training -> all methods.
+        quick: the training, but for its steps, in all presets but "paper".
         published: and in that.
-        steps: of each row with an encoder, on a laptop.
+        steps: of each method with an encoder, on a laptop.
         small: how many times as many "small" has.
-        paper: name and row -> that row, trained as in the paper.
+        paper: name and method -> that method, trained as in the paper.
         costs: preset -> in words.
+        default: names of methods that run if none is named.
     """
 
-    def trained(size, training, how):
-        found = rows(size, training).items()
-        return {name: how(name, row) if row.encoder else row for name, row in found}
+    def times(factor):
+        pieces = lambda name: {"microbatch": 4} if name.startswith(GRAPHS) else {}
+        return lambda name, m: m.train(factor * steps[name], **pieces(name))
 
-    def several(times):
-        return lambda k, row: timed(
-            row, times * steps[k], **({"microbatch": 4} if k.startswith(GRAPHS) else {})
-        )
-
-    brief = lambda k, row: timed(row, 12, 2, batch=8, warmup=2)
-    every = {
-        "smoke": trained("smoke", quick, brief),
-        "laptop": trained("laptop", quick, several(1)),
-        "small": trained("laptop", quick, several(small)),
-        "paper": trained("paper", published, paper),
+    trained = {
+        "smoke": ("smoke", quick, lambda name, m: m.train(12, 2, batch=8, warmup=2)),
+        "laptop": ("laptop", quick, times(1)),
+        "small": ("laptop", quick, times(small)),
+        "paper": ("paper", published, paper),
     }
-    return {k: Preset(v, 3 if k == "paper" else 1, costs[k]) for k, v in every.items()}
-
-
-def timed(row: Row, steps: int, looks: int = 12, **changes) -> Row:
-    """The row trained for so many steps, with so many looks at validation."""
-    often = {k: max(1, steps // looks) for k in ("evaluate_every", "checkpoint_every")}
-    how: Settings = dataclasses.replace(row.training, steps=steps, **often | changes)
-    return dataclasses.replace(row, training=how)
+    found = {}
+    for preset, (size, training, train) in trained.items():
+        named = methods(size, training)
+        named = {k: train(k, m) if m.encoder else m for k, m in named.items()}
+        chosen = tuple(k for k in default if k in named)
+        seeds = 3 if preset == "paper" else 1
+        found[preset] = Preset(named, costs[preset], seeds=seeds, default=chosen)
+    return found

@@ -1,28 +1,26 @@
-"""What the experiments on image INRs share: zoos with their images, and what is asked of them.
+"""Zoos of image INRs with their images, for the experiments that classify and edit them.
 
-    pictures --a recipe--> INRs, dealt into splits by image --> Source(zoo, originals, ...)
+    images --a recipe--> INRs, split by image --> Source(zoo, originals, ...)
 
-Pictures are a data set's, or a user's own: `--images FOLDER`, of PNG or JPEG files, of one
-size, with a sub-folder for each class. All that can be wrong with a folder, with a row and
-with the number of networks is found before the first network is fitted.
+Images are a data set's, or a user's own: `--images FOLDER`, of PNG or JPEG files, of one size,
+with a sub-folder for each class. Mistakes in a folder, in a method and in the number of networks
+are reported before the first network is fitted.
 """
 
 import argparse
 import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lib import cli, records
-from experiments.lib.cli import Row
-from experiments.lib.inr_methods import Preset
+from experiments.lib import cli, records, runs
 from experiments.lib.inr_recipes import estimate, title
 from experiments.lib.inr_recipes import recipe as zoo_recipe
+from experiments.lib.methods import Method
 from wsjax.datasets import images
 from wsjax.networks import Spec
 from wsjax.zoos import Zoo
@@ -61,7 +59,7 @@ class Source:
 
 
 class Subject(NamedTuple):
-    """Pictures that are to become a zoo, with a recipe; nothing is fitted yet."""
+    """Images that are to become a zoo, with a recipe; nothing is fitted yet."""
 
     name: str
     pictures: Pictures
@@ -70,16 +68,16 @@ class Subject(NamedTuple):
 
     @property
     def spec(self) -> Spec:
-        """What its networks will be."""
+        """The architecture of its networks."""
         return self.plan.spec(self.pictures.shape[2])
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that say which zoo."""
+    """Adds the flags that choose a zoo."""
     group = parser.add_argument_group("the zoo")
     group.add_argument("--data", choices=images.NAMES, help="digits, in paper and small mnist")
     group.add_argument("--files", type=pathlib.Path, help="folder of a data set's original files")
-    group.add_argument("--images", type=pathlib.Path, help="a folder of your own pictures instead")
+    group.add_argument("--images", type=pathlib.Path, help="a folder of your own images instead")
     group.add_argument("--recipe", choices=list(RECIPES), default="dws")
     group.add_argument("--views", type=int, help="networks for each training image")
     group.add_argument("--fit-steps", type=int, help="of each network; the recipe's if not given")
@@ -87,7 +85,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
 
 
 def subject(options: argparse.Namespace) -> Subject:
-    """Reads the pictures that the flags ask for.
+    """Reads the images that the flags ask for.
 
     Raises:
         SystemExit: both a data set and a folder are asked for, or either cannot be used.
@@ -152,51 +150,49 @@ def expect_classes(found: Subject) -> None:
             )
 
 
-def readable(
-    rows: Mapping[str, Row],
-    found: Subject,
-    build: Callable[[Mapping], nn.Module],
-    more: Mapping,
+def supported(
+    methods: Mapping[str, Method],
+    subject: Subject,
+    task: Callable[[Method], Any],
     sizes: Sequence[int] = (),
-) -> dict[str, Row]:
-    """Those rows that read the networks; asks each, and lists the others.
+) -> dict[str, Method]:
+    """Those methods that support the networks; lists the others with the reason.
 
     Args:
-        rows: by name.
-        found: whose networks.
-        build: config -> module.
-        more: what `build` takes beside the row's config.
+        methods: by name.
+        subject: whose networks.
+        task: of a method, see `wsjax.tasks.fit`.
         sizes: numbers of training networks that are asked for, beside all of them.
 
     Raises:
-        SystemExit: none of them does, or one has batches of more networks than there are; or
+        SystemExit: no method does, or one has batches of more networks than there are; or
             there are fewer networks than a size.
     """
-    spec, kept = found.spec, {}
-    whole = len(deal(found)["train"]) * found.plan.views
+    spec, kept = subject.spec, {}
+    whole = len(deal(subject)["train"]) * subject.plan.views
     count = min([whole, *sizes])
     if not 1 <= count <= max([whole, *sizes]) <= whole:
         raise SystemExit(f"expected --sizes of 1 to {whole} training networks, got {list(sizes)}")
-    for name, row in rows.items():
-        if row.encoder:
+    for name, method in methods.items():
+        if method.encoder:
             try:
-                module = build({**row.config(), **more})
+                module = task(method).module(method.build(), method.head)
                 view = module.encoder.view(spec)
                 start = lambda m=module, v=view: m.init(
                     jax.random.key(0), jnp.zeros((1, spec.count)), v
                 )
                 jax.eval_shape(start)
             except ValueError as error:
-                print(f"{name}: cannot read these networks: {error}", flush=True)
+                print(f"{name}: these networks are not supported: {error}", flush=True)
                 continue
-            if row.training.batch > count:
+            if method.training.batch > count:
                 raise SystemExit(
-                    f"{name} is trained on batches of {row.training.batch} networks, got "
-                    f"{count} to train on: give more pictures, --views or --training.batch"
+                    f"{name} is trained on batches of {method.training.batch} networks, got "
+                    f"{count} to train on: give more images, --views or --set training.batch=..."
                 )
-        kept[name] = row
+        kept[name] = method
     if not kept:
-        raise SystemExit("no row reads these networks")
+        raise SystemExit("no method supports these networks")
     return kept
 
 
@@ -281,11 +277,9 @@ def shorter(source: Source, count: int) -> Source:
     return dataclasses.replace(source, zoo=dataclasses.replace(source.zoo, splits=splits))
 
 
-def about(experiment: str, options: argparse.Namespace, source: Source) -> dict:
-    """What determines the runs of an experiment on a source, rows and seeds apart."""
+def facts(source: Source) -> dict[str, Any]:
+    """The part of a run's config that says which source it learns from."""
     return {
-        "experiment": experiment,
-        "preset": cli.preset_name(options),
         "train_zoo": source.name,
         "zoo": dataclasses.asdict(source.plan),
         "pictures": source.sha256,
@@ -293,39 +287,29 @@ def about(experiment: str, options: argparse.Namespace, source: Source) -> dict:
     }
 
 
-def show(
-    about: Mapping,
+def publish(
+    options: argparse.Namespace,
+    zoo: str,
     score: str,
-    folder: pathlib.Path,
     names: Sequence[str],
-    more: Mapping[str, pathlib.Path],
+    pictures: Mapping[str, pathlib.Path],
 ) -> None:
-    """Puts pictures of the best trained run, and others, beside the records of their presets.
+    """Puts pictures beside records that are published: some, and those of the best trained run.
 
     Args:
-        about: as of `about`: of all runs on record that are of its preset and zoo.
+        options: the command line.
+        zoo: the "train_zoo" of the records.
         score: the metric that is smallest for the best.
-        folder: of all runs.
         names: of pictures in the folder of a run, without their ending.
-        more: name -> other pictures.
+        pictures: name -> others.
     """
-    keys = ("preset", "train_zoo")
-    known = records.latest(records.read(about["experiment"], **{k: about[k] for k in keys}))
-    pictures = dict(more)
-    # what trains; probing is a ceiling, no competitor
-    if trained := [r for r in known if r["steps"] and r["config"]["encoder"] != "probing"]:
+    preset, chosen = cli.preset_name(options), dict(pictures)
+    match = {"preset": preset, "train_zoo": zoo}
+    found = records.latest(records.read(options.experiment, options.results, **match))
+    # of those trained; probing is a ceiling, no competitor
+    if trained := [r for r in found if r["steps"] and r["config"]["encoder"] != "probing"]:
         best = min(trained, key=lambda r: r["metrics"][score])
-        place = cli.place(folder, best["config"])
-        pictures |= {f"best_{k}": place / f"{k}.png" for k in names}
-    word = about["train_zoo"]
-    shown = {f"{word}_{k}": path for k, path in pictures.items()}
-    records.show(about["experiment"], about["preset"], shown)
-
-
-def choose(
-    options: argparse.Namespace, presets: Mapping[str, Preset], default: Sequence[str] = ()
-) -> dict[str, Row]:
-    """The rows that the flags ask for, with the command line's settings."""
-    rows = presets[options.preset].rows
-    chosen = cli.select(options.rows, [r for r in default if r in rows] or rows, rows)
-    return cli.apply({k: rows[k] for k in chosen}, cli.changes(options))
+        home = runs.place(options.folder, best["config"])
+        chosen |= {f"best_{k}": home / f"{k}.png" for k in names}
+    named = {f"{zoo}_{k}": path for k, path in chosen.items()}
+    records.publish_pictures(options.experiment, preset, named, options.results)

@@ -1,9 +1,11 @@
-"""The zoos that experiments on classifiers learn from: packed, made, or published.
+"""The zoos of experiments: packed, made, or published.
 
-    zoos, described = open_zoos(options, preset)      name -> Zoo with splits; for records
+    zoo, manifest = sine_zoo(preset, folder)          of sines
+    zoos, described = open_zoos(options, preset)      of classifiers, name -> Zoo with splits
 
-A zoo is taken from the repository where it holds one of the very recipe, else made and kept
-below the folder of all runs; or, if the command line says so, read from its authors' files.
+A zoo of classifiers is taken from the repository where it holds one of the very recipe, else
+made and kept below the folder of all runs; or, if the command line says so, read from its
+authors' files.
 """
 
 import argparse
@@ -15,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.lib.cli import Row
+from experiments.lib.methods import Preset
 from experiments.lib.zoo_recipes import ZOOS
 from third_party import schuerholt_zoos, small_cnn_zoo
 from wsjax import zoos
@@ -26,31 +28,36 @@ from wsjax.zoos.classifiers import classifier_factory, classifier_recipe
 from wsjax.zoos.classifiers.classifier_recipe import Recipe
 from wsjax.zoos.classifiers.classifier_training import OPTIMIZERS
 from wsjax.zoos.classifiers.initializers import INITIALIZERS
+from wsjax.zoos.sines import sine
+from wsjax.zoos.store import Manifest
 
 LABEL = "test_accuracy"
 SIZES = {"train": 0.5, "validation": 0.1, "test": 0.4}  # shares of the runs, if not otherwise
 READERS = {"conv3-gap": small_cnn_zoo.read, "conv3-linear2": schuerholt_zoos.read}
 
 
-@dataclasses.dataclass(frozen=True)
-class Preset:
-    """How large an experiment on classifiers is.
+def sine_zoo(preset: Preset, folder: pathlib.Path) -> tuple[Zoo, Manifest]:
+    """The preset's zoo of sines with its splits, from the cache below `folder` or made now."""
+    return _sines(preset.zoos["sines"], preset.sizes, folder)
 
-    Attributes:
-        zoos: name -> recipe.
-        sizes: share of the training runs in each split.
-        seeds: how many runs a row has.
-        rows: all there are, by name.
-        cost: in words.
-        learns: names of the zoos that rows learn from, one by one; all if empty.
+
+def sine_facts(preset: Preset) -> dict[str, Any]:
+    """The part of a run's config that `zoo_of` needs."""
+    return {"zoo": dataclasses.asdict(preset.zoos["sines"]), "sizes": dict(preset.sizes)}
+
+
+def zoo_of(config: Mapping[str, Any], path: pathlib.Path) -> Zoo:
+    """The zoo of sines of a run, given its config and its folder.
+
+    It is the one that lies beside the run, or is made anew by the run's recipe.
     """
+    recipe = {k: tuple(v) if isinstance(v, list) else v for k, v in config["zoo"].items()}
+    return _sines(sine.Recipe(**recipe), config["sizes"], path.resolve().parents[2])[0]
 
-    zoos: Mapping[str, Recipe]
-    sizes: Mapping[str, float]
-    seeds: int
-    rows: Mapping[str, Row]
-    cost: str
-    learns: tuple[str, ...] = ()
+
+def _sines(recipe, sizes, folder):
+    zoo, manifest = sine.make(recipe, folder / "cache" / "zoos")
+    return zoos.split(zoo, sizes, recipe.seed, sort=False), manifest
 
 
 def flags(parser: argparse.ArgumentParser) -> None:

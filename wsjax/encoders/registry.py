@@ -64,7 +64,7 @@ def build(name: str, settings: Mapping[str, Any] | None = None) -> Encoder:
     >>> build("mlp", {"widths": [8, 8]}).widths
     (8, 8)
     """
-    kind, settings = _class(name), dict(settings or {})
+    kind, settings = encoder_class(name), dict(settings or {})
     if unknown := sorted(set(settings) - (names := _fields(kind))):
         raise ValueError(f"encoder {name!r} has the settings {sorted(names)}, got {unknown}")
     frozen = lambda x: tuple(map(frozen, x)) if isinstance(x, list | tuple) else x
@@ -107,7 +107,8 @@ def describe(encoder: Encoder) -> tuple[str, dict[str, Any]]:
     return f"{kind.__module__}:{kind.__qualname__}", settings
 
 
-def _class(name: str) -> type[Encoder]:
+def encoder_class(name: str) -> type[Encoder]:
+    """The class of an encoder's name; raises as `build`."""
     if name in ENCODERS:
         return ENCODERS[name]
     if not isinstance(name, str) or ":" not in name:

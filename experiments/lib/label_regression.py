@@ -1,0 +1,131 @@
+"""Prediction of a label of networks: learnt from one zoo, tested on others.
+
+train (Zoo), tests {name: Zoo}  --predict: a trained encoder, or a computation-->  Prediction
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from experiments.lib import plots, runs
+from experiments.lib.baselines import Tests
+from experiments.lib.methods import Method
+from wsjax import metrics
+from wsjax.tasks import InputScale, Trained, expect_supported
+from wsjax.tasks.base import views
+from wsjax.tasks.regression import Regression
+from wsjax.zoos import Zoo
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """The predictions of a method.
+
+    Attributes:
+        predicted: test zoo -> predictions of its "test" split, where its networks are supported.
+        unsupported: test zoo -> why they are not.
+        facts: of a record, see `runs.learn`.
+        trained: the model, of methods that are trained.
+        adopted: test zoo -> the kinds of its arrays that training had none of, see
+            `InputScale.extend`.
+    """
+
+    predicted: Mapping[str, np.ndarray]
+    unsupported: Mapping[str, str]
+    facts: Mapping[str, Any]
+    trained: Trained | None = None
+    adopted: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
+
+
+def predict(
+    method: Method,
+    config: Mapping[str, Any],
+    home: pathlib.Path,
+    train: Zoo,
+    tests: Tests,
+    label: str,
+    adopt: bool = False,
+) -> Prediction:
+    """Trains a method if it supports one of the test zoos, and predicts the label of those.
+
+    Args:
+        method: its objective is one of regression.
+        config: of the run.
+        home: its folder.
+        train: with the splits "train" and "validation".
+        tests: name -> zoo with a "test" split.
+        label: predicted.
+        adopt: whether arrays of kinds that training has none of are supported.
+    """
+    if method.compute:
+        answers, facts = runs.compute(method, train, tests, label, config["seed"])
+        unsupported = {k: v for k, v in answers.items() if isinstance(v, str)}
+        return Prediction(
+            {k: v for k, v in answers.items() if k not in unsupported}, unsupported, facts
+        )
+    unsupported = reasons(method, train, tests, adopt)
+    if set(unsupported) == set(tests):
+        nothing = {"metrics": {}, "parameters": 0, "steps": 0, "seconds": 0.0}
+        return Prediction({}, unsupported, nothing)
+    trained, facts = runs.learn(method, config, home, train, Regression(label, method.objective))
+    predicted, adopted = {}, {}
+    for name in tests.keys() - unsupported.keys():
+        zoo, _ = tests[name].part("test", label)
+        model = trained.extend(zoo.specs) if adopt else trained
+        adopted[name] = sorted(set(model.scale.scales) - set(trained.scale.scales))
+        predicted[name] = model.predict(zoo)
+    return Prediction(predicted, unsupported, facts, trained, adopted)
+
+
+def reasons(method: Method, train: Zoo, tests: Tests, adopt: bool = False) -> dict[str, str]:
+    """Test zoo -> why an encoder that learns from `train` does not support it; no training."""
+    encoder, found = method.build(), {}
+    try:
+        views(encoder, train.specs)
+    except ValueError as error:
+        return dict.fromkeys(tests, str(error))
+    scale = InputScale.fit(train.select(train.splits["train"]))
+    for name, zoo in tests.items():
+        present = zoo.select(zoo.splits["test"]).compact().specs
+        try:
+            expect_supported(
+                encoder, scale.extend(present) if adopt else scale, train.specs[0], present
+            )
+        except ValueError as error:
+            found[name] = str(error)
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelRegression:
+    """Work of `runs.Run`: predicts a label of the test networks of one zoo, and plots that.
+
+    Attributes:
+        zoo: with its splits.
+        label: predicted.
+    """
+
+    zoo: Zoo
+    label: str
+
+    def __call__(
+        self, method: Method, config: Mapping[str, Any], home: pathlib.Path
+    ) -> list[runs.Facts]:
+        """The facts of the one record."""
+        found = predict(method, config, home, self.zoo, {"test": self.zoo}, self.label)
+        if found.unsupported:
+            raise ValueError(found.unsupported["test"])
+        _, labels = self.zoo.part("test", self.label)
+        predicted = found.predicted["test"]
+        scores = {f"test_{k}": v for k, v in metrics.evaluate(predicted, labels).items()}
+        title = f"{config['row']}: test MSE {scores['test_mse']:.3f}"
+        plots.predictions(home / "predictions.png", predicted, labels, self.label, title)
+        more = self.measure(found.trained) if found.trained else {}
+        return [{**found.facts, "metrics": {**scores, **found.facts["metrics"], **more}}]
+
+    def measure(self, trained: Trained) -> dict[str, float]:
+        """More metrics of the trained model."""
+        return {}

@@ -1,0 +1,379 @@
+"""The loop of all experiments: train or compute, measure, draw, record.
+
+    [Run] --workers: work--> facts --parent--> records, table, curves
+
+Runs that are on record in the folder are not run again; one that was stopped goes on from its
+checkpoint. With several jobs each worker is a process on a core of its own, and the parent
+alone appends records and prints.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import os
+import pathlib
+import signal
+import threading
+import time
+import traceback
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing import connection
+from typing import Any
+
+import jax
+from rich.console import Console
+from rich.table import Table
+
+from experiments.lib import cli, plots, records
+from experiments.lib.methods import Method, Preset
+from wsjax import storage, training
+from wsjax.tasks import Trained, fit
+from wsjax.training.log import read_lines
+from wsjax.zoos import Zoo
+
+Facts = dict[str, Any]
+# method, config, folder of the run -> of each record its "metrics", "parameters", "seconds",
+# "steps" and whatever else is to stand there
+Work = Callable[[Method, Mapping[str, Any], pathlib.Path], list[Facts]]
+COPIED = ("experiment", "row", "preset", "seed", "train_zoo")  # from a config to its records
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A method with one seed.
+
+    Attributes:
+        method: with its seed.
+        config: of the method, and whatever else determines the run: "experiment", "preset",
+            "row" (the method's name), "seed", ...; as JSON.
+        work: trains or computes, measures and draws; goes to another process by pickle.
+    """
+
+    method: Method
+    config: Mapping[str, Any]
+    work: Work
+
+    @property
+    def name(self) -> str:
+        """In words: "sne on mnist, seed 0"."""
+        zoo = f" on {self.config['train_zoo']}" if "train_zoo" in self.config else ""
+        return f"{self.config['row']}{zoo}, seed {self.config['seed']}"
+
+    def home(self, folder: pathlib.Path) -> pathlib.Path:
+        """Its folder, below the folder of all runs."""
+        return place(folder, self.config)
+
+
+def plan(
+    options: Namespace, preset: Preset, methods: Mapping[str, Method], work: Work, **about: Any
+) -> list[Run]:
+    """The runs of methods, by name and seed.
+
+    Args:
+        options: the command line.
+        preset: says how many seeds, if the options do not.
+        methods: by name.
+        work: of all of them.
+        about: whatever else determines the runs, for their config.
+    """
+    shared = {"experiment": options.experiment, "preset": cli.preset_name(options), **about}
+    runs = []
+    for name, method in methods.items():
+        for seed in range(max(options.seeds, 0) or preset.seeds):
+            seeded = method.seeded(seed)
+            runs.append(Run(seeded, {**seeded.config(), **shared, "row": name, "seed": seed}, work))
+    return runs
+
+
+def place(folder: pathlib.Path, config: Mapping[str, Any]) -> pathlib.Path:
+    """The folder of the run of a configuration, below the folder of all runs."""
+    name = f"{config['row']}-{config['seed']}-{fingerprint(config)}"
+    return folder / config["experiment"] / config["preset"] / name
+
+
+def fingerprint(config: Mapping[str, Any]) -> str:
+    """Eight letters, others for each configuration."""
+    text = json.dumps(config, sort_keys=True, default=list)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def finished(home: pathlib.Path) -> list[dict] | None:
+    """The records of a run that was completed in this folder before."""
+    path = home / "record.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def learn(
+    method: Method, config: Mapping[str, Any], home: pathlib.Path, zoo: Zoo, task: Any,
+    value: str = "val_mse",
+) -> tuple[Trained, Facts]:  # fmt: skip
+    """Trains a method, or goes on with its training.
+
+    Args:
+        method: with an encoder.
+        config: kept in the checkpoints.
+        home: their folder.
+        zoo: with its splits.
+        task: see `wsjax.tasks.fit`.
+        value: name of the metric that chooses among checkpoints.
+
+    Returns:
+        The model, and its facts: the metrics `value` and "encoder_parameters", "parameters",
+        "seconds", "steps" and "curve": [seconds, value] of each evaluation.
+    """
+    trained = fit(
+        zoo, task, method.build(), head=method.head, settings=method.training, folder=home,
+        config=config, progress=multiprocessing.parent_process() is None,
+    )  # fmt: skip
+    count = lambda tree: sum(x.size for x in jax.tree.leaves(tree))
+    params, result = trained.variables["params"], trained.result
+    history = read_lines(home / "metrics.jsonl")
+    encoder = count(params.get("encoder", {}))
+    return trained, {
+        "metrics": {value: result.best_value, "encoder_parameters": encoder},
+        "parameters": count(params),
+        "seconds": round(result.seconds, 1),
+        "steps": result.steps,
+        "curve": [[round(h["seconds"], 1), h[value]] for h in history],
+    }
+
+
+def compute(method: Method, *arguments: object) -> tuple[Any, Facts]:
+    """What a method without training computes, and the facts of its record."""
+    begin = time.monotonic()
+    found = method.compute(*arguments)
+    seconds = round(time.monotonic() - begin, 1)
+    return found, {"metrics": {}, "parameters": 0, "seconds": seconds, "steps": 0}
+
+
+def execute(
+    runs: Sequence[Run],
+    options: Namespace,
+    table: Callable[[Sequence[Mapping]], Table],
+    score: str = "test_mse",
+    curves: str = "",
+) -> list[dict]:
+    """Runs what is not on record yet; prints the table again whenever a run is finished.
+
+    Methods without training come first, then the order of `runs`. A method that fails does not
+    stop the others.
+
+    Args:
+        runs: any.
+        options: the command line: `folder`, `results`, `jobs`.
+        table: records -> what is printed of them.
+        score: the metric that methods are compared by, the smaller the better.
+        curves: name of that error on the axis of curves.png, which lies beside the runs.
+
+    Returns:
+        The records, in the order of the runs.
+
+    Raises:
+        SystemExit: a method failed; names it, when all others are done.
+    """
+    begin, found, failures = time.monotonic(), {}, []
+    for i, run in enumerate(runs):
+        if done := finished(run.home(options.folder)):
+            print(f"{run.name}: finished before, in {run.home(options.folder)}")
+            found[i] = done
+    waiting = {i: run for i, run in enumerate(runs) if i not in found}
+    waiting = dict(sorted(waiting.items(), key=lambda item: item[1].method.encoder is not None))
+    with contextlib.closing(_outcomes(waiting, options)) as outcomes:
+        for i, outcome in outcomes:
+            if isinstance(outcome, str):
+                failures.append(f"{runs[i].name} failed: {outcome}")
+                print(failures[-1], flush=True)
+                continue
+            found[i] = _record(runs[i], outcome, options)
+            for record in found[i]:
+                print(_line(runs[i].name, record, score), flush=True)
+            if len(found) < len(runs):
+                _show(table, found)
+    _show(table, found)
+    home = cli.home(options)
+    if curves:
+        for zoo in dict.fromkeys(r.config.get("train_zoo") for r in runs):
+            draw_curves(options, zoo, score, curves)
+    print(f"{(time.monotonic() - begin) / 60:.1f} minutes; runs and plots are in {home}")
+    if failures:
+        raise SystemExit("\n".join(failures))
+    return _ordered(found)
+
+
+def _ordered(found):
+    return [record for i in sorted(found) for record in found[i]]
+
+
+def _show(table, found):
+    printed = table(_ordered(found))
+    Console(width=max(110, 18 * len(printed.columns))).print(printed)
+
+
+def _line(name, record, score):
+    """A finished run in one line."""
+    on = f", tested on {record['test_zoo']}" if "test_zoo" in record else ""
+    if score not in record["metrics"]:
+        return f"{name}{on}: not supported: {record['refused']}"
+    words = score.replace("_", " ").replace("mse", "MSE")
+    return f"{name}{on}: {words} {record['metrics'][score]:.6f}"
+
+
+def _record(run, facts, options):
+    """Appends the records of a run, then marks it as finished."""
+    shared = {k: run.config[k] for k in COPIED if k in run.config}
+    shared |= {"words": run.method.words, "paper": run.method.paper, "config": run.config}
+    lines = [records.append({**shared, **x}, options.results) for x in facts]
+    home = run.home(options.folder)
+    home.mkdir(parents=True, exist_ok=True)
+    storage.write_json(home / "record.json", lines)
+    return lines
+
+
+def _outcomes(waiting: Mapping[int, Run], options) -> Iterator[tuple[int, list[Facts] | str]]:
+    """Facts of each run as it is done, or a sentence about its failure."""
+    cores = _cores()
+    jobs = options.jobs or (len(cores) if jax.default_backend() == "cpu" else 1)
+    jobs = min(jobs, len(waiting))
+    if jobs > 1:
+        chosen = [cores[i % len(cores)] for i in range(jobs)]
+        yield from _side_by_side(waiting, options.folder, chosen)
+        return
+    for i, run in waiting.items():
+        print(f"{run.name}: {run.home(options.folder)}", flush=True)
+        yield i, _attempt(run, options.folder)
+
+
+def _cores() -> list[int]:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def _attempt(run, folder):
+    """Facts, or a sentence about the failure, whose traceback goes to error.txt."""
+    home = run.home(folder)
+    try:
+        return run.work(run.method, run.config, home)
+    except Exception as error:
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "error.txt").write_text(traceback.format_exc())
+        return f"{type(error).__name__}: {error} ({home / 'error.txt'})"
+
+
+class _Worker:
+    """A process that does one run after another, and the run that it is at."""
+
+    def __init__(self, core: int, folder: pathlib.Path):
+        context = multiprocessing.get_context("spawn")
+        self.core, self.at = core, -1
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, core, folder), daemon=True)
+        # until the worker takes it up, Ctrl-C is for the parent alone
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.process.start()
+        signal.signal(signal.SIGINT, before)
+        theirs.close()
+
+
+def _side_by_side(waiting, folder, cores):
+    """Runs in a worker on each core."""
+    queue, workers = list(waiting.items()), [_Worker(core, folder) for core in cores]
+
+    def start(worker):
+        if queue:
+            worker.at, run = queue.pop(0)
+            print(f"{run.name}: {run.home(folder)}", flush=True)
+            worker.connection.send(run)
+        else:
+            worker.at = -1
+
+    try:
+        for worker in workers:
+            start(worker)
+        while busy := {w.connection: w for w in workers if w.at >= 0}:
+            for ready in connection.wait(list(busy)):
+                worker = busy[ready]
+                try:
+                    done = worker.at, worker.connection.recv()
+                except EOFError:
+                    worker.process.join()
+                    done = worker.at, f"its process ended with code {worker.process.exitcode}"
+                    workers[workers.index(worker)] = worker = _Worker(worker.core, folder)
+                start(worker)
+                yield done
+    finally:
+        for worker in workers:
+            if worker.at >= 0:  # after Ctrl-C: saves its checkpoint
+                os.kill(worker.process.pid, signal.SIGINT)
+            worker.connection.close()
+        for worker in workers:
+            worker.process.join()
+
+
+def _serve(parent, core, folder):
+    """A worker: runs from the parent, facts to it, until it closes the connection or dies."""
+    os.setpgrp()  # a terminal's Ctrl-C is for the parent, which passes it on once
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})  # before the backend starts: it takes a thread a core
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+    def watch():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    training.compilation_cache(folder / "cache" / "xla")
+    with contextlib.suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
+        while True:
+            parent.send(_attempt(parent.recv(), folder))
+
+
+def columns(
+    runs: Sequence[Mapping], named: Mapping[str, str], score: str = "test_mse", title: str = ""
+) -> Table:
+    """A table of records, the smallest score first; `named` is heading -> metric."""
+    table = Table("method", "seed", "encoder", "with head", *named, "seconds", "paper", title=title)
+    for r in sorted(runs, key=lambda r: r["metrics"].get(score, float("inf"))):
+        m = r["metrics"]
+        sizes = [m.get("encoder_parameters", 0), r["parameters"]]
+        cells = [r["row"], str(r["seed"]), *(f"{s:,}" if s else "–" for s in sizes)]
+        missing = "not supported" if "refused" in r else "–"
+        cells += [f"{m[k]:.3g}" if k in m else missing for k in named.values()]
+        table.add_row(*cells, f"{r['seconds']:.0f}", r["paper"])
+    return table
+
+
+def draw_curves(options: Namespace, zoo: str | None, score: str, y: str) -> pathlib.Path:
+    """Draws validation error against seconds for every method in the records of this preset.
+
+    A method without a curve on record is a point, its test error at its end; one that is not
+    trained in steps is a level.
+
+    Args:
+        options: the command line.
+        zoo: the "train_zoo" of the records, if they have one.
+        score: the error, a metric.
+        y: that in words.
+
+    Returns:
+        The picture; it is not there if nothing was trained.
+    """
+    lines, levels = {}, {}
+    match = {"preset": cli.preset_name(options)} | ({"train_zoo": zoo} if zoo else {})
+    for r in records.latest(records.read(options.experiment, options.results, **match)):
+        name = f"{r['row']}, seed {r['seed']}" if r["seed"] else r["row"]
+        if r.get("curve"):
+            lines[name] = tuple(zip(*r["curve"], strict=True))
+        elif r["steps"]:
+            lines[f"{name} (test)"] = ([r["seconds"]], [r["metrics"][score]])
+        elif r["seed"] == 0:
+            levels[f"{r['row']} (test)"] = r["metrics"][score]
+    path = cli.home(options) / (f"curves.{zoo}.png" if zoo else "curves.png")
+    if lines:
+        plots.curves(path, lines, "seconds", y, "Validation error while training", levels=levels)
+    return path
