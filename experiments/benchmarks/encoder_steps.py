@@ -27,7 +27,7 @@ from experiments.lib import cli
 from wsjax import architectures, networks
 from wsjax.encoders import ENCODERS, Regressor, StatNN
 from wsjax.encoders.nfn.nfn import NFN, SETTINGS
-from wsjax.tasks.regression import Predictor
+from wsjax.tasks.base import Predictor
 
 BATCH, HEAD = 32, 1000
 SPEC = architectures.mlp([1, 32, 32, 1], "sin", 30.0)

@@ -18,7 +18,8 @@ from experiments.lib import cli
 from wsjax import architectures
 from wsjax.encoders import SNE, Regressor
 from wsjax.symmetries import permutations
-from wsjax.tasks import losses, regression
+from wsjax.tasks import losses
+from wsjax.tasks.base import Predictor
 
 SPEC = architectures.mlp([1, 32, 32, 1], "sin", 30.0)
 SHORT = {"chunk_depth": 1, "depth": 2}  # the laptop preset's SNE
@@ -60,7 +61,7 @@ def step(
     settings: Mapping[str, object], batch: int, microbatch: int, invariance: float
 ) -> tuple[Callable[[], object], int]:
     """A compiled training step on random networks, and its bytes of temporary memory."""
-    module = regression.Predictor(SNE(**settings), Regressor())
+    module = Predictor(SNE(**settings), Regressor())
     view, moves = module.encoder.view(SPEC), permutations.moves(SPEC)
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((batch, SPEC.count)).astype(np.float32)
@@ -68,7 +69,7 @@ def step(
 
     def loss(params, key, batch):
         return losses.regression(
-            lambda x: module.apply({"params": params}, x, view),
+            lambda x, _: module.apply({"params": params}, x, view),
             losses.squared_error,
             batch["vectors"],
             batch["target"],

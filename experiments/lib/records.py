@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping
 
 import jax
 
-from wsjax import metrics
 from wsjax.storage import versions
+from wsjax.training.log import read_lines
 
 ROOT = pathlib.Path(__file__).parents[2]
 PUBLISHED = ROOT / "experiments" / "results"
@@ -79,7 +79,7 @@ def commit(root: pathlib.Path) -> str:
 
 def read(experiment: str, results: pathlib.Path, **match: object) -> list[dict]:
     """The records of an experiment whose keys equal `match`, oldest first."""
-    runs = metrics.read_lines(results / f"{experiment}.jsonl")
+    runs = read_lines(results / f"{experiment}.jsonl")
     return [r for r in runs if all(r.get(k) == v for k, v in match.items())]
 
 
