@@ -1,4 +1,4 @@
-"""Which symmetries of networks every encoder respects, untrained, in float32 and float64.
+"""Audits of the symmetries of every encoder, untrained, in float32 and float64.
 
     python -m experiments.audits                       all encoders; half an hour on 2 CPU cores
     python -m experiments.audits --encoders gmn,grit --networks mlp_relu,mixed
@@ -12,15 +12,14 @@ ScaleGMN with the messages back that were published, on
     cnn_relu, cnn_tanh   two convolutions of 3 x 3, the mean over positions, one dense layer
     mixed       a ReLU and a tanh network of other widths and depths in one batch, both audited
 
-Variables are the initial ones plus noise, so that nothing that begins at zero hides a defect;
-they and the networks are the same numbers in both precisions.
+Variables are the initial ones plus noise, so that no initial zero hides a defect; variables and
+networks are the same numbers in both precisions.
 """
 
 import argparse
 import dataclasses
 import functools
 import math
-import pathlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 
@@ -29,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lib import cli, records
+from experiments.lib import cli, records, tables
 from wsjax import architectures, networks, testing
 from wsjax.encoders import ENCODERS
 from wsjax.networks import Params, Spec
@@ -38,8 +37,8 @@ from wsjax.symmetries.audit import Audit, Encode, Row
 from wsjax.views import padding
 
 DTYPES = ("float32", "float64")
-NOISE = 0.1  # standard deviation of what is added to every variable
-VARIANTS = {  # row -> encoder and its settings
+NOISE = 0.1  # standard deviation, added to every variable
+VARIANTS = {  # name -> encoder and its settings
     **{name: (name, {}) for name in ENCODERS},
     "scalegmn_as_published": ("scalegmn", {"backward": "as_published"}),  # a known defect
 }
@@ -55,13 +54,13 @@ MIXED = (
     architectures.mlp([2, 10, 14, 1], "relu"),
     architectures.mlp([2, 13, 7, 9, 1], "tanh"),
 )
-ROWS = (*NETWORKS, "mixed")
+AUDITED = (*NETWORKS, "mixed")
 
 Members = Mapping[str, tuple[Spec, Params]]
 
 
 def draw(spec: Spec, key: jax.Array) -> Params:
-    """A network as it is before training; sines by Sitzmann et al. (2020), section 3.2."""
+    """A network at initialisation; sines by Sitzmann et al. (2020), section 3.2."""
     if spec.layers[0].activation != "sin":
         return testing.draw(key, spec)
     sizes, out = dict(spec.sizes), {}
@@ -71,29 +70,29 @@ def draw(spec: Spec, key: jax.Array) -> Params:
             bound = 1 / math.sqrt(fan_in)
             if a.role == "kernel":
                 bound = math.sqrt(6 / fan_in) / OMEGA if i else 1 / fan_in
-            mine = jax.random.fold_in(jax.random.fold_in(key, i), j)
-            out[a.name] = bound * jax.random.uniform(mine, spec.shape(a), minval=-1)
+            array_key = jax.random.fold_in(jax.random.fold_in(key, i), j)
+            out[a.name] = bound * jax.random.uniform(array_key, spec.shape(a), minval=-1)
     return out
 
 
 def build(name: str) -> nn.Module:
-    """The encoder of a row."""
+    """The encoder of a name in `VARIANTS`."""
     encoder, settings = VARIANTS[name]
     return ENCODERS[encoder](**settings)
 
 
 def variables_of(encoder: nn.Module, vectors, view, key: jax.Array):
-    """Initial variables and noise, float32; constants of training networks stay as they are.
+    """Initial variables with noise, float32; constants of training networks are unchanged.
 
     Raises:
-        ValueError: the encoder cannot read the networks.
+        ValueError: the encoder does not support the networks.
     """
     first = jax.jit(lambda key, vectors: encoder.init(key, vectors, view))(key, vectors)
     leaves, tree = jax.tree.flatten(first["params"])
     for i, leaf in enumerate(leaves):
         if jnp.issubdtype(leaf.dtype, jnp.floating):
-            drawn = jax.random.normal(jax.random.fold_in(key, i), leaf.shape, leaf.dtype)
-            leaves[i] = leaf + NOISE * drawn
+            noise = jax.random.normal(jax.random.fold_in(key, i), leaf.shape, leaf.dtype)
+            leaves[i] = leaf + NOISE * noise
     return {**first, "params": jax.tree.unflatten(tree, leaves)}
 
 
@@ -104,7 +103,7 @@ def cast(tree, dtype: str):
 
 
 def alone(encoder: nn.Module, spec: Spec, variables) -> Encode:
-    """Reads a network by itself; a wider one if the encoder is not fixed to the first."""
+    """Encodes a network alone; a wider one if the encoder reads any architecture."""
 
     @functools.partial(jax.jit, static_argnums=2)
     def run(variables, params, spec):
@@ -120,7 +119,7 @@ def alone(encoder: nn.Module, spec: Spec, variables) -> Encode:
 
 
 def together(encoder: nn.Module, members: Members, variables, which: str) -> Encode:
-    """Reads one network of a mixed batch, the others in it staying as they are."""
+    """Encodes one network of a mixed batch; the others of it are unchanged."""
     run = _runner(encoder)
 
     def encode(params, spec):
@@ -139,7 +138,7 @@ def mixed(encoder: nn.Module, members: Members):
     """Vectors [batch, entry] of networks of several architectures, and their views stacked.
 
     Raises:
-        ValueError: the encoder cannot read one of them, or no mixed batch.
+        ValueError: the encoder does not support one of them, or mixed batches.
     """
     view = encoder.stack([encoder.view(spec) for spec, _ in members.values()])
     vectors = [np.asarray(networks.ravel(params, spec)) for spec, params in members.values()]
@@ -149,10 +148,10 @@ def mixed(encoder: nn.Module, members: Members):
 def audit_encoder(
     encoder: nn.Module, network: str, seed: int, samples: int
 ) -> dict[str, list[Audit]]:
-    """Audits an encoder on one of `ROWS`; by dtype, one for each network of a mixed batch.
+    """Audits an encoder on one of `AUDITED`; by dtype, one for each network of a mixed batch.
 
     Raises:
-        ValueError: the encoder cannot read it.
+        ValueError: the encoder does not support it.
     """
     key = jax.random.key(seed)
     specs = MIXED if network == "mixed" else (NETWORKS[network],)
@@ -162,25 +161,25 @@ def audit_encoder(
     else:
         vectors, view = networks.ravel(members["0"][1], specs[0])[None], encoder.view(specs[0])
     variables = variables_of(encoder, vectors, view, jax.random.fold_in(key, 100))
-    found = {}
+    audits = {}
     for dtype in DTYPES:
         with jax.enable_x64(dtype == "float64"):
-            known = cast(variables, dtype)
+            in_dtype = cast(variables, dtype)
             batch = {name: (s, cast(p, dtype)) for name, (s, p) in members.items()}
-            found[dtype] = []
+            audits[dtype] = []
             for name, (spec, params) in batch.items():
                 if network == "mixed":
-                    encode = together(encoder, batch, known, name)
+                    encode = together(encoder, batch, in_dtype, name)
                 else:
-                    encode = alone(encoder, spec, known)
-                draws = jax.random.fold_in(key, 101 + int(name))
-                one = testing.audit(encode, spec, params, draws, samples=samples)
-                found[dtype].append(one)
-    return found
+                    encode = alone(encoder, spec, in_dtype)
+                samples_key = jax.random.fold_in(key, 101 + int(name))
+                one = testing.audit(encode, spec, params, samples_key, samples=samples)
+                audits[dtype].append(one)
+    return audits
 
 
 def worst(audits: Iterable[Audit]) -> dict[str, dict]:
-    """For each symmetry the row of the worst verdict, and among these of the largest change."""
+    """For each symmetry the row with the worst verdict, and among these with the largest change."""
     bad = lambda row: (audit.VERDICTS.index(row.verdict), row.change or 0.0)
     audits = list(audits)
     rows: Callable[[str], Row] = lambda s: max((a[s] for a in audits), key=bad)
@@ -188,38 +187,38 @@ def worst(audits: Iterable[Audit]) -> dict[str, dict]:
 
 
 def encoder_audits(name: str, chosen: Iterable[str], seed: int, samples: int) -> dict:
-    """Audits an encoder on several of `ROWS` and prints every table.
+    """Audits an encoder on several of `AUDITED` and prints every table.
 
     Returns:
         "metrics": network -> dtype -> symmetry -> the fields of a row, and under "refused"
-        network -> why the encoder cannot read it.
+        network -> why the encoder does not support it.
     """
     encoder, figures, refused = build(name), {}, {}
     for network in chosen:
         begin = time.monotonic()
         try:
-            found = audit_encoder(encoder, network, seed, samples)
+            audits = audit_encoder(encoder, network, seed, samples)
         except ValueError as error:
             refused[network] = " ".join(str(error).split())
-            print(f"\n{name} cannot read {network}: {refused[network]}", flush=True)
+            print(f"\n{name} does not support {network}: {refused[network]}", flush=True)
             continue
-        for tables in found.values():
-            for i, one in enumerate(tables):
-                which = f", network {i + 1} of {len(tables)}" if len(tables) > 1 else ""
+        for of_dtype in audits.values():
+            for i, one in enumerate(of_dtype):
+                which = f", network {i + 1} of {len(of_dtype)}" if len(of_dtype) > 1 else ""
                 print(f"\n{name} on {network}{which}: {one}", flush=True)
         print(f"({time.monotonic() - begin:.0f} seconds)", flush=True)
-        figures[network] = {dtype: worst(tables) for dtype, tables in found.items()}
+        figures[network] = {dtype: worst(of_dtype) for dtype, of_dtype in audits.items()}
     return {"metrics": figures, "refused": refused}
 
 
 def summary(runs: list[dict]) -> None:
-    """Prints a row for each encoder, as in the README."""
+    """Prints a line for each encoder, as in the table of `experiments/README.md`."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table("encoder", *audit.SYMMETRIES, show_lines=True)
     for run in runs:
-        table.add_row(run["row"], *(records.audit_cell(run, s) for s in audit.SYMMETRIES))
+        table.add_row(run["row"], *(tables.audit_cell(run, s) for s in audit.SYMMETRIES))
     Console(width=150).print(table)
 
 
@@ -233,37 +232,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--networks", default="", help="likewise")
     parser.add_argument("--samples", type=int, default=3, help="of each symmetry")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs"))
-    parser.add_argument("--results", type=pathlib.Path, help="where records go, if not the usual")
-    options = cli.prepare(parser.parse_args(arguments))
+    options = cli.prepare(cli.folders(parser).parse_args(arguments))
     names = cli.select(options.encoders, VARIANTS, VARIANTS)
-    chosen = cli.select(options.networks, ROWS, ROWS)
-    usual = set(chosen) == set(ROWS) and options.samples == 3
+    chosen = cli.select(options.networks, AUDITED, AUDITED)
+    usual = set(chosen) == set(AUDITED) and options.samples == 3
     runs = []
     for name in names:
-        begin = time.monotonic()
-        found = encoder_audits(name, chosen, options.seed, options.samples)
-        runs.append(
-            records.append(
-                {
-                    "experiment": "audits",
-                    "row": name,
-                    "preset": "laptop" if usual else "laptop-custom",
-                    "seed": options.seed,
-                    **found,
-                    "parameters": 0,
-                    "seconds": round(time.monotonic() - begin, 1),
-                    "steps": 0,
-                    "config": {
-                        "encoder": VARIANTS[name][0],
-                        "encoder_settings": VARIANTS[name][1],
-                        "networks": chosen,
-                        "samples": options.samples,
-                        "noise": NOISE,
-                    },
-                }
-            )
-        )
+        begin, (encoder, settings) = time.monotonic(), VARIANTS[name]
+        record = encoder_audits(name, chosen, options.seed, options.samples)
+        record |= {"experiment": "audits", "row": name, "seed": options.seed}
+        record |= {"preset": "laptop" if usual else "laptop-custom", "parameters": 0, "steps": 0}
+        record["seconds"] = round(time.monotonic() - begin, 1)
+        record["config"] = {"encoder": encoder, "encoder_settings": settings, "networks": chosen}
+        record["config"] |= {"samples": options.samples, "noise": NOISE}
+        runs.append(records.append(record, options.results))
     summary(runs)
 
 

@@ -1,21 +1,22 @@
-"""Are two classifiers joined by a line of low loss, once their neurons are matched?
+"""Linear mode connectivity of two classifiers, before and after their neurons are matched.
 
 Git Re-Basin, figure 2 (Ainsworth et al., 2023): two MLPs with three hidden layers of 512,
-trained from different initial weights and on different orders of the data; the loss on the
-line between them has a barrier, which weight matching takes away where they are wide enough.
+trained from different initial weights and in different orders of the data. The loss on the
+line between them has a barrier, which weight matching removes where they are wide enough.
 
     python -m experiments.interpolation                              digits; half a minute
     python -m experiments.interpolation --data mnist                 tensorflow-datasets
     python -m experiments.interpolation --data mnist --images FOLDER the original files
 
 The barrier is the largest rise above the chord between the two losses (`matching.barrier`).
-The paper trains for 100 epochs; here for as many as the command says.
+The paper trains for 100 epochs; here 20, or `--epochs`.
 """
 
 import argparse
 import dataclasses
 import functools
 import pathlib
+import shutil
 import time
 
 import jax
@@ -31,12 +32,12 @@ from wsjax.networks import Params, Spec
 from wsjax.symmetries import matching, permutations
 
 POINTS = 25
-MEASURED = 10_000  # of the training images, the first so many
+MEASURED = 10_000  # of the training images, the first
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How the two networks are trained.
+    """Settings of the training of the two networks.
 
     Attributes:
         width: of the hidden layers.
@@ -84,9 +85,9 @@ def loss(params: Params, x: jax.Array, y: jax.Array, spec: Spec) -> jax.Array:
 
 
 def compare(data: Images, settings: Settings, picture: pathlib.Path) -> dict[str, float]:
-    """Trains both, matches the second to the first, and measures the line between them."""
+    """Trains both, matches the second to the first, and measures the loss on the line between."""
     flat = lambda x: images.prepare(x, Preparation(gray=True)).reshape(len(x), -1)
-    x, held = flat(data.train), flat(data.test)
+    x, test = flat(data.train), flat(data.test)
     widths = [x.shape[1], *[settings.width] * settings.depth, len(data.classes)]
     spec = architectures.mlp(widths, "relu")
     one, other = (train(spec, x, data.train_labels, settings, seed) for seed in (0, 1))
@@ -95,10 +96,10 @@ def compare(data: Images, settings: Settings, picture: pathlib.Path) -> dict[str
     figures = {"matching_seconds": round(time.monotonic() - begin, 2)}
     ends = {"as trained": other, "matched": permutations.act(element, other, spec)}
     y, lines = jnp.asarray(data.test_labels), {}
-    accuracy = jax.jit(lambda p: (architectures.forward(p, held, spec).argmax(-1) == y).mean())
+    accuracy = jax.jit(lambda p: (architectures.forward(p, test, spec).argmax(-1) == y).mean())
     figures |= {"test_accuracy": float(accuracy(one)), "test_accuracy_2": float(accuracy(other))}
-    some = slice(0, MEASURED)
-    parts = {"train": (x[some], data.train_labels[some]), "test": (held, data.test_labels)}
+    first = slice(0, MEASURED)
+    parts = {"train": (x[first], data.train_labels[first]), "test": (test, data.test_labels)}
     for part, (inputs, classes) in parts.items():
         measure = jax.jit(functools.partial(loss, x=inputs, y=classes, spec=spec))
         for name, end in ends.items():
@@ -108,7 +109,7 @@ def compare(data: Images, settings: Settings, picture: pathlib.Path) -> dict[str
             between = [jax.tree.map(lambda a, b, t=t: (1 - t) * a + t * b, one, end) for t in path]
             lines[f"{part}, {name}"] = (path, [float(measure(p)) for p in between])
     title = f"{data.name}: loss on the line between two networks"
-    plots.curves(picture, lines, "place on the line", "cross-entropy", title)
+    plots.curves(picture, lines, "position on the line", "cross-entropy", title)
     return figures
 
 
@@ -124,9 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
     for field in dataclasses.fields(Settings):
         flag = "--" + field.name.replace("_", "-")
         parser.add_argument(flag, type=type(field.default), default=field.default)
-    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs"))
-    parser.add_argument("--results", type=pathlib.Path, help="where records go, if not the usual")
-    options = cli.prepare(parser.parse_args(arguments))
+    options = cli.prepare(cli.folders(parser).parse_args(arguments))
     settings = Settings(**{f.name: getattr(options, f.name) for f in dataclasses.fields(Settings)})
     data = images.load(options.data, options.images, options.folder / "cache" / "images")
     begin = time.monotonic()
@@ -143,11 +142,14 @@ def main(arguments: list[str] | None = None) -> None:
             "seconds": round(time.monotonic() - begin, 1),
             "steps": settings.epochs * (len(data.train) // min(settings.batch, len(data.train))),
             "config": {"data": options.data, **dataclasses.asdict(settings)},
-        }
+        },
+        options.results,
     )
+    if options.results == records.PUBLISHED:
+        shutil.copyfile(picture, options.results / f"interpolation_{options.data}.png")
     for name, value in record["metrics"].items():
         print(f"{name:32} {value:.4f}")
-    print(f"the losses on the line are drawn in {picture}")
+    print(f"plot of the losses on the line: {picture}")
 
 
 if __name__ == "__main__":

@@ -13,17 +13,34 @@ import re
 
 from experiments.lib import accuracy_tables, benchmark_tables, overview_tables, tables
 from experiments.lib.records import PUBLISHED, ROOT
+from wsjax import storage
 
 FILES = ("README.md", "experiments/README.md", "wsjax/encoders/README.md", "wsjax/zoos/README.md")
+MARKER = re.compile(r"<!-- table (\S+) -->.*?(<!-- end -->|(?=<!-- table )|\Z)", re.DOTALL)
+
+
+def experiments(_: pathlib.Path) -> str:
+    """Every experiment: its command, the paper's table, the cost of each preset."""
+    from experiments.__main__ import EXPERIMENTS
+
+    cells = [
+        [
+            f"`python -m experiments.{name}`",
+            table,
+            "; ".join(f"`{preset}`: {settings.cost}" for preset, settings in presets.items()),
+        ]
+        for name, (table, presets) in EXPERIMENTS.items()
+    ]
+    return tables.markdown(["command", "reproduces", "cost of its presets"], cells)
+
+
 TABLES = {
+    "experiments": experiments,
     **overview_tables.TABLES,
     **tables.TABLES,
     **accuracy_tables.TABLES,
     **benchmark_tables.TABLES,
 }
-MARKER = re.compile(
-    r"<!-- table (\S+) -->(?:(?!<!-- table ).)*?(<!-- end -->|\Z|(?=<!-- table ))", re.S
-)
 
 
 def render(text: str, results: pathlib.Path = PUBLISHED) -> str:
@@ -34,7 +51,7 @@ def render(text: str, results: pathlib.Path = PUBLISHED) -> str:
     """
 
     def replace(match):
-        name, _, end = match.groups()
+        name, end = match.groups()
         if name not in TABLES:
             raise ValueError(f"expected a table of {sorted(TABLES)}, got {name!r}")
         if not end:
@@ -58,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
         name = path.relative_to(ROOT)
         if check:
             raise SystemExit(f"{name} disagrees with the records: run python -m experiments.report")
-        path.write_text(rendered)
+        storage.write_text(path, rendered)
         print(f"{name} is rendered anew")
 
 

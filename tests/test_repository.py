@@ -97,7 +97,7 @@ def test_the_table_of_imports_allows_no_more_than_is_used():
 def test_experiments_import_their_library_alone(path):
     parts = path.relative_to(ROOT / "experiments").parts
     folder = parts[0] if len(parts) > 1 else ""
-    if path.stem == "__main__":  # which lists them
+    if path.stem in ("__main__", "report"):  # which list them
         return
     for head, name in imported(path):
         assert head != "tests"

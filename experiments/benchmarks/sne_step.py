@@ -69,7 +69,7 @@ def step(
 
     def loss(params, key, batch):
         return losses.regression(
-            lambda x: module.apply({"params": params}, x, view),
+            lambda x, _: module.apply({"params": params}, x, view),
             losses.squared_error,
             batch["vectors"],
             batch["target"],

@@ -1,4 +1,4 @@
-"""Tables for who comes first: a headline for each experiment, the commands, the encoders."""
+"""Tables for an overview: a headline for each experiment, and the encoders."""
 
 import dataclasses
 import pathlib
@@ -79,60 +79,61 @@ HEADLINES = (
     Headline(
         "inr_frequency", "sne", "test MSE", "test_mse",
         "12,000 networks of our own zoo by the published recipe, 12 epochs, half the depth; the "
-        "paper: its own zoo, 1,000 networks", least=True, flags="--rows sne",
+        "paper: its own zoo, 1,000 networks", least=True, flags="--methods sne",
     ),
     Headline(
         "inr_ablation", "sne_chunk_8", "test MSE", "test_mse",
-        "300 steps on our own zoo", least=True, flags="--rows sne_chunk_8",
+        "300 steps on our own zoo", least=True, flags="--methods sne_chunk_8",
     ),
     Headline(
         "inr_self_supervised", "gmn", "probe's test MSE", "test_mse",
-        "4 epochs, where the paper has 500; Gaussian noise", 2, least=True, flags="--rows gmn",
+        "4 epochs, where the paper has 500; Gaussian noise", 2, least=True, flags="--methods gmn",
     ),
     Headline(
         "inr_classification", "scalegmn", "accuracy on MNIST INRs, %", "test_accuracy",
         "12 epochs, where the paper has 200; INRs of our own that match the published statistics",
         1, 100.0, match={"train_zoo": MNIST},
-        flags="--data mnist --fit-steps 1500 --fit-rate 1e-3 --rows scalegmn "
-        "--training.ema 0.999 --training.steps 5000 --training.warmup 500",
+        flags="--data mnist --fit-steps 1500 --fit-rate 1e-3 --methods scalegmn "
+        "--set training.ema=0.999 --set training.steps=5000 --set training.warmup=500",
     ),
     Headline(
         "inr_classification", "scalegmn", "accuracy on Fashion-MNIST INRs, %", "test_accuracy",
         "15 epochs, where the paper has 200; INRs of our own", 1, 100.0,
         match={"train_zoo": FASHION},
-        flags="--data fashion_mnist --fit-steps 4000 --fit-rate 1e-3 --rows scalegmn "
-        "--training.ema 0.999 --training.steps 6379 --training.warmup 300",
+        flags="--data fashion_mnist --fit-steps 4000 --fit-rate 1e-3 --methods scalegmn "
+        "--set training.ema=0.999 --set training.steps=6379 --set training.warmup=300",
     ),
     Headline(
         "inr_editing", "scalegmn_b", "test MSE, dilation of MNIST", "test_mse",
         "less than half an epoch with 4 of 10 layers, where the paper has 300 epochs; its figure "
         "is from memory", 4, least=True, match={"train_zoo": f"{MNIST}.dilation"},
-        flags="--data mnist --fit-steps 1500 --fit-rate 1e-3 --rows scalegmn_b --encoder.layers 4 "
-        "--encoder.dropout 0 --training.steps 360 --training.warmup 300 --training.ema 0.999",
+        flags="--data mnist --fit-steps 1500 --fit-rate 1e-3 --methods scalegmn_b "
+        "--set encoder.layers=4 --set encoder.dropout=0 --set training.steps=360 "
+        "--set training.warmup=300 --set training.ema=0.999",
     ),
     Headline(
         "cross_dataset", "sne", "Kendall's τ, mean of 9 directions", "test_tau",
         "320 training networks and 300 steps, where the paper has 12,000 and 300 epochs",
-        flags="--rows sne",
+        flags="--methods sne",
     ),
     Headline(
         "cross_architecture", "sne", "Kendall's τ, mean of 2 directions", "test_tau",
-        "320 or 160 training networks of zoos of our own, 300 steps", flags="--rows sne",
+        "320 or 160 training networks of zoos of our own, 300 steps", flags="--methods sne",
     ),
     Headline(
         "accuracy_prediction", "gmn", "Kendall's τ, CNNs, from half of a zoo", "test_tau",
         "150 training networks on digits and 100 steps, where the paper has CIFAR-10",
         match={"train_zoo": "varying-cnns digits 50 %"}, published=".915 ± .006",
-        flags="--rows gmn",
+        flags="--methods gmn",
     ),
     Headline(
         "generalization", "scalegmn_b", "Kendall's τ, mean of ReLU, tanh and both", "test_tau",
-        "300 steps on a zoo of our own", flags="--rows scalegmn_b",
+        "300 steps on a zoo of our own", flags="--methods scalegmn_b",
     ),
     Headline(
         "embeddings", "sne", "5 nearest neighbours name the zoo (chance .333)",
         "knn_zoo_accuracy", "the paper has a picture and no figure", least=True,
-        published="–", flags="--rows sne",
+        published="–", flags="--methods sne",
     ),
     Headline(
         "interpolation", "mnist", "barrier on training images, matched", "train_barrier_matched",
@@ -155,28 +156,21 @@ def headline(results: pathlib.Path) -> str:
     return f"{table}\n\n" + "\\\n".join(notes) if cells else tables.EMPTY
 
 
-def experiments(_: pathlib.Path) -> str:
-    """Every experiment: its command, the paper's table, the cost of each preset."""
-    from experiments.__main__ import EXPERIMENTS
-
-    cells = [
-        [
-            f"`python -m experiments.{name}`",
-            table,
-            "; ".join(f"`{preset}`: {settings.cost}" for preset, settings in presets.items()),
-        ]
-        for name, (table, presets) in EXPERIMENTS.items()
-    ]
-    return tables.markdown(["command", "reproduces", "cost of its presets"], cells)
+def methods(_: pathlib.Path) -> str:
+    """Every encoder: method x supported networks x exact symmetries x edits."""
+    header, lines = catalogue.rows()
+    kept = [header.index(x) for x in ("encoder", "method", "reads", "exact symmetries", "edits")]
+    short = [[line[i] for i in kept] for line in [header, *lines]]
+    return tables.markdown(short[0], short[1:])
 
 
 def encoders(_: pathlib.Path) -> str:
-    """Every encoder of the library: method, paper, supported networks, symmetries, size."""
+    """Every encoder: paper, supported networks, symmetries, size."""
     return tables.markdown(*catalogue.rows())
 
 
 TABLES: Mapping[str, Callable[[pathlib.Path], str]] = {
     "headline": headline,
-    "experiments": experiments,
+    "methods": methods,
     "encoders": encoders,
 }

@@ -1,4 +1,4 @@
-"""Pictures, as PNG files. Matplotlib is imported when one is drawn."""
+"""Plots, as PNG files. Matplotlib is imported when one is drawn."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from wsjax.views.graphs import NODE_ROLES, Graph
 from wsjax.zoos.statistics import Incoming
 
 MARKERS = "osD^v<>PX*"
-VIEWS = ((20, 30), (20, 120), (80, 30))  # elevation and azimuth in degrees, of a cloud's pictures
+VIEWS = ((20, 30), (20, 120), (80, 30))  # elevation and azimuth of a cloud, in degrees
 
 
 def _axes(
@@ -19,7 +19,7 @@ def _axes(
     columns: int = 1,
     projection: str | None = None,
 ):
-    """A figure, and one picture or, of several, all of them [row, column]."""
+    """A figure, and its axes: one, or [row, column] of several."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -70,7 +70,7 @@ def curves(
 ) -> None:
     """Named lines (xs, ys); `levels` are named horizontal lines, such as a baseline."""
     levels = levels or {}
-    many = len(lines) + len(levels) > 10  # more than a cycle of colours, or a legend inside, holds
+    many = len(lines) + len(levels) > 10  # too many for a cycle of colours and a legend inside
     figure, axes = _axes(9.5 if many else 6.5, 5.5 if many else 4.2)
     colors = _colors(len(lines) + len(levels))
     for i, ((name, (xs, ys)), color) in enumerate(zip(lines.items(), colors, strict=False)):
@@ -88,29 +88,19 @@ def curves(
 
 
 def _colors(count: int) -> list:
-    """As many colours as lines; beyond forty they come again."""
+    """As many colours as lines; beyond forty they repeat."""
     from matplotlib import colormaps
 
-    known = [
+    palette = [
         colormaps[name](i)
         for name in ("tab20", "tab20b")
         for i in [*range(0, 20, 2), *range(1, 20, 2)]
     ]
-    return [f"C{i}" if count <= 10 else known[i % len(known)] for i in range(count)]
-
-
-def bars(path: pathlib.Path, values: Mapping[str, float], x: str, title: str) -> None:
-    """Horizontal bars, one a row, the first on top."""
-    figure, axes = _axes(6.5, 0.4 * len(values) + 1.2)
-    names = list(values)[::-1]
-    drawn = axes.barh(names, [values[n] for n in names])
-    axes.bar_label(drawn, fmt="%.3f", padding=3, fontsize=8)
-    axes.set(xlabel=x, title=title)
-    _save(figure, path)
+    return [f"C{i}" if count <= 10 else palette[i % len(palette)] for i in range(count)]
 
 
 def confusion(path: pathlib.Path, counts: np.ndarray, names: Sequence[str], title: str) -> None:
-    """Counts [true, said] as a table of shades, each row in shares of its class."""
+    """A confusion matrix of counts [true, predicted], shaded by shares of the true class."""
     side = 0.42 * len(names) + 2.2
     figure, axes = _axes(side + 0.8, side)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -122,18 +112,18 @@ def confusion(path: pathlib.Path, counts: np.ndarray, names: Sequence[str], titl
     ticks = range(len(names))
     axes.set_xticks(ticks, names, rotation=45, ha="right", fontsize=7)
     axes.set_yticks(ticks, names, fontsize=7)
-    axes.set(xlabel="said", ylabel="true", title=title)
+    axes.set(xlabel="predicted class", ylabel="true class", title=title)
     figure.colorbar(drawn, ax=axes, label="share of the class", shrink=0.8)
     _save(figure, path)
 
 
-def points(path: pathlib.Path, where: np.ndarray, names: np.ndarray, title: str) -> None:
-    """Points in the plane [n, 2], coloured by words [n]."""
+def points(path: pathlib.Path, places: np.ndarray, names: np.ndarray, title: str) -> None:
+    """Points in the plane [n, 2], coloured by their names [n]."""
     words = sorted(set(names.tolist()))
     palette = dict(zip(words, _colors(len(words)), strict=True))
     figure, axes = _axes(6.0, 4.5)
     # one collection: a group drawn on top of the others would look set apart
-    axes.scatter(*where.T, c=[palette[n] for n in names.tolist()], s=10, linewidths=0)
+    axes.scatter(*places.T, c=[palette[n] for n in names.tolist()], s=10, linewidths=0)
     for word, color in palette.items():
         axes.scatter([], [], color=color, s=20, label=word)
     axes.set(xticks=[], yticks=[], title=title)
@@ -142,7 +132,7 @@ def points(path: pathlib.Path, where: np.ndarray, names: np.ndarray, title: str)
 
 
 def pictures(path: pathlib.Path, rows: Mapping[str, np.ndarray], title: str, low: float) -> None:
-    """Images in a grid, a named row [n, row, col, 1 or 3] under another; black is `low`."""
+    """Images in a grid, each named row [n, row, col, 1 or 3]; `low` is black."""
     columns = max(len(images) for images in rows.values())
     figure, grid = _axes(1.0 * columns + 1.0, 1.1 * len(rows) + 0.5, len(rows), columns)
     figure.suptitle(title)
@@ -165,13 +155,13 @@ def histograms(
     x: str,
     title: str,
 ) -> None:
-    """Histograms beside each other, of shares in [0, 1].
+    """Histograms side by side, of shares in [0, 1].
 
     Args:
         path: of the PNG.
-        parts: heading of a picture -> name -> [n], of what is drawn in it.
-        x: what is counted.
-        title: of all.
+        parts: heading -> name -> [n], stacked in one histogram.
+        x: label of the horizontal axis.
+        title: of the figure.
     """
     figure, grid = _axes(4.2 * len(parts), 3.4, 1, len(parts))
     figure.suptitle(title)
@@ -192,14 +182,14 @@ def scatters(
     y: str,
     title: str,
 ) -> None:
-    """Shares against shares, two pictures a row, with the identity line.
+    """Scatter plots of shares with the identity line, two a row.
 
     Args:
         path: of the PNG.
-        parts: heading of a picture -> xs [n], ys [n], and the group of each [n], a word.
-        x: what the first are.
-        y: what the second are.
-        title: of all.
+        parts: heading -> xs [n], ys [n], and the name of the group of each [n].
+        x: label of the horizontal axes.
+        y: label of the vertical axes.
+        title: of the figure.
     """
     rows = -(-len(parts) // 2)
     figure, grid = _axes(8.4, 3.9 * rows + 0.4, rows, 2)
@@ -210,8 +200,8 @@ def scatters(
         axes.set_axis_off()
     for axes, (heading, (xs, ys, groups)) in zip(grid.flat, parts.items(), strict=False):
         for name, color in colors.items():
-            mine = groups == name
-            axes.scatter(xs[mine], ys[mine], s=8, color=color, alpha=0.7, linewidths=0, label=name)
+            at = groups == name
+            axes.scatter(xs[at], ys[at], s=8, color=color, alpha=0.7, linewidths=0, label=name)
         axes.plot([0, 1], [0, 1], color="0.4", linewidth=1, linestyle="--")
         axes.set(xlabel=x, ylabel=y, title=heading, xlim=(0, 1), ylim=(0, 1), aspect="equal")
     grid.flat[0].legend(frameon=False, fontsize=8)
@@ -219,16 +209,16 @@ def scatters(
 
 
 def norms_and_signs(path: pathlib.Path, arrays: Mapping[str, Incoming], title: str) -> None:
-    """A zoo's weights and biases, a row of three pictures for each layer.
+    """A zoo's weights and biases, layer by layer.
 
-    Histograms of the norms of what comes into a neuron, of weights and of biases, with their
-    quartiles; and bars, the shares of positive and negative entries, with the standard
-    deviation from network to network. A dashed line at one half is where signs are even.
+    Histograms of the norms of neurons' incoming weights and of their biases, with quartiles;
+    and the shares of positive and negative entries, with the standard deviation over
+    networks. A dashed line at one half marks even signs.
 
     Args:
         path: of the PNG.
-        arrays: name -> what comes in through it, as `zoos.statistics.incoming` gives it.
-        title: of the picture.
+        arrays: name -> statistics of incoming weights, by `zoos.statistics.incoming`.
+        title: of the figure.
 
     Raises:
         ValueError: a number is NaN or infinite; the arrays with such numbers are listed.
@@ -240,22 +230,22 @@ def norms_and_signs(path: pathlib.Path, arrays: Mapping[str, Incoming], title: s
     figure, grid = _axes(10, 2.1 * len(layers) + 0.6, len(layers), 3)
     figure.suptitle(title)
     for row, layer in zip(grid, layers, strict=True):
-        found = {k: x for k, x in arrays.items() if x.layer == layer}
-        for name, x in found.items():
+        incoming = {k: x for k, x in arrays.items() if x.layer == layer}
+        for name, x in incoming.items():
             axes = row[1 if x.role == "bias" else 0]
             low, middle, high = np.percentile(x.norms, [25, 50, 75])
             label = f"{name}: {middle:.3g} ({low:.3g} to {high:.3g})"
             axes.hist(x.norms.ravel(), bins=40, alpha=0.6, label=label)
             axes.margins(y=0.35)  # room for the legend
             axes.legend(frameon=False, fontsize=7, title="median, quartiles", title_fontsize=7)
-        at = np.arange(len(found))
+        at = np.arange(len(incoming))
         for shift, what, color in ((-0.2, "positive", "C3"), (0.2, "negative", "C0")):
-            shares = [getattr(x, what) for x in found.values()]
+            shares = [getattr(x, what) for x in incoming.values()]
             means, spread = [s.mean() for s in shares], [s.std() for s in shares]
             row[2].bar(at + shift, means, 0.4, yerr=spread, color=color, label=what, capsize=3)
         row[2].axhline(0.5, color="0.4", linewidth=1, linestyle="--")
         row[2].set(ylim=(0, 1.05), xticks=at)
-        row[2].set_xticklabels(list(found), fontsize=8)
+        row[2].set_xticklabels(list(incoming), fontsize=8)
         row[0].set(ylabel=layer)
     headings = ("norm of incoming weights", "absolute bias", "share of positive and negative")
     for axes, words in zip(grid[0], headings, strict=True):
@@ -267,17 +257,17 @@ def norms_and_signs(path: pathlib.Path, arrays: Mapping[str, Incoming], title: s
 def parameter_graph(
     path: pathlib.Path, graph: Graph, weights: np.ndarray, title: str, most: int = 20_000
 ) -> None:
-    """A network: nodes by depth, edges coloured by their weight, free edges dashed.
+    """A parameter graph: nodes by depth, edges coloured by their weight, free edges dashed.
 
-    Nodes that hold biases, norms and the like are squares above their layer, heads and
-    groups diamonds.
+    Nodes of biases, norms and the like are squares above their layer; heads and groups are
+    diamonds.
 
     Args:
         path: of the PNG.
         graph: `graphs.parameter_graph` of the network.
         weights: [edge], as `graphs.weights` gives them for one network.
-        title: of the picture.
-        most: edges there may be; more could not be told apart.
+        title: of the figure.
+        most: edges there may be; more could not be distinguished.
 
     Raises:
         ValueError: there are more edges.
@@ -291,16 +281,16 @@ def parameter_graph(
     x, y = np.zeros(graph.place.size), np.zeros(graph.place.size)
     column, above = {}, {}
     for p in np.argsort(graph.place_level, kind="stable"):
-        mine, level = np.flatnonzero(graph.place == p), int(graph.place_level[p])
+        at, level = np.flatnonzero(graph.place == p), int(graph.place_level[p])
         if neuron[p]:
             # places at one depth stand side by side: queries, values, outputs
             k = column[level] = column.get(level, -1) + 1
-            x[mine] = level + 0.3 * k
-            y[mine] = np.linspace(-0.5, 0.5, len(mine) + 2)[1:-1] if len(mine) > 1 else 0.0
+            x[at] = level + 0.3 * k
+            y[at] = np.linspace(-0.5, 0.5, len(at) + 2)[1:-1] if len(at) > 1 else 0.0
         else:
             k = above[level] = above.get(level, -1) + 1
-            x[mine] = level - 0.35
-            y[mine] = 0.62 + 0.09 * k + 0.04 * np.arange(len(mine))
+            x[at] = level - 0.35
+            y[at] = 0.62 + 0.09 * k + 0.04 * np.arange(len(at))
     points = np.stack([x, y], axis=1)
     figure, axes = _axes(2.2 + 2.2 * len(column), 4.5)
     ends = np.stack([points[graph.sender], points[graph.receiver]], axis=1)
@@ -326,13 +316,13 @@ def parameter_graph(
 def clouds(
     path: pathlib.Path, named: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str
 ) -> None:
-    """Points in space, three views of each cloud beside each other; two clouds a row if many.
+    """Points in space, three views of each cloud side by side; two clouds a row if many.
 
     Args:
         path: of the PNG.
-        named: name -> points [n, 3] and what colours them [n]: words, which share a legend,
-            or numbers, which have a bar of their own.
-        title: of the picture.
+        named: name -> points [n, 3] and colours [n]: names, which share a legend, or numbers,
+            which have a bar of their own.
+        title: of the figure.
 
     Raises:
         ValueError: there is no cloud, or points are not [n, 3], finite, with n colours.
@@ -348,24 +338,24 @@ def clouds(
     words = [str(w) for _, colors in named.values() if is_words(colors) for w in colors]
     words = list(dict.fromkeys(words))
     palette = dict(zip(words, _colors(len(words)), strict=True))
-    beside = 2 if len(named) > 6 else 1
-    rows, columns = -(-len(named) // beside), 3 * beside
+    clouds_a_row = 2 if len(named) > 6 else 1
+    rows, columns = -(-len(named) // clouds_a_row), 3 * clouds_a_row
     figure, grid = _axes(2.8 * columns, 2.8 * rows + 0.7, rows, columns, "3d")
     figure.suptitle(title)
     for axes in grid.flat[3 * len(named) :]:
         axes.set_axis_off()
     for i, (name, (points, colors)) in enumerate(named.items()):
-        mine = grid.flat[3 * i : 3 * i + 3]
+        views = grid.flat[3 * i : 3 * i + 3]
         # one collection: a group drawn on top of the others would look set apart
-        shown = [palette[w] for w in colors] if is_words(colors) else colors
-        for axes, (elevation, azimuth) in zip(mine, VIEWS, strict=True):
-            drawn = axes.scatter(*points.T, c=shown, s=6, linewidths=0, depthshade=False)
+        shades = [palette[w] for w in colors] if is_words(colors) else colors
+        for axes, (elevation, azimuth) in zip(views, VIEWS, strict=True):
+            drawn = axes.scatter(*points.T, c=shades, s=6, linewidths=0, depthshade=False)
             axes.view_init(elevation, azimuth)
             axes.set_box_aspect(None, zoom=1.15)
             axes.set(xticks=[], yticks=[], zticks=[])
-        mine[1].set_title(name, fontsize=9)
+        views[1].set_title(name, fontsize=9)
         if not is_words(colors):
-            figure.colorbar(drawn, ax=list(mine), shrink=0.7)
+            figure.colorbar(drawn, ax=list(views), shrink=0.7)
     if words:
         from matplotlib.lines import Line2D
 
