@@ -4,7 +4,7 @@ import numpy as np
 
 from experiments.lib import records
 from experiments.lib.zoo_recipes import ZOOS
-from wsjax.zoos import packing
+from wsjax.zoos import store
 
 PRESETS = ("laptop", "small", "paper", "paper-published")
 
@@ -96,7 +96,7 @@ def zoos() -> str:
     """The zoos of classifiers that lie in the repository."""
     lines = []
     for path in sorted(ZOOS.glob("*.json")):
-        zoo, manifest = packing.unpack(path.with_suffix(""))
+        zoo, manifest = store.load(path.with_suffix(""))
         facts = manifest["facts"]
         accuracy = np.percentile(zoo.labels["test_accuracy"], [0, 25, 50, 75, 100])
         size = sum(f["bytes"] for f in manifest["files"].values()) / 2**20

@@ -43,7 +43,7 @@ from experiments.lib.inr_recipes import PRESETS, estimate, first_keys, recipe, t
 from wsjax import training
 from wsjax.architectures import trigonometry
 from wsjax.datasets import images
-from wsjax.zoos.classifiers.classifier_factory import UnfinishedError
+from wsjax.zoos import factory
 from wsjax.zoos.inrs import inr_factory, inr_fitting, inr_statistics
 from wsjax.zoos.inrs.inr_recipe import RECIPES, Recipe, grid
 
@@ -188,15 +188,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
     data = images.load(options.data, options.images, options.cache / "images")
-    pictures = inr_factory.pictures(data)
+    pictures = inr_factory.image_set(data)
     if options.preset == "paper" and (
-        count := inr_factory.unfinished(plan, pictures, options.cache / "zoos")
+        count := factory.unfinished(inr_factory.job(plan, pictures), options.cache / "zoos")
     ):
         print(f"at most {estimate(plan, pictures, count):.1f} device-hours", flush=True)
     share = (int(part), int(parts))
     try:
         zoo, manifest = inr_factory.make(plan, pictures, options.cache / "zoos", share)
-    except UnfinishedError as waiting:
+    except factory.UnfinishedError as waiting:
         print(f"share {options.share} is done; {waiting}")
         return
     counts = ", ".join(f"{len(rows)} {name}" for name, rows in zoo.splits.items())

@@ -74,7 +74,7 @@ def test_views_are_one_run_and_other_networks(made):
 
 def test_a_network_is_the_same_whatever_the_number(made, tmp_path):
     few = dataclasses.replace(RECIPE, train_images=5, views=1, test_images=1)
-    assert inr_factory.begin(few, inr_factory.pictures(DIGITS), made[0].parent) == made[0]
+    assert inr_factory.begin(few, inr_factory.image_set(DIGITS), made[0].parent) == made[0]
     small, _ = inr_factory.make(few, DIGITS, tmp_path)
     large = made[1]
     key = lambda zoo, i: (int(zoo.runs[i]), int(zoo.labels["view"][i]))
@@ -99,7 +99,7 @@ def test_an_interrupted_zoo_goes_on(made, tmp_path, monkeypatch):
     (folder,) = tmp_path.iterdir()
     before = {p: p.stat().st_mtime_ns for p in folder.glob("block-*.safetensors")}
     assert len(before) == 2
-    pictures = inr_factory.pictures(DIGITS)
+    pictures = inr_factory.image_set(DIGITS)
     assert inr_factory.unfinished(RECIPE, pictures, tmp_path) == 10  # of 17, in blocks of 4 and 3
     monkeypatch.setattr(blocks, "write", write)
     zoo, _ = inr_factory.make(RECIPE, DIGITS, tmp_path)
@@ -136,7 +136,7 @@ def test_a_damaged_block_is_named_and_made_again(made, tmp_path, harm):
         path.unlink()
     else:
         path.write_bytes(data[:-5] if harm == "cut" else data[:-1] + bytes([data[-1] ^ 1]))
-    pictures = inr_factory.pictures(DIGITS)
+    pictures = inr_factory.image_set(DIGITS)
     with pytest.raises(DamagedError, match=path.name):
         inr_factory.read(folder, RECIPE, pictures)
     with pytest.warns(UserWarning, match=f"{path.name}.*made again"):
@@ -147,7 +147,7 @@ def test_a_damaged_block_is_named_and_made_again(made, tmp_path, harm):
 
 def test_networks_that_diverge_are_left_out_and_listed(made, tmp_path):
     folder = shutil.copytree(made[0], tmp_path / made[0].name)
-    pictures = inr_factory.pictures(DIGITS)
+    pictures = inr_factory.image_set(DIGITS)
     block = inr_factory.partition(RECIPE, pictures)[0]
     arrays, about = blocks.read(folder, block.name)
     arrays = {k: v.copy() for k, v in arrays.items()}
@@ -321,7 +321,7 @@ def test_presets_are_recipes():
 
 
 def test_a_small_zoo_is_the_beginning_of_the_whole():
-    images = inr_factory.pictures(DIGITS)
+    images = inr_factory.image_set(DIGITS)
     plan = dataclasses.replace(inr_zoo.recipe("dws", "digits", "small"), block=100)
     whole = dataclasses.replace(plan, train_images=0, test_images=0)
     names = [{b.name for b in inr_factory.partition(p, images)} for p in (plan, whole)]
@@ -333,5 +333,5 @@ def test_a_small_zoo_is_the_beginning_of_the_whole():
 
 
 def test_the_cost_is_estimated_before():
-    hours = inr_zoo.estimate(RECIPE, inr_factory.pictures(DIGITS), 7, steps=2)
+    hours = inr_zoo.estimate(RECIPE, inr_factory.image_set(DIGITS), 7, steps=2)
     assert 0 < hours < 1
