@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "metrics": set(),
     "storage": set(),
     "files": set(),
-    "datasets": set(),
+    "datasets": {"storage"},
     "training": {"metrics"},
     "views": {"networks"},
     "architectures": {"networks", "views"},
