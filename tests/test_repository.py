@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "metrics": set(),
     "storage": set(),
     "files": set(),
-    "datasets": set(),
+    "datasets": {"storage"},
     "training": {"storage"},
     "views": {"networks"},
     "architectures": {"checks", "networks", "views"},

@@ -76,7 +76,7 @@ def read_sealed(path: pathlib.Path, key: str = SEAL, limit: int | None = None) -
         data = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise DamagedError(f"{path.name} is not JSON: {error}") from error
     if not isinstance(data, dict) or data.get(key) != seal(data, key):
         raise DamagedError(f"{path.name} was altered: it does not match its own {key}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.lib import records, tables
 from experiments.lib.zoo_recipes import ZOOS
-from wsjax.zoos import packing
+from wsjax.zoos import store
 from wsjax.zoos.inrs import inr_statistics
 
 
@@ -110,7 +110,7 @@ def classifier_zoos(_: pathlib.Path | None = None) -> str:
     """The zoos of classifiers in `experiments/zoos`."""
     lines = {}
     for path in sorted(ZOOS.glob("*.json")):
-        zoo, manifest = packing.unpack(path.with_suffix(""))
+        zoo, manifest = store.load(path.with_suffix(""))
         facts, rounding = manifest["facts"], manifest["facts"]["rounding"]
         accuracy = np.percentile(zoo.labels["test_accuracy"], [0, 25, 50, 75, 100])
         size = sum(f["bytes"] for f in manifest["files"].values()) / 2**20

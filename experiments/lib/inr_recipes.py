@@ -36,7 +36,7 @@ def title(data: str, name: str, changes: Mapping[str, object]) -> str:
     return f"{data}.{name}" + "".join(f"-{k}{v}" for k, v in kept.items())
 
 
-def estimate(plan: Recipe, pictures: inr_factory.Pictures, total: int, steps: int = 50) -> float:
+def estimate(plan: Recipe, pictures: inr_factory.ImageSet, total: int, steps: int = 50) -> float:
     """Device-hours of `total` networks if none stops early, from a few steps of some."""
     cpu = jax.default_backend() == "cpu"
     count = 4 if cpu else plan.block * jax.device_count()

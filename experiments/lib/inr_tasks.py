@@ -23,9 +23,9 @@ from experiments.lib.inr_recipes import recipe as zoo_recipe
 from experiments.lib.methods import Method
 from wsjax.datasets import images
 from wsjax.networks import Spec
-from wsjax.zoos import Zoo
+from wsjax.zoos import Zoo, factory
 from wsjax.zoos.inrs import image_folders, inr_factory
-from wsjax.zoos.inrs.inr_factory import Pictures
+from wsjax.zoos.inrs.inr_factory import ImageSet
 from wsjax.zoos.inrs.inr_recipe import RECIPES, Recipe
 
 TEST, VALIDATION = 0.25, 0.15  # shares of images: of a folder without a test part; of the rest
@@ -62,7 +62,7 @@ class Subject(NamedTuple):
     """Images that are to become a zoo, with a recipe; nothing is fitted yet."""
 
     name: str
-    pictures: Pictures
+    pictures: ImageSet
     classes: tuple[str, ...]
     plan: Recipe
 
@@ -109,7 +109,7 @@ def subject(options: argparse.Namespace) -> Subject:
             size = "small" if (data, size) == ("digits", "laptop") else size
             plan = zoo_recipe(options.recipe, data, size)
             found = images.load(data, options.files, options.folder / "cache" / "images")
-            name, pictures, classes = data, inr_factory.pictures(found), found.classes
+            name, pictures, classes = data, inr_factory.image_set(found), found.classes
         plan = dataclasses.replace(plan, **changes)
         inr_factory.partition(plan, pictures)  # are there as many?
     except (ValueError, OSError, ImportError, RuntimeError) as error:
@@ -123,7 +123,7 @@ def _own(folder):
     # `image_folders.fit` names its folder so too: a zoo that it made is found again
     return (
         f"own-{folder.resolve().name}",
-        image_folders.pictures(found.images, found.labels),
+        image_folders.image_set(found.images, found.labels),
         found.classes,
     )
 
@@ -205,7 +205,7 @@ def make(found: Subject, folder: pathlib.Path) -> Source:
     """
     plan, pictures = found.plan, found.pictures
     cache = folder / "cache" / "zoos"
-    count = inr_factory.unfinished(plan, pictures, cache)
+    count = factory.unfinished(inr_factory.job(plan, pictures), cache)
     if count * np.prod(pictures.shape) > 2e6:
         hours = estimate(plan, pictures, count)
         print(f"{count} networks to fit, at most {hours:.1f} device-hours", flush=True)

@@ -23,7 +23,7 @@ from third_party import schuerholt_zoos, small_cnn_zoo
 from wsjax import zoos
 from wsjax.datasets import images
 from wsjax.networks import ACTIVATIONS
-from wsjax.zoos import Zoo, packing
+from wsjax.zoos import Zoo, store
 from wsjax.zoos.classifiers import classifier_factory, classifier_recipe
 from wsjax.zoos.classifiers.classifier_recipe import Recipe
 from wsjax.zoos.classifiers.classifier_training import OPTIMIZERS
@@ -144,7 +144,7 @@ def load(
 def _ours(recipe, folder, images_):
     path = ZOOS / f"{recipe.family}.{recipe.data}"
     if path.with_name(path.name + ".json").exists():
-        packed, manifest = packing.unpack(path)
+        packed, manifest = store.load(path)
         if classifier_recipe.from_json(manifest["facts"]["recipe"]) == recipe:
             return spelled(packed, recipe)
     source = None if recipe.data == "digits" else images_

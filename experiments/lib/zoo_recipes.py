@@ -13,7 +13,7 @@ from wsjax.zoos.classifiers import classifier_families
 from wsjax.zoos.classifiers.classifier_families import FAMILIES
 from wsjax.zoos.classifiers.classifier_recipe import Recipe
 
-ZOOS = pathlib.Path(__file__).parents[1] / "zoos"  # packed ones, see `wsjax.zoos.packing`
+ZOOS = pathlib.Path(__file__).parents[1] / "zoos"  # packed ones, see `wsjax.zoos.store`
 SEEDS = {"digits": 0, "mnist": 1, "fashion_mnist": 2, "cifar10": 3, "svhn": 4}
 EPOCHS = {  # of `small`: about 500 steps of 128 images on average
     "digits": (2, 5, 10, 20),

@@ -50,7 +50,7 @@ from experiments.lib.zoo_recipes import PRESETS, ZOOS, recipe
 from wsjax import architectures, networks
 from wsjax.datasets import images
 from wsjax.networks import Spec
-from wsjax.zoos import Zoo, packing
+from wsjax.zoos import Zoo, factory, store
 from wsjax.zoos.classifiers import (
     classifier_factory,
     classifier_families,
@@ -204,7 +204,7 @@ def pack(
     """
     rows = np.random.default_rng(0).permutation(len(zoo))[:REMEASURED]
     some = zoo.select(rows)
-    before, after = (tested(plan, pictures, z) for z in (some, packing.halved(some)))
+    before, after = (tested(plan, pictures, z) for z in (some, store.rounded(some)))
     if (wrong := np.abs(before - some.labels["test_accuracy"]).max()) > 1e-3:
         raise ValueError(f"expected networks as accurate as labelled, got a change of {wrong:.4f}")
     change = np.abs(after - before)
@@ -217,7 +217,7 @@ def pack(
     kept = ("recipe", "images", "excluded", "versions", "made_on", "routes", "seconds",
             "licence", "networks_per_minute")  # fmt: skip
     facts = {**{k: manifest[k] for k in kept}, "rounding": rounding}
-    packing.pack(folder / f"{plan.family}.{plan.data}", zoo, facts)
+    store.save(folder / f"{plan.family}.{plan.data}", zoo, facts, "float16")
     return rounding
 
 
@@ -264,7 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         zoo, manifest = classifier_factory.make(
             plan, pictures, cache / "zoos", shard, options.route
         )
-    except classifier_factory.UnfinishedError as error:
+    except factory.UnfinishedError as error:
         print(f"shard {options.shard} is done; {error}")
         return
     accuracy = zoo.labels["test_accuracy"]

@@ -39,7 +39,7 @@ from experiments.lib import cli, records, shards
 from experiments.lib.inr_recipes import PRESETS, estimate, first_keys, recipe, title
 from wsjax.architectures import trigonometry
 from wsjax.datasets import images
-from wsjax.zoos.classifiers.classifier_factory import UnfinishedError
+from wsjax.zoos import factory
 from wsjax.zoos.inrs import inr_factory, inr_fitting, inr_statistics
 from wsjax.zoos.inrs.inr_recipe import RECIPES, Recipe, grid
 
@@ -140,14 +140,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
     data = images.load(options.data, options.images, cache / "images")
-    pictures = inr_factory.pictures(data)
+    pictures = inr_factory.image_set(data)
     if options.preset == "paper" and (
-        count := inr_factory.unfinished(plan, pictures, cache / "zoos")
+        count := factory.unfinished(inr_factory.job(plan, pictures), cache / "zoos")
     ):
         print(f"at most {estimate(plan, pictures, count):.1f} device-hours", flush=True)
     try:
         zoo, manifest = inr_factory.make(plan, pictures, cache / "zoos", shard)
-    except UnfinishedError as error:
+    except factory.UnfinishedError as error:
         print(f"shard {options.shard} is done; {error}")
         return
     counts = ", ".join(f"{len(rows)} {name}" for name, rows in zoo.splits.items())

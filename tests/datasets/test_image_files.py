@@ -1,6 +1,5 @@
 """The original files: written here, tiny, in the published layouts."""
 
-import hashlib
 import os
 import pickle
 import struct
@@ -8,6 +7,7 @@ import tarfile
 
 import numpy as np
 import pytest
+import scipy.io
 from cases.image_files import (
     COLOR,
     FILES,
@@ -23,6 +23,7 @@ from cases.image_files import (
     read,
     records,
     same,
+    sums,
     svhn_files,
     write,
 )
@@ -52,7 +53,9 @@ def test_cifar_is_read_from_records_however_packed(tmp_path):
 
 @pytest.mark.parametrize("compress", [True, False])
 def test_svhn_is_read_from_matrices_where_ten_is_zero(tmp_path, compress):
-    arrays = read("svhn", write(tmp_path, svhn_files(compress)))
+    files = svhn_files(compress)
+    found = image_files.find("svhn", write(tmp_path, files))
+    arrays = image_files.read("svhn", found, sums("svhn", files))
     same(arrays, (COLOR[:5], NUMBERS[:5].astype("i4"), COLOR[5:8], NUMBERS[5:8].astype("i4")))
     assert 0 in arrays.train_labels
 
@@ -182,7 +185,7 @@ def test_a_stream_must_be_whole_and_alone(tmp_path, packing):
 
 
 @pytest.mark.parametrize(
-    ("file", "data", "said"),
+    ("file", "data", "message"),
     [
         (0, idx(SMALL[:4]) + b"x", r"has 3153 bytes, expected 3152 by its header"),
         (0, idx(SMALL[:4])[:-784], r"has 2368 bytes, expected 3152 by its header"),
@@ -196,76 +199,59 @@ def test_a_stream_must_be_whole_and_alone(tmp_path, packing):
         (1, idx(NUMBERS[:4] + 5), r"label 12 of image 0 is not one of 0 to 9"),
     ],
 )
-def test_an_idx_header_is_not_taken_on_trust(tmp_path, file, data, said):
+def test_an_idx_header_is_not_taken_on_trust(tmp_path, file, data, message):
     name = image_files.IDX[file]
-    with pytest.raises(ValueError, match=said) as error:
+    with pytest.raises(ValueError, match=message) as error:
         read("mnist", write(tmp_path, mnist_files() | {name: data}))
     assert name in str(error.value)
 
 
-def test_a_label_out_of_range_is_named_in_every_format(tmp_path):
+def test_a_label_out_of_range_is_named(tmp_path):
     odd = NUMBERS[:3] + np.array([0, 10, 0], np.uint8)
     write(tmp_path, cifar_files() | {"test_batch.bin": records(COLOR[:3], odd)})
     with pytest.raises(ValueError, match=r"test_batch.bin: label 10 of image 1 is not one of 0 to"):
         read("cifar10", tmp_path)
-    for number in (0, 11, 2.5, np.nan):
-        labels = np.array([3, number, 4.0])
-        write(tmp_path, svhn_files() | {"test_32x32.mat": matrix(COLOR[:3], labels)})
-        with pytest.raises(ValueError, match=r"test_32x32.mat: label \S+ of image 1 is not one of"):
-            read("svhn", tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    "data",
     [
-        (b"MATLAB 7.3 MAT-file" + bytes(500), r"MATLAB 7.3 file, which is HDF5 and is not read"),
-        (b"\x89HDF" + bytes(500), r"no little-endian MATLAB 5.0 file: it begins with b'\\x89HDF"),
-        (matrix(COLOR[:3], np.ones(4)), r"expected X uint8\[32, 32, 3, n\] .* 'y \S+\[4, 1\]'\]"),
-        (matrix(COLOR[:3] / 255, np.ones(3)), r"found \['X float64\[32, 32, 3, 3\]', "),
-        (matrix(COLOR[:3, :31], np.ones(3)), r"found \['X uint8\[31, 32, 3, 3\]', "),
-        (matrix(COLOR[:0], np.ones(0)), r"not of SVHN's format 2"),
-        (matrix(COLOR[:3], np.array(["a", "b", "c"])), r"'y of another kind'"),
-        (matrix(COLOR[:3], np.array([{}, {}, {}])), r"'y of another kind'"),
-        (matrix(COLOR[:3], np.ones(3) + 1j), r"'y of another kind'"),
-        (matrix(COLOR[:3], np.ones(3)) + bytes(8), r"expected an element at byte \d+ of \d+, got"),
-        (matrix(COLOR[:3], np.ones(3))[:128], r"found \[\]"),
+        b"",
+        b"MATLAB 7.3 MAT-file" + bytes(500),
+        b"MATLAB 5.0 MAT-file" + bytes(500),
+        matrix(COLOR[:3], np.ones(3)),
+        svhn_files()["test_32x32.mat"],
     ],
+    ids=["nothing", "hdf5", "damaged", "another", "exchanged"],
 )
-def test_a_matrix_that_is_not_format_2_is_refused(tmp_path, data, said):
-    folder = write(tmp_path, svhn_files() | {"test_32x32.mat": data})
-    with pytest.raises(ValueError, match=said) as error:
+def test_a_matrix_that_is_not_published_is_never_parsed(tmp_path, monkeypatch, data):
+    monkeypatch.setattr(scipy.io, "loadmat", None)
+    folder = write(tmp_path, svhn_files() | {"train_32x32.mat": data})
+    with pytest.raises(ValueError, match=r"train_32x32.mat is not the published file: .* sha256"):
         read("svhn", folder)
-    assert "test_32x32.mat" in str(error.value)
+    with pytest.raises(ValueError, match=r"train_32x32.mat is not .* expected sha256 None, got"):
+        image_files.read("svhn", image_files.find("svhn", folder), {})
 
 
 def test_other_variables_beside_a_matrix_are_not_read(tmp_path):
     extra = matrix(COLOR[:3], np.ones(3), note=np.array([{"a": 1}], object))
-    folder = write(tmp_path, svhn_files() | {"test_32x32.mat": extra})
-    assert read("svhn", folder).test_labels.tolist() == [1, 1, 1]
+    files = svhn_files() | {"test_32x32.mat": extra}
+    found = image_files.find("svhn", write(tmp_path, files))
+    assert image_files.read("svhn", found, sums("svhn", files)).test_labels.tolist() == [1, 1, 1]
 
 
-@pytest.mark.parametrize("name", ["mnist", "cifar10", "svhn"])
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
 def test_what_unpacks_to_too_much_is_refused(tmp_path, monkeypatch, name):
     monkeypatch.setattr(image_files, "FILE_BYTES", 100_000)
     zeros = np.zeros((2000, 28, 28), np.uint8)
     bomb = {
         "mnist": {image_files.IDX[0]: idx(zeros)},
         "cifar10": {"cifar-10-binary.tar": archive({"data_batch_1.bin": zeros.tobytes()})},
-        "svhn": {"train_32x32.mat": matrix(np.zeros((40, 32, 32, 3), np.uint8), np.ones(40))},
     }[name]
     rest = {} if name == "cifar10" else FILES[name]()
-    folder = write(tmp_path, rest | bomb, "" if name == "svhn" else ".gz")
+    folder = write(tmp_path, rest | bomb, ".gz")
     with pytest.raises(ValueError, match=r"unpacks to more than 100000 bytes"):
         read(name, folder)
-
-
-def test_matrices_that_unpack_to_too_much_together_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_files, "FILE_BYTES", 100_000)
-    half = np.zeros((20, 32, 32, 3), np.uint8)
-    several = matrix(half, np.ones(20), note=half)
-    folder = write(tmp_path, svhn_files() | {"train_32x32.mat": several})
-    with pytest.raises(ValueError, match=r"train_32x32.mat unpacks to more than 100000 bytes"):
-        read("svhn", folder)
 
 
 def test_sizes_are_limited_before_anything_is_read(tmp_path, monkeypatch):
@@ -282,7 +268,7 @@ def test_sizes_are_limited_before_anything_is_read(tmp_path, monkeypatch):
     ("name", "file"), [("svhn", "test_32x32.mat"), ("cifar10", "cifar-10-binary.tar")]
 )
 def test_bytes_changed_at_random_raise_nothing_but_a_value_error(tmp_path, name, file):
-    files = svhn_files(False) if name == "svhn" else {file: archive(cifar_files())}
+    files = svhn_files() if name == "svhn" else {file: archive(cifar_files())}
     path, whole = write(tmp_path, files) / file, files[file]
     rng, refused = np.random.default_rng(1), []
     for _ in range(120):
@@ -314,7 +300,7 @@ def test_a_file_that_is_not_the_published_one_is_refused(tmp_path, name):
 
 
 def test_published_sums_are_of_what_is_unpacked(tmp_path):
-    known = {f"cifar10/{k}": hashlib.sha256(v).hexdigest() for k, v in cifar_files().items()}
+    known = sums("cifar10", cifar_files())
     for files, packing in (
         (cifar_files(), ".xz"),
         ({"cifar-10-binary.tar": archive(cifar_files())}, ".gz"),

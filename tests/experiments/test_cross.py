@@ -10,7 +10,7 @@ import pytest
 from experiments import accuracy_prediction, cross_architecture, cross_dataset, generalization
 from experiments.lib import cli, records, zoo_loading
 from wsjax.datasets import images
-from wsjax.zoos import packing
+from wsjax.zoos import store
 from wsjax.zoos.classifiers import classifier_factory
 
 pytestmark = pytest.mark.trains
@@ -159,14 +159,14 @@ def test_a_packed_zoo_of_the_very_recipe_is_taken(folder, tmp_path, monkeypatch)
     recipe = preset.zoos["digits"]
     data = images.load("digits")
     zoo, manifest = classifier_factory.make(recipe, data, folder / "cache" / "zoos")
-    marked = packing.halved(zoo)
+    marked = store.rounded(zoo)
     marked.vectors[:, 0] = 7
     monkeypatch.setattr(zoo_loading, "ZOOS", tmp_path)
     facts = json.loads(json.dumps({"recipe": manifest["recipe"]}))
-    packing.pack(tmp_path / "conv3-gap.digits", marked, facts)
+    store.save(tmp_path / "conv3-gap.digits", marked, facts, "float16")
     assert (zoo_loading.load("digits", preset, folder, None).vectors[:, 0] == 7).all()
     facts["recipe"]["seed"] = 9
-    packing.pack(tmp_path / "conv3-gap.digits", marked, facts)
+    store.save(tmp_path / "conv3-gap.digits", marked, facts, "float16")
     assert not (zoo_loading.load("digits", preset, folder, None).vectors[:, 0] == 7).any()
 
 

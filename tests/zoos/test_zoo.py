@@ -1,4 +1,4 @@
-"""Zoos of several architectures: what they check, and splits that keep runs whole."""
+"""Zoos of one architecture or several: their checks, and splits that keep runs whole."""
 
 import dataclasses
 
@@ -16,6 +16,14 @@ def zoo(spec, n, seed=0, runs=None):
     vectors = draw.normal(size=(n, spec.count)).astype(np.float32)
     labels = {"accuracy": draw.uniform(size=n).astype(np.float32)}
     return Zoo.of_spec(vectors, spec, labels, runs=runs)
+
+
+SPEC = architectures.mlp([1, 2, 1])
+
+
+def plain():
+    vectors = np.random.default_rng(0).normal(size=(5, SPEC.count)).astype(np.float32)
+    return Zoo.of_spec(vectors, SPEC, {"frequency": np.arange(5, dtype=np.float32)})
 
 
 def mixed():
@@ -117,3 +125,37 @@ def test_leaks_and_misfits_are_refused():
         good.select(np.arange(3)).of(1)
     with pytest.raises(ValueError, match="expected at least one zoo"):
         concatenate([])
+
+
+def test_wrong_zoos_of_one_architecture_are_refused():
+    one = plain()
+    with pytest.raises(ValueError, match="empty"):
+        Zoo.of_spec(one.vectors[:0], SPEC, {})
+    with pytest.raises(ValueError, match=r"expected vectors \[network, 7\], got \(5, 6\)"):
+        Zoo.of_spec(one.vectors[:, 1:], SPEC, {})
+    with pytest.raises(ValueError, match=r"expected 'a' of 5 networks, got \(4,\)"):
+        Zoo.of_spec(one.vectors, SPEC, {"a": np.zeros(4)})
+    vectors = one.vectors.copy()
+    vectors[3, SPEC.count - 1] = np.nan
+    with pytest.raises(ValueError, match="Dense_1/bias: 1 of 5 values are NaN"):
+        Zoo.of_spec(vectors, SPEC, {})
+    with pytest.raises(ValueError, match="two splits"):
+        dataclasses.replace(one, splits={"train": np.array([0, 1]), "test": np.array([1])})
+    with pytest.raises(ValueError, match=r"outside 0..4"):
+        dataclasses.replace(one, splits={"train": np.array([5])})
+
+
+def test_splits_are_disjoint_and_seeded():
+    one = plain()
+    shuffled = split(one, {"train": 2, "val": 1, "test": 2}, seed=0, sort=False)
+    members = np.concatenate(list(shuffled.splits.values()))
+    assert sorted(members) == [0, 1, 2, 3, 4]
+    again, other = (split(one, {"train": 3}, s, sort=False).splits["train"] for s in (0, 1))
+    np.testing.assert_array_equal(again[:2], shuffled.splits["train"])
+    assert other.tolist() != again.tolist()
+    part, labels = shuffled.part("test", "frequency")
+    np.testing.assert_array_equal(part.vectors, one.vectors[labels.astype(int)])
+    with pytest.raises(ValueError, match="at most 5"):
+        split(one, {"train": 6}, seed=0)
+    with pytest.raises(ValueError, match=r"expected a split of \['test', 'train', 'val'\]"):
+        shuffled.part("dev", "frequency")

@@ -9,7 +9,7 @@
 
 each as it is, as .gz or as .xz. `find` says which of them a folder holds, `read` turns them
 into arrays. Nothing is unpacked onto the disk, nothing is executed, no size is taken on
-trust, and what has a known sha256 must have it.
+trust, and a file with a published sha256 must have it; the .mat files are read only if they do.
 """
 
 import hashlib
@@ -43,11 +43,6 @@ PACKINGS = ("", ".gz", ".xz")
 CROP = re.compile(r"(svhn_crop_(0|[1-9][0-9]{0,3})\.bin)(\.gz|\.xz)?")
 PICKLES = re.compile(r"cifar-10-python\.tar\.gz|cifar-10-batches-py|(data_batch_[1-5]|test_batch)")
 CLASSES = 10  # of every data set here
-MATRIX, COMPRESSED, DOUBLE, COMPLEX = 14, 15, 6, 8  # of MATLAB 5.0 files
-STORED = {  # how numbers lie there
-    **{1: "<i1", 2: "<u1", 3: "<i2", 4: "<u2", 5: "<i4", 6: "<u4"},
-    **{7: "<f4", 9: "<f8", 12: "<i8", 13: "<u8"},
-}
 RECORD = 1 + 3 * 32 * 32  # a label, then the planes of red, green and blue
 FILE_BYTES = 256 << 20  # of a file, packed and unpacked; the largest official one has 225 million
 TOTAL_BYTES = 1 << 30
@@ -120,17 +115,17 @@ def find(name: str, folder: str | os.PathLike) -> dict[str, pathlib.Path]:
         crops = {int(m[2]): m[1] for m in map(CROP.fullmatch, present) if m}
         layouts += (tuple(crops[i] for i in sorted(crops)),)
     packed = lambda file: [file + p for p in PACKINGS if file + p in present]
-    found = [layout for layout in layouts if any(map(packed, layout))]
-    if not found:
+    matching = [layout for layout in layouts if any(map(packed, layout))]
+    if not matching:
         wanted = " or ".join(", ".join(layout) for layout in layouts if layout)
         raise FileNotFoundError(
             f"expected {wanted} (or with .gz, .xz) in {folder}, found {_some(present)}"
             + _pickles(name, present)
         )
-    if len(found) > 1:
-        both = " and ".join(packed(next(filter(packed, layout)))[0] for layout in found)
+    if len(matching) > 1:
+        both = " and ".join(packed(next(filter(packed, layout)))[0] for layout in matching)
         raise ValueError(f"{folder} holds two versions of {name}, {both}: expected one")
-    (layout,) = found
+    (layout,) = matching
     if missing := [file for file in layout if not packed(file)]:
         raise FileNotFoundError(
             f"expected {', '.join(missing)} (or with .gz, .xz) in {folder}, found {_some(present)}"
@@ -146,7 +141,7 @@ def find(name: str, folder: str | os.PathLike) -> dict[str, pathlib.Path]:
 
 
 def digest(files: Mapping[str, pathlib.Path]) -> str:
-    """sha256 that tells these files, as they lie there, from any others."""
+    """sha256 of these files, as they lie there."""
     lines = []
     for file, path in sorted(files.items()):
         with open(path, "rb") as opened:
@@ -155,7 +150,7 @@ def digest(files: Mapping[str, pathlib.Path]) -> str:
 
 
 def read(
-    name: str, files: Mapping[str, pathlib.Path], known: Mapping[str, str] | None = None
+    name: str, files: Mapping[str, pathlib.Path], published: Mapping[str, str] | None = None
 ) -> Arrays:
     """Reads the files that `find` found.
 
@@ -164,14 +159,14 @@ def read(
     Args:
         name: a key of `LAYOUTS`.
         files: unpacked name -> path.
-        known: "data set/unpacked name" -> sha256 of the unpacked file; `SHA256` if None.
-            What is not in it is checked for structure alone.
+        published: "data set/unpacked name" -> sha256 of the unpacked file; `SHA256` if None.
+            A file that is not in it is checked for structure alone, a .mat file not read.
 
     Raises:
         ValueError: a file is cut short, altered, too large or not of its format, or has a
             label outside its classes; the message names the file.
     """
-    known, total, contents = SHA256 if known is None else known, 0, {}
+    published, total, contents = SHA256 if published is None else published, 0, {}
     for file, path in files.items():
         content = _content(path)
         members = _members(content, path) if file == ARCHIVE else {file: content}
@@ -179,24 +174,34 @@ def read(
         if total > TOTAL_BYTES:
             raise ValueError(f"{path.parent}: more than {TOTAL_BYTES} bytes in all files of {name}")
         contents |= {inner: (data, _place(path, file, inner)) for inner, data in members.items()}
-    # Structure first: "cut short" says more than another sha256.
-    if set(contents) == set(IDX):
-        arrays = _idx_arrays(contents)
-    else:
-        one = _matrix if set(contents) == set(MATRICES) else _records
-        parts = [one(*contents[file]) for file in contents]
-        images, labels = zip(*parts, strict=True)
-        arrays = Arrays(
-            np.concatenate(images[:-1]), np.concatenate(labels[:-1]), images[-1], labels[-1]
-        )
-    for file, (data, place) in contents.items():
-        expected, came = known.get(f"{name}/{file}"), hashlib.sha256(data).hexdigest()
-        if expected not in (None, came):
+
+    def expect_published(file):
+        data, place = contents[file]
+        expected, digest = published.get(f"{name}/{file}"), hashlib.sha256(data).hexdigest()
+        if expected != digest and (expected or file in MATRICES):
             raise ValueError(
                 f"{place} is not the published file: expected sha256 {expected}, got {len(data)} "
-                f"bytes with {came}"
+                f"bytes with {digest}"
             )
+
+    if set(contents) == set(IDX):
+        arrays = _idx_arrays(contents)
+    elif set(contents) == set(MATRICES):
+        for file in contents:
+            expect_published(file)
+        arrays = _joined([_matrix(data) for data, _ in contents.values()])
+    else:
+        arrays = _joined([_records(*content) for content in contents.values()])
+    for file in contents:  # after its structure: "cut short" says more than another sha256
+        expect_published(file)
     return arrays
+
+
+def _joined(parts):
+    """Images and labels of files, the last of them to test on."""
+    images, labels = zip(*parts, strict=True)
+    train = np.concatenate(images[:-1]), np.concatenate(labels[:-1])
+    return Arrays(*train, images[-1], labels[-1])
 
 
 def _some(names):
@@ -313,95 +318,16 @@ def _records(data, place):
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), _labels(rows[:, 0], place)
 
 
-def _matrix(data, place):
-    """Images [n, 32, 32, 3] and labels of X [32, 32, 3, n] and y [n, 1], where 10 is digit 0."""
-    found = _variables(data, place)
-    x, y = found.get("X"), found.get("y")
-    if (
-        (x is None or y is None or x.dtype != np.uint8)
-        or (x.ndim != 4 or x.shape[:3] != (32, 32, 3))
-        or (y.shape != (x.shape[3], 1) or not y.size)
-    ):
-        kind = lambda v: "of another kind" if v is None else f"{v.dtype}{list(v.shape)}"
-        names = [f"{k} {kind(v)}" for k, v in found.items()]
-        raise ValueError(
-            f"{place} is not of SVHN's format 2: expected X uint8[32, 32, 3, n] and numbers y"
-            f"[n, 1], found {_some(names)}"
-        )
-    numbers = y.ravel()
-    if (wrong := np.flatnonzero(~np.isin(numbers, np.arange(1, CLASSES + 1)))).size:
-        first = wrong[0]
-        raise ValueError(
-            f"{place}: label {numbers[first]} of image {first} is not one of 1 to {CLASSES}"
-        )
-    digits = (numbers % CLASSES).astype(np.int32)
-    return np.ascontiguousarray(x.transpose(3, 0, 1, 2)), digits
+def _matrix(data):
+    """Images [n, 32, 32, 3] and labels of X [32, 32, 3, n] and y [n, 1], where 10 is digit 0.
 
-
-def _variables(data, place):
-    """Name -> array of a MATLAB 5 file, or None for what is no dense real matrix.
-
-    Read here and not by `scipy.io.loadmat`, which on a damaged file ends the process
-    (SciPy 1.17: a byte of a header changed, a segmentation fault).
+    For published files alone: on a damaged one `scipy.io.loadmat` may end the process.
     """
-    if data.startswith(b"MATLAB 7.3"):
-        raise ValueError(
-            f"{place} is a MATLAB 7.3 file, which is HDF5 and is not read: expected MATLAB 5.0, as "
-            "published"
-        )
-    if not data.startswith(b"MATLAB 5.0") or data[124:128] != b"\x00\x01IM":
-        raise ValueError(
-            f"{place} is no little-endian MATLAB 5.0 file: it begins with {data[:10]!r}"
-        )
-    variables, unpacked = {}, 0
-    for kind, body in _elements(memoryview(data)[128:], place):
-        if kind == COMPRESSED:
-            inside = _unpacked(body, zlib.decompressobj(), f"{place}: a matrix")
-            unpacked += len(inside)
-            if unpacked > FILE_BYTES:
-                raise ValueError(f"{place} unpacks to more than {FILE_BYTES} bytes")
-            kind, body = next(_elements(memoryview(inside), place), (0, b""))
-        if kind != MATRIX:
-            raise ValueError(f"{place} is damaged: expected a matrix, got an element of {kind}")
-        parts = _elements(body, place)
-        (_, flags), (_, sizes), (_, name), (stored, values) = (
-            next(parts, (0, b"")) for _ in range(4)
-        )
-        variables[bytes(name).decode("latin-1")] = _dense(flags, sizes, stored, values)
-    return variables
+    import scipy.io
 
-
-def _elements(data, place):
-    """(kind, bytes) of each element: both sizes, then the data, padded to eight bytes."""
-    at = 0
-    while at < len(data):
-        kind, size = struct.unpack_from("<II", data, at) if at + 8 <= len(data) else (0, 0)
-        start = at + 8
-        if kind >> 16:  # up to four bytes lie in the second half of the tag
-            kind, size, start = kind & 0xFFFF, kind >> 16, at + 4
-        end = start + size
-        if not kind or end > len(data) or (start == at + 4 and size > 4):
-            raise ValueError(
-                f"{place} is damaged or cut short: expected an element at byte {at} of {len(data)},"
-                f" got kind {kind} of {size} bytes"
-            )
-        yield kind, data[start:end]
-        at = max(end if kind == COMPRESSED else end + -end % 8, at + 8)
-
-
-def _dense(flags, sizes, stored, values):
-    """The matrix of an element's parts, or None if they are no dense real one."""
-    if len(flags) != 8 or len(sizes) % 4 or stored not in STORED:
-        return None
-    kind, flag = flags[0], flags[1]
-    shape = struct.unpack(f"<{len(sizes) // 4}i", sizes)
-    dtype = np.dtype(STORED[stored])
-    dense = kind == DOUBLE or kind in range(7, 16)  # single, then the integers
-    if not dense or flag & COMPLEX or min(shape, default=-1) < 0:
-        return None
-    if math.prod(shape) * dtype.itemsize != len(values):
-        return None
-    return np.frombuffer(values, dtype).reshape(shape, order="F")
+    matrices = scipy.io.loadmat(io.BytesIO(data), variable_names=("X", "y"))
+    digits = (matrices["y"].ravel() % CLASSES).astype(np.int32)
+    return np.ascontiguousarray(matrices["X"].transpose(3, 0, 1, 2)), digits
 
 
 def _labels(values, place):

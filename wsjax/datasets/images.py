@@ -19,12 +19,12 @@ import json
 import math
 import os
 import pathlib
-import secrets
 import warnings
 import zipfile
 
 import numpy as np
 
+from wsjax import storage
 from wsjax.datasets import image_files
 
 DIGITS = tuple("0123456789")
@@ -178,18 +178,12 @@ def save(path: str | os.PathLike, images: Images) -> None:
     }
     arrays = {k: getattr(images, k) for k in MEMBERS if k != "about"}
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    out = io.BytesIO()
+    np.savez_compressed(
+        out, **{k: np.ascontiguousarray(v, MEMBERS[k][0]) for k, v in arrays.items()}
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with open(partial, "xb") as file:
-            np.savez_compressed(
-                file, **{k: np.ascontiguousarray(v, MEMBERS[k][0]) for k, v in arrays.items()}
-            )
-            file.flush()
-            os.fsync(file.fileno())  # lest a crash leave the name without the bytes
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    storage.write_bytes(path, out.getvalue())
 
 
 def read(path: str | os.PathLike) -> Images:

@@ -1,20 +1,26 @@
-"""One network fitted to a tolerance, for use under `jit`, `vmap` and `lax.map`.
+"""Networks fitted to a tolerance, many in one program; `sine` and `inr_fitting` fit by it.
 
-    fit(error, params, optimizer, tolerance, limit)     error: params -> mean squared error
+    fit(error, params, spec, optimizer, tolerance, limit)   error: params -> mean squared error
+    compiled(local, count, devices, ...)                    `local` on each device's networks
+    run(program, arrays, order, devices)                    shares networks out, keeps their order
 
-Full batch: an error has no key and no data of its own. `sine` and `inr_fitting` fit by it.
+Full batch: an error has no key and no data of its own.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from wsjax.networks import Params
+from wsjax.networks import Params, Spec, ravel
 
 Error = Callable[[Params], jax.Array]
+Program = Callable[..., "Fit"]
 
 
 class State(NamedTuple):
@@ -24,6 +30,20 @@ class State(NamedTuple):
     memory: optax.OptState
     steps: jax.Array
     mse: jax.Array
+
+
+class Fit(NamedTuple):
+    """Networks after training.
+
+    Attributes:
+        vectors: [network, entry], as `ravel` lays them out.
+        mse: [network], of these very weights, over all points.
+        steps: [network], Adam's.
+    """
+
+    vectors: jax.Array
+    mse: jax.Array
+    steps: jax.Array
 
 
 def begin(params: Params, optimizer: optax.GradientTransformation) -> State:
@@ -46,11 +66,15 @@ def step(
 def fit(
     error: Error,
     params: Params,
+    spec: Spec,
     optimizer: optax.GradientTransformation,
     tolerance: float,
     limit: jax.Array | int,
-) -> State:
-    """Trains until the error is at most `tolerance`, or for `limit` steps; `mse` is the last's."""
+) -> Fit:
+    """Trains one network until its error is at most `tolerance`, or for `limit` steps.
+
+    For use under `jit`, `vmap` and `lax.map`.
+    """
     state = jax.lax.while_loop(  # NaN, no more above than below, ends it too
         lambda s: (s.mse > tolerance) & (s.steps < limit),
         lambda s: step(s, error, optimizer, tolerance),
@@ -58,4 +82,54 @@ def fit(
     )
     # The loop's own figure stands where it stopped the loop: measured anew, the last digit
     # may differ and put a network that is done above the tolerance.
-    return state._replace(mse=jnp.where(state.mse <= tolerance, state.mse, error(state.params)))
+    mse = jnp.where(state.mse <= tolerance, state.mse, error(state.params))
+    return Fit(ravel(state.params, spec), mse, state.steps)
+
+
+def compiled(
+    local: Program, count: int, devices: Sequence[jax.Device], *arguments: tuple[Any, ...]
+) -> tuple[Program, float]:
+    """The program that fits `count` networks on these devices, and the seconds to compile it.
+
+    Each device runs its own loops. Left to the partitioner, the devices would agree after
+    every step on whether to go on.
+
+    Args:
+        local: of arrays [network, ...], the networks of one device.
+        count: of networks, a multiple of the number of devices.
+        devices: which share them out.
+        *arguments: of `local`, each as its dtype and its shape behind the axis of networks.
+    """
+    rows = PartitionSpec("network")
+    mesh = Mesh(np.array(devices), ("network",))
+    shared = jax.shard_map(local, mesh=mesh, in_specs=rows, out_specs=rows, check_vma=False)
+    sharding = NamedSharding(mesh, rows)
+    shapes = [
+        jax.ShapeDtypeStruct((count, *rest), dtype, sharding=sharding) for dtype, *rest in arguments
+    ]
+    began = time.perf_counter()
+    return jax.jit(shared).lower(*shapes).compile(), time.perf_counter() - began
+
+
+def run(
+    program: Program,
+    arrays: Sequence[np.ndarray | jax.Array],
+    order: np.ndarray,
+    devices: Sequence[jax.Device],
+) -> Fit:
+    """Fits the networks of arrays [network, ...]; gives NumPy arrays in their order.
+
+    Args:
+        program: from `compiled`, for `len(order)` networks.
+        arrays: its arguments.
+        order: [slot], the network that each slot of the program fits; each network in one or
+            more. Slots go to the devices in turn, so that a device has as many of the first as
+            the next.
+        devices: of the program.
+    """
+    slots = order.reshape(-1, len(devices)).T.ravel()
+    place = np.empty(len(arrays[0]), int)
+    place[slots] = np.arange(len(slots))
+    rows = NamedSharding(Mesh(np.array(devices), ("network",)), PartitionSpec("network"))
+    out = program(*(jax.device_put(array[slots], rows) for array in arrays))
+    return jax.tree.map(lambda array: np.asarray(array)[place], out)

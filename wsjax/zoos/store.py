@@ -1,250 +1,220 @@
-"""Zoos on disk.
+"""Zoos on disk: one format, for all architectures at once.
 
-    NAME/manifest.json    what it is: recipe, counts, shapes, versions, the data's sha256
-    NAME/networks.npz     the numbers: `vectors` and a `label.LABEL` each, float32
-    NAME.damaged-1/       an earlier NAME that did not pass inspection, kept
+    NAME.json          the manifest: specs, facts, sizes and sha256 of the other two; sealed
+    NAME.safetensors   weights.S [network, entry] float32 or float16 of each spec S
+    NAME.csv           a line for each network: its spec, its run, its labels
 
-A stored zoo is used as it lies there or not at all: whatever does not match its
-manifest, or the recipe asked for, is moved aside with the reason said. A zoo is written
-beside its place and moved there when complete, so that no reader sees half of one.
-Splits are not stored; `zoos.split` derives them from a seed.
+    save("mine", zoo, {"made": "by hand"})
+    zoo, manifest = load("mine")
+
+A file is used as it was written or not at all: whatever is missing, cut short, altered, too
+large or a link is a `DamagedError` that names it. Nothing is executed. Half precision is for
+zoos that are kept in a repository; it changes what the networks do a little. `write` and `read`
+keep arrays with facts, such as the factory's blocks, by the same rules.
 """
 
-import contextlib
-import json
-import math
+import csv
+import dataclasses
+import io
 import os
 import pathlib
-import secrets
-import shutil
-import warnings
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
 
-from wsjax import storage
-from wsjax.networks import Spec
-from wsjax.storage import DamagedError, versions
-from wsjax.zoos import Zoo
+from wsjax import networks, storage
+from wsjax.storage import DamagedError
+from wsjax.zoos.zoo import Zoo
 
 FORMAT = 1
-MANIFEST, DATA = "manifest.json", "networks.npz"
-ARRAY_BYTES = 4 << 30  # no array larger than this is read: a million networks of 1,000 weights
+DTYPES = ("float32", "float16")
+FILE_BYTES = 4 << 30  # no file larger than this is read: a million networks of 1,000 weights
 MANIFEST_BYTES = 64 << 20
 
+Arrays = Mapping[str, np.ndarray]
 Manifest = dict[str, Any]
 
 
+def rounded(zoo: Zoo) -> Zoo:
+    """The networks as they come out of half precision.
+
+    Raises:
+        ValueError: a weight is too large for it.
+    """
+    with np.errstate(over="ignore"):
+        vectors = zoo.vectors.astype(np.float16).astype(np.float32)
+    if wrong := int((~np.isfinite(vectors)).any(axis=1).sum()):
+        most = np.finfo(np.float16).max
+        raise ValueError(f"expected weights of at most {most:.0f}, {wrong} networks have larger")
+    return dataclasses.replace(zoo, vectors=vectors)
+
+
 def save(
-    folder: pathlib.Path, zoo: Zoo, recipe: Mapping[str, Any], facts: Mapping[str, Any]
+    path: str | os.PathLike,
+    zoo: Zoo,
+    facts: Mapping[str, Any] | None = None,
+    dtype: str = "float32",
 ) -> Manifest:
-    """Writes a zoo as a new folder, all of it or nothing; undone by `load`.
+    """Writes a zoo as three files beside each other; undone by `load`.
+
+    The manifest is written last: without it, there is no zoo.
 
     Args:
-        folder: must not exist yet.
-        zoo: its splits are left out.
-        recipe: how it was made, as JSON types; includes the seed.
-        facts: what else the manifest should say, such as the networks excluded.
+        path: FOLDER/NAME, without an ending; what is there is replaced.
+        zoo: its networks, labels, runs and splits.
+        facts: JSON values that the manifest is to hold, such as the recipe.
+        dtype: of the weights, "float32" or, rounded, "float16".
 
     Returns:
-        The manifest as written.
+        The manifest.
 
     Raises:
-        FileExistsError: there is something at `folder`.
-        ValueError: a fact has a name the manifest needs itself, or a label's name is not
-            an identifier.
+        ValueError: a weight is too large for half precision, a label is not finite or its
+            name no identifier, or a file would be too large to be read again.
     """
-    folder = pathlib.Path(folder)
-    odd = [name for name in zoo.labels if not name.isidentifier()]
-    if odd:
-        raise ValueError(f"expected labels named as identifiers, got {odd}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.partial"
-    partial.mkdir()
-    try:
-        arrays = {"vectors": zoo.vectors} | {f"label.{k}": v for k, v in zoo.labels.items()}
-        with open(partial / DATA, "wb") as file:
-            np.savez(file, **{k: np.ascontiguousarray(v, "<f4") for k, v in arrays.items()})
-            _flush(file)
-        manifest = {
-            "format": FORMAT,
-            "recipe": dict(recipe),
-            "networks": len(zoo),
-            "labels": sorted(zoo.labels),
-            "arrays": _layout(zoo.spec),
-            "files": {DATA: storage.fingerprint(partial / DATA)},
-            "versions": versions("wsjax", "jax", "numpy"),
-        }
-        taken = sorted(set(facts) & {*manifest, "sha256"})
-        if taken:
-            raise ValueError(f"the manifest says {taken} itself; expected facts of other names")
-        manifest = storage.plain(manifest | dict(facts))
-        manifest["sha256"] = storage.seal(manifest, "sha256")
-        with open(partial / MANIFEST, "w") as file:
-            json.dump(manifest, file, indent=1, allow_nan=False)
-            _flush(file)
-        if os.path.lexists(folder):
-            raise FileExistsError(f"expected no zoo at {folder} yet, found one")
-        try:
-            os.rename(partial, folder)
-        except OSError as error:  # another process finished the same zoo in between
-            if not os.path.lexists(folder):
-                raise
-            raise FileExistsError(f"expected no zoo at {folder} yet, found one") from error
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return manifest
+    if dtype not in DTYPES:
+        raise ValueError(f"expected a dtype of {DTYPES}, got {dtype!r}")
+    if wrong := [k for k in zoo.labels if not k.isidentifier()]:
+        raise ValueError(f"expected labels named as identifiers, got {wrong}")
+    if wrong := [k for k, v in zoo.labels.items() if not np.isfinite(v).all()]:
+        raise ValueError(f"expected finite labels, got NaN or infinity in {wrong}")
+    path, zoo = pathlib.Path(path), rounded(zoo) if dtype == "float16" else zoo
+    weights = {
+        f"weights.{s}": zoo.vectors[zoo.which == s, : spec.count].astype(dtype)
+        for s, spec in enumerate(zoo.specs)
+    }
+    names = sorted(zoo.labels)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["spec", "run", *names])
+    for i in range(len(zoo)):
+        values = [np.format_float_positional(zoo.labels[k][i], trim="-") for k in names]
+        writer.writerow([zoo.which[i], zoo.runs[i], *values])
+    files = {".safetensors": safetensors.numpy.save(weights), ".csv": table.getvalue().encode()}
+    if large := {k: len(v) for k, v in files.items() if len(v) > FILE_BYTES}:
+        raise ValueError(f"{path}: expected files of at most {FILE_BYTES} bytes, got {large}")
+    manifest = {
+        "format": FORMAT,
+        "networks": len(zoo),
+        "labels": names,
+        "specs": [networks.to_json(s) for s in zoo.specs],
+        "files": {path.name + k: storage.fingerprint(v) for k, v in files.items()},
+        "facts": storage.plain(dict(facts or {})),
+    }
+    if zoo.splits:
+        manifest["splits"] = {k: np.asarray(v).tolist() for k, v in zoo.splits.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _beside(path, ".json").unlink(missing_ok=True)
+    for ending, data in files.items():
+        storage.write_bytes(_beside(path, ending), data)
+    return storage.write_sealed(_beside(path, ".json"), manifest)
 
 
-def load(folder: pathlib.Path, spec: Spec) -> tuple[Zoo, Manifest]:
-    """Reads a stored zoo and inspects all of it; undoes `save`, splits aside.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        DamagedError: a file is missing, cut short, altered, too large, or of other
-            shapes than the spec's; the message says which.
-    """
-    folder = pathlib.Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"expected a stored zoo at {folder}, found no folder")
-    manifest = _read_manifest(_inside(folder, MANIFEST))
-    if manifest["arrays"] != _layout(spec):
-        raise DamagedError(f"it has arrays {manifest['arrays']}, expected {_layout(spec)}")
-    data = _inside(folder, DATA)
-    size, expected = data.stat().st_size, manifest["files"][DATA]
-    if size != expected["bytes"]:
-        raise DamagedError(f"{DATA} has {size} bytes, expected {expected['bytes']}")
-    if storage.fingerprint(data) != expected:
-        raise DamagedError(f"{DATA} was altered: its sha256 is not the manifest's")
-    count = manifest["networks"]
-    shapes = {f"label.{k}": (count,) for k in manifest["labels"]}
-    arrays = _read_arrays(data, shapes | {"vectors": (count, spec.count)})
-    labels = {k: arrays[f"label.{k}"] for k in manifest["labels"]}
-    try:
-        return Zoo.of_spec(arrays["vectors"], spec, labels), manifest
-    except ValueError as error:
-        raise DamagedError(f"{DATA}: {error}") from error
-
-
-def cached(
-    folder: pathlib.Path,
-    recipe: Mapping[str, Any],
-    spec: Spec,
-    make: Callable[[], tuple[Zoo, Mapping[str, Any]]],
-) -> tuple[Zoo, Manifest]:
-    """The zoo stored at a folder; made and stored if there is none.
-
-    A zoo that is there, intact and of this recipe is never made again. One that is not
-    is renamed NAME.damaged-1 (or the next free number), with a warning that says why.
+def load(path: str | os.PathLike) -> tuple[Zoo, Manifest]:
+    """Reads a stored zoo and inspects all of it; undoes `save`.
 
     Args:
-        folder: where it lies or will lie.
-        recipe: what the stored recipe must equal, as JSON types.
-        spec: what the stored spec must equal.
-        make: returns the zoo and the facts for `save`.
+        path: FOLDER/NAME, without an ending.
+
+    Returns:
+        The zoo and its manifest.
+
+    Raises:
+        FileNotFoundError: there is no such zoo.
+        DamagedError: a file is missing, altered, too large or makes no sense; says which.
     """
-    folder = pathlib.Path(folder)
-    if os.path.lexists(folder):
-        try:
-            return _matching(folder, recipe, spec)
-        except DamagedError as reason:
-            aside = _set_aside(folder)
-            warnings.warn(
-                f"the zoo at {folder} is not used: {reason}. It is kept as {aside.name}, "
-                "and a new one is made.",
-                stacklevel=2,
-            )
-    zoo, facts = make()
-    with contextlib.suppress(FileExistsError):  # another process made it: both read that one
-        save(folder, zoo, recipe, facts)
-    return _matching(folder, recipe, spec)
+    path = pathlib.Path(path)
+    about = _beside(path, ".json")
+    if not os.path.lexists(about):
+        raise FileNotFoundError(f"expected a stored zoo at {about}, found none")
+    manifest = storage.read_sealed(about, limit=MANIFEST_BYTES)
+    try:
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"expected format {FORMAT}, got {manifest['format']!r}")
+        specs = tuple(networks.from_json(s) for s in manifest["specs"])
+        count, names = int(manifest["networks"]), list(manifest["labels"])
+        prints = [manifest["files"][path.name + k] for k in (".safetensors", ".csv")]
+        splits = {k: np.array(v, int) for k, v in manifest.get("splits", {}).items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(f"{about} is damaged: {error!r}") from error
+    data, text = (
+        _checked(_beside(path, ending), expected)
+        for ending, expected in zip((".safetensors", ".csv"), prints, strict=True)
+    )
+    try:
+        weights = safetensors.numpy.load(data)
+        header, *lines = csv.reader(io.StringIO(text.decode()))
+        if header != ["spec", "run", *names] or len(lines) != count:
+            raise ValueError(f"expected {count} lines of {names}, got {len(lines)} of {header}")
+        which, runs = (np.array([int(line[i]) for line in lines]) for i in (0, 1))
+        values = np.array([line[2:] for line in lines], np.float32).reshape(count, len(names))
+        vectors = np.zeros((count, max(s.count for s in specs)), np.float32)
+        for s, spec in enumerate(specs):
+            rows, array = which == s, weights[f"weights.{s}"]
+            if array.dtype.name not in DTYPES or array.shape != (rows.sum(), spec.count):
+                raise ValueError(
+                    f"weights.{s}: expected one of {DTYPES} of shape "
+                    f"{(int(rows.sum()), spec.count)}, got {array.dtype} {array.shape}"
+                )
+            vectors[rows, : spec.count] = array
+        labels = {k: values[:, i] for i, k in enumerate(names)}
+        return Zoo(vectors, specs, which, labels, runs, splits), manifest
+    except (ValueError, KeyError, IndexError, SafetensorError) as error:
+        raise DamagedError(f"{path}: {error}") from error
 
 
-def _matching(folder, recipe, spec):
-    if not folder.is_dir():
-        raise DamagedError("it is not a folder")
-    stored, asked = _read_manifest(_inside(folder, MANIFEST))["recipe"], storage.plain(dict(recipe))
-    differ = [
-        f"{k} is {stored.get(k, 'absent')!r}, expected {asked.get(k, 'absent')!r}"
-        for k in sorted({*stored, *asked})
-        if stored.get(k, "absent") != asked.get(k, "absent")
-    ]
-    if differ:
-        raise DamagedError("its recipe differs: " + "; ".join(differ))
-    return load(folder, spec)
+def write(path: pathlib.Path, arrays: Arrays, facts: Mapping[str, Any]) -> None:
+    """Writes arrays and facts about them, in place of any of that name; undone by `read`.
+
+    Args:
+        path: FOLDER/NAME, without an ending; the folder exists.
+        arrays: float32, int32.
+        facts: JSON values.
+    """
+    data = safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+    storage.write_bytes(_beside(path, ".safetensors"), data)
+    storage.write_sealed(_beside(path, ".json"), {**facts, **storage.fingerprint(data)})
 
 
-def _set_aside(folder):
-    n = 1
-    while os.path.lexists(aside := folder.with_name(f"{folder.name}.damaged-{n}")):
+def read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays and facts that `write` wrote.
+
+    Raises:
+        FileNotFoundError: there are none.
+        DamagedError: a file is missing, cut short, altered or a link; names it.
+    """
+    about = storage.read_sealed(_beside(path, ".json"), limit=MANIFEST_BYTES)
+    expected = {k: about[k] for k in ("sha256", "bytes")}
+    return safetensors.numpy.load(_checked(_beside(path, ".safetensors"), expected)), about
+
+
+def set_aside(path: pathlib.Path) -> str:
+    """Renames damaged files of a name; gives the ending they now have."""
+    files, n = [_beside(path, ".safetensors"), _beside(path, ".json")], 1
+    while any(os.path.lexists(f"{file}.damaged-{n}") for file in files):
         n += 1
-    os.rename(folder, aside)
-    return aside
+    for file in files:
+        if os.path.lexists(file):
+            os.rename(file, f"{file}.damaged-{n}")
+    return f".damaged-{n}"
 
 
-def _inside(folder, name):
-    """The path of a file that truly lies in the folder: a link could point anywhere."""
-    path = folder / name
+def _beside(path, ending):
+    return path.parent / (path.name + ending)
+
+
+def _checked(path, expected):
+    """The bytes of a plain file whose fingerprint is the expected one."""
     if path.is_symlink() or not path.is_file():
-        raise DamagedError(f"{name} is missing or no plain file")
-    return path
-
-
-def _read_manifest(path):
+        raise DamagedError(f"{path} is missing or no plain file")
     size = path.stat().st_size
-    if size > MANIFEST_BYTES:
-        raise DamagedError(f"{MANIFEST} has {size} bytes, expected at most {MANIFEST_BYTES}")
-    try:
-        manifest = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise DamagedError(f"{MANIFEST} is not JSON: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        found = manifest.get("format") if isinstance(manifest, dict) else None
-        raise DamagedError(f"{MANIFEST} has format {found!r}, expected {FORMAT}")
-    if manifest.get("sha256") != storage.seal(manifest, "sha256"):
-        raise DamagedError(f"{MANIFEST} was altered: it does not match its own sha256")
-    absent = {"recipe", "networks", "labels", "arrays", "files"} - set(manifest)
-    if absent:
-        raise DamagedError(f"{MANIFEST} lacks {sorted(absent)}")
-    return manifest
-
-
-def _read_arrays(path, shapes):
-    """The float32 arrays of an npz, each header checked before anything is allocated."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
-            if set(members) != set(shapes):
-                raise DamagedError(f"{DATA} holds {sorted(members)}, expected {sorted(shapes)}")
-            for name, member in members.items():
-                size = max(member.file_size, 4 * math.prod(shapes[name]))
-                if size > ARRAY_BYTES:
-                    raise DamagedError(
-                        f"{DATA}: {name} has {size} bytes, expected at most {ARRAY_BYTES}"
-                    )
-                with archive.open(member) as file:
-                    np.lib.format.read_magic(file)
-                    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-                if (shape, fortran, dtype) != (shapes[name], False, np.dtype("<f4")):
-                    found, expected = f"{dtype}{list(shape)}", f"float32{list(shapes[name])}"
-                    raise DamagedError(f"{DATA}: {name} is {found}, expected {expected}")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in shapes}
-    except DamagedError:
-        raise
-    except (zipfile.BadZipFile, EOFError, ValueError) as error:
-        raise DamagedError(f"{DATA} is no npz file: {error}") from error
-
-
-def _layout(spec):
-    """The entries of a vector, in order: what must agree for its numbers to be in place."""
-    return [[a.name, list(spec.shape(a))] for a in spec.arrays]
-
-
-def _flush(file):
-    """Onto the disk before the rename, lest a crash leave the name without the bytes."""
-    file.flush()
-    os.fsync(file.fileno())
+    if size != expected["bytes"] or size > FILE_BYTES:
+        most = min(expected["bytes"], FILE_BYTES)
+        raise DamagedError(f"{path} has {size} bytes, expected {most}")
+    data = path.read_bytes()
+    if storage.fingerprint(data) != expected:
+        raise DamagedError(f"{path} was altered: its sha256 is not the one recorded")
+    return data

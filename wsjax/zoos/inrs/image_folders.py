@@ -1,13 +1,13 @@
 r"""Images as networks: fitted, and rendered again.
 
-    found = read_folder("PICTURES")                      a user's own PNG and JPEG files
-    zoo, manifest = fit(found.images, found.labels)      a SIREN for each
-    render(zoo.of(0).params(7), zoo.specs[0], grid(28, 28, "xy"), offset=0.5)   [row, col, channel]
+    folder = read_folder("FOLDER")                       a user's own PNG and JPEG files
+    zoo, manifest = fit(folder.images, folder.labels)    a SIREN for each
+    render(zoo.params(7), zoo.spec, grid(28, 28, "xy"), offset=0.5)     [row, col, channel]
 
     [row, col, 2] --network--> [row, col, channel] --+ offset--> the image, in its range
 
-What a network is asked and how its answer is meant, it does not say itself: `grid` and
-`offset` do, and `zoos.inr_recipe.Recipe` names them for each of two published conventions.
+Weights alone do not give the points that a network is evaluated on, or the range of its image:
+`grid` and `offset` do, and `inr_recipe.Recipe` names them for each of two published conventions.
 """
 
 import collections
@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import pathlib
-import tempfile
 import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -27,11 +26,11 @@ from wsjax import architectures
 from wsjax.networks import Params, Spec
 from wsjax.zoos import Zoo
 from wsjax.zoos.inrs import inr_factory
-from wsjax.zoos.inrs.inr_factory import Pictures
+from wsjax.zoos.inrs.inr_factory import ImageSet
 from wsjax.zoos.inrs.inr_recipe import DWS, Recipe, grid
 from wsjax.zoos.store import Manifest
 
-__all__ = ["Folder", "fit", "grid", "pictures", "read_folder", "render"]
+__all__ = ["Folder", "fit", "grid", "image_set", "read_folder", "render"]
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 CHANNELS = {"L": 1, "RGB": 3}  # of Pillow's modes
@@ -65,12 +64,12 @@ def render(params: Params, spec: Spec, points: np.ndarray, offset: float) -> jax
 
     Args:
         params: the network.
-        spec: what it is.
+        spec: of the network.
         points: [row, col, 2], such as `grid(rows, cols, recipe.indexing)`.
         offset: the recipe's.
 
     Raises:
-        ValueError: points are not what the network reads.
+        ValueError: points have other coordinates than the network's input.
 
     >>> spec = architectures.mlp([2, 4, 1], "sin", omega=30.0)
     >>> params = {a.name: np.zeros(spec.shape(a), np.float32) for a in spec.arrays}
@@ -84,7 +83,7 @@ def render(params: Params, spec: Spec, points: np.ndarray, offset: float) -> jax
     return architectures.forward(params, points, spec) + offset
 
 
-def pictures(images: np.ndarray, labels: np.ndarray | None = None) -> Pictures:
+def image_set(images: np.ndarray, labels: np.ndarray | None = None) -> ImageSet:
     """A user's own images as what the factory takes, named by their content.
 
     Args:
@@ -114,7 +113,7 @@ def pictures(images: np.ndarray, labels: np.ndarray | None = None) -> Pictures:
     if labels is not None:
         digest.update(labels.astype("<i8").data)
     name = f"own-{digest.hexdigest()[:8]}"
-    return Pictures(name, "an array", digest.hexdigest(), {"all": (images, labels)})
+    return ImageSet(name, "an array", digest.hexdigest(), {"all": (images, labels)})
 
 
 def fit(
@@ -134,18 +133,13 @@ def fit(
         images: [n, row, col, 1 or 3] uint8.
         labels: [n] int.
         recipe: its counts of images play no part.
-        cache: a folder where finished blocks are kept, and found by the next call; without
-            one, whatever is interrupted is lost.
+        cache: as for `inr_factory.make`.
         devices: share the networks out; by default all there are.
 
     Raises:
         ValueError: the images or labels are no such arrays; or no network stayed finite.
     """
-    own = pictures(images, labels)
-    if cache is not None:
-        return inr_factory.make(recipe, own, cache, devices=devices)
-    with tempfile.TemporaryDirectory() as folder:
-        return inr_factory.make(recipe, own, folder, devices=devices)
+    return inr_factory.make(recipe, image_set(images, labels), cache, devices=devices)
 
 
 def read_folder(folder: str | os.PathLike) -> Folder:
@@ -177,10 +171,10 @@ def read_folder(folder: str | os.PathLike) -> Folder:
             wrong[path] = str(error)
     if kinds:
         (usual, _) = collections.Counter(kinds.values()).most_common(1)[0]
-        say = lambda kind: f"{kind[0]} x {kind[1]} {kind[2]}"
+        words = lambda kind: f"{kind[0]} x {kind[1]} {kind[2]}"
         for path, kind in kinds.items():
             if kind != usual:
-                wrong[path] = f"is {say(kind)}, most are {say(usual)}"
+                wrong[path] = f"is {words(kind)}, most are {words(usual)}"
         each = usual[0] * usual[1] * CHANNELS[usual[2]]
         if each * len(kinds) > TOTAL_BYTES:
             wrong[folder] = f"has {each * len(kinds)} bytes of pixels, of at most {TOTAL_BYTES}"

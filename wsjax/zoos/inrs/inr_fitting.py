@@ -9,19 +9,17 @@ accelerator all of a block go through one vectorised loop. Devices have blocks o
 
 import functools
 import math
-import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from wsjax.architectures import trigonometry
-from wsjax.networks import Params, Spec, ravel, unravel
-from wsjax.zoos import fitting
+from wsjax.networks import Params, Spec, unravel
+from wsjax.zoos import factory, fitting
+from wsjax.zoos.fitting import Fit, Program
 from wsjax.zoos.inrs.inr_recipe import Recipe, grid
 
 PRECISION = "float32"  # of products; an accelerator's own would not reach 40 dB
@@ -29,20 +27,6 @@ BLOCK = 1000  # networks in one loop of `refine` on an accelerator
 STREAMS = {"train": 0, "test": 1}  # of keys; images of no part have those of "train"
 
 Sine = Callable[[jax.Array], jax.Array]
-
-
-class Fit(NamedTuple):
-    """Networks after training.
-
-    Attributes:
-        vectors: [network, entry], as `ravel` lays them out.
-        mse: [network], of these very weights, over all pixels and channels.
-        steps: [network], Adam's.
-    """
-
-    vectors: jax.Array
-    mse: jax.Array
-    steps: jax.Array
 
 
 def keys(seed: int, part: str, images: Sequence[int], view: int) -> jax.Array:
@@ -97,8 +81,7 @@ def fit_one(
     """
     error = functools.partial(_error, points=points, image=image, recipe=recipe, sine=sine)
     adam = optax.adam(recipe.learning_rate)
-    state = fitting.fit(error, params, adam, recipe.tolerance, limit)
-    return Fit(ravel(state.params, recipe.spec(len(image))), state.mse, state.steps)
+    return fitting.fit(error, params, recipe.spec(len(image)), adam, recipe.tolerance, limit)
 
 
 def run(
@@ -127,18 +110,13 @@ def run(
     """
     devices = tuple(jax.devices() if devices is None else devices)
     n = len(images)
-    size = padded(count or n, devices)
-    fitted, _ = compiled(recipe, images.shape[1:], size, sine, batch, devices)
-    rows = NamedSharding(Mesh(np.array(devices), ("network",)), PartitionSpec("network"))
-    order = np.arange(size) % n
-    # Idle networks take no steps. Dealt out in turn, a device has as many as the next.
-    limits = np.where(np.arange(size) < n, recipe.steps, 0).astype(np.int32)
-    deal = np.arange(size).reshape(-1, len(devices)).T.ravel()
-    put = lambda array: jax.device_put(array[deal], rows)
+    size = factory.padded(count or n, devices)
+    program, _ = compiled(recipe, images.shape[1:], size, sine, batch, devices)
+    slots = np.arange(size)
+    limits = np.where(slots < n, recipe.steps, 0).astype(np.int32)  # idle ones take no steps
     flat = np.moveaxis(images.reshape(n, -1, images.shape[-1]), 1, 2)
-    fit = fitted(put(flat[order]), put(keys[order]), put(limits))
-    place = np.argsort(deal)[:n]
-    return jax.tree.map(lambda array: np.asarray(array)[place], fit)
+    fit = fitting.run(program, (flat[slots % n], keys[slots % n], limits), slots, devices)
+    return Fit(*(array[:n] for array in fit))
 
 
 def refine(
@@ -204,11 +182,6 @@ def _each(one, rows, batch):
     return jax.lax.map(one, rows, batch_size=batch if batch > 1 else None)
 
 
-def padded(count: int, devices: Sequence[jax.Device]) -> int:
-    """The least number of networks, from `count` on, that devices can share equally."""
-    return -(-count // len(devices)) * len(devices)
-
-
 def compiled(
     recipe: Recipe,
     shape: tuple[int, ...],
@@ -216,7 +189,7 @@ def compiled(
     sine: Sine = trigonometry.sin,
     batch: int | None = None,
     devices: Sequence[jax.Device] | None = None,
-) -> tuple[Callable[[jax.Array, jax.Array, jax.Array], Fit], float]:
+) -> tuple[Program, float]:
     """The program for `count` images of a shape [row, col, channel], and seconds to compile it."""
     devices = tuple(jax.devices() if devices is None else devices)
     return _compiled(_program(recipe), tuple(shape), count, sine, batch, devices)
@@ -236,18 +209,9 @@ def _compiled(recipe, shape, count, sine, batch, devices):
 
         return _each(one, (images, keys, limits), batch)
 
-    # Each device runs its own loops. Left to the partitioner, the devices would agree
-    # after every step on whether to go on.
-    mesh, split = Mesh(np.array(devices), ("network",)), PartitionSpec("network")
-    shared = jax.shard_map(local, mesh=mesh, in_specs=split, out_specs=split, check_vma=False)
-    of = lambda dtype, *rest: jax.ShapeDtypeStruct(
-        (count, *rest), dtype, sharding=NamedSharding(mesh, split)
-    )
-    began = time.perf_counter()
+    types = (jnp.float32, channels, rows * cols), (jax.random.key(0).dtype,), (jnp.int32,)
     with jax.default_matmul_precision(PRECISION):
-        parts = of(jnp.float32, channels, rows * cols), of(jax.random.key(0).dtype), of(jnp.int32)
-        program = jax.jit(shared).lower(*parts).compile()
-    return program, time.perf_counter() - began
+        return fitting.compiled(local, count, devices, *types)
 
 
 def _error(params, points, image, recipe, sine):

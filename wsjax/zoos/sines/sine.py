@@ -2,10 +2,12 @@
 
     a sin(b x) on [-pi, pi)  --Adam-->  1-32-32-1 network  with labels frequency b, amplitude a
 
-The task is to read b (and a) off the weights (Navon et al., 2023). The frequency zoo of
+    zoo, manifest = make(Recipe(networks=6000), cache)
+
+The task is to predict b (and a) from the weights (Navon et al., 2023). The frequency zoo of
 the papers comes without the code that made it, so it is made here as the code for its
 twin makes that one, the self-supervised zoo; `Recipe` holds the settings of both, and
-`zoos.datasheet` says where a zoo departs from what was published.
+`sine_datasheet` lists where a zoo departs from what was published.
 
 Networks stop at a mean squared error, low frequencies long before high ones. They are
 fitted a block at a time, by one vectorised loop that runs until its slowest network is
@@ -14,11 +16,8 @@ done; blocks of similar waves waste little. Devices each take blocks of their ow
 
 import dataclasses
 import functools
-import hashlib
-import json
 import math
-import pathlib
-import time
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -26,42 +25,44 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from wsjax import architectures
 from wsjax.architectures import trigonometry
 from wsjax.networks import Params
-from wsjax.training import progress
-from wsjax.zoos import Zoo, fitting, from_params, store
-from wsjax.zoos.fitting import State
+from wsjax.zoos import Zoo, factory, fitting
+from wsjax.zoos.factory import Job
+from wsjax.zoos.fitting import Fit, State
 from wsjax.zoos.sines import sine_datasheet
 from wsjax.zoos.sines.sine_recipe import Recipe
+from wsjax.zoos.store import Manifest
 
-PIECE = 512  # networks between two reports of progress
+BLOCK = 512  # networks in one file, and between two reports of progress
 
 Sine = Callable[[jax.Array], jax.Array]
 
 
 class Waves(NamedTuple):
-    """What each network is to be: `frequencies`, `amplitudes` and `keys`, each [network]."""
+    """The signal of each network: `frequencies`, `amplitudes` and `keys`, each [network]."""
 
     frequencies: np.ndarray
     amplitudes: np.ndarray
     keys: jax.Array
 
 
-class Fit(NamedTuple):
-    """Networks after training.
+class Block(NamedTuple):
+    """Networks that are fitted in one call: their numbers."""
 
-    Attributes:
-        params: arrays [network, ...].
-        mse: [network], of these very weights, over the whole grid.
-        steps: [network], Adam's.
-    """
+    numbers: tuple[int, ...]
 
-    params: Params
-    mse: jax.Array
-    steps: jax.Array
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        return factory.block_name(f"{self.numbers[0]:06d}", self.numbers)
+
+    @property
+    def size(self) -> int:
+        """Networks in it."""
+        return len(self.numbers)
 
 
 def waves(recipe: Recipe) -> Waves:
@@ -130,8 +131,7 @@ def fit_one(
     x, y = target(recipe, frequency, amplitude)
     error = functools.partial(_error, x=x, y=y, recipe=recipe, sine=sine)
     limits = recipe.tolerance, recipe.steps
-    state = fitting.fit(error, initial(recipe, key), _adam(recipe), *limits)
-    return Fit(state.params, state.mse, state.steps)
+    return fitting.fit(error, initial(recipe, key), recipe.spec, _adam(recipe), *limits)
 
 
 def fit_with(
@@ -159,73 +159,68 @@ def fit_with(
     """
     devices = tuple(jax.devices() if devices is None else devices)
     count = len(frequencies)
-    padded = -(-count // len(devices)) * len(devices)
-    run, _ = _compiled(_program(recipe), padded, sine, block, devices)
-    return _run(run, frequencies, amplitudes, keys, padded, devices)
+    size = factory.padded(count, devices)
+    program, _ = _compiled(_program(recipe), size, sine, block, devices)
+    return _run(program, Waves(frequencies, amplitudes, keys), size, devices)
 
 
 def make(
     recipe: Recipe,
-    cache: pathlib.Path,
+    cache: str | os.PathLike | None = None,
+    shard: tuple[int, int] = (0, 1),
     block: int | None = None,
     devices: Sequence[jax.Device] | None = None,
-) -> tuple[Zoo, store.Manifest]:
-    """The zoo of a recipe, from the cache if it is there, and its manifest.
+) -> tuple[Zoo, Manifest]:
+    """The zoo of a recipe, and its manifest; blocks that are not in the cache are fitted first.
 
-    Labels are `frequency`, `amplitude`, `fit_mse` and `fit_steps`. A network whose mean
-    squared error is above the tolerance after all steps is no sample of its wave: unless
-    the recipe says otherwise it is excluded, and the manifest's `excluded` counts it and
-    gives its wave.
+    Labels are `frequency` (radians per unit of x), `amplitude` (units of y), `fit_mse` (squared
+    units of y) and `fit_steps`. A network whose mean squared error is above the tolerance after
+    all steps is no sample of its wave: unless the recipe keeps it, it is excluded, and the
+    manifest's `excluded` counts it and gives its wave.
 
     Args:
-        recipe: what to make. Each recipe has a folder of its own.
-        cache: where the folders lie.
+        recipe: what to make. Each has a folder of its own, whatever number of networks.
+        cache: as for `factory.make`, which lists the errors too.
+        shard: as for `factory.make`.
         block: as for `fit_with`.
         devices: as for `fit_with`.
-
-    Raises:
-        ValueError: no network at all reached the tolerance.
     """
-    settings = dataclasses.asdict(recipe)
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-    folder = pathlib.Path(cache) / f"sine-{recipe.networks}-seed{recipe.seed}-{digest[:8]}"
-    return store.cached(folder, settings, recipe.spec, lambda: generate(recipe, block, devices))
+    return factory.make(job(recipe, block, devices), cache, shard)
 
 
-def generate(
+def job(
     recipe: Recipe, block: int | None = None, devices: Sequence[jax.Device] | None = None
-) -> tuple[Zoo, dict[str, Any]]:
-    """Makes the zoo of a recipe, and the facts its manifest should state; `make` caches it."""
+) -> Job[Block]:
+    """The blocks of a recipe, and how the factory makes one; arguments as for `make`."""
     devices = tuple(jax.devices() if devices is None else devices)
     block = block or _block(devices)
-    # Pieces are of one size, so that one program serves all, and in the order of the draw:
+    # Blocks are of one size, so that one program serves all, and in the order of the draw:
     # each is a fair sample of waves, which makes the time left a fair guess.
-    pieces = -(-recipe.networks // PIECE)
-    unit = len(devices) * (block if pieces > 1 else 1)
-    size = -(-recipe.networks // (pieces * unit)) * unit
-    run, compiling = _compiled(_program(recipe), size, trigonometry.sin, block, devices)
+    count = -(-recipe.networks // BLOCK)
+    unit = len(devices) * (block if count > 1 else 1)
+    size = -(-recipe.networks // (count * unit)) * unit
+    numbers = range(recipe.networks)
+    blocks = [Block(tuple(numbers[i : i + size])) for i in numbers[::size]]
+    every = functools.cache(lambda: waves(recipe))
 
-    every, fits, began = waves(recipe), [], time.perf_counter()
-    with progress.progress(recipe.networks) as report:
-        for start in range(0, recipe.networks, size):
-            some = Waves(*(w[start : start + size] for w in every))
-            fits.append(_run(run, *some, size, devices))
-            report(min(start + size, recipe.networks), time.perf_counter() - began)
-    seconds = time.perf_counter() - began
+    def start(devices):
+        program, compiling = _compiled(_program(recipe), size, trigonometry.sin, block, devices)
 
-    fit = Fit(*jax.tree.map(lambda *parts: np.concatenate(parts), *fits))
-    zoo, excluded = collect(recipe, every, fit)
-    facts = {
-        "seed": recipe.seed,
-        "excluded": excluded,
-        "statistics": sine_datasheet.statistics(zoo),
-        "made_on": f"{len(devices)} x {devices[0].device_kind}",
-        "compile_seconds": round(compiling, 2),
-        "seconds": round(seconds, 2),
-        "networks_per_second": round(recipe.networks / seconds, 2),
-        "licence": "MIT; generated by wsjax.zoos.sines.sine",
-    }
-    return zoo, facts
+        def one(own):
+            some = Waves(*(w[np.array(own.numbers)] for w in every()))
+            run = lambda: _run(program, some, size, devices)._asdict()
+            return compiling, run, {"networks": list(own.numbers)}
+
+        return one
+
+    def gather(blocks):
+        parts = [Fit(**arrays) for _, arrays in blocks]
+        fit = Fit(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        zoo, excluded = collect(recipe, every(), fit)
+        return zoo, {"excluded": excluded, "statistics": sine_datasheet.statistics(zoo)}
+
+    licence = "MIT; generated by wsjax.zoos.sines.sine"
+    return Job("sine", recipe, ("networks",), blocks, start, gather, licence, devices=devices)
 
 
 def collect(recipe: Recipe, waves: Waves, fit: Fit) -> tuple[Zoo, dict[str, Any]]:
@@ -248,8 +243,8 @@ def collect(recipe: Recipe, waves: Waves, fit: Fit) -> tuple[Zoo, dict[str, Any]
         "fit_mse": fit.mse,
         "fit_steps": fit.steps,
     }
-    params = {name: array[fitted] for name, array in fit.params.items()}
-    zoo = from_params(params, recipe.spec, {k: v[fitted] for k, v in labels.items()})
+    labels = {k: np.asarray(v, np.float32)[fitted] for k, v in labels.items()}
+    zoo = Zoo.of_spec(np.asarray(fit.vectors)[fitted], recipe.spec, labels)
     note = {
         "rule": f"fit_mse is NaN or above {limit} after {recipe.steps} steps",
         "count": int((~fitted).sum()),
@@ -287,43 +282,26 @@ def _program(recipe):
 
 def _block(devices):
     # On a CPU, 32 networks' activations stay in the cache; an accelerator wants them all.
-    return 32 if devices[0].platform == "cpu" else PIECE
+    return 32 if devices[0].platform == "cpu" else BLOCK
 
 
 @functools.lru_cache(maxsize=16)
 def _compiled(recipe, count, sine, block, devices):
     """The program that fits `count` waves on these devices, and the seconds to compile it."""
-    mesh = Mesh(np.array(devices), ("network",))
     block = min(block or _block(devices), count // len(devices))
 
     def local(frequencies, amplitudes, keys):
         one = lambda wave: fit_one(recipe, *wave, sine)
         return jax.lax.map(one, (frequencies, amplitudes, keys), batch_size=block)
 
-    # Each device runs its own loops. Left to the partitioner, the devices would agree
-    # after every step on whether to go on.
-    rows = PartitionSpec("network")
-    shared = jax.shard_map(local, mesh=mesh, in_specs=rows, out_specs=rows, check_vma=False)
-    began = time.perf_counter()
-    number = jax.ShapeDtypeStruct((count,), jnp.float32, sharding=NamedSharding(mesh, rows))
-    key = jax.ShapeDtypeStruct(
-        (count,), jax.random.key(0).dtype, sharding=NamedSharding(mesh, rows)
-    )
-    run = jax.jit(shared).lower(number, number, key).compile()
-    return run, time.perf_counter() - began
+    types = (jnp.float32,), (jnp.float32,), (jax.random.key(0).dtype,)
+    return fitting.compiled(local, count, devices, *types)
 
 
-def _run(run, frequencies, amplitudes, keys, size, devices):
+def _run(program, waves, size, devices):
     """Fits waves with a program for `size` of them, steep ones together; keeps their order."""
-    count = len(frequencies)
-    order = np.argsort(np.asarray(frequencies) * np.asarray(amplitudes), kind="stable")
-    place = np.empty(count, int)
-    # The gentlest wave pads: it is done soonest. Dealing the sorted waves out in turn
-    # gives every device as many steep ones as the next.
-    order = np.concatenate([np.repeat(order[:1], size - count), order])
-    order = order.reshape(-1, len(devices)).T.ravel()
-    place[order] = np.arange(size)
-    rows = NamedSharding(Mesh(np.array(devices), ("network",)), PartitionSpec("network"))
-    put = lambda array: jax.device_put(array[order], rows)
-    fit = run(put(np.asarray(frequencies)), put(np.asarray(amplitudes)), put(keys))
-    return jax.tree.map(lambda array: np.asarray(array)[place], fit)
+    frequencies, amplitudes = np.asarray(waves.frequencies), np.asarray(waves.amplitudes)
+    order = np.argsort(frequencies * amplitudes, kind="stable")
+    # The gentlest wave pads: it is done soonest.
+    order = np.concatenate([np.repeat(order[:1], size - len(order)), order])
+    return fitting.run(program, (frequencies, amplitudes, waves.keys), order, devices)

@@ -1,6 +1,4 @@
 import dataclasses
-import json
-import shutil
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +10,7 @@ from experiments.make import classifier_zoo
 from wsjax import architectures
 from wsjax.datasets import images
 from wsjax.networks import unravel
-from wsjax.storage import DamagedError
-from wsjax.zoos import blocks, packing
+from wsjax.zoos import store
 from wsjax.zoos.classifiers import (
     classifier_factory,
     classifier_recipe,
@@ -112,8 +109,8 @@ def test_it_is_found_again(made, monkeypatch):
     np.testing.assert_array_equal(few.vectors, zoo.vectors[zoo.runs < 8])
 
 
-def test_an_interrupted_zoo_goes_on(made, tmp_path, monkeypatch):
-    write, done = blocks.write, []
+def test_an_interrupted_zoo_resumes(made, tmp_path, monkeypatch):
+    write, done = store.write, []
 
     def interrupted(*arguments):
         if len(done) == 1:
@@ -121,55 +118,16 @@ def test_an_interrupted_zoo_goes_on(made, tmp_path, monkeypatch):
         done.append(arguments)
         write(*arguments)
 
-    monkeypatch.setattr(blocks, "write", interrupted)
+    monkeypatch.setattr(store, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         classifier_factory.make(RECIPE, DIGITS, tmp_path)
     (folder,) = tmp_path.iterdir()
     assert len(contents(folder)) == 1
     first = next(folder.glob("block-*.safetensors")).stat().st_mtime_ns
-    monkeypatch.setattr(blocks, "write", write)
+    monkeypatch.setattr(store, "write", write)
     zoo, _ = classifier_factory.make(RECIPE, DIGITS, tmp_path)
     assert contents(folder) == contents(made[0])
     assert min(p.stat().st_mtime_ns for p in folder.glob("block-*.safetensors")) == first
-    np.testing.assert_array_equal(zoo.vectors, made[1].vectors)
-
-
-def test_two_shares_are_one_zoo(made, tmp_path):
-    with pytest.raises(classifier_factory.UnfinishedError, match="are not finished"):
-        classifier_factory.make(RECIPE, DIGITS, tmp_path, share=(0, 2))
-    (folder,) = tmp_path.iterdir()
-    assert 0 < len(contents(folder)) < len(contents(made[0]))
-    assert not (folder / "manifest.json").exists()
-    zoo, manifest = classifier_factory.make(RECIPE, DIGITS, tmp_path, share=(1, 2))
-    assert contents(folder) == contents(made[0])
-    assert manifest["files"] == made[2]["files"]
-    np.testing.assert_array_equal(zoo.vectors, made[1].vectors)
-    with pytest.raises(ValueError, match=r"expected a share .* got \(2, 2\)"):
-        classifier_factory.make(RECIPE, DIGITS, tmp_path, share=(2, 2))
-
-
-@pytest.mark.parametrize("harm", ["cut", "alter", "forge", "lose"])
-def test_a_damaged_block_is_named_and_made_again(made, tmp_path, harm):
-    folder = shutil.copytree(made[0], tmp_path / made[0].name)
-    path = sorted(folder.glob("block-*.safetensors"))[1]
-    about, data = path.with_suffix(".json"), path.read_bytes()
-    if harm == "cut":
-        path.write_bytes(data[:-5])
-    elif harm == "alter":
-        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    elif harm == "forge":
-        text = json.loads(about.read_text())
-        text["bytes"] += 1
-        about.write_text(json.dumps(text))
-    else:
-        path.unlink()
-    named = about.name if harm == "forge" else path.name
-    with pytest.raises(DamagedError, match=named):
-        classifier_factory.read(folder, RECIPE)
-    with pytest.warns(UserWarning, match=f"{named}.*made again"):
-        zoo, _ = classifier_factory.make(RECIPE, DIGITS, tmp_path)
-    assert contents(folder) == contents(made[0])
-    assert list(folder.glob("*.damaged-1"))
     np.testing.assert_array_equal(zoo.vectors, made[1].vectors)
 
 
@@ -350,7 +308,7 @@ def test_the_command_makes_and_packs_a_zoo(tmp_path, capsys, monkeypatch):
     small = ["--preset", "smoke", "--networks", "2", "--cache", str(tmp_path)]
     classifier_zoo.main([*small, "--pack", "--results", str(tmp_path / "results")])
     assert "2 networks of 2 runs, 0 runs excluded" in capsys.readouterr().out
-    zoo, manifest = packing.unpack(tmp_path / "packed" / "conv3-gap.digits")
+    zoo, manifest = store.load(tmp_path / "packed" / "conv3-gap.digits")
     assert manifest["facts"]["recipe"]["networks"] == len(zoo) == 2
     assert manifest["facts"]["rounding"]["networks"] == 2
     assert manifest["facts"]["rounding"]["largest"] < 0.05

@@ -10,15 +10,14 @@ import pytest
 from experiments.lib import inr_tables, records
 from experiments.make import inr_zoo
 from wsjax.datasets import images
-from wsjax.storage import DamagedError
-from wsjax.zoos import blocks
-from wsjax.zoos.classifiers.classifier_factory import UnfinishedError
+from wsjax.zoos import factory, store
 from wsjax.zoos.inrs import image_folders, inr_factory, inr_fitting, inr_statistics
 from wsjax.zoos.inrs.inr_recipe import DWS, NFN, Recipe, grid
 
 pytestmark = pytest.mark.trains
 
 DIGITS = images.load("digits")
+IMAGES = inr_factory.image_set(DIGITS)
 RECIPE = dataclasses.replace(
     NFN, steps=30, psnr=12.0, views=2, train_images=7, test_images=3, block=4
 )
@@ -51,10 +50,8 @@ def test_labels_say_what_each_network_is(made):
             i = int(zoo.labels["image"][row])
             assert zoo.labels["class"][row] == classes[i]
             assert zoo.runs[row] == i + (len(DIGITS.train) if part == "test" else 0)
-            picture = image_folders.render(
-                zoo.of(0).params(int(row)), zoo.specs[0], points, NFN.offset
-            )
-            mse = ((picture - (array[i] / 127.5 - 1)) ** 2).mean()
+            image = image_folders.render(zoo.params(int(row)), zoo.spec, points, NFN.offset)
+            mse = ((image - (array[i] / 127.5 - 1)) ** 2).mean()
             assert zoo.labels["mse"][row] == pytest.approx(float(mse), rel=1e-3)
     np.testing.assert_allclose(zoo.labels["psnr"], 10 * np.log10(4 / zoo.labels["mse"]), rtol=1e-5)
     assert (zoo.labels["steps"] <= 30).all()
@@ -74,7 +71,7 @@ def test_views_are_one_run_and_other_networks(made):
 
 def test_a_network_is_the_same_whatever_the_number(made, tmp_path):
     few = dataclasses.replace(RECIPE, train_images=5, views=1, test_images=1)
-    assert inr_factory.begin(few, inr_factory.pictures(DIGITS), made[0].parent) == made[0]
+    assert inr_factory.job(few, IMAGES).folder(made[0].parent) == made[0]
     small, _ = inr_factory.make(few, DIGITS, tmp_path)
     large = made[1]
     key = lambda zoo, i: (int(zoo.runs[i]), int(zoo.labels["view"][i]))
@@ -84,8 +81,8 @@ def test_a_network_is_the_same_whatever_the_number(made, tmp_path):
     np.testing.assert_array_equal(small.vectors, large.vectors[rows])
 
 
-def test_an_interrupted_zoo_goes_on(made, tmp_path, monkeypatch):
-    write, done = blocks.write, []
+def test_an_interrupted_zoo_resumes(made, tmp_path, monkeypatch):
+    write, done = store.write, []
 
     def interrupted(*arguments):
         if len(done) == 2:
@@ -93,15 +90,15 @@ def test_an_interrupted_zoo_goes_on(made, tmp_path, monkeypatch):
         done.append(arguments)
         write(*arguments)
 
-    monkeypatch.setattr(blocks, "write", interrupted)
+    monkeypatch.setattr(store, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         inr_factory.make(RECIPE, DIGITS, tmp_path)
     (folder,) = tmp_path.iterdir()
     before = {p: p.stat().st_mtime_ns for p in folder.glob("block-*.safetensors")}
     assert len(before) == 2
-    pictures = inr_factory.pictures(DIGITS)
-    assert inr_factory.unfinished(RECIPE, pictures, tmp_path) == 10  # of 17, in blocks of 4 and 3
-    monkeypatch.setattr(blocks, "write", write)
+    job = inr_factory.job(RECIPE, IMAGES)
+    assert factory.unfinished(job, tmp_path) == 10  # of 17, in blocks of 4 and 3
+    monkeypatch.setattr(store, "write", write)
     zoo, _ = inr_factory.make(RECIPE, DIGITS, tmp_path)
     assert contents(folder) == contents(made[0])
     assert {p: p.stat().st_mtime_ns for p in before} == before
@@ -115,47 +112,16 @@ def test_it_is_found_again(made, monkeypatch):
     np.testing.assert_array_equal(again.vectors, made[1].vectors)
 
 
-def test_two_shares_are_one_zoo(made, tmp_path):
-    with pytest.raises(UnfinishedError, match=r"2 of 5 blocks .* are not finished"):
-        inr_factory.make(RECIPE, DIGITS, tmp_path, share=(0, 2))
-    (folder,) = tmp_path.iterdir()
-    assert not (folder / "manifest.json").exists()
-    _, manifest = inr_factory.make(RECIPE, DIGITS, tmp_path, share=(1, 2))
-    assert contents(folder) == contents(made[0])
-    assert manifest["files"] == made[2]["files"]
-    with pytest.raises(ValueError, match=r"expected a share .* got \(2, 2\)"):
-        inr_factory.make(RECIPE, DIGITS, tmp_path, share=(2, 2))
-
-
-@pytest.mark.parametrize("harm", ["cut", "alter", "lose"])
-def test_a_damaged_block_is_named_and_made_again(made, tmp_path, harm):
-    folder = shutil.copytree(made[0], tmp_path / made[0].name)
-    path = sorted(folder.glob("block-*.safetensors"))[1]
-    data = path.read_bytes()
-    if harm == "lose":
-        path.unlink()
-    else:
-        path.write_bytes(data[:-5] if harm == "cut" else data[:-1] + bytes([data[-1] ^ 1]))
-    pictures = inr_factory.pictures(DIGITS)
-    with pytest.raises(DamagedError, match=path.name):
-        inr_factory.read(folder, RECIPE, pictures)
-    with pytest.warns(UserWarning, match=f"{path.name}.*made again"):
-        inr_factory.make(RECIPE, DIGITS, tmp_path)
-    assert contents(folder) == contents(made[0])
-    assert list(folder.glob("*.damaged-1"))
-
-
 def test_networks_that_diverge_are_left_out_and_listed(made, tmp_path):
     folder = shutil.copytree(made[0], tmp_path / made[0].name)
-    pictures = inr_factory.pictures(DIGITS)
-    block = inr_factory.partition(RECIPE, pictures)[0]
-    arrays, about = blocks.read(folder, block.name)
+    job = inr_factory.job(RECIPE, IMAGES)
+    block = job.blocks[0]
+    arrays, about = store.read(folder / block.name)
     arrays = {k: v.copy() for k, v in arrays.items()}
     arrays["vectors"][1, 5], arrays["mse"][2] = np.inf, np.nan
-    blocks.write(
-        folder, block.name, arrays, {k: about[k] for k in ("seconds", "device", "versions")}
-    )
-    zoo, manifest = inr_factory.read(folder, RECIPE, pictures)
+    kept = ("seconds", "compile_seconds", "device", "versions")
+    store.write(folder / block.name, arrays, {k: about[k] for k in kept})
+    zoo, manifest = factory.read(job, folder)
     assert len(zoo) == 15
     assert manifest["excluded"]["count"] == 2
     assert [x["image"] for x in manifest["excluded"]["networks"]] == list(block.images[1:3])
@@ -182,8 +148,8 @@ def test_a_recipe_that_makes_no_sense_is_refused():
 
 def test_statistics_stand_beside_the_published(made):
     zoo = made[1]
-    own, lines = inr_statistics.compare(zoo.vectors, zoo.specs[0], "mnist")
-    params = zoo.of(0).params(slice(None))
+    own, lines = inr_statistics.compare(zoo.vectors, zoo.spec, "mnist")
+    params = zoo.params(slice(None))
     for i in range(3):
         assert own["weight_std"][i] == pytest.approx(params[f"Dense_{i}/kernel"].std(), rel=1e-3)
         assert own["bias_std"][i] == pytest.approx(params[f"Dense_{i}/bias"].std(), rel=1e-3)
@@ -191,7 +157,7 @@ def test_statistics_stand_beside_the_published(made):
     assert lines[0].split() == ["17", "networks", "ours", "DWSNets"]
     assert lines[1].endswith("0.0628")
     assert lines[-1].endswith("-0.0124")
-    assert "DWSNets" not in inr_statistics.compare(zoo.vectors, zoo.specs[0], "cifar10")[1][0]
+    assert "DWSNets" not in inr_statistics.compare(zoo.vectors, zoo.spec, "cifar10")[1][0]
 
 
 def test_a_users_own_array(tmp_path):
@@ -321,10 +287,9 @@ def test_presets_are_recipes():
 
 
 def test_a_small_zoo_is_the_beginning_of_the_whole():
-    images = inr_factory.pictures(DIGITS)
     plan = dataclasses.replace(inr_zoo.recipe("dws", "digits", "small"), block=100)
     whole = dataclasses.replace(plan, train_images=0, test_images=0)
-    names = [{b.name for b in inr_factory.partition(p, images)} for p in (plan, whole)]
+    names = [{b.name for b in inr_factory.partition(p, IMAGES)} for p in (plan, whole)]
     assert names[0] < names[1]
     assert (
         inr_zoo.recipe("dws", "mnist", "small").block
@@ -333,5 +298,5 @@ def test_a_small_zoo_is_the_beginning_of_the_whole():
 
 
 def test_the_cost_is_estimated_before():
-    hours = inr_zoo.estimate(RECIPE, inr_factory.pictures(DIGITS), 7, steps=2)
+    hours = inr_zoo.estimate(RECIPE, IMAGES, 7, steps=2)
     assert 0 < hours < 1

@@ -1,0 +1,87 @@
+"""Files that are whole or absent, and refuse to be read once they were altered."""
+
+import json
+import os
+
+import pytest
+
+from wsjax import storage
+from wsjax.storage import DamagedError
+
+
+def test_a_file_is_written_whole_in_place_of_any_other(tmp_path):
+    path = tmp_path / "a.json"
+    storage.write_text(path, "ä\n")
+    assert path.read_bytes() == "ä\n".encode()
+    storage.write_json(path, {"a": [1, 2.5, None]})
+    assert path.read_text() == '{\n "a": [\n  1,\n  2.5,\n  null\n ]\n}\n'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("stage", ["fsync", "replace"])
+def test_an_interrupted_write_leaves_the_file_as_it_was(tmp_path, monkeypatch, stage):
+    def fail(*_):
+        raise OSError("disk full")
+
+    path = tmp_path / "a"
+    storage.write_bytes(path, b"before")
+    monkeypatch.setattr(os, stage, fail)
+    with pytest.raises(OSError, match="disk full"):
+        storage.write_bytes(path, b"after")
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_has_no_word_for_nan(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        storage.write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_change_of_a_sealed_file_is_noticed(tmp_path):
+    path = tmp_path / "a.json"
+    sealed = storage.write_sealed(path, {"a": (1, 2), "b": {"c": "d"}})
+    assert storage.read_sealed(path) == sealed
+    assert sealed["a"] == [1, 2]
+    text = path.read_text()
+    for i, letter in enumerate(text):
+        other = "0" if letter.isspace() else chr(ord(letter) ^ 1)
+        path.write_text(text[:i] + other + text[i + 1 :])
+        with pytest.raises(DamagedError, match=r"a\.json (was altered|is not JSON)"):
+            storage.read_sealed(path)
+    path.write_text(json.dumps({k: v for k, v in sealed.items() if k != "seal"}))
+    with pytest.raises(DamagedError, match="was altered"):
+        storage.read_sealed(path)
+    path.write_bytes(b"\xff")
+    with pytest.raises(DamagedError, match="is not JSON"):
+        storage.read_sealed(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(DamagedError, match="is not JSON"):
+        storage.read_sealed(path)
+
+
+def test_links_large_files_and_absent_ones_are_not_read(tmp_path):
+    path = tmp_path / "a.json"
+    storage.write_sealed(path, {"a": 1})
+    with pytest.raises(DamagedError, match=r"has \d+ bytes, expected at most 10"):
+        storage.read_sealed(path, limit=10)
+    (tmp_path / "b.json").symlink_to(path)
+    with pytest.raises(DamagedError, match=r"b\.json is missing or no plain file"):
+        storage.read_sealed(tmp_path / "b.json")
+    with pytest.raises(FileNotFoundError):
+        storage.read_sealed(tmp_path / "c.json")
+    with pytest.raises(FileNotFoundError):
+        storage.read_sealed(tmp_path / "c.json", limit=10)
+
+
+def test_fingerprints_of_bytes_and_of_a_file_agree(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert storage.fingerprint(b"abc") == {"sha256": sha256, "bytes": 3}
+    assert storage.fingerprint(tmp_path / "a") == storage.fingerprint(b"abc")
+
+
+def test_versions_name_what_is_not_installed():
+    versions = storage.versions("numpy", "no-such-package")
+    assert versions["no-such-package"] == "not installed"
+    assert versions["numpy"][0].isdigit()
