@@ -82,41 +82,10 @@ def build(name: str) -> nn.Module:
     return ENCODERS[encoder](**settings)
 
 
-def variables_of(encoder: nn.Module, vectors, view, key: jax.Array):
-    """Initial variables and noise, float32; constants of training networks stay as they are.
-
-    Raises:
-        ValueError: the encoder cannot read the networks.
-    """
-    first = jax.jit(lambda key, vectors: encoder.init(key, vectors, view))(key, vectors)
-    leaves, tree = jax.tree.flatten(first["params"])
-    for i, leaf in enumerate(leaves):
-        if jnp.issubdtype(leaf.dtype, jnp.floating):
-            drawn = jax.random.normal(jax.random.fold_in(key, i), leaf.shape, leaf.dtype)
-            leaves[i] = leaf + NOISE * drawn
-    return {**first, "params": jax.tree.unflatten(tree, leaves)}
-
-
 def cast(tree, dtype: str):
     """Floating-point leaves in another precision."""
     to = lambda x: jnp.asarray(x, dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
     return jax.tree.map(to, tree)
-
-
-def alone(encoder: nn.Module, spec: Spec, variables) -> Encode:
-    """Reads a network by itself; a wider one if the encoder is not fixed to the first."""
-
-    @functools.partial(jax.jit, static_argnums=2)
-    def run(variables, params, spec):
-        vectors = networks.ravel(params, spec)[None]
-        return encoder.apply(variables, vectors, encoder.view(spec))[0]
-
-    def encode(params, other):
-        if not encoder.reads_any and other != spec:
-            raise ValueError("the encoder is fixed to one architecture")
-        return run(variables, params, other)
-
-    return encode
 
 
 def together(encoder: nn.Module, members: Members, variables, which: str) -> Encode:
@@ -161,7 +130,7 @@ def audit_encoder(
         vectors, view = mixed(encoder, members)
     else:
         vectors, view = networks.ravel(members["0"][1], specs[0])[None], encoder.view(specs[0])
-    variables = variables_of(encoder, vectors, view, jax.random.fold_in(key, 100))
+    variables = testing.noisy_variables(encoder, vectors, view, jax.random.fold_in(key, 100), NOISE)
     found = {}
     for dtype in DTYPES:
         with jax.enable_x64(dtype == "float64"):
@@ -172,7 +141,7 @@ def audit_encoder(
                 if network == "mixed":
                     encode = together(encoder, batch, known, name)
                 else:
-                    encode = alone(encoder, spec, known)
+                    encode = testing.encode_alone(encoder, spec, known)
                 draws = jax.random.fold_in(key, 101 + int(name))
                 one = testing.audit(encode, spec, params, draws, samples=samples)
                 found[dtype].append(one)

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "views": {"networks"},
     "architectures": {"networks", "views"},
     "symmetries": {"networks", "views", "architectures"},
-    "testing": {"networks", "symmetries"},
+    "testing": {"networks", "views", "symmetries", "encoders"},
     "encoders": {"networks", "views", "architectures", "symmetries"},
     "zoos": {"networks", "storage", "architectures", "datasets", "training"},
     "tasks": {
