@@ -81,41 +81,10 @@ def build(name: str) -> nn.Module:
     return ENCODERS[encoder](**settings)
 
 
-def variables_of(encoder: nn.Module, vectors, view, key: jax.Array):
-    """Initial variables with noise, float32; constants of training networks are unchanged.
-
-    Raises:
-        ValueError: the encoder does not support the networks.
-    """
-    first = jax.jit(lambda key, vectors: encoder.init(key, vectors, view))(key, vectors)
-    leaves, tree = jax.tree.flatten(first["params"])
-    for i, leaf in enumerate(leaves):
-        if jnp.issubdtype(leaf.dtype, jnp.floating):
-            noise = jax.random.normal(jax.random.fold_in(key, i), leaf.shape, leaf.dtype)
-            leaves[i] = leaf + NOISE * noise
-    return {**first, "params": jax.tree.unflatten(tree, leaves)}
-
-
 def cast(tree, dtype: str):
     """Floating-point leaves in another precision."""
     to = lambda x: jnp.asarray(x, dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
     return jax.tree.map(to, tree)
-
-
-def alone(encoder: nn.Module, spec: Spec, variables) -> Encode:
-    """Encodes a network alone; a wider one if the encoder reads any architecture."""
-
-    @functools.partial(jax.jit, static_argnums=2)
-    def run(variables, params, spec):
-        vectors = networks.ravel(params, spec)[None]
-        return encoder.apply(variables, vectors, encoder.view(spec))[0]
-
-    def encode(params, other):
-        if not encoder.reads_any and other != spec:
-            raise ValueError("the encoder is fixed to one architecture")
-        return run(variables, params, other)
-
-    return encode
 
 
 def together(encoder: nn.Module, members: Members, variables, which: str) -> Encode:
@@ -160,7 +129,7 @@ def audit_encoder(
         vectors, view = mixed(encoder, members)
     else:
         vectors, view = networks.ravel(members["0"][1], specs[0])[None], encoder.view(specs[0])
-    variables = variables_of(encoder, vectors, view, jax.random.fold_in(key, 100))
+    variables = testing.noisy_variables(encoder, vectors, view, jax.random.fold_in(key, 100), NOISE)
     audits = {}
     for dtype in DTYPES:
         with jax.enable_x64(dtype == "float64"):
@@ -171,7 +140,7 @@ def audit_encoder(
                 if network == "mixed":
                     encode = together(encoder, batch, in_dtype, name)
                 else:
-                    encode = alone(encoder, spec, in_dtype)
+                    encode = testing.encode_alone(encoder, spec, in_dtype)
                 samples_key = jax.random.fold_in(key, 101 + int(name))
                 one = testing.audit(encode, spec, params, samples_key, samples=samples)
                 audits[dtype].append(one)

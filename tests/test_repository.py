@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "views": {"networks"},
     "architectures": {"checks", "networks", "views"},
     "symmetries": {"checks", "networks", "views", "architectures"},
-    "testing": {"networks", "symmetries"},
+    "testing": {"networks", "views", "symmetries", "encoders"},
     "encoders": {"checks", "networks", "views", "architectures", "symmetries"},
     "zoos": {"networks", "storage", "architectures", "datasets", "training"},
     "tasks": {

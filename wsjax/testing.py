@@ -1,4 +1,4 @@
-"""What a forward pass, an encoder and an editor must satisfy. Public: hold yours to it.
+"""Assertions for forward passes, encoders and editors. Public: hold yours to them.
 
 Every assertion has two halves, because a constant satisfies the first one alone.
 
@@ -13,25 +13,31 @@ A tear must show `MARGIN` times more clearly than a renumbering may. Functions u
 see one network, without batch axes; pass them jitted where they are slow.
 """
 
+import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax import networks
+from wsjax.encoders.base import Encoder
 from wsjax.networks import Array, Params, Spec
 from wsjax.symmetries import permutations
-from wsjax.symmetries.audit import audit
+from wsjax.symmetries.audit import Audit, Encode, audit
 from wsjax.symmetries.permutations import derange, movable
+from wsjax.views import padding
 
 __all__ = [
     "MARGIN",
+    "assert_encoder",
     "assert_equivariant",
     "assert_function_preserved",
     "assert_invariant",
     "assert_reads_wiring",
     "audit",
+    "audit_encoder",
     "derange",
     "draw",
     "invariance_error",
@@ -250,6 +256,124 @@ def invariance_error(
         other = np.asarray(encode(permutations.act(element, params, spec)), np.float64)
         errors.append(np.linalg.norm(other - code) / norm)
     return float(np.mean(errors))
+
+
+def noisy_variables(encoder: Encoder, vectors: jax.Array, view, key: jax.Array, noise: float = 0.1):
+    """Initial variables of an encoder with noise on its params, float32.
+
+    What begins at zero, such as a bias, would hide a defect. Statistics stay as they are.
+
+    Args:
+        encoder: any.
+        vectors: [batch, entry].
+        view: of their architecture.
+        key: randomness.
+        noise: standard deviation.
+
+    Raises:
+        ValueError: the architecture is not supported.
+    """
+    first = jax.jit(lambda key, vectors: encoder.init(key, vectors, view))(key, vectors)
+    leaves, tree = jax.tree.flatten(first.get("params", {}))
+    for i, leaf in enumerate(leaves):
+        if jnp.issubdtype(leaf.dtype, jnp.floating):
+            sample = jax.random.normal(jax.random.fold_in(key, i), leaf.shape, leaf.dtype)
+            leaves[i] = leaf + noise * sample
+    return {**first, "params": jax.tree.unflatten(tree, leaves)}
+
+
+def encode_alone(encoder: Encoder, spec: Spec, variables) -> Encode:
+    """The embedding of a single network, (params, spec) -> [code], for `audit`.
+
+    Args:
+        encoder: any.
+        spec: the architecture of the variables. Another one is a ValueError unless the encoder
+            `reads_any`.
+        variables: of the encoder.
+    """
+
+    @functools.partial(jax.jit, static_argnums=2)
+    def run(variables, params, spec):
+        vectors = networks.ravel(params, spec)[None]
+        return encoder.apply(variables, vectors, encoder.view(spec))[0]
+
+    def encode(params, other):
+        if not encoder.reads_any and other != spec:
+            raise ValueError("the encoder is fixed to one architecture")
+        return run(variables, params, other)
+
+    return encode
+
+
+def audit_encoder(encoder: Encoder, spec: Spec, key: jax.Array, *, samples: int = 3) -> Audit:
+    """Measures which symmetries an encoder respects before training: `audit` in one call.
+
+    Args:
+        encoder: any, of this library or your own.
+        spec: an architecture that it supports.
+        key: for a network, variables and symmetries.
+        samples: how many of each symmetry.
+
+    Raises:
+        ValueError: the architecture is not supported.
+    """
+    params = draw(jax.random.fold_in(key, 0), spec)
+    vectors, view = networks.ravel(params, spec)[None], encoder.view(spec)
+    variables = noisy_variables(encoder, vectors, view, jax.random.fold_in(key, 1))
+    encode = encode_alone(encoder, spec, variables)
+    return audit(encode, spec, params, jax.random.fold_in(key, 2), samples=samples)
+
+
+def assert_encoder(
+    encoder: Encoder, specs: Sequence[Spec], key: jax.Array, *, rtol: float = 1e-5
+) -> None:
+    """Asserts what `wsjax.encoders.Encoder` promises, of an encoder before training.
+
+    Embeddings are finite and [batch, code]; that of a network depends on the network, not on the
+    others of its batch; a second batch does not recompile. If the encoder `reads_any`, the same
+    variables embed networks of all specs; if it `mixes`, in one batch with the same embeddings,
+    whatever lies behind a network.
+
+    Args:
+        encoder: any, of this library or your own.
+        specs: architectures that it supports; the first is that of training.
+        key: for networks and variables.
+        rtol: of the largest entry of an embedding.
+
+    Raises:
+        AssertionError: naming every promise that is broken.
+    """
+    specs = tuple(specs) if encoder.reads_any else tuple(specs[:1])
+    batches = [
+        networks.ravel(draw(jax.random.fold_in(key, i), s, (3,)), s) for i, s in enumerate(specs)
+    ]
+    views = [encoder.view(s) for s in specs]
+    variables = noisy_variables(encoder, batches[0], views[0], key)
+    wrong, alone = [], []
+    for i, (vectors, view) in enumerate(zip(batches, views, strict=True)):
+        run = jax.jit(lambda v, x, view=view: encoder.apply(v, x, view))
+        embeddings = np.asarray(run(variables, vectors), np.float64)
+        company = np.asarray(run(variables, vectors.at[1:].multiply(-2)), np.float64)
+        alone.append(embeddings[0])
+        if run._cache_size() != 1:
+            wrong.append(f"specs[{i}]: a second batch recompiles")
+        if embeddings.ndim != 2 or len(embeddings) != 3:
+            wrong.append(f"specs[{i}]: expected embeddings [3, code], got {embeddings.shape}")
+        elif not np.isfinite(embeddings).all():
+            wrong.append(f"specs[{i}]: embeddings are not finite")
+        elif _moved(company[0], embeddings[0]) > rtol:
+            wrong.append(f"specs[{i}]: an embedding depends on the others of its batch")
+        elif not _moved(embeddings[1:], embeddings[:-1]) > MARGIN * rtol:
+            wrong.append(f"specs[{i}]: networks have the same embedding")
+    if encoder.mixes and not wrong:
+        width = padding.room(max(s.count for s in specs))
+        rows = [jnp.pad(x[0], (0, width - x.shape[1]), constant_values=99.0) for x in batches]
+        both = jax.jit(encoder.apply)(variables, jnp.stack(rows), encoder.stack(views))
+        for i, (mixed, single) in enumerate(zip(np.asarray(both), alone, strict=True)):
+            if not (moved := _moved(mixed, single)) <= MARGIN * rtol:
+                wrong.append(f"specs[{i}]: a mixed batch moves the embedding {moved:.1e}")
+    if wrong:
+        raise AssertionError(f"{type(encoder).__name__}:\n  " + "\n  ".join(wrong))
 
 
 def _assert_same(encode, params, spec, key, rtol, what):

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from cases.corner_cases import FORWARDS, MOVABLE
-from cases.encoders import ROWS
+from cases.encoders import EXAMPLES
 from cases.families import FAMILIES
 
 from wsjax import architectures, networks, testing
@@ -26,6 +26,7 @@ from wsjax.views import padding
 
 EXACT = ("gmn", "grit", "neural_graph", "scalegmn")  # invariant by construction, and to no more
 FUNCTION = "the function"
+KEY = jax.random.key(0)
 
 
 def _cases():
@@ -56,18 +57,6 @@ class Readers:
     refused: dict[str, str]
 
 
-def shaken(encoder, vectors, view):
-    """Variables as before training, and noise: biases of zero hide what is learned to be seen.
-
-    ScaleGMN's LayerNorms, for one, take the size of what has one direction: weights without
-    biases beside them.
-    """
-    variables = jax.jit(encoder.init)(jax.random.key(0), vectors, view)
-    rng = np.random.default_rng(0)
-    noise = lambda x: (0.1 * rng.standard_normal(x.shape)).astype(x.dtype)
-    return jax.tree.map(lambda x: x + noise(x), variables)
-
-
 def readers(encoder) -> Readers:
     """Prepares an encoder for every architecture; one program for all if it mixes them."""
     views, refused = {}, {}
@@ -81,7 +70,7 @@ def readers(encoder) -> Readers:
         stacked = encoder.stack(list(views.values()))
         views = {n: jax.tree.map(lambda x, i=i: x[i : i + 1], stacked) for i, n in enumerate(views)}
         view = next(iter(views.values()))
-        variables = shaken(encoder, jnp.zeros((1, width)), view)
+        variables = testing.noisy_variables(encoder, jnp.zeros((1, width)), view, KEY)
         run = jax.jit(lambda vector, view: encoder.apply(variables, vector[None], view)[0])
         start = lambda name: (
             lambda vector: run(jnp.pad(vector, (0, width - vector.size)), views[name])
@@ -90,7 +79,7 @@ def readers(encoder) -> Readers:
 
         def start(name):
             view, count = views[name], CASES[name][0].count
-            variables = shaken(encoder, jnp.zeros((1, count)), view)
+            variables = testing.noisy_variables(encoder, jnp.zeros((1, count)), view, KEY)
             return jax.jit(lambda vector: encoder.apply(variables, vector[None], view)[0])
 
     encode = {}
@@ -118,7 +107,9 @@ def errors(encode: Callable[[Params], jax.Array], spec: Spec) -> tuple[float, fl
 def main(names: list[str]) -> None:
     """Prints the table, and who reads what."""
     found = {FUNCTION: Readers({n: f for n, (_, f) in CASES.items()}, {})}
-    found |= {name: readers(encoder) for name, encoder in ROWS.items() if name in (names or ROWS)}
+    found |= {
+        name: readers(encoder) for name, encoder in EXAMPLES.items() if name in (names or EXAMPLES)
+    }
     print("architecture".ljust(42), *(n.rjust(16) for n in found))
     worst = {name: [0.0, np.inf] for name in found}
     for case, (spec, _) in CASES.items():

@@ -1,6 +1,15 @@
-"""A small instance of every encoder, the architecture it is tried on, and its golden value."""
+"""A small example of every encoder, the architecture it is tested on, and its golden value.
 
-from wsjax import architectures
+A new encoder has a line in `EXAMPLES` and in `GOLDEN`.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax import architectures, networks, testing
 from wsjax.encoders import (
     DMC,
     GMN,
@@ -22,9 +31,8 @@ from wsjax.encoders import (
 )
 
 SIREN = architectures.mlp([1, 6, 5, 1], "sin", 30.0)
-SMALL = SNE(chunk=4, width=8, code=4, heads=2, chunk_depth=1, depth=1)
-ROWS = {
-    "sne": SMALL,
+EXAMPLES = {
+    "sne": SNE(chunk=4, width=8, code=4, heads=2, chunk_depth=1, depth=1),
     "gmn": GMN(width=8, layers=2, code=4),
     "grit": GRIT(width=16, layers=3, heads=2, code=4, steps=4),
     "neural_graph": NeuralGraph(
@@ -54,10 +62,10 @@ ROWS = {
     "hyperrep": HyperRep(width=8, depth=1, heads=2, hidden=8, code=4),
     "probing": Probing(probes=4, widths=(8,), code=4),
 }
-# rows that read few architectures, or not all arrays, by design, and one that each reads;
-# what they refuse and what they leave out is tested in a file of their own
+# where `SIREN` is not supported: an architecture that is
 SPECS = {"inr2vec": architectures.mlp([1, 6, 6, 1], "sin", 30.0)}
-# codes of three networks, variables from key 0, on a random direction: moves with the arithmetic
+# embeddings of three networks, variables of key 0, times a random direction: moves with the
+# arithmetic
 GOLDEN = {
     "sne": -0.188508,
     "gmn": -0.519859,
@@ -77,3 +85,44 @@ GOLDEN = {
     "hyperrep": 1.522860,
     "probing": 1.820383,
 }
+
+
+def network(spec, seed=0):
+    """A random network, [entry]."""
+    return np.asarray(networks.ravel(testing.draw(jax.random.key(seed), spec), spec))
+
+
+@functools.cache
+def start(encoder, spec, batch=3):
+    """Variables, networks [batch, entry] and their view."""
+    vectors = np.stack([network(spec, seed) for seed in range(batch)])
+    view = encoder.view(spec)
+    variables = jax.jit(encoder.init)(jax.random.key(0), vectors, view)
+    return variables, vectors, view
+
+
+@functools.cache
+def applied(encoder):
+    """`encoder.apply`, compiled once for all tests of this encoder."""
+    return jax.jit(encoder.apply)
+
+
+def started(encoder, spec):
+    """A network, variables, and a compiled function (variables, params) -> [code]."""
+    params, view = testing.draw(jax.random.key(0), spec), encoder.view(spec)
+    vectors = networks.ravel(params, spec)[None]
+    variables = jax.jit(encoder.init)(jax.random.key(1), vectors, view)
+    encode = jax.jit(lambda v, p: encoder.apply(v, networks.ravel(p, spec)[None], view)[0])
+    return params, variables, encode
+
+
+def parameter_count(encoder, spec):
+    """How many parameters an encoder has for networks of an architecture."""
+    x, view = jnp.zeros((1, spec.count)), encoder.view(spec)
+    shapes = jax.eval_shape(encoder.init, jax.random.key(0), x, view)["params"]
+    return sum(x.size for x in jax.tree.leaves(shapes))
+
+
+def moved(a, b):
+    """The largest difference of two arrays."""
+    return float(jnp.abs(a - b).max())

@@ -13,7 +13,7 @@ RTOL = 2e-5  # deep residual networks in float32
 
 @pytest.fixture(scope="module", params=battery.EXACT)
 def reader(request):
-    return request.param, battery.readers(battery.ROWS[request.param])
+    return request.param, battery.readers(battery.EXAMPLES[request.param])
 
 
 def test_exact_encoders_are_blind_to_numbering_and_see_every_wire(reader):
@@ -43,7 +43,7 @@ def test_two_grids_of_a_hash_grid_are_not_one_another(name):
     """No tear of a single array shows this: tables of one size, of different resolutions."""
     spec = architectures.hash_grid(2, 2, [3, 1], levels=6, coarsest=2, finest=32, table=8)
     params = testing.draw(jax.random.key(0), spec)
-    encoder = battery.ROWS[name]
+    encoder = battery.EXAMPLES[name]
     view = encoder.view(spec)
     vectors = networks.ravel(params, spec)[None]
     variables = jax.jit(encoder.init)(jax.random.key(1), vectors, view)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases.encoders import ROWS
+from cases.encoders import EXAMPLES
 
 from wsjax.encoders import ENCODERS, SNE, Encoder, Regressor, build, describe
 
@@ -30,7 +30,7 @@ class Sum(Encoder):
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_a_description_builds_the_same_encoder(name):
-    for encoder in (ENCODERS[name](), ROWS[name]):
+    for encoder in (ENCODERS[name](), EXAMPLES[name]):
         key, settings = describe(encoder)
         assert key == name
         again = build(key, json.loads(json.dumps(settings)))

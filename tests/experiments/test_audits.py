@@ -63,15 +63,6 @@ def test_an_encoder_is_audited_and_recorded(tmp_path, monkeypatch, capsys):
     assert "adder cannot read mixed: Adder reads one architecture at a time, got 2" in printed
 
 
-def test_variables_are_random_everywhere():
-    spec = RELU
-    vectors, view = jnp.ones((1, spec.count)), Adder().view(spec)
-    zero = jax.jit(lambda: Adder().init(KEY, vectors, view))()["params"]["Dense_0"]["bias"]
-    assert not zero.any()
-    variables = audits.variables_of(Adder(), vectors, view, KEY)
-    assert all((leaf != 0).all() for leaf in jax.tree.leaves(variables))
-
-
 def test_every_encoder_can_be_built_and_a_sine_is_of_typical_size():
     assert set(ENCODERS) < set(audits.VARIANTS)
     for name, (encoder, _) in audits.VARIANTS.items():

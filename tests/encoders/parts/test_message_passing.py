@@ -1,0 +1,35 @@
+"""Flat batches of graphs against loops over edges."""
+
+import numpy as np
+
+from wsjax import architectures
+from wsjax.encoders.parts import message_passing
+from wsjax.views.graphs import parameter_graph, stack
+
+SPECS = architectures.mlp([2, 3, 1]), architectures.mlp([1, 2, 2, 1])
+
+
+def test_messages_are_summed_at_their_ends_and_padding_is_left_out():
+    graphs = [parameter_graph(s) for s in SPECS]
+    view = stack(graphs)
+    flat = message_passing.flatten(view, 2)
+    nodes, edges = view.place.shape[-1], view.sender.shape[-1]
+    messages = np.random.default_rng(0).standard_normal((2 * edges, 3)).astype(np.float32)
+    sums = np.asarray(message_passing.collect(messages, flat.receiver, flat))
+    want = np.zeros((2 * nodes, 3))
+    for b, graph in enumerate(graphs):
+        for e, end in enumerate(graph.receiver):
+            want[b * nodes + end] += messages[b * edges + e]
+    np.testing.assert_allclose(sums, want, atol=1e-5)
+    count = message_passing.arrivals(flat.receiver, flat)
+    assert count.sum() == sum(len(g.receiver) for g in graphs)
+
+
+def test_means_leave_padding_out():
+    view = stack([parameter_graph(s) for s in SPECS])
+    flat = message_passing.flatten(view, 2)
+    x = np.arange(2 * view.sender.shape[-1], dtype=np.float32)[:, None]
+    means = np.asarray(message_passing.pool(x, flat.edge, 2, "mean"))[:, 0]
+    real = np.asarray(flat.edge).reshape(2, -1)
+    want = [x.reshape(2, -1)[b][real[b]].mean() for b in (0, 1)]
+    np.testing.assert_allclose(means, want, rtol=1e-5)

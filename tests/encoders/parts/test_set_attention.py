@@ -1,0 +1,36 @@
+"""Attention against Flax's, and pooling over masked sets."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wsjax.encoders.parts import set_attention
+
+
+def test_attention_is_flaxs():
+    key = jax.random.key(0)
+    q, k, v = (
+        jax.random.normal(jax.random.fold_in(key, i), (2, n, 8)) for i, n in enumerate((5, 7, 7))
+    )
+    mask = jax.random.bernoulli(key, 0.6, (2, 5, 7)).at[..., 0].set(True)
+    ours = set_attention.attend(q, k, v, mask, heads=2)
+    heads = lambda x: x.reshape(*x.shape[:-1], 2, 4)
+    theirs = nn.dot_product_attention(heads(q), heads(k), heads(v), mask=mask[:, None])
+    np.testing.assert_allclose(ours, theirs.reshape(2, 5, 8), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        set_attention.attend(q, k, v, mask, heads=2, block=2), ours, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_pooling_ignores_what_is_masked():
+    for attention in (True, False):
+        pool = set_attention.SetToVector(seeds=1, attention=attention, heads=2)
+        x = jax.random.normal(jax.random.key(0), (6, 8))
+        mask = jnp.array([[1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 0]], bool)
+        variables = jax.jit(pool.init)(jax.random.key(1), x, mask)
+        out = pool.apply(variables, x, mask)
+        alone = pool.apply(variables, x[3:5], jnp.ones((1, 2), bool))
+        np.testing.assert_allclose(out[1], alone[0], rtol=1e-5, atol=1e-6)
+        changed = pool.apply(variables, x.at[5].set(100.0), mask)
+        np.testing.assert_allclose(changed, out, rtol=1e-6)
