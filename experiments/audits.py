@@ -33,7 +33,7 @@ from wsjax import architectures, networks, testing
 from wsjax.encoders import ENCODERS
 from wsjax.networks import Params, Spec
 from wsjax.symmetries import audit
-from wsjax.symmetries.audit import Audit, Encode, Row
+from wsjax.symmetries.audit import Audit, Encode, Finding
 from wsjax.views import padding
 
 DTYPES = ("float32", "float64")
@@ -151,7 +151,7 @@ def worst(audits: Iterable[Audit]) -> dict[str, dict]:
     """For each symmetry the row with the worst verdict, and among these with the largest change."""
     bad = lambda row: (audit.VERDICTS.index(row.verdict), row.change or 0.0)
     audits = list(audits)
-    rows: Callable[[str], Row] = lambda s: max((a[s] for a in audits), key=bad)
+    rows: Callable[[str], Finding] = lambda s: max((a[s] for a in audits), key=bad)
     return {s: dataclasses.asdict(rows(s)) for s in audit.SYMMETRIES}
 
 

@@ -40,7 +40,7 @@ def test_perfect_reversed_and_constant():
 
 
 def test_bootstrap_intervals_cover_as_often_as_they_say():
-    """Of the mean absolute error of 40 draws, whose truth is known."""
+    """Of the mean absolute error of 40 draws, of a known truth."""
     rng, truth, inside = np.random.default_rng(0), np.sqrt(2 / np.pi), 0
     for i in range(60):
         noise = rng.normal(size=40)
@@ -51,7 +51,7 @@ def test_bootstrap_intervals_cover_as_often_as_they_say():
 
 
 def test_bootstrap_draws_whole_groups():
-    """Copies of an example tell nothing new: in groups, they do not narrow the interval."""
+    """Copies of an example are no new data: in groups, they do not narrow the interval."""
     p, t = pair(30)
     width = lambda *a: np.subtract(*metrics.bootstrap(*a, samples=200)["tau"][::-1])
     copies, runs = (np.repeat(p, 9), np.repeat(t, 9)), np.repeat(np.arange(30), 9)

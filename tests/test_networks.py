@@ -140,7 +140,7 @@ def test_check_counts_infinities_and_ignores_traced_values(params):
     jax.jit(lambda p: networks.check(p, SPEC))(params)
 
 
-def test_check_refuses_too_few_axes(params):
+def test_check_rejects_too_few_axes(params):
     params["Dense_1/kernel"] = params["Dense_1/kernel"][0]
     with pytest.raises(ValueError, match=r"Dense_1/kernel: expected shape \[\.\.\., 5, 4\]"):
         networks.check(params, SPEC)
@@ -167,7 +167,7 @@ def test_an_inconsistent_spec_lists_every_mistake():
         assert line in str(error.value)
 
 
-def test_a_vector_of_another_length_is_refused():
+def test_a_vector_of_another_length_is_rejected():
     with pytest.raises(ValueError, match=r"expected 44 parameters, got a vector \(3, 43\)"):
         networks.unravel(jnp.zeros((3, 43)), SPEC)
 
@@ -181,12 +181,12 @@ def test_a_vector_of_another_length_is_refused():
     ],
     ids=["unknown activation", "no layer", "no neuron"],
 )
-def test_mlp_refuses(build, message):
+def test_mlp_rejects(build, message):
     with pytest.raises(ValueError, match=message):
         build()
 
 
-def test_forward_refuses_layers_whose_arrays_do_not_fit_them(params):
+def test_forward_rejects_layers_whose_arrays_do_not_fit_them(params):
     first = dataclasses.replace(SPEC.layers[0], kind="conv")
     spec = dataclasses.replace(SPEC, layers=(first, *SPEC.layers[1:]))
     with pytest.raises(

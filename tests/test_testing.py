@@ -50,7 +50,7 @@ def without(name):
 
 
 def gradient_step(params):
-    """Equivariant, and reads the wiring: it moves every weight by what the others say."""
+    """Equivariant, and reads the wiring: it moves every weight by all others."""
     gradient = jax.grad(lambda p: (probe(p) ** 2).mean())(params)
     return jax.tree.map(lambda a, g: a - 0.5 * g, params, gradient)
 
@@ -71,10 +71,10 @@ def test_a_forward_pass_is_preserved(params):
     [
         (lambda p, x: x, r"the function is blind to Dense_0/kernel along 'h0'"),
         (lambda p, x: without("Dense_1/bias")(p), "blind to Dense_1/bias along 'h1'"),
-        (lambda p, x: probe(p) + p["Dense_0/bias"][0], r"depends on the numbering of \['h0'\]"),
-        (lambda p, x: probe(p) * jnp.nan, "the function depends on the numbering"),
+        (lambda p, x: probe(p) + p["Dense_0/bias"][0], r"depends on the order of \['h0'\]"),
+        (lambda p, x: probe(p) * jnp.nan, "the function depends on the order"),
     ],
-    ids=["reads nothing", "leaves out a bias", "knows neuron zero", "NaN"],
+    ids=["reads nothing", "leaves out a bias", "reads neuron zero", "NaN"],
 )
 def test_broken_forward_passes_are_caught(params, broken, message):
     with pytest.raises(AssertionError, match=message):
@@ -83,7 +83,7 @@ def test_broken_forward_passes_are_caught(params, broken, message):
 
 def test_a_spec_that_claims_too_much_is_caught(params):
     loose = dataclasses.replace(SPEC, hidden=("h0", "h1", "y"))
-    with pytest.raises(AssertionError, match=r"depends on the numbering of \['y'\]"):
+    with pytest.raises(AssertionError, match=r"depends on the order of \['y'\]"):
         testing.assert_function_preserved(forward, params, loose, KEY, X)
 
 
@@ -102,9 +102,9 @@ def test_the_function_on_inputs_is_an_invariant_code(params):
         (deep_set, "blind to Dense_0/kernel along 'h0'"),
         (sorted_rows, "blind to Dense_0/kernel along 'h0'"),
         (without("Dense_1/bias"), "blind to Dense_1/bias along 'h1'"),
-        (flat, r"depends on the numbering of \['h0', 'h1'\]: moved"),
-        (lambda p: p["Dense_1/bias"], r"depends on the numbering of \['h1'\]"),
-        (lambda p: probe(p) * jnp.nan, "depends on the numbering"),
+        (flat, r"depends on the order of \['h0', 'h1'\]: moved"),
+        (lambda p: p["Dense_1/bias"], r"depends on the order of \['h1'\]"),
+        (lambda p: probe(p) * jnp.nan, "depends on the order"),
     ],
     ids=[
         "constant",
@@ -123,16 +123,16 @@ def test_encoders_that_are_not_invariant_or_blind_are_caught(params, encode, mes
 
 
 @pytest.mark.parametrize("width", [2, 3, 6])
-def test_a_renumbering_leaves_no_neuron_in_place_by_chance(width):
+def test_derangements_leave_no_neuron_in_place_by_chance(width):
     spec = mlp([1, width, 1], "tanh")
     params = testing.draw(jax.random.key(0), spec)
     for neuron, seed in itertools.product(range(width), range(3)):
-        knows = lambda p, neuron=neuron: p["Dense_0/bias"][neuron]
-        with pytest.raises(AssertionError, match="numbering"):
-            testing.assert_invariant(knows, params, spec, jax.random.key(seed))
+        reads = lambda p, neuron=neuron: p["Dense_0/bias"][neuron]
+        with pytest.raises(AssertionError, match="on the order"):
+            testing.assert_invariant(reads, params, spec, jax.random.key(seed))
 
 
-def test_networks_that_show_nothing_are_refused(params):
+def test_networks_without_a_control_are_rejected(params):
     small = mlp([3, 1, 2])
     with pytest.raises(ValueError, match="nothing to permute"):
         testing.assert_invariant(flat, testing.draw(KEY, small), small, KEY)
@@ -172,15 +172,15 @@ def test_equivariant_edits_pass(params, edit):
         ),
         (
             lambda p: testing.draw(jax.random.key(9), SPEC),
-            r"renumbering \['h0', 'h1'\]: Dense_0/kernel, .*Dense_2/kernel differ",
+            r"permutations of \['h0', 'h1'\]: Dense_0/kernel, .*Dense_2/kernel differ",
         ),
         (
             lambda p: {**p, "Dense_1/bias": p["Dense_1/bias"] * jnp.arange(1.0, 5)},
-            r"renumbering \['h1'\]: Dense_1/bias differ",
+            r"permutations of \['h1'\]: Dense_1/bias differ",
         ),
         (
             lambda p: {**p, "Dense_0/bias": jnp.sort(p["Dense_0/bias"])},
-            r"renumbering \['h0'\]: Dense_0/bias differ",
+            r"permutations of \['h0'\]: Dense_0/bias differ",
         ),
         (
             lambda p: {**p, "Dense_0/bias": jnp.zeros(5)},
@@ -236,7 +236,7 @@ def test_invariance_error(params):
     np.testing.assert_allclose(error, math.sqrt(2), rtol=0.05)
 
 
-def test_invariance_error_is_a_mean_over_renumberings(params):
+def test_invariance_error_is_a_mean_over_permutations(params):
     errors = []
     for i in range(4):
         g = permutations.sample(jax.random.fold_in(KEY, i), SPEC)
@@ -247,7 +247,7 @@ def test_invariance_error_is_a_mean_over_renumberings(params):
     np.testing.assert_allclose(error, jnp.stack(errors).mean(), rtol=1e-6)
 
 
-def test_invariance_error_of_a_zero_code_is_refused(params):
+def test_invariance_error_of_a_zero_embedding_is_rejected(params):
     with pytest.raises(ValueError, match=r"not zero, got one of norm 0\.0"):
         testing.invariance_error(lambda p: jnp.zeros(3), params, SPEC, KEY)
 

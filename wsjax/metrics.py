@@ -3,7 +3,7 @@
     predictions [example], targets [example]  ->  {"mse", "mae", "r2", "tau"}, plain floats
     probabilities [example, class], classes [example]  ->  {"accuracy", "error", "loss"}
 
-NumPy in, floats out: what is reported is computed once, in float64, outside of any `jit`.
+NumPy in, floats out: measures are computed in float64, outside of any `jit`.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ def mae(predictions: np.ndarray, targets: np.ndarray) -> float:
 
 
 def r2(predictions: np.ndarray, targets: np.ndarray) -> float:
-    """The share of the targets' variance that is predicted: 1 is perfect, 0 is their mean.
+    """The proportion of the targets' variance that is predicted: 1 is perfect, 0 their mean.
 
     For constant targets 1 if every prediction is exact and else 0, as in scikit-learn.
 
@@ -89,13 +89,13 @@ def classification(probabilities: np.ndarray, classes: np.ndarray) -> dict[str, 
     """All measures of a classifier at once.
 
     Args:
-        probabilities: [example, class], rows that add up to 1; the largest is what is said,
+        probabilities: [example, class], rows that add up to 1; the largest is the prediction,
             of equal ones the first.
         classes: [example] int, the true ones.
 
     Returns:
-        {"accuracy", "error", "loss"}: the share that is right, the share that is not, and the
-        mean cross-entropy in nats. Probabilities below 1e-12 count as that.
+        {"accuracy", "error", "loss"}: the proportion of right predictions, of wrong ones, and
+        the mean cross-entropy in nats. Probabilities below 1e-12 count as that.
 
     Raises:
         ValueError: the shapes do not fit, rows are no probabilities, or there is no such class.
@@ -107,7 +107,7 @@ def classification(probabilities: np.ndarray, classes: np.ndarray) -> dict[str, 
 
 
 def confusion(probabilities: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """How many examples of each class are said to be of each, [true, said] int.
+    """Counts of examples by true and predicted class, [true, predicted] int.
 
     Arguments and errors are those of `classification`.
     """
@@ -139,15 +139,15 @@ def bootstrap(
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """Intervals of all measures over what other test networks might have been drawn.
+    """Bootstrap intervals of all measures over the choice of test networks.
 
     Percentiles of the measures of resamples with replacement (Efron, 1979).
 
     Args:
         predictions: [example].
         targets: [example].
-        groups: [example], such as training runs; whole groups are drawn, since the
-            checkpoints of one run are no two networks. Every example by itself if None.
+        groups: [example], such as training runs; whole groups are resampled, since the
+            checkpoints of one run are dependent. Every example by itself if None.
         samples: resamples.
         level: probability that an interval should cover.
         seed: of the resamples.
@@ -168,12 +168,12 @@ def bootstrap(
     _, member = np.unique(groups, return_inverse=True)
     order = np.argsort(member, kind="stable")
     rows = np.split(order, np.flatnonzero(np.diff(member[order])) + 1)
-    rng, found = np.random.default_rng(seed), []
+    rng, measures = np.random.default_rng(seed), []
     for _ in range(samples):
         drawn = np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))])
-        found.append(evaluate(p[drawn], t[drawn]))
+        measures.append(evaluate(p[drawn], t[drawn]))
     ends = [50 * (1 - level), 50 * (1 + level)]
-    spans = {k: np.percentile([f[k] for f in found], ends) for k in found[0]}
+    spans = {k: np.percentile([m[k] for m in measures], ends) for k in measures[0]}
     return {k: (float(low), float(high)) for k, (low, high) in spans.items()}
 
 

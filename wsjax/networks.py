@@ -279,8 +279,8 @@ def kinds(spec: Spec) -> dict[str, str]:
     return {a.name: f"{x.kind}/{a.role}/{x.level}" for x in spec.layers for a in x.arrays}
 
 
-def nearest(kind: str, known: Iterable[str]) -> str | None:
-    """Of known "kind/role/level", that of the same kind and role at the nearest level.
+def nearest(kind: str, others: Iterable[str]) -> str | None:
+    """Of others "kind/role/level", that of the same kind and role at the nearest level.
 
     Of two as near, the shallower; None where there is none of that kind and role.
 
@@ -288,10 +288,10 @@ def nearest(kind: str, known: Iterable[str]) -> str | None:
     'dense/bias/1'
     """
     name, level = kind.rsplit("/", 1)
-    levels = [int(k.rsplit("/", 1)[1]) for k in known if k.rsplit("/", 1)[0] == name]
+    levels = [int(k.rsplit("/", 1)[1]) for k in others if k.rsplit("/", 1)[0] == name]
     if not levels:
         return None
-    return f"{name}/{min(levels, key=lambda other: (abs(other - int(level)), other))}"
+    return f"{name}/{min(levels, key=lambda n: (abs(n - int(level)), n))}"
 
 
 def offsets(spec: Spec) -> dict[str, np.ndarray]:

@@ -1,16 +1,16 @@
-"""Assertions for forward passes, encoders and editors. Public: hold yours to them.
+"""Assertions about forward passes, encoders and editors, for tests of yours as well.
 
 Every assertion has two halves, because a constant satisfies the first one alone.
 
-    the law     encode(act(g, p)) == encode(p)      for a renumbering g that moves p
-    the tear    encode(tear(p))   != encode(p)      for a tear of any one array
+    the law       encode(act(g, p))     == encode(p)    for a permutation g that moves p
+    the control   encode(misaligned(p)) != encode(p)    for a misalignment of any one array
 
-A *tear* rolls one array along one hidden axis and leaves its neighbours as they are:
-the same numbers, wired differently, hence another network. Sums over all weights keep
-the law and do not feel a tear; whoever feels every tear reads how neurons are connected.
+A *misalignment* rolls one array along one hidden axis and leaves its neighbours as they are:
+the same numbers, connected differently, hence another network. Sums over all weights satisfy
+the law and fail the control; an encoder that passes it depends on how neurons are connected.
 
-A tear must show `MARGIN` times more clearly than a renumbering may. Functions under test
-see one network, without batch axes; pass them jitted where they are slow.
+A control must move the output `MARGIN` times further than a permutation may. Functions under
+test receive one network, without batch axes; pass them jitted where they are slow.
 """
 
 import functools
@@ -41,21 +41,21 @@ __all__ = [
     "derange",
     "draw",
     "invariance_error",
-    "tears",
+    "misalignments",
 ]
 
-MARGIN = 10.0  # a tear must move the output so many times further than `rtol` allows
+MARGIN = 10.0  # a control must move the output so many times further than `rtol` allows
 
 
 def draw(key: jax.Array, spec: Spec, batch: tuple[int, ...] = ()) -> Params:
-    """Draws a network: every entry is normal, with variance 1 / fan-in.
+    """A random network: every entry is normal, with variance 1 / fan-in.
 
-    Biases and scales are random too, so that no array is left out of a test because its
-    entries are equal. Variances are positive.
+    Biases and scales are random too, so that no array has equal entries, which would hide it
+    from a test. Variances are positive.
 
     Args:
         key: randomness.
-        spec: what to draw.
+        spec: of the network.
         batch: leading axes, for several networks.
 
     Returns:
@@ -83,26 +83,26 @@ def assert_function_preserved(
     *,
     rtol: float = 1e-5,
 ) -> None:
-    """Asserts that renumbering hidden neurons leaves a network's function as it is.
+    """Asserts that permutations of hidden neurons preserve a network's function.
 
-    And that the spec is no finer than the function: tearing any one array changes it.
+    And that the spec is no finer than the function: misaligning any one array changes it.
 
     Args:
         forward: params, inputs -> outputs.
         params: one network.
-        spec: what its arrays mean.
-        key: for the renumbering.
+        spec: meaning of its arrays.
+        key: for the permutation.
         inputs: as `forward` takes them; enough that every neuron is active on some.
         rtol: of the largest output.
 
     Raises:
         AssertionError: naming the axis, or the array and the axis.
-        ValueError: the network cannot show a difference, see `assert_invariant`.
+        ValueError: no permutation moves the network, see `assert_invariant`.
     """
-    code = lambda p: forward(p, inputs)
-    _assert_same(code, params, spec, key, rtol, "the function")
-    for name, axis, torn in tears(params, spec):
-        if not _moved(code(torn), code(params)) > MARGIN * rtol:
+    run = lambda p: forward(p, inputs)
+    _assert_same(run, params, spec, key, rtol, "the function")
+    for name, axis, misaligned in misalignments(params, spec):
+        if not _moved(run(misaligned), run(params)) > MARGIN * rtol:
             raise AssertionError(f"the function is blind to {name} along {axis!r}")
 
 
@@ -114,20 +114,20 @@ def assert_invariant(
     *,
     rtol: float = 1e-4,
 ) -> None:
-    """Asserts that `encode` is blind to the numbering of hidden neurons, and only to that.
+    """Asserts that `encode` is invariant to permutations of hidden neurons, and to no more.
 
     Args:
-        encode: params -> code, an array of any shape.
+        encode: params -> embedding, an array of any shape.
         params: one network, best from `draw`.
-        spec: what its arrays mean.
-        key: for the renumbering.
-        rtol: of the largest entry of the code.
+        spec: meaning of its arrays.
+        key: for the permutation.
+        rtol: of the largest entry of the embedding.
 
     Raises:
-        AssertionError: the code depends on the numbering of an axis, or not on how an
-            array is wired; each is named.
-        ValueError: the network cannot show a difference: it has no hidden axis of two
-            neurons, or an array with equal entries along one.
+        AssertionError: the embedding depends on the order of an axis, or not on how an array
+            is connected; each is named.
+        ValueError: no permutation moves the network: it has no hidden axis of two neurons, or
+            an array with equal entries along one.
 
     >>> from wsjax import architectures
     >>> spec = architectures.mlp([2, 8, 1], "tanh")
@@ -135,10 +135,10 @@ def assert_invariant(
     >>> encode = lambda p: architectures.forward(p, x, spec)
     >>> assert_invariant(encode, params, spec, jax.random.key(1))
     """
-    _assert_same(encode, params, spec, key, rtol, "the code")
-    code = encode(params)
-    for name, axis, torn in tears(params, spec):
-        if not (moved := _moved(encode(torn), code)) > MARGIN * rtol:
+    _assert_same(encode, params, spec, key, rtol, "the embedding")
+    embedding = encode(params)
+    for name, axis, misaligned in misalignments(params, spec):
+        if not (moved := _moved(encode(misaligned), embedding)) > MARGIN * rtol:
             raise AssertionError(f"blind to {name} along {axis!r}: moved {moved:.1e}")
 
 
@@ -150,23 +150,23 @@ def assert_equivariant(
     *,
     rtol: float = 1e-4,
 ) -> None:
-    """Asserts that `edit` commutes with renumbering: edit(act(g, p)) == act(g, edit(p)).
+    """Asserts that `edit` commutes with permutations: edit(act(g, p)) == act(g, edit(p)).
 
-    A constant commutes if it is the same for all neurons of an axis. So the edited
-    network must itself move when any hidden axis is renumbered, and must feel every
-    tear of `params`. What works entry by entry, the identity included, is equivariant
-    and passes; `assert_reads_wiring` is for editors that promise more.
+    A constant commutes if it is the same for all neurons of an axis. So the edited network
+    must itself move when any hidden axis is permuted, and must change with every misalignment
+    of `params`. An edit of each entry by itself, the identity included, is equivariant and
+    passes; `assert_reads_wiring` is for editors that promise more.
 
     Args:
         edit: params -> arrays of the same names and shapes.
         params: one network, best from `draw`.
-        spec: what its arrays mean.
-        key: for the renumbering.
+        spec: meaning of its arrays.
+        key: for the permutation.
         rtol: of the largest entry of each array.
 
     Raises:
         AssertionError: naming the array or the axis.
-        ValueError: the network cannot show a difference, see `assert_invariant`.
+        ValueError: no permutation moves the network, see `assert_invariant`.
     """
     element, edited = derange(key, params, spec), edit(params)
     want = {a.name: spec.shape(a) for a in spec.arrays}
@@ -184,39 +184,39 @@ def assert_equivariant(
     if names := broken(element):
         axes = [h for h in element if broken({h: element[h]})]
         raise AssertionError(
-            f"the edit does not commute with renumbering {axes}: {', '.join(names)} differ"
+            f"the edit does not commute with permutations of {axes}: {', '.join(names)} differ"
         )
     for h in movable(spec):
         moved = permutations.act({h: element[h]}, edited, spec)
         if not _furthest(moved, edited) > MARGIN * rtol:
             raise AssertionError(f"the edited network is constant along {h!r}")
-    for name, axis, torn in tears(params, spec):
-        if not (moved := _furthest(edit(torn), edited)) > MARGIN * rtol:
+    for name, axis, misaligned in misalignments(params, spec):
+        if not (moved := _furthest(edit(misaligned), edited)) > MARGIN * rtol:
             raise AssertionError(f"blind to {name} along {axis!r}: moved {moved:.1e}")
 
 
 def assert_reads_wiring(
     edit: Callable[[Params], Params], params: Params, spec: Spec, *, rtol: float = 1e-4
 ) -> None:
-    """Asserts that an equivariant `edit` sees how the arrays of a network are connected.
+    """Asserts that an equivariant `edit` depends on how the arrays of a network are connected.
 
-    An edit that treats every array on its own, or entry by entry, gives for a torn
-    network the torn edit. One that reads the wiring must not, for a tear of any array.
+    An edit of each array or entry by itself gives for a misaligned network the misaligned
+    edit. One that depends on the wiring must not, for a misalignment of any array.
 
     Args:
         edit: params -> arrays of the same names and shapes.
         params: one network, best from `draw`.
-        spec: what its arrays mean.
+        spec: meaning of its arrays.
         rtol: of the largest entry of each array.
 
     Raises:
         AssertionError: naming the array and the axis.
-        ValueError: the network cannot show a difference, see `assert_invariant`.
+        ValueError: no permutation moves the network, see `assert_invariant`.
     """
     edited = edit(params)
-    for a, i, torn in _tears_of(params, spec):
-        same = {**edited, a.name: _roll(edited[a.name], a, i)}
-        if not (moved := _furthest(edit(torn), same)) > MARGIN * rtol:
+    for a, i, misaligned in _misaligned(params, spec):
+        same = {**edited, a.name: _roll(edited[a.name], i)}
+        if not (moved := _furthest(edit(misaligned), same)) > MARGIN * rtol:
             raise AssertionError(
                 f"ignores the wiring of {a.name} along {a.axes[i]!r}: moved {moved:.1e}"
             )
@@ -229,32 +229,32 @@ def invariance_error(
     key: jax.Array,
     samples: int = 5,
 ) -> float:
-    """Measures how far renumbering hidden neurons moves a code.
+    """Mean relative change of an embedding under permutations of hidden neurons.
 
     For encoders that are invariant only approximately, such as set-based ones with
     positions (SNE), or after training with augmentation.
 
     Args:
-        encode: params -> code, an array of any shape.
+        encode: params -> embedding, an array of any shape.
         params: one network.
-        spec: what its arrays mean.
-        key: for the renumberings.
-        samples: how many renumberings.
+        spec: meaning of its arrays.
+        key: for the permutations.
+        samples: number of permutations.
 
     Returns:
         The mean of |encode(act(g, p)) - encode(p)| / |encode(p)|, Euclidean norms.
 
     Raises:
-        ValueError: the code is zero, and nothing is relative to it.
+        ValueError: the embedding is zero, and nothing is relative to it.
     """
-    code = np.asarray(encode(params), np.float64)
-    if not (norm := np.linalg.norm(code)) > 0:
-        raise ValueError(f"expected a code that is not zero, got one of norm {norm}")
+    embedding = np.asarray(encode(params), np.float64)
+    if not (norm := np.linalg.norm(embedding)) > 0:
+        raise ValueError(f"expected an embedding that is not zero, got one of norm {norm}")
     errors = []
     for i in range(samples):
         element = permutations.sample(jax.random.fold_in(key, i), spec)
         other = np.asarray(encode(permutations.act(element, params, spec)), np.float64)
-        errors.append(np.linalg.norm(other - code) / norm)
+        errors.append(np.linalg.norm(other - embedding) / norm)
     return float(np.mean(errors))
 
 
@@ -366,7 +366,7 @@ def assert_encoder(
         elif not _moved(embeddings[1:], embeddings[:-1]) > MARGIN * rtol:
             wrong.append(f"specs[{i}]: networks have the same embedding")
     if encoder.mixes and not wrong:
-        width = padding.room(max(s.count for s in specs))
+        width = padding.rounded(max(s.count for s in specs))
         rows = [jnp.pad(x[0], (0, width - x.shape[1]), constant_values=99.0) for x in batches]
         both = jax.jit(encoder.apply)(variables, jnp.stack(rows), encoder.stack(views))
         for i, (mixed, single) in enumerate(zip(np.asarray(both), alone, strict=True)):
@@ -376,46 +376,45 @@ def assert_encoder(
         raise AssertionError(f"{type(encoder).__name__}:\n  " + "\n  ".join(wrong))
 
 
-def _assert_same(encode, params, spec, key, rtol, what):
-    element, code = derange(key, params, spec), encode(params)
+def _assert_same(encode, params, spec, key, rtol, noun):
+    element, embedding = derange(key, params, spec), encode(params)
 
     def moved(element):
-        return _moved(encode(permutations.act(element, params, spec)), code)
+        return _moved(encode(permutations.act(element, params, spec)), embedding)
 
     if not (error := moved(element)) <= rtol:
         axes = [h for h in element if not moved({h: element[h]}) <= rtol]
         raise AssertionError(
-            f"{what} depends on the numbering of {axes}: moved {error:.1e}, allowed {rtol:.1e}"
+            f"{noun} depends on the order of {axes}: moved {error:.1e}, allowed {rtol:.1e}"
         )
 
 
-def tears(params: Params, spec: Spec) -> Iterator[tuple[str, str, Params]]:
+def misalignments(params: Params, spec: Spec) -> Iterator[tuple[str, str, Params]]:
     """Every array rolled along every hidden axis it has, one at a time.
 
     Yields:
-        The array's name, the axis, and the torn network.
+        The array's name, the axis, and the misaligned network.
 
     Raises:
-        ValueError: an array has equal entries along an axis, and its tear is no other
-            network.
+        ValueError: an array has equal entries along an axis: rolled, it is the same.
     """
-    for a, i, torn in _tears_of(params, spec):
-        yield a.name, a.axes[i], torn
+    for a, i, misaligned in _misaligned(params, spec):
+        yield a.name, a.axes[i], misaligned
 
 
-def _tears_of(params, spec) -> Iterator[tuple[Array, int, Params]]:
-    """Every array rolled along every hidden axis, one at a time."""
+def _misaligned(params, spec) -> Iterator[tuple[Array, int, Params]]:
+    """As `misalignments`, with the array and the position of the axis."""
     axes = movable(spec)
     for a in spec.arrays:
         for i, axis in enumerate(a.axes):
             if axis in axes:
-                torn = {**params, a.name: _roll(params[a.name], a, i)}
-                if np.array_equal(torn[a.name], params[a.name]):
+                rolled = _roll(params[a.name], i)
+                if np.array_equal(rolled, params[a.name]):
                     raise ValueError(f"{a.name}: entries are equal along {axis!r}; use `draw`")
-                yield a, i, torn
+                yield a, i, {**params, a.name: rolled}
 
 
-def _roll(array, a, i):
+def _roll(array, i):
     return jnp.roll(array, array.shape[i] // 2, axis=i)
 
 

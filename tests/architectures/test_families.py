@@ -1,4 +1,4 @@
-"""One battery over every family, and what each refuses."""
+"""One battery over every family, and what each rejects."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ from wsjax.symmetries import permutations
 from wsjax.views.wiring import wiring
 
 KEY = jax.random.key(3)
-# Softmax does not see what is added to all keys, so no tear of a key's bias shows.
+# Softmax is invariant to a number added to all keys, so misaligned key biases change nothing.
 KEY_BIASED = [
     n for n, (spec, _) in FAMILIES.items() if any("key/bias" in a.name for a in spec.arrays)
 ]
@@ -35,7 +35,7 @@ def runner(spec):
     return jax.jit(lambda p, x: architectures.forward(p, x, spec))
 
 
-def test_renumbering_preserves_the_function(family):
+def test_permuting_preserves_the_function(family):
     name, spec, params, x = family
     run = runner(spec)
     if name in KEY_BIASED:
@@ -46,7 +46,7 @@ def test_renumbering_preserves_the_function(family):
 
 
 def test_key_biases_are_the_only_blind_spot():
-    """Of attention: as many tears go unseen as there are tears of key biases."""
+    """Of attention: only misaligned key biases change nothing."""
     assert KEY_BIASED
     for name in KEY_BIASED:
         spec, shape = FAMILIES[name]
@@ -56,8 +56,8 @@ def test_key_biases_are_the_only_blind_spot():
         for a in spec.arrays:
             for i, axis in enumerate(a.axes):
                 if axis in spec.hidden and sizes[axis] > 1:
-                    torn = {**params, a.name: jnp.roll(params[a.name], sizes[axis] // 2, i)}
-                    moved = float(jnp.abs(run(torn, x) - y).max())
+                    misaligned = {**params, a.name: jnp.roll(params[a.name], sizes[axis] // 2, i)}
+                    moved = float(jnp.abs(run(misaligned, x) - y).max())
                     assert (moved < 1e-5) == a.name.endswith("key/bias"), (a.name, axis, moved)
 
 
@@ -100,7 +100,7 @@ def test_a_zoo_runs_under_vmap(name):
     "name", ["cnn of one channel", "cnn flattened", "resnet", "vit", "hash grid"]
 )
 def test_every_array_has_a_slope(name):
-    """Also where an axis has one neuron, so that no tear shows."""
+    """Also where an axis has one neuron, so that no control exists."""
     spec, shape = FAMILIES[name]
     params, x = testing.draw(KEY, spec), jax.random.normal(KEY, (8, *shape))
     slopes = jax.grad(lambda p: jnp.square(runner(spec)(p, x)).sum())(params)
@@ -175,9 +175,9 @@ def test_equivariant_layers_are_sums_over_a_basis(basis, matrices):
     hidden = sum(b @ x @ w for b, w in terms) + p["Equivariant_0/bias"]
     want = hidden.mean(0) @ p["Dense_0/kernel"] + p["Dense_0/bias"]
     np.testing.assert_allclose(architectures.forward(params, x, spec), want, rtol=1e-4, atol=1e-5)
-    turn = np.roll(np.eye(n), 1, axis=0)
+    rotate = np.roll(np.eye(n), 1, axis=0)
     for b in matrices(n):
-        np.testing.assert_allclose(b @ turn, turn @ b)
+        np.testing.assert_allclose(b @ rotate, rotate @ b)
 
 
 def test_sets_have_no_order_and_any_size():
@@ -271,6 +271,6 @@ def test_inputs_that_do_not_fit_are_named(spec, shape, message):
         (lambda: hash_grid(2, 2, [1], coarsest=9, finest=3), "coarsest <= finest"),
     ],
 )
-def test_builders_refuse(build, message):
+def test_builders_reject(build, message):
     with pytest.raises(ValueError, match=message):
         build()

@@ -100,7 +100,7 @@ def test_hash_grid_against_loops(coordinates, table, sizes):
     np.testing.assert_allclose(run(spec, p, x), decode(p, x, *features), rtol=1e-4, atol=1e-5)
 
 
-def test_levels_of_a_hash_grid_are_renumbered_apart():
+def test_levels_of_a_hash_grid_are_permuted_apart():
     spec = hash_grid(2, 4, [3, 1], levels=2, coarsest=2, finest=4, table=9)
     assert spec.hidden == ("f0", "f1", "h0")
     assert [layer.level for layer in spec.layers] == [0, 0, 1, 2]

@@ -5,7 +5,7 @@ parameter; a convolution's kernel is used at every position, and its edges share
 
     h_i = sigma( sum over edges (j -> i) of theta_ij h_j )         eq. 7
 
-An automorphism is a renumbering of nodes that keeps edges, labels and weight sharing. It
+An automorphism is a permutation of nodes that keeps edges, labels and weight sharing. It
 moves parameters along, and leaves the network's function as it is (proposition 1).
 """
 
@@ -71,15 +71,15 @@ class _Unrolled(graphs.Builder):
 
     def _nodes(self, place: int, positions: tuple[int, ...]) -> np.ndarray:
         if place not in self.at:
-            known = self.wiring.places[place]
-            shape = (*positions, *(self.sizes[a] for a in known.axes))
-            role = "input" if known.level < 0 else "hidden"
+            wired = self.wiring.places[place]
+            shape = (*positions, *(self.sizes[a] for a in wired.axes))
+            role = "input" if wired.level < 0 else "hidden"
             role = "output" if place in self.wiring.outputs else role
             number = np.full(shape, NONE)
             if role != "hidden":
                 number = np.arange(number.size).reshape(shape)
             self.at[place] = self.add_nodes(
-                role, known.kind, known.slot, known.level, known.activation, number
+                role, wired.kind, wired.slot, wired.level, wired.activation, number
             )
         return self.at[place]
 
@@ -139,7 +139,7 @@ class _Unrolled(graphs.Builder):
         if blind := sorted(set(np.ndindex(*window)) - met):
             raise ValueError(
                 f"{layer.name}: expected an image that all of the window meets, got {here}: "
-                f"taps {blind} see nothing but padding"
+                f"taps {blind} read nothing but padding"
             )
         return uses
 
@@ -154,8 +154,8 @@ class _Unrolled(graphs.Builder):
         )
 
 
-def renumber_nodes(element: permutations.Element, spec: Spec, graph: Graph) -> np.ndarray:
-    """The renumbering of a graph's nodes that a renumbering of hidden neurons is.
+def permute_nodes(element: permutations.Element, spec: Spec, graph: Graph) -> np.ndarray:
+    """The permutation of a graph's nodes by a permutation of hidden neurons.
 
     Args:
         element: of the hidden axes.
@@ -165,17 +165,17 @@ def renumber_nodes(element: permutations.Element, spec: Spec, graph: Graph) -> n
     Returns:
         [node], the new number of each node: the map phi of appendix C.2.
     """
-    # places as the arrays of a network, which `permutations.act` then renumbers
+    # places as the arrays of a network, which `permutations.act` then permutes
     places, sizes = wiring(spec).places, dict(spec.sizes)
     nodes, arrays, extra = {}, [], dict(sizes)
     made = [i for i in range(graph.place_role.size) if _is_neuron(graph, i)]
     for i in made:
-        mine = np.flatnonzero(graph.place == i)
+        nodes_of = np.flatnonzero(graph.place == i)
         place = _place_of(graph, i, places)
         channels = int(np.prod([sizes[a] for a in place.axes]))
-        extra[f"positions {i}"] = mine.size // channels
+        extra[f"positions {i}"] = nodes_of.size // channels
         axes = (f"positions {i}", *place.axes)
-        nodes[str(i)] = mine.reshape([extra[a] for a in axes])
+        nodes[str(i)] = nodes_of.reshape([extra[a] for a in axes])
         arrays.append(Array(str(i), "kernel", axes))
     for i in range(graph.place_role.size):
         if NODE_ROLES[graph.place_role[i]] == "block":
@@ -203,44 +203,44 @@ def _place_of(graph, i, places):
     return places[number]
 
 
-def move_parameters(renumbering: np.ndarray, graph: Graph) -> np.ndarray:
-    """Where parameters go when nodes are renumbered: Phi of section 2.2.
+def move_parameters(permutation: np.ndarray, graph: Graph) -> np.ndarray:
+    """The places of parameters after a permutation of nodes: Phi of section 2.2.
 
     Args:
-        renumbering: [node], an automorphism.
+        permutation: [node], an automorphism.
         graph: its graph.
 
     Returns:
         [parameter] such that theta[result] is Phi(theta).
     """
-    edge = _edge_map(renumbering, graph)
+    edge = _edge_map(permutation, graph)
     out = np.zeros(int(graph.parameter.max()) + 1, np.int64)
     own = graph.parameter >= 0
     out[graph.parameter[edge[own]]] = graph.parameter[own]
     return out
 
 
-def violations(renumbering: np.ndarray, graph: Graph) -> list[str]:
-    """What keeps a renumbering of nodes from being an automorphism (appendix C.2).
+def violations(permutation: np.ndarray, graph: Graph) -> list[str]:
+    """The properties of an automorphism that a permutation of nodes lacks (appendix C.2).
 
-    Parallel edges of a parameter graph are told apart by relation and tap.
+    Parallel edges of a parameter graph are distinguished by relation and tap.
 
     Args:
-        renumbering: [node], the new number of each node.
+        permutation: [node], the new number of each node.
         graph: of a network.
 
     Returns:
         The properties it lacks, of "bijection", "edges", "labels" and "weight sharing";
         none for an automorphism.
     """
-    if sorted(renumbering) != list(range(graph.place.size)):
+    if sorted(permutation) != list(range(graph.place.size)):
         return ["bijection"]
     wrong = []
     fixed = graph.number >= 0  # inputs and outputs, and then bias nodes and their like
     fixed |= np.array([not _is_neuron(graph, p) for p in graph.place])
-    if (renumbering[fixed] != np.flatnonzero(fixed)).any():
+    if (permutation[fixed] != np.flatnonzero(fixed)).any():
         wrong.append("labels")
-    edge = _edge_map(renumbering, graph)
+    edge = _edge_map(permutation, graph)
     if edge is None:
         return ["edges", *wrong]
     shared = {}
@@ -250,14 +250,14 @@ def violations(renumbering: np.ndarray, graph: Graph) -> list[str]:
     return wrong
 
 
-def _edge_map(renumbering, graph):
+def _edge_map(permutation, graph):
     """For each edge, the edge it becomes; None if some edge becomes none."""
     plain = np.stack([graph.sender, graph.receiver], axis=1)
     labels = np.zeros((len(plain), 0), int)
     if len(np.unique(plain, axis=0)) < len(plain):
         labels = np.concatenate([graph.relation[:, None], graph.tap], axis=1)
     rows = np.concatenate([plain, labels], axis=1)
-    moved = np.concatenate([renumbering[plain], labels], axis=1)
+    moved = np.concatenate([permutation[plain], labels], axis=1)
     old, new = (np.lexsort(x.T) for x in (rows, moved))
     if (rows[old] != moved[new]).any():
         return None

@@ -100,7 +100,7 @@ def errors(encode: Callable[[Params], jax.Array], spec: Spec) -> tuple[float, fl
     size = np.abs(code).max()
     moved = lambda p: float(np.abs(np.asarray(encode(p), np.float64) - code).max() / size)
     element = testing.derange(jax.random.key(2), params, spec)
-    torn = [moved(p) for _, _, p in testing.tears(params, spec)]
+    torn = [moved(p) for _, _, p in testing.misalignments(params, spec)]
     return moved(permutations.act(element, params, spec)), min(torn)
 
 

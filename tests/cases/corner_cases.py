@@ -1,8 +1,8 @@
 """A written list of networks that are hard, and what each of them computes.
 
-`SPECS` proves that a `Spec` can say what the architectures to come need: convolutions
+`SPECS` covers what architectures need of a `Spec`: convolutions
 with taps, norms, residuals, attention, recurrence. `FORWARDS` computes each in a few
-lines that read arrays by name and know nothing of the spec, so that "renumbering leaves
+lines that read arrays by name and do not use the spec, so that "a permutation leaves
 the function as it is" is tested against the function, not against the spec.
 """
 

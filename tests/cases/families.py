@@ -37,7 +37,7 @@ FAMILIES = {
     "cnn layer norm": (cnn([2, 4, 5], [3], norm="layer", activation="silu"), IMAGE),
     "cnn group norm": (cnn([2, 6, 4], [5, 3], norm="group", groups=2, **SMOOTH), IMAGE),
     "cnn one group": (cnn([2, 4, 5], [3], norm="group", groups=1, **SMOOTH), IMAGE),
-    "cnn groups of one": (  # no bias: an instance norm does not see it
+    "cnn groups of one": (  # no bias: an instance norm removes it
         cnn([2, 4, 4], [3], norm="group", groups=4, bias=False, **SMOOTH),
         IMAGE,
     ),

@@ -1,4 +1,4 @@
-"""Networks to be scaled: those of every battery, and what these do not show.
+"""Networks to be scaled: those of every battery, and cases that these lack.
 
 Smooth networks admit no scales; these are of relu, of sines, with maxima, and mixed.
 """
@@ -37,7 +37,7 @@ def chain_of(*activations):
 
 
 MIXED = chain_of("relu", "sin", "none", "tanh", "leaky_relu", "gelu", "sin")
-MORE = {  # what the batteries' smooth networks do not show
+MORE = {  # cases that the batteries' smooth networks lack
     "mixed activations": (MIXED, (2,)),
     "relu": (mlp([2, 5, 4, 1]), (2,)),
     "linear": (mlp([2, 5, 4, 1], "none"), (2,)),

@@ -78,7 +78,7 @@ def test_encoders_that_see_the_numbering_are_caught(name):
     variables, vectors, view = start(encoder, spec)
     run = jax.jit(lambda x: encoder.apply(variables, x[None], view)[0])
     encode = lambda p: run(networks.ravel(p, spec))
-    with pytest.raises(AssertionError, match="depends on the numbering"):
+    with pytest.raises(AssertionError, match="depends on the order"):
         testing.assert_invariant(
             encode, networks.unravel(vectors[0], spec), spec, jax.random.key(1)
         )

@@ -119,10 +119,10 @@ def test_it_sees_the_numbering_and_every_array(apply):
     variables, view, vector = drawn(DEEP, MLP), DEEP.view(MLP), network(MLP)
     encode = lambda p: apply(DEEP, variables, networks.ravel(p, MLP)[None], view)[0]
     params = networks.unravel(vector, MLP)
-    with pytest.raises(AssertionError, match="depends on the numbering"):
+    with pytest.raises(AssertionError, match="depends on the order"):
         testing.assert_invariant(encode, params, MLP, jax.random.key(1))
     code = encode(params)
-    for name, _, torn in testing.tears(params, MLP):
+    for name, _, torn in testing.misalignments(params, MLP):
         assert np.abs(encode(torn) - code).max() > 1e-5, name
 
 

@@ -64,7 +64,7 @@ def test_heads_told_by_index_cannot_be_renumbered():
     variables, _, view = start(encoder, spec)
     encode = jax.jit(lambda p: encoder.apply(variables, networks.ravel(p, spec)[None], view))
     params = testing.draw(jax.random.key(0), spec)
-    with pytest.raises(AssertionError, match=r"depends on the numbering of \['head'\]"):
+    with pytest.raises(AssertionError, match=r"depends on the order of \['head'\]"):
         testing.assert_invariant(encode, params, spec, jax.random.key(2), rtol=5e-6)
 
 

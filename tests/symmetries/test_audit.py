@@ -1,4 +1,4 @@
-"""Audits of encoders made by hand, whose symmetries are known."""
+"""Audits of encoders made by hand, with symmetries that are given."""
 
 import dataclasses
 
@@ -43,7 +43,7 @@ def waves(p, spec):
 
 
 def sets(p, spec):
-    """Blind to numbering, for it does not see which neuron is which layer's."""
+    """Blind: a sum over all neurons of all layers."""
     return jnp.stack([jnp.abs(p[a.name]).sum() for a in spec.arrays])
 
 
@@ -70,7 +70,7 @@ def audit(encode, name="tanh", **settings):
 
 
 def verdicts(found):
-    return {r.symmetry: r.verdict for r in found.rows if r.verdict != "not applicable"}
+    return {r.symmetry: r.verdict for r in found.findings if r.verdict != "not applicable"}
 
 
 CASES = {
@@ -96,8 +96,8 @@ def test_verdicts(case, double):
     with jax.enable_x64(double):
         found = audit(encode, name)
     assert {k: v for k, v in verdicts(found).items() if k in want} == want
-    assert found.dtype == found.code_dtype == ("float64" if double else "float32")
-    for row in found.rows:
+    assert found.dtype == found.embedding_dtype == ("float64" if double else "float32")
+    for row in found.findings:
         if row.function is not None:
             assert row.function < (1e-13 if double else 1e-5)
             assert row.function_control > 0.05
@@ -107,9 +107,9 @@ def test_what_a_network_does_not_have_is_not_applicable():
     found = audit(flat, "relu")
     assert found["sign"].reason == "the network admits no sign"
     assert found["phase"].reason == "the network admits no phase"
-    assert found["widening"].reason == "the wider network: its code is (37,), not (32,)"
-    refuses = lambda p, spec: flat(p, spec) if spec == SPECS["relu"] else _refuse()
-    assert audit(refuses, "relu")["widening"].reason == "the wider network: one width only"
+    assert found["widening"].reason == "the wider network: its embedding is (37,), not (32,)"
+    rejects = lambda p, spec: flat(p, spec) if spec == SPECS["relu"] else _reject()
+    assert audit(rejects, "relu")["widening"].reason == "the wider network: one width only"
     assert audit(first, "relu")["widening"].verdict != "not applicable"
     normed = architectures.cnn([1, 3], [2], norm="layer", activation="relu")
     row = testing.audit(flat, normed, testing.draw(KEY, normed), KEY, samples=1)["widening"]
@@ -117,7 +117,7 @@ def test_what_a_network_does_not_have_is_not_applicable():
     assert "normalises over it (layer norm)" in row.reason
 
 
-def _refuse():
+def _reject():
     raise ValueError("one width\n only")
 
 
@@ -160,26 +160,28 @@ def test_controls_are_as_far_away_and_other_networks(name):
 
     found = testing.audit(encode, spec, start, KEY, samples=2)
     base, rest = seen[0], seen[1:]
-    kinds = [r.symmetry for r in found.rows if r.verdict != "not applicable"]
+    kinds = [r.symmetry for r in found.findings if r.verdict != "not applicable"]
     assert len(rest) == 3 * 2 * len(kinds)
     assert kinds[-1] == "widening"
     gap = lambda p, q, n: float(np.linalg.norm(np.float64(p[n]) - np.float64(q[n])))
     for i, kind in enumerate(kinds[:-1]):
         for j in range(2):
-            moved, torn, near = rest[3 * (2 * i + j) :][:3]
+            moved, misaligned, near = rest[3 * (2 * i + j) :][:3]
             for n in base:
-                assert gap(torn, base, n) == pytest.approx(gap(moved, base, n), rel=1e-4)
+                assert gap(misaligned, base, n) == pytest.approx(gap(moved, base, n), rel=1e-4)
                 assert gap(near, moved, n) <= 2e-7 * np.linalg.norm(moved[n])
                 if kind == "permutation":
-                    np.testing.assert_array_equal(*(np.sort(p[n], None) for p in (torn, base)))
+                    np.testing.assert_array_equal(
+                        *(np.sort(p[n], None) for p in (misaligned, base))
+                    )
             assert max(gap(moved, base, n) for n in base) > 0.1
             assert max(gap(near, moved, n) for n in base) > 0
-            assert max(gap(torn, moved, n) for n in base) > 0.1
-    wide, torn = rest[-3:-1]
+            assert max(gap(misaligned, moved, n) for n in base) > 0.1
+    wide, misaligned = rest[-3:-1]
     for n in wide:
-        np.testing.assert_array_equal(np.abs(wide[n]), np.abs(torn[n]))
+        np.testing.assert_array_equal(np.abs(wide[n]), np.abs(misaligned[n]))
     copy = wide["Dense_1/kernel"][-1]
-    np.testing.assert_array_equal(torn["Dense_1/kernel"][-1], -copy)
+    np.testing.assert_array_equal(misaligned["Dense_1/kernel"][-1], -copy)
     assert (copy != 0).all()
 
 
@@ -204,7 +206,7 @@ def test_nothing_is_cast():
         wide = {n: np.asarray(x, np.float64) for n, x in params.items()}
         rounded = lambda p, spec: paths(p, spec).astype(jnp.float32)
         found = testing.audit(rounded, spec, wide, KEY, samples=1)
-    assert (found.dtype, found.code_dtype) == ("float64", "float32")
+    assert (found.dtype, found.embedding_dtype) == ("float64", "float32")
     assert found["scale"].verdict == "exact"
     with pytest.raises(ValueError, match=r"Dense_0/kernel: float64 needs `with jax\.enable_x64"):
         testing.audit(encode, spec, wide, KEY)
@@ -218,8 +220,8 @@ def test_nothing_is_cast():
         (dict(spec=mlp([2, 3]), params=testing.draw(KEY, mlp([2, 3]))), "with a hidden axis"),
         (dict(samples=0), "at least one sample, got none"),
         (dict(forward=lambda p, x, spec: x), "expected inputs for the forward pass"),
-        (dict(encode=lambda p, s: p["Dense_1/bias"] / 0), "code the network itself: 2 of 2"),
-        (dict(encode=lambda p, s: _refuse()), "one width"),
+        (dict(encode=lambda p, s: p["Dense_1/bias"] / 0), "embedding the network itself: 2 of 2"),
+        (dict(encode=lambda p, s: _reject()), "one width"),
     ],
     ids=["absent", "batch", "no hidden axis", "samples", "inputs", "not finite", "unreadable"],
 )
@@ -230,17 +232,17 @@ def test_bad_input_is_one_clear_error(change, message):
         testing.audit(**given)
 
 
-def test_a_code_that_is_not_finite_names_the_symmetry():
+def test_an_embedding_that_is_not_finite_names_the_symmetry():
     spec = SPECS["tanh"]
     params = {n: jnp.abs(x) for n, x in testing.draw(KEY, spec).items()}
     roots = lambda p, spec: jnp.sqrt(p["Dense_0/bias"]).sum()[None]
-    with pytest.raises(ValueError, match="code under sign: 1 of 1 entries are not finite"):
+    with pytest.raises(ValueError, match="embedding under sign: 1 of 1 entries are not finite"):
         testing.audit(roots, spec, params, KEY)
 
 
 def test_the_table_is_aligned():
     head, columns, *rows = str(audit(paths, "relu")).splitlines()
-    assert head == "float32 network, float32 code; worst of 3 samples"
+    assert head == "float32 network, float32 embedding; worst of 3 samples"
     assert [row.split()[0] for row in rows] == list(SYMMETRIES)
     at = columns.index("verdict")
     assert [row[at:].split(":")[0] for row in rows] == [

@@ -1,4 +1,4 @@
-"""Augmentations: which keep a function, which move what it shows, which give another."""
+"""Augmentations: preserved functions, moved images, and other functions."""
 
 import functools
 import math
@@ -50,7 +50,7 @@ def zoo(spec, count=4):
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def shown(vectors, spec, x=GRID):
+def outputs(vectors, spec, x=GRID):
     """What networks [network, entry] give at points."""
     one = lambda v: architectures.forward(networks.unravel(v, spec), x, spec)
     return jax.vmap(one)(vectors)
@@ -128,8 +128,8 @@ def test_jit_vmap_and_one_network(name):
 @named
 def test_what_happens_to_the_function_is_what_the_docstring_says(name):
     spec, x, out = copies(name)
-    size = abs(shown(x, spec)).max()
-    gaps = abs(shown(out, spec) - shown(x, spec)).max((1, 2)) / size
+    size = abs(outputs(x, spec)).max()
+    gaps = abs(outputs(out, spec) - outputs(x, spec)).max((1, 2)) / size
     fields = Augmentation(**{name: STRENGTHS[name][1]})
     assert fields.preserves == (name in KEEP)
     text = " ".join(getattr(augmentations, name).__doc__.split())
@@ -143,9 +143,9 @@ def test_what_happens_to_the_function_is_what_the_docstring_says(name):
     before, after = networks.unravel(x, spec), networks.unravel(out, spec)
     for a in spec.arrays:  # one array of the copy alone: another function
         if set(a.axes) & set(spec.hidden):
-            torn = networks.ravel({**before, a.name: after[a.name]}, spec)
-            if (torn != x).any():  # a turn leaves the first kernel
-                assert abs(shown(torn, spec) - shown(x, spec)).max() > 1e-3 * size, a.name
+            misaligned = networks.ravel({**before, a.name: after[a.name]}, spec)
+            if (misaligned != x).any():  # a phase shift leaves the first kernel
+                assert abs(outputs(misaligned, spec) - outputs(x, spec)).max() > 1e-3 * size, a.name
 
 
 def test_half_turns_are_those_of_omega():
@@ -158,9 +158,9 @@ def test_half_turns_are_those_of_omega():
     assert {-3, 3} < set(np.round(step).ravel().tolist()) <= set(range(-3, 4))
     other = networks.unravel(theirs - x, SIREN)["Dense_0/bias"] / math.pi
     np.testing.assert_allclose(other, step, atol=1e-5)
-    assert abs(shown(ours, SIREN) - shown(x, SIREN)).max() < 1e-5
-    assert abs(shown(theirs, SIREN) - shown(x, SIREN)).max() > 0.1
-    assert abs(shown(theirs, wrong) - shown(x, wrong)).max() < 1e-5
+    assert abs(outputs(ours, SIREN) - outputs(x, SIREN)).max() < 1e-5
+    assert abs(outputs(theirs, SIREN) - outputs(x, SIREN)).max() > 0.1
+    assert abs(outputs(theirs, wrong) - outputs(x, wrong)).max() < 1e-5
 
 
 @pytest.mark.parametrize("name", MOVE)
@@ -186,8 +186,8 @@ def test_what_is_shown_moves_in_a_known_way(name):
             np.testing.assert_allclose(matrix, np.eye(2), atol=1e-5)
         else:
             np.testing.assert_allclose(shift, 0, atol=1e-5)
-        there = shown(before[None], spec, GRID @ matrix.T + shift)
-        np.testing.assert_allclose(shown(after[None], spec), there, atol=1e-4)
+        there = outputs(before[None], spec, GRID @ matrix.T + shift)
+        np.testing.assert_allclose(outputs(after[None], spec), there, atol=1e-4)
 
 
 EVERY = Augmentation(**{k: v for k, (spec, v) in STRENGTHS.items() if spec == SIREN})
@@ -200,18 +200,18 @@ def test_without_strengths_nothing_happens():
 
 
 def test_an_augmentation_is_all_that_it_lists_in_any_units():
-    x, units = zoo(SIREN), jnp.linspace(0.5, 2, SIREN.count)
+    x, scale = zoo(SIREN), jnp.linspace(0.5, 2, SIREN.count)
     run = jax.jit(lambda a, x, u: a.apply(KEY, x, SIREN, u), static_argnums=0)
     preserving = Augmentation(permute=True, flip=True, phase=2)
     for a in (EVERY, preserving):
         out = run(a, x, 1.0)
-        np.testing.assert_allclose(run(a, x / units, units) * units, out, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(run(a, x / scale, scale) * scale, out, rtol=1e-4, atol=1e-5)
         keys = jax.random.split(KEY, len(x))
         assert jax.vmap(lambda k, v, a=a: a.apply(k, v, SIREN))(keys, x).shape == x.shape
-    gap = abs(shown(run(preserving, x / units, units) * units, SIREN) - shown(x, SIREN))
+    gap = abs(outputs(run(preserving, x / scale, scale) * scale, SIREN) - outputs(x, SIREN))
     assert gap.max() < 1e-5
-    wrong = run(preserving, x / units, 1.0) * units  # phase shifts in other units
-    assert abs(shown(wrong, SIREN) - shown(x, SIREN)).max() > 1e-2
+    wrong = run(preserving, x / scale, 1.0) * scale  # phase shifts of normalised weights
+    assert abs(outputs(wrong, SIREN) - outputs(x, SIREN)).max() > 1e-2
 
 
 def test_a_strength_does_not_change_what_others_draw():
@@ -234,13 +234,13 @@ def test_a_strength_does_not_change_what_others_draw():
         ("zoom", architectures.cnn([2, 4], [3]), r"one dense layer reads, got \['Conv_0 \(conv"),
     ],
 )
-def test_networks_that_do_not_admit_it_are_refused(name, spec, words):
-    asked = Augmentation(**{name: STRENGTHS[name][1]})
+def test_networks_without_the_symmetry_are_rejected(name, spec, words):
+    change = Augmentation(**{name: STRENGTHS[name][1]})
     with pytest.raises(ValueError, match=words):
-        asked.apply(KEY, jnp.zeros((2, spec.count)), spec)
+        change.apply(KEY, jnp.zeros((2, spec.count)), spec)
 
 
-def test_strengths_that_make_no_sense_are_refused():
+def test_strengths_that_make_no_sense_are_rejected():
     message = "strengths of at least 0.*\n  rotate: -1\n  noise: nan\n  dropout: 1\n  mask: 2"
     with pytest.raises(ValueError, match=message):
         Augmentation(rotate=-1, noise=math.nan, dropout=1, mask=2, zoom=0.1)

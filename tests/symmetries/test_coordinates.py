@@ -33,12 +33,12 @@ def test_a_moved_network_is_the_network_seen_elsewhere(activation, stored):
     with jax.enable_x64(True):
         vectors = raveled(draw(spec, (2,), float), spec, float)
         one = lambda v, x: architectures.forward(networks.unravel(v, spec), x, spec)
-        see = jax.jit(jax.vmap(one, (0, None)))
+        run = jax.jit(jax.vmap(one, (0, None)))
         moved = coordinates.move(vectors, spec, jnp.asarray(MATRIX), jnp.asarray(SHIFT))
-        there = see(vectors, X @ MATRIX.T + SHIFT)
-        np.testing.assert_allclose(see(moved, X), there, rtol=1e-10, atol=1e-12)
-        assert abs(there - see(vectors, X)).max() > 0.1
-        assert abs(there - see(vectors, X @ MATRIX + SHIFT)).max() > 0.1
+        there = run(vectors, X @ MATRIX.T + SHIFT)
+        np.testing.assert_allclose(run(moved, X), there, rtol=1e-10, atol=1e-12)
+        assert abs(there - run(vectors, X)).max() > 0.1
+        assert abs(there - run(vectors, X @ MATRIX + SHIFT)).max() > 0.1
         back = np.linalg.inv(MATRIX)
         again = coordinates.move(moved, spec, jnp.asarray(back), jnp.asarray(-back @ SHIFT))
         np.testing.assert_allclose(again, vectors, rtol=1e-9, atol=1e-12)
@@ -72,12 +72,12 @@ def test_rotations():
     ],
     ids=["cnn", "grid", "sets", "vit", "nothing"],
 )
-def test_networks_whose_coordinates_are_read_otherwise_are_refused(spec):
+def test_networks_whose_coordinates_are_read_otherwise_are_rejected(spec):
     with pytest.raises(ValueError, match="expected coordinates that one dense layer reads, got"):
         coordinates.move(jnp.zeros(spec.count), spec)
 
 
-def test_vectors_of_another_network_are_refused():
+def test_vectors_of_another_network_are_rejected():
     spec = architectures.mlp([2, 4, 1])
     with pytest.raises(ValueError, match=r"expected 17 parameters, got vectors \(3, 18\)"):
         coordinates.move(jnp.zeros((3, 18)), spec)

@@ -1,4 +1,4 @@
-"""Weight matching, held to what it promises: exact on copies, never worse than it started."""
+"""Weight matching, exact on copies, never worse than its start."""
 
 import itertools
 import math
@@ -46,7 +46,7 @@ def test_most_corner_cases_are_matched():
 
 @pytest.mark.parametrize("name", READABLE)
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_renumbered_copy_is_undone_exactly(name, seed):
+def test_a_permuted_copy_is_undone_exactly(name, seed):
     spec = MOVABLE[name]
     params, g = pair(spec, seed)[0], permutations.sample(jax.random.fold_in(KEY, 9 + seed), spec)
     copy = permutations.act(g, params, spec)
@@ -68,7 +68,7 @@ def test_another_network_is_brought_nearer_and_not_onto():
 
 
 def test_one_hidden_axis_is_solved_exactly():
-    """Against all 120 renumberings."""
+    """Against all 120 permutations."""
     spec = architectures.mlp([2, 5, 2], "tanh")
     for seed in range(3):
         params, reference = pair(spec, seed)
@@ -147,7 +147,7 @@ def test_thousands_of_networks_take_seconds():
     assert seconds < 5  # 100 of them, on a busy machine
 
 
-def test_a_renumbered_copy_has_a_barrier_and_a_matched_one_has_none():
+def test_a_permuted_copy_has_a_barrier_and_a_matched_one_has_none():
     spec = architectures.mlp([1, 16, 16, 1], "tanh")
     params = testing.draw(KEY, spec)
     copy = permutations.act(permutations.sample(KEY, spec), params, spec)

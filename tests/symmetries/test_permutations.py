@@ -22,7 +22,7 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("name", MOVABLE)
-def test_renumbering_preserves_the_function(name):
+def test_permuting_preserves_the_function(name):
     spec, forward = MOVABLE[name], FORWARDS[name]
     params = testing.draw(jax.random.key(0), spec)
     x = jax.random.normal(jax.random.key(1), (8, 60))
@@ -96,7 +96,7 @@ def test_neuron_zero_comes_from_where_the_element_says():
 
 
 @pytest.mark.parametrize("route", ["sample", "shuffle"])
-def test_every_renumbering_is_as_likely(route):
+def test_every_permutation_is_as_likely(route):
     def draw(key):
         if route == "sample":
             g = permutations.sample(key, SMALL)
@@ -139,10 +139,10 @@ def test_several_architectures_share_one_compiled_step():
         return jax.vmap(shuffle)(keys, vectors, layout)
 
     def batch(specs):
-        room = dict(entries=max(s.count for s in specs), depth=3, axes=4, width=6)
-        layouts = [permutations.pad(permutations.moves(s), **room) for s in specs]
+        sizes = dict(entries=max(s.count for s in specs), depth=3, axes=4, width=6)
+        layouts = [permutations.pad(permutations.moves(s), **sizes) for s in specs]
         layouts = jax.tree.map(lambda *x: np.stack(x), *layouts)
-        return jnp.stack([jnp.arange(room["entries"])] * len(specs)), layouts
+        return jnp.stack([jnp.arange(sizes["entries"])] * len(specs)), layouts
 
     step = jax.jit(step)
     for specs in (SPECS, SPECS[::-1]):
@@ -161,26 +161,26 @@ def test_act_is_traced_with_a_static_spec():
 
 
 @pytest.mark.parametrize("axis", ["x", "y", "nowhere"])
-def test_act_refuses_an_axis_that_is_not_hidden(axis):
+def test_act_rejects_an_axis_that_is_not_hidden(axis):
     params = testing.draw(KEY, SMALL)
     with pytest.raises(ValueError, match=rf"hidden axes \('h0', 'h1'\), got \['{axis}'\]"):
         permutations.act({axis: jnp.array([0])}, params, SMALL)
 
 
-def test_act_refuses_a_permutation_of_another_size():
+def test_act_rejects_a_permutation_of_another_size():
     params = testing.draw(KEY, SMALL)
     message = r"'h0': expected permutations \(3,\) of its neurons, got \(2,\)"
     with pytest.raises(ValueError, match=message):
         permutations.act({"h0": jnp.array([1, 0])}, params, SMALL)
 
 
-def test_compose_refuses_elements_of_two_groups():
+def test_compose_rejects_elements_of_two_groups():
     g = permutations.sample(KEY, SMALL)
     with pytest.raises(ValueError, match=r"the same axes, got \['h0'\] and \['h0', 'h1'\]"):
         permutations.compose(g, {"h0": g["h0"]}, SMALL)
 
 
-def test_moves_that_do_not_fit_are_refused():
+def test_moves_that_do_not_fit_are_rejected():
     layout = permutations.moves(SMALL)
     with pytest.raises(ValueError, match=r"\(20, 2, 2, 3\) do not fit \(20, 2, 2, 2\)"):
         permutations.pad(layout, 20, 2, 2, 2)

@@ -22,7 +22,7 @@ from cases.scaling_cases import (
 
 from wsjax import architectures, networks
 from wsjax.architectures import mlp
-from wsjax.symmetries import permutations, scalings
+from wsjax.symmetries import permutations, scalings, signals
 from wsjax.symmetries.scalings import KINDS, Element
 
 case = pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def double():
 
 
 def admitted(network, kind):
-    have = scalings.admits(network)
+    have = signals.scaling_group(network)
     if kind == "phase":
         return bool(have.phases)
     return any(getattr(f, kind) for f in have.factors.values())
@@ -149,15 +149,15 @@ def test_canonical_forms_do_not_know_the_numbering_of_neurons(name):
         form = lambda p: scalings.canonical(p, network)
         return form(permute(p)), permute(form(p)), permute(p)
 
-    one, two, renumbered = orders(params)
-    assert moved(renumbered, params) > 0.1
+    one, two, permuted = orders(params)
+    assert moved(permuted, params) > 0.1
     assert moved(one, two) < 1e-11
 
 
 @pytest.mark.parametrize("name", NOTHING)
 def test_what_admits_nothing(name):
-    assert scalings.admits(CASES[name][0]).factors == {}
-    assert scalings.admits(CASES[name][0]).phases == {}
+    assert signals.scaling_group(CASES[name][0]).factors == {}
+    assert signals.scaling_group(CASES[name][0]).phases == {}
     params = draw(CASES[name][0])
     g = scalings.sample(KEY, CASES[name][0])
     assert moved(scalings.act(g, params, CASES[name][0]), params) == 0
@@ -171,13 +171,13 @@ def test_a_half_turn_needs_omega_and_the_sign():
     network, params, batched = setting("mlp siren")
     run = lambda p: batched({k: x[None] for k, x in p.items()})
     g = Element({}, {"Dense_0": jnp.ones(6, jnp.int32)})
-    turned = scalings.act(g, params, network)
-    assert moved(run(turned), run(params)) < 1e-9
-    step = turned["Dense_0/bias"] - params["Dense_0/bias"]
+    shifted = scalings.act(g, params, network)
+    assert moved(run(shifted), run(params)) < 1e-9
+    step = shifted["Dense_0/bias"] - params["Dense_0/bias"]
     np.testing.assert_allclose(step, math.pi / 3)  # omega is 3
     for name in ("Dense_0/bias", "Dense_1/kernel"):
-        assert moved(run({**params, name: turned[name]}), run(params)) > 0.1
-    other = {**turned, "Dense_0/bias": params["Dense_0/bias"] + math.pi}  # as if omega were 1
+        assert moved(run({**params, name: shifted[name]}), run(params)) > 0.1
+    other = {**shifted, "Dense_0/bias": params["Dense_0/bias"] + math.pi}  # as if omega were 1
     assert moved(run({**other, "Dense_1/kernel": params["Dense_1/kernel"]}), run(params)) > 0.1
 
 
@@ -205,9 +205,9 @@ def test_canonical_phases_need_omega():
 def test_signs_and_half_turns_do_not_commute():
     network = mlp([1, 2, 1], "sin")
     flip = Element({"Dense_0": jnp.array([-1.0, 1.0])}, {"Dense_0": jnp.array([0, 0])})
-    turn = Element({"Dense_0": jnp.ones(2)}, {"Dense_0": jnp.array([1, 1])})
-    first = scalings.compose(turn, flip, network).phases["Dense_0"]
-    second = scalings.compose(flip, turn, network).phases["Dense_0"]
+    shift = Element({"Dense_0": jnp.ones(2)}, {"Dense_0": jnp.array([1, 1])})
+    first = scalings.compose(shift, flip, network).phases["Dense_0"]
+    second = scalings.compose(flip, shift, network).phases["Dense_0"]
     np.testing.assert_array_equal(first, [1, 1])
     np.testing.assert_array_equal(second, [-1, 1])
 
@@ -285,7 +285,7 @@ def test_float32_stays_float32():
             assert {x.dtype for x in jax.tree.leaves(part)} == {jnp.dtype("float32")}
 
 
-def test_an_element_that_does_not_fit_is_refused():
+def test_an_element_that_does_not_fit_is_rejected():
     network = mlp([2, 3, 2, 1], "sin")
     params = draw(network)
     g = Element({"Dense_2": jnp.ones(1), "Dense_0": jnp.ones(2)}, {"Dense_1": jnp.zeros((2, 3))})
@@ -306,7 +306,7 @@ def test_an_element_that_does_not_fit_is_refused():
         assert str(error.value) == message
 
 
-def test_other_mistakes_are_refused():
+def test_other_mistakes_are_rejected():
     network = mlp([2, 3, 1], "sin")
     g = scalings.identity(network)
     with pytest.raises(ValueError, match=r"kinds of \('sign', 'scale', 'phase'\), got \['flip'\]"):
@@ -315,4 +315,4 @@ def test_other_mistakes_are_refused():
         scalings.compose(g, Element({}, g.phases), network)
     layers = tuple(dataclasses.replace(layer, name="A") for layer in network.layers)
     with pytest.raises(ValueError, match=r"different names, got \['A'\] more than once"):
-        scalings.admits(dataclasses.replace(network, layers=layers))
+        signals.scaling_group(dataclasses.replace(network, layers=layers))

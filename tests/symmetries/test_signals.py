@@ -1,4 +1,4 @@
-"""What can be scaled, held to the function itself: no factor too many, and none too few."""
+"""Factors of signals against the function itself: none too many, none too few."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from cases.scaling_cases import CASES, MIXED, MORE, chain_of, draw, moved, runs,
 from wsjax import networks
 from wsjax.architectures import cnn, deepsets, grid, mlp, resnet, vit
 from wsjax.networks import ACTIVATIONS, Layer
-from wsjax.symmetries.signals import freedom
+from wsjax.symmetries.signals import scaling_group
 from wsjax.views.wiring import wiring
 
 
@@ -31,7 +31,7 @@ def layer_norm(level, *roles, activation="tanh"):
 
 
 def words(network):
-    have = freedom(network)
+    have = scaling_group(network)
     out = {
         n: ["sign"] * f.sign + ["scale"] * f.scale + list(f.axes) for n, f in have.factors.items()
     }
@@ -118,7 +118,7 @@ def test_no_sign_is_missed(name):
     run = lambda v: jax.vmap(forward or runs(network), (None, 0))(networks.unravel(v, network), x)
     out = jax.jit(jax.vmap(lambda s: run(vector * (1.0 - 2.0 * s))))(jnp.asarray(patterns, float))
     same = np.abs(out - out[0]).reshape(len(patterns), -1).max(1) < 1e-9
-    sizes, have = dict(network.sizes), freedom(network)
+    sizes, have = dict(network.sizes), scaling_group(network)
     signs = sum(math.prod(sizes[a] for a in f.axes) for f in have.factors.values() if f.sign)
     assert same.sum() == want == 2**signs
 
@@ -154,7 +154,7 @@ def test_no_scale_is_missed(name):
     vectors = networks.ravel(draw(network, (24,)), network)
     slopes = jax.jit(jax.vmap(jax.jacfwd(run), (None, 0)))(jnp.zeros(network.count), vectors)
     values = np.linalg.svd(np.asarray(slopes).reshape(-1, network.count), compute_uv=False)
-    sizes, have = dict(network.sizes), freedom(network)
+    sizes, have = dict(network.sizes), scaling_group(network)
     want = sum(math.prod(sizes[a] for a in f.axes) for f in have.factors.values() if f.scale)
     assert (values < 1e-9 * values[0]).sum() == want
     assert (values < 1e-5 * values[0]).sum() == want  # none is in between
@@ -188,7 +188,7 @@ def test_an_activation_admits_what_it_lets_pass(activation, kind, factor):
     other = scaled_by_hand(params, network, 1, factor)
     here, there = run_chain(network, stacked(params, other))
     same = moved(there, here) < 1e-9
-    have = freedom(network).factors.get("Dense_0")
+    have = scaling_group(network).factors.get("Dense_0")
     assert same == bool(have and getattr(have, kind))
 
 
@@ -227,22 +227,22 @@ def test_a_layer_that_is_not_understood_admits_nothing_around_it():
     network = spec(
         dense("Dense_0", 0, "x", "h"), strange, dense("Dense_1", 2, "h", "y"), hidden=("h",), **BOTH
     )
-    assert freedom(network).factors == {}
+    assert scaling_group(network).factors == {}
     three = tuple(a for a in attention().arrays if not a.name.startswith("Out"))
     odd = Layer("Attention_0", "attention", 1, three)
     embed = Layer("Embed", "embedding", 0, (kernel("Embed", "x", "s", reads=(0,), writes=(1,)),))
     last = Layer("Last", "dense", 2, (kernel("Last", "head", "v", "y", reads=(0, 1), writes=(2,)),))
     sizes = dict(x=3, s=6, head=2, qk=4, v=3, y=2)
     network = spec(embed, odd, last, hidden=("s", "head", "qk", "v"), **sizes)
-    assert freedom(network).factors == {}
+    assert scaling_group(network).factors == {}
     biases = tuple(a for a in attention().arrays if a.role == "bias")
     kernels = tuple(a for a in attention().arrays if a.role == "kernel")
     for arrays in (kernels + biases, biases + kernels):  # whose bias is whose?
         layers = (embed, Layer("Attention_0", "attention", 1, arrays), dense("Last", 2, "s", "y"))
         network = spec(*layers, hidden=("s", "head", "qk", "v"), **sizes)
-        assert freedom(network).factors == {}
-    known = spec(
+        assert scaling_group(network).factors == {}
+    normed = spec(
         dense("Dense_0", 0, "x", "h"), norm("Norm_0", 1, "h"), dense("Dense_1", 2, "h", "y"),
         hidden=("h",), **BOTH,
     )  # fmt: skip
-    assert set(freedom(known).factors) == {"Dense_0", "Norm_0"}
+    assert set(scaling_group(normed).factors) == {"Dense_0", "Norm_0"}

@@ -20,7 +20,7 @@ CLOSED = {  # a norm over all hidden neurons
     *("deepsets group norm", "resnet group norm", "resnet layer norm"),
     "residual of sines, layer norm",
 }
-SOME = [  # each another way in which an array has a hidden axis
+SOME = [  # each another case in which an array has a hidden axis
     *("mlp", "cnn flattened", "cnn batch norm", "cyclic", "resnet without norm", "vit"),
     *("triplane", "hash grid", "cnn of one channel"),
 ]
@@ -144,6 +144,6 @@ def test_batches_and_dtypes_are_kept(dtype):
     ],
     ids=["none", "layer norm", "group norm", "attention", "output"],
 )
-def test_networks_that_cannot_be_widened_are_refused(spec, message):
+def test_networks_that_cannot_be_widened_are_rejected(spec, message):
     with pytest.raises(ValueError, match=message):
         widening.widen(testing.draw(KEY, spec), spec, KEY)

@@ -74,12 +74,12 @@ def test_a_convolution_shares_its_weights():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_renumbering_hidden_neurons_is_an_automorphism(case):
+def test_permuting_hidden_neurons_is_an_automorphism(case):
     """Propositions 5 and 6; and the parameters it moves are those `act` moves."""
     spec, positions, _ = CASES[case]
     graph = automorphisms.computation_graph(spec, positions)
     element = permutations.sample(KEY, spec)
-    phi = automorphisms.renumber_nodes(element, spec, graph)
+    phi = automorphisms.permute_nodes(element, spec, graph)
     assert (phi != np.arange(phi.size)).any()
     assert automorphisms.violations(phi, graph) == []
     theta = testing.draw(KEY, spec)
@@ -109,18 +109,18 @@ def test_what_is_no_automorphism_is_told_why():
     "name", [n for n, s in MOVABLE.items() if not any(len(p.axes) > 1 for p in
              graphs.wiring(s).places if set(p.axes) & set(s.hidden))]
 )  # fmt: skip
-def test_renumberings_are_automorphisms_of_parameter_graphs(name):
+def test_permutations_are_automorphisms_of_parameter_graphs(name):
     """Appendix C.5's conjecture holds on every construction without blocks."""
     spec = SPECS[name]
     graph, element = graphs.parameter_graph(spec), permutations.sample(KEY, spec)
-    phi = automorphisms.renumber_nodes(element, spec, graph)
+    phi = automorphisms.permute_nodes(element, spec, graph)
     assert automorphisms.violations(phi, graph) == []
     theta = np.arange(spec.count)
     acted = networks.ravel(permutations.act(element, networks.unravel(theta, spec), spec), spec)
     np.testing.assert_array_equal(automorphisms.move_parameters(phi, graph), acted)
 
 
-def test_a_network_that_pools_is_refused():
+def test_a_network_that_pools_is_rejected():
     spec = architectures.cnn([1, 3], [2], kernel=2)
     with pytest.raises(ValueError, match="Conv_0: expected a dense .* without pooling, got"):  # noqa: RUF043
         automorphisms.computation_graph(spec, (4, 4))

@@ -120,8 +120,8 @@ def test_padded_and_stacked_layouts_change_no_number():
     for i, (spec, alone) in enumerate(zip(MIXED, layouts, strict=True)):
         row = jax.tree.map(lambda x, i=i: x[i], stacked)
         n, arrays, layers = alone.sizes
-        room = {n: row.sizes[0], arrays: row.sizes[1], layers: row.sizes[2]}
-        assert all(have <= r for have, r in room.items())
+        size = {n: row.sizes[0], arrays: row.sizes[1], layers: row.sizes[2]}
+        assert all(have <= r for have, r in size.items())
         for name, real in vars(alone).items():
             padded = getattr(row, name)
             np.testing.assert_array_equal(padded[: len(real)], real, err_msg=name)
@@ -151,12 +151,12 @@ def test_join_leaves_out_what_stands_in_masked_places():
 
 
 def test_buckets_are_few_and_little_of_them_is_padding():
-    rooms = set()
+    sizes = set()
     for n in range(1, 2000):
-        room = chunks.bucket([types.SimpleNamespace(sizes=(n, 1, 1))])
-        assert n <= room.chunks <= 1.25 * n
-        rooms.add(room.chunks)
-    assert len(rooms) <= 8 + 4 * 8  # all up to eight, then four for every power of two
+        size = chunks.bucket([types.SimpleNamespace(sizes=(n, 1, 1))])
+        assert n <= size.chunks <= 1.25 * n
+        sizes.add(size.chunks)
+    assert len(sizes) <= 8 + 4 * 8  # all up to eight, then four for every power of two
     assert chunks.bucket([chunks.layout(s, 4) for s in MIXED]).layers == 8
 
 
@@ -164,18 +164,18 @@ def test_layouts_are_computed_once():
     assert chunks.layout(mlp([2, 3, 1]), 4) is chunks.layout(mlp([2, 3, 1]), 4)
 
 
-def test_a_bucket_too_small_is_refused():
+def test_a_bucket_too_small_is_rejected():
     layout = chunks.layout(mlp([2, 5, 1]), 4)
     with pytest.raises(ValueError, match=r"\(chunks, arrays, layers\) \(8, 4, 2\) does not fit"):
         chunks.pad(layout, chunks.Bucket(chunks=7, arrays=4, layers=2))
 
 
-def test_a_chunk_size_of_none_is_refused():
+def test_a_chunk_size_of_none_is_rejected():
     with pytest.raises(ValueError, match="a chunk size of at least 1, got 0"):
         chunks.layout(mlp([2, 1]), 0)
 
 
-def test_four_taps_are_refused():
+def test_four_taps_are_rejected():
     window = Array("k", "kernel", ("a", "b", "c", "d", "x", "y"), (4,), (5,))
     sizes = tuple((axis, 2) for axis in window.axes)
     spec = Spec((Layer("Conv_0", "conv", 0, (window,)),), sizes, ())

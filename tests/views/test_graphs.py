@@ -293,12 +293,12 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("message", BROKEN)
-def test_a_network_that_makes_no_graph_is_refused_by_its_layer(message):
+def test_a_network_that_makes_no_graph_is_rejected_by_its_layer(message):
     with pytest.raises(ValueError, match=message.translate({ord(c): f"\\{c}" for c in "[]()"})):
         graphs.parameter_graph(BROKEN[message])
 
 
-def test_networks_that_do_not_match_are_refused():
+def test_networks_that_do_not_match_are_rejected():
     one = graphs.parameter_graph(SPECS["ordinary"])
     with pytest.raises(ValueError, match="network 1: expected 44 parameters, got 43"):
         graphs.collate([np.zeros(44), np.zeros(43)], [one, one])

@@ -1,4 +1,4 @@
-"""Architectures: for each family its `Spec`, and one forward pass for all of them.
+"""Architectures: the `Spec` of each family, and one forward pass for all of them.
 
     spec = architectures.cnn([1, 16, 16, 16], [10], kernel=3, stride=2)
     y = architectures.forward(params, images, spec)              # [..., 10]
@@ -17,7 +17,7 @@ reads flattened images it is stored [*positions, channels, out], and channels wi
 GroupNorm are stored [group, member], both reshapes of Flax's. A forward pass is a pure
 function of a network's arrays and its inputs; `jax.vmap` gives a zoo.
 
-Layers say how they compute in `Layer.settings`:
+`Layer.settings` has the hyperparameters of a layer:
 
     kind       setting     value
     conv       stride      by window axis: (2, 2); default ones
@@ -30,12 +30,12 @@ Layers say how they compute in `Layer.settings`:
                            "grid", "triplane", "hash": looked up at the network's input
                resolution  cells along each axis, with "hash"
     any        max_pool    (window, stride, padding), after the activation
-               pool        what becomes of the positions, last of all: "mean", "sum", "max"
-                           over them; "first": only the first is kept; "tokens": they become
-                           one axis, row by row
+               pool        of the positions, last of all: "mean", "sum", "max" over them;
+                           "first": only the first is kept; "tokens": they become one axis,
+                           row by row
 
 Adding a family: write its function with a `Draft`, list it here, add small examples to
-`tests/families.py`, which every battery runs over.
+`tests/cases/families.py`, which every battery runs over.
 """
 
 from wsjax.architectures.activations import ACTIVATIONS

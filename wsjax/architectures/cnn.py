@@ -43,7 +43,7 @@ def cnn(
         max_pool: window, and stride, of the pooling after each activation; 1 for none.
         pool: "mean", "sum" or "max" over all positions; or "flatten", whose first dense
             kernel is stored [*positions, channels, out].
-        size: of the image, which "flatten" must know.
+        size: of the image, for "flatten".
         dims: 1 or 2.
         norm: after each convolution: "none", "batch", "group" or "layer".
         groups: of a GroupNorm.

@@ -2,7 +2,7 @@
 
 Two routes to one result. `by_xla` is XLA's own convolution. `by_slices` lays the windows
 side by side, one strided slice of the images for each position in the window, and
-multiplies once. Which is faster depends on what surrounds it, see `by_slices`.
+multiplies once. Which is faster depends on the program around it, see `by_slices`.
 """
 
 import functools
@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 Padding = str | tuple[tuple[int, int], ...]  # "SAME", "VALID", or (before, after) by dimension
-WIDE = 160  # numbers in a patch: what a kernel with one output reads
+WIDE = 160  # numbers in a patch, the inputs of one output neuron
 Convolve = Callable[[jax.Array, jax.Array, tuple[int, ...], Padding], jax.Array]
 
 
@@ -92,7 +92,7 @@ def positions(
 
 
 def _slices(x, window, stride, spans, skip: int = 0) -> list[jax.Array]:
-    """For each position in the window, what all windows have there [..., *spans, channels].
+    """For each position in the window, the values of all windows there [..., *spans, channels].
 
     The first window begins so many lines into the images.
     """

@@ -29,7 +29,7 @@ def look_up(kind: str, table: jax.Array, x: jax.Array, resolution: int | None = 
         kind: "grid", "triplane" or "hash".
         table: as above.
         x: [..., coordinate].
-        resolution: cells along each axis; of a hash grid, whose table does not tell.
+        resolution: cells along each axis, of a hash grid.
 
     Returns:
         [..., feature].
@@ -41,14 +41,14 @@ def look_up(kind: str, table: jax.Array, x: jax.Array, resolution: int | None = 
 
 
 def grid(table: jax.Array, x: jax.Array) -> jax.Array:
-    """Looks up a dense grid [*cells, feature] at x [..., coordinate]."""
+    """Interpolates a dense grid [*cells, feature] at x [..., coordinate]."""
     return sum(
         weight[..., None] * table[tuple(index)] for index, weight in _around(x, table.shape[:-1])
     )
 
 
 def hashed(table: jax.Array, x: jax.Array, resolution: int) -> jax.Array:
-    """Looks up one level of a hash grid, table [entry, feature], at x [..., coordinate]."""
+    """Interpolates one level of a hash grid, table [entry, feature], at x [..., coordinate]."""
     shape, out = (resolution + 1,) * x.shape[-1], 0.0
     for index, weight in _around(x, shape):
         out = out + weight[..., None] * table[_entry(index, shape, table.shape[0])]

@@ -5,8 +5,8 @@
          +-----------------------------+
 
 The first dense layer has a kernel for the coordinates and one for each group of features:
-the rows of Flax's one kernel on their concatenation. How grids are looked up is said in
-`architectures.grids`.
+the rows of Flax's one kernel on their concatenation. `architectures.feature_grids` interpolates
+the grids.
 """
 
 import math
@@ -99,7 +99,7 @@ def hash_grid(
     """Spec of a multiresolution hash grid and an MLP (Mueller et al., 2022).
 
     Each level of resolution has a table [entry, feature] of its own, with features of its
-    own, which can be renumbered apart from those of other levels. Reads
+    own, which have a permutation of their own. Reads
     [..., coordinates], in [-1, 1].
 
     Args:

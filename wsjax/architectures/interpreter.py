@@ -3,9 +3,9 @@
     level      -1          0           1         2            3
     signals    x  --conv--> c0 --norm--> c0 --conv--> c1 ...  y
 
-A *signal* is what the neurons of a place carry, [..., *positions, channels], neurons of
+A *signal* is the values of the neurons of a place, [..., *positions, channels], neurons of
 several axes flattened into channels. Every level leaves the signals of the places that
-its layers write or act on; `wsjax.views.wiring` says which those are.
+its layers write or act on, see `wsjax.views.wiring`.
 """
 
 import functools
@@ -63,7 +63,7 @@ class Step(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What `forward` does with a spec.
+    """The steps of `forward` for a spec.
 
     Attributes:
         steps: by level, residuals last.
@@ -83,11 +83,11 @@ class Plan(NamedTuple):
 
 
 class Mode(NamedTuple):
-    """What may differ between training and use; the defaults are those of use.
+    """The operations that differ between training and use; the defaults are those of use.
 
     Attributes:
-        activate: layer, what it made [..., channels] -> the same through its activation.
-        drop: layer, what its activation made -> the same, thinned out.
+        activate: layer, its values [..., channels] -> its activations.
+        drop: layer, its activations -> the same after dropout.
         normalise: layer, signal, stored mean and variance -> those that a BatchNorm
             subtracts and divides by.
     """
@@ -122,8 +122,8 @@ def forward(
         [..., outputs].
 
     Raises:
-        ValueError: x does not fit, or the spec has a setting that is not understood; the
-            layer is named.
+        ValueError: x does not fit, or the spec has a setting that does not exist; the layer is
+            named.
     """
     plan = _plan(spec)
     _check_input(x, plan)
@@ -158,30 +158,30 @@ def forward(
 @functools.lru_cache(maxsize=256)
 def _plan(spec: Spec) -> Plan:
     layer_settings.check(spec)
-    found, joins = wiring(spec), {}
-    for join in found.joins:
+    wires, joins = wiring(spec), {}
+    for join in wires.joins:
         joins.setdefault(join.layer, []).append(join)
     steps = []
     for number, layer in enumerate(spec.layers):
-        mine = tuple(joins.get(number, ()))
-        ends = tuple((s, e) for n, s, e in found.residuals if n == number)
-        steps.append(Step(layer, dict(layer.settings), mine, _target(layer, mine), ends))
+        own = tuple(joins.get(number, ()))
+        ends = tuple((s, e) for n, s, e in wires.residuals if n == number)
+        steps.append(Step(layer, dict(layer.settings), own, _target(layer, own), ends))
     steps.sort(key=lambda s: (s.layer.level, s.target is None))
-    if len(found.outputs) != 1:
-        places = [found.places[p].axes for p in found.outputs]
+    if len(wires.outputs) != 1:
+        places = [wires.places[p].axes for p in wires.outputs]
         raise ValueError(f"{spec.layers[-1].name}: expected one output, got neurons {places}")
-    inputs = tuple(i for i, p in enumerate(found.places) if p.level == -1)
-    if len({found.places[i].axes for i in inputs}) > 1:
-        axes = [found.places[i].axes for i in inputs]
+    inputs = tuple(i for i, p in enumerate(wires.places) if p.level == -1)
+    if len({wires.places[i].axes for i in inputs}) > 1:
+        axes = [wires.places[i].axes for i in inputs]
         raise ValueError(f"{spec.layers[0].name}: expected one input, got neurons {axes}")
     readers = [(s, j) for s in steps for j in s.kernels() if j.reads in inputs]
     if not readers:
         raise ValueError(f"{spec.layers[0].name}: expected a kernel that reads the input, got none")
     first, join = readers[0]
     sizes = dict(spec.sizes)
-    channels = math.prod(sizes[a] for a in found.places[join.reads].axes)
+    channels = math.prod(sizes[a] for a in wires.places[join.reads].axes)
     return Plan(
-        tuple(steps), first.layer.name, inputs, channels, len(join.array.taps), found.outputs
+        tuple(steps), first.layer.name, inputs, channels, len(join.array.taps), wires.outputs
     )
 
 
@@ -212,7 +212,7 @@ def _add(step, one, two):
 
 
 def _finish(mode: Mode, step: Step, signal: Signal) -> Signal:
-    """What follows a layer: its activation, pooling of windows, the end of positions."""
+    """The operations after a layer: activation, pooling of windows, pooling of positions."""
     x, positions = signal
     if step.layer.activation != "none":
         x = mode.activate(step.layer, x)
@@ -364,7 +364,7 @@ def _apart(join):
 def _norm(step: Step, params: Params, signal: Signal, mode: Mode) -> Signal:
     """Normalises, as Flax does: a layer's channels, groups over positions too, or by batch.
 
-    A batch's mean and variance are the stored ones, unless the mode says otherwise.
+    A batch's mean and variance are the stored ones, unless the mode has others.
     """
     parts = {j.array.role: _matrix(params[j.array.name], j.write_axes) for j in step.joins}
     x, kind = signal.values, step.settings.get("norm", "batch")
@@ -390,7 +390,7 @@ def _standardised(x, axes, epsilon):
 
 
 def _embedding(step: Step, params: Params, signal: Signal, mode: Mode) -> Signal:
-    """Puts a token in front of the others, or adds what is learnt for each position."""
+    """Puts a token in front of the others, or adds the learnt embedding of each position."""
     (join,) = step.joins
     x, array, kind = signal.values, params[join.array.name], step.settings.get("embedding")
     if kind == "token" and signal.positions == 1:
@@ -406,7 +406,7 @@ def _embedding(step: Step, params: Params, signal: Signal, mode: Mode) -> Signal
 
 
 def _features(step: Step, params: Params, x: jax.Array) -> Signal:
-    """Looks the coordinates up in a grid."""
+    """The features of a grid at the coordinates."""
     (join,) = step.joins
     table = _matrix(params[join.array.name], *((i,) for i in join.array.taps), join.write_axes)
     resolution = step.settings.get("resolution")

@@ -8,7 +8,7 @@ POOLS = ("mean", "sum", "max", "first", "tokens")
 NORMS = ("batch", "group", "layer")
 EMBEDDINGS = ("token", "positions", "grid", "triplane", "hash")
 
-KNOWN = {  # kind -> name -> values, where they can be listed
+SETTINGS = {  # kind -> name -> values, where they can be listed
     "dense": {"basis": tuple(BASES)},
     "conv": {"stride": None, "padding": None},
     "norm": {"norm": NORMS, "groups": None, "epsilon": None},
@@ -23,13 +23,13 @@ def check(spec: Spec) -> None:
     """Raises `ValueError` naming every layer with a setting that does not exist."""
     wrong = []
     for layer in spec.layers:
-        known = KNOWN[layer.kind] | EVERYWHERE
+        values = SETTINGS[layer.kind] | EVERYWHERE
         for name, value in layer.settings:
-            if name not in known:
+            if name not in values:
                 wrong.append(
-                    f"{layer.name}: expected settings of {sorted(known)} for kind "
+                    f"{layer.name}: expected settings of {sorted(values)} for kind "
                     f"{layer.kind!r}, got {name!r}"
                 )
-            elif known[name] and value not in known[name]:
-                wrong.append(f"{layer.name}: expected {name!r} of {known[name]}, got {value!r}")
+            elif values[name] and value not in values[name]:
+                wrong.append(f"{layer.name}: expected {name!r} of {values[name]}, got {value!r}")
     checks.raise_all("layers with unknown settings", wrong)

@@ -18,7 +18,7 @@ _ROLES = {"var": "variance"}
 
 @dataclasses.dataclass
 class Draft:
-    """Collects what a `Spec` consists of.
+    """Collects the parts of a `Spec`.
 
     A method adds one layer at the next level, or `beside` the latest one at its level, and
     names it by Flax's rule: kind and number. `spec` is the result.
@@ -40,7 +40,7 @@ class Draft:
         return (name,)
 
     def neurons(self, name: str, width: int, groups: int | None = None) -> Axes:
-        """Hidden neurons; with groups, they are renumbered by whole groups and within each.
+        """Hidden neurons; with groups, they are permuted by whole groups and within each.
 
         Raises:
             ValueError: the groups are not equal.
@@ -121,7 +121,7 @@ class Draft:
         )
 
     def spec(self) -> Spec:
-        """What has been drafted."""
+        """The spec of all layers so far."""
         return Spec(
             tuple(self.layers), tuple(self.sizes.items()), tuple(self.hidden), tuple(self.nested)
         )

@@ -39,7 +39,7 @@ def training_forward(
         params: one network, no batch axes.
         x: [batch, *positions, inputs].
         spec: from a function of `wsjax.architectures`.
-        key: of what is dropped.
+        key: of dropout.
         dropout: probability that a neuron's value is set to zero, below 1; the others are
             divided by one minus it. May be traced.
         activations: names to pick from in place of the spec's; none to keep the spec's.
@@ -51,7 +51,7 @@ def training_forward(
         Bessel's correction (as Flax).
     """
     numbers = {layer.name: i for i, layer in enumerate(spec.layers)}
-    found = {}
+    statistics = {}
 
     def drop(layer, value):
         words = random_bits.scrambled(jax.random.fold_in(key, numbers[layer.name]), value.shape)
@@ -63,11 +63,11 @@ def training_forward(
         names = {a.role: a.name for a in layer.arrays}
         mean = signal.values.mean(axes)
         variance = jnp.square(signal.values - mean).mean(axes)
-        found.update({names["mean"]: mean, names["variance"]: variance})
+        statistics.update({names["mean"]: mean, names["variance"]: variance})
         return mean, variance
 
     mode = Mode(_activate(activations, activation), drop, normalise)
-    return forward(params, x, spec, convolve, mode), found
+    return forward(params, x, spec, convolve, mode), statistics
 
 
 def picking(activations: Sequence[str], activation: int | jax.Array) -> Mode:

@@ -16,10 +16,10 @@ _PI = (3.140625, 0.0009670257568359375, 6.277114152908325e-07, 1.215420125655342
 _SINE = (2.60831598e-06, -1.981069071e-04, 8.33307858556e-03, -1.66666597127915e-01)
 
 
-def _folded_sine(x, turns):
-    """sin(x - turns * pi) where |x - turns * pi| <= pi / 2."""
+def _folded_sine(x, shifts):
+    """sin(x - shifts * pi) where |x - shifts * pi| <= pi / 2."""
     for part in _PI:
-        x = x - turns * part
+        x = x - shifts * part
     square = x * x
     u = _SINE[0]
     for c in _SINE[1:]:
@@ -30,9 +30,9 @@ def _folded_sine(x, turns):
 @jax.custom_jvp
 def sin(x: jax.Array) -> jax.Array:
     """The sine, float32, for |x| < 1e4."""
-    turns = jnp.round(x * (1 / jnp.pi))
-    y = _folded_sine(x, turns)
-    return jnp.where(turns.astype(jnp.int32) & 1 == 1, -y, y)
+    shifts = jnp.round(x * (1 / jnp.pi))
+    y = _folded_sine(x, shifts)
+    return jnp.where(shifts.astype(jnp.int32) & 1 == 1, -y, y)
 
 
 @jax.custom_jvp

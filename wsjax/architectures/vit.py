@@ -46,8 +46,8 @@ def vit(
             a class token.
         epsilon: of the LayerNorms.
         activation: inside a block.
-        key_bias: whether keys have a bias, which leaves the function as it is: softmax
-            does not see what is added to all keys.
+        key_bias: whether keys have a bias, which leaves the function as it is: softmax is
+            invariant to a number added to all keys.
 
     Raises:
         ValueError: the settings make no network.

@@ -1,17 +1,17 @@
-"""Augmentations: other copies of raveled networks, drawn inside a jitted step.
+"""Augmentations: random changes of raveled networks inside a jitted step.
 
-    what is drawn                        the copy's function        the functions
-    other numbers of hidden neurons      the same                   permute
-    signs, phases, scales of them    the same                   flip, phase, rescale
-    coordinates of what it reads         moved, in a known way      translate, rotate, zoom
+    changed                              the function               the functions
+    order of hidden neurons              preserved                  permute
+    signs, phases, scales of neurons     preserved                  flip, phase, rescale
+    coordinates of the input             moved                      translate, rotate, zoom
     entries                              another                    noise, mask, dropout
 
-A learner that treats copies as the network they were made of must know which row it draws
-from: those of the last are other functions before long. Vectors are [entry] or have axes in
-front; every network has draws of its own, and of the last row every entry. All run under `jit`
-and `vmap`. `Augmentation` is all of them as one setting.
+Copies of the last two rows are other functions; a learner that gives them the label of the
+original must know this. Vectors are [entry] or have axes in front; each network has random
+numbers of its own, and in the last row each entry. All run under `jit` and `vmap`.
+`Augmentation` is all of them as one setting.
 
-Those of Navon et al. (2023) and Shamsian et al. (2024) differ in their code: noise adds the same
+Published code (Navon et al., 2023; Shamsian et al., 2024) differs: its noise adds the same
 number to all entries of an array, and a translation may enter at the bias of a later layer.
 """
 
@@ -24,34 +24,34 @@ import jax.numpy as jnp
 
 from wsjax import checks, networks
 from wsjax.networks import Spec
-from wsjax.symmetries import coordinates, permutations, scalings
+from wsjax.symmetries import coordinates, permutations, scalings, signals
 from wsjax.symmetries.scalings import Element
 
 
 def permute(key: jax.Array, vectors: jax.Array, spec: Spec) -> jax.Array:
-    """Renumbers hidden neurons uniformly at random; preserves the network's function.
+    """Permutes hidden neurons uniformly at random; preserves the network's function.
 
     Args:
         key: randomness.
         vectors: [..., entry].
-        spec: what they mean.
+        spec: their meaning.
     """
     moves = permutations.moves(spec)
     return _each(lambda k, v: permutations.shuffle(k, v, moves), key, vectors)
 
 
 def flip(key: jax.Array, vectors: jax.Array, spec: Spec) -> jax.Array:
-    """Changes the sign of every other neuron, by chance; preserves the network's function.
+    """Flips the signs of random neurons; preserves the network's function.
 
     Args:
         key: randomness.
         vectors: [..., entry].
-        spec: what they mean.
+        spec: their meaning.
 
     Raises:
         ValueError: no neuron of the network can change its sign.
     """
-    _admitted(spec, "signs", any(x.sign for x in scalings.admits(spec).factors.values()))
+    _assert_any(spec, "signs", any(x.sign for x in signals.scaling_group(spec).factors.values()))
     return _scaled(lambda k: scalings.sample(k, spec, ("sign",)), key, vectors, spec)
 
 
@@ -61,51 +61,51 @@ def rescale(key: jax.Array, vectors: jax.Array, spec: Spec, spread: float) -> ja
     Args:
         key: randomness.
         vectors: [..., entry].
-        spec: what they mean.
+        spec: their meaning.
         spread: see above.
 
     Raises:
         ValueError: no neuron of the network can change its scale.
     """
-    _admitted(spec, "scales", any(x.scale for x in scalings.admits(spec).factors.values()))
+    _assert_any(spec, "scales", any(x.scale for x in signals.scaling_group(spec).factors.values()))
     return _scaled(lambda k: scalings.sample(k, spec, ("scale",), spread), key, vectors, spec)
 
 
 def phase(key: jax.Array, vectors: jax.Array, spec: Spec, most: int) -> jax.Array:
     """Shifts phases of sines by k pi, k from -most to most; preserves the network's function.
 
-    b -> b + k pi / omega, and what reads the sine times (-1)^k, with omega of its layer. In
-    numbers of the network itself: arrays in other units have another step.
+    b -> b + k pi / omega, and the next kernel times (-1)^k, with omega of the sine's layer.
+    Weights must not be normalised: of normalised arrays the step is another.
 
     Args:
         key: randomness.
         vectors: [..., entry].
-        spec: what they mean.
+        spec: their meaning.
         most: phase shifts in either direction; all are equally likely.
 
     Raises:
         ValueError: no neuron of the network is a sine with a bias.
     """
-    known = scalings.identity(spec).phases
-    _admitted(spec, "phase shifts", bool(known))
+    zeros = scalings.identity(spec).phases
+    _assert_any(spec, "phase shifts", bool(zeros))
 
     def draw(key):
-        keys = jax.random.split(key, len(known))
+        keys = jax.random.split(key, len(zeros))
         draws = (jax.random.randint(k, x.shape, -most, most + 1, x.dtype)
-                 for k, x in zip(keys, known.values(), strict=True))  # fmt: skip
-        return Element({}, dict(zip(known, draws, strict=True)))
+                 for k, x in zip(keys, zeros.values(), strict=True))  # fmt: skip
+        return Element({}, dict(zip(zeros, draws, strict=True)))
 
     return _scaled(draw, key, vectors, spec)
 
 
 def translate(key: jax.Array, vectors: jax.Array, spec: Spec, most: float) -> jax.Array:
-    """Gives x -> f(x + t); does not preserve the network's function, but moves what it shows.
+    """Changes f(x) to f(x + t); moves the image of an INR.
 
     Args:
         key: randomness.
         vectors: [..., entry], of networks whose coordinates a dense layer reads.
-        spec: what they mean.
-        most: t of every coordinate is uniform from -most to most, in units of the input.
+        spec: their meaning.
+        most: t of every coordinate is uniform from -most to most.
 
     Raises:
         ValueError: see `coordinates.move`.
@@ -116,12 +116,12 @@ def translate(key: jax.Array, vectors: jax.Array, spec: Spec, most: float) -> ja
 
 
 def rotate(key: jax.Array, vectors: jax.Array, spec: Spec, most: float) -> jax.Array:
-    """Gives x -> f(R x); does not preserve the network's function, but turns what it shows.
+    """Changes f(x) to f(R x); rotates the image of an INR.
 
     Args:
         key: randomness.
         vectors: [..., entry], of networks whose two coordinates a dense layer reads.
-        spec: what they mean.
+        spec: their meaning.
         most: the angle is uniform from -most to most, in radians, about the origin.
 
     Raises:
@@ -134,12 +134,12 @@ def rotate(key: jax.Array, vectors: jax.Array, spec: Spec, most: float) -> jax.A
 
 
 def zoom(key: jax.Array, vectors: jax.Array, spec: Spec, most: float) -> jax.Array:
-    """Gives x -> f(a x); does not preserve the network's function, but zooms what it shows.
+    """Changes f(x) to f(a x); zooms the image of an INR.
 
     Args:
         key: randomness.
         vectors: [..., entry], of networks whose coordinates a dense layer reads.
-        spec: what they mean.
+        spec: their meaning.
         most: a is uniform from 1 - most to 1 + most, the same for all coordinates.
 
     Raises:
@@ -169,14 +169,14 @@ def noise(
 
 
 def sizes(vectors: jax.Array, spec: Spec) -> jax.Array:
-    """The root mean square of the array that an entry belongs to, of its own network.
+    """For each entry, the root mean square of its array.
 
     Args:
         vectors: [..., entry].
-        spec: what they mean.
+        spec: their meaning.
 
     Returns:
-        [..., entry]; the same for all numberings and signs of neurons.
+        [..., entry]; invariant to permutations and signs of neurons.
     """
     arrays, out = networks.unravel(vectors, spec), {}
     for a in spec.arrays:
@@ -189,7 +189,7 @@ def sizes(vectors: jax.Array, spec: Spec) -> jax.Array:
 def mask(key: jax.Array, vectors: jax.Array, probability: float) -> jax.Array:
     """Sets entries to zero by chance; does not preserve the network's function.
 
-    What is left keeps its size: `dropout` divides it by `1 - probability`.
+    The others stay as they are; `dropout` divides them by `1 - probability`.
 
     Args:
         key: randomness.
@@ -199,12 +199,12 @@ def mask(key: jax.Array, vectors: jax.Array, probability: float) -> jax.Array:
     Returns:
         [..., entry].
     """
-    gone = jax.random.bernoulli(key, probability, vectors.shape)
-    return jnp.where(gone, jnp.zeros_like(vectors), vectors)
+    masked = jax.random.bernoulli(key, probability, vectors.shape)
+    return jnp.where(masked, jnp.zeros_like(vectors), vectors)
 
 
 def dropout(key: jax.Array, vectors: jax.Array, probability: float) -> jax.Array:
-    """Drops entries, and makes up for it: a copy is on average the network that was given.
+    """Sets entries to zero by chance and rescales the others; the mean of each is preserved.
 
     Does not preserve the network's function.
 
@@ -222,17 +222,17 @@ def dropout(key: jax.Array, vectors: jax.Array, probability: float) -> jax.Array
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """Which augmentations there are, and how strong; none by default.
+    """The strengths of all augmentations; none by default.
 
-    In this order, each with draws of its own, whatever the others are. See the function of
-    the same name for what a strength means.
+    Applied in this order, with independent random numbers. A strength is that of the function
+    of the same name.
 
     Attributes:
-        translate: of every coordinate, in units of the input.
+        translate: of every coordinate.
         rotate: radians in either direction.
         zoom: about 1.
-        permute: whether neurons are.
-        flip: whether signs are.
+        permute: whether hidden neurons are permuted.
+        flip: whether signs are flipped.
         phase: shifts by pi in either direction.
         rescale: spread of logarithms.
         noise: relative to the root mean square of each array of the network.
@@ -269,33 +269,33 @@ class Augmentation:
 
     @property
     def preserves(self) -> bool:
-        """Whether copies have the function of the network that they were made of."""
+        """Whether the function of a network is preserved."""
         return not any((
             *(self.translate, self.rotate, self.zoom),
             *(self.noise, self.dropout, self.mask),
         ))  # fmt: skip
 
     def apply(
-        self, key: jax.Array, vectors: jax.Array, spec: Spec, units: jax.Array | float = 1.0
+        self, key: jax.Array, vectors: jax.Array, spec: Spec, scale: jax.Array | float = 1.0
     ) -> jax.Array:
-        """Copies of networks, one of each.
+        """Changes every network at random.
 
         Args:
             key: randomness.
             vectors: [..., entry].
-            spec: what they mean.
-            units: [entry] what 1 stands for in `vectors`, or one number for all: shifts and
-                phase shifts are in numbers of the network itself.
+            spec: their meaning.
+            scale: [entry] by which `vectors` were divided (`InputScale`), or one number for
+                all: translations and phase shifts need the weights themselves.
 
         Returns:
-            [..., entry], in the same units.
+            [..., entry], divided by the same scale.
 
         Raises:
-            ValueError: the network does not admit what is asked for.
+            ValueError: the network has no such symmetry.
         """
         if self == Augmentation():
             return vectors
-        own = vectors * jnp.asarray(units, vectors.dtype)
+        own = vectors * jnp.asarray(scale, vectors.dtype)
         steps: tuple[tuple[bool, Callable], ...] = (
             (self.translate > 0, lambda k, v: translate(k, v, spec, self.translate)),
             (self.rotate > 0, lambda k, v: rotate(k, v, spec, self.rotate)),
@@ -308,10 +308,10 @@ class Augmentation:
             (self.dropout > 0, lambda k, v: dropout(k, v, self.dropout)),
             (self.mask > 0, lambda k, v: mask(k, v, self.mask)),
         )
-        for i, (wanted, step) in enumerate(steps):
-            if wanted:
+        for i, (active, step) in enumerate(steps):
+            if active:
                 own = step(jax.random.fold_in(key, i), own)
-        return own / jnp.asarray(units, vectors.dtype)
+        return own / jnp.asarray(scale, vectors.dtype)
 
 
 def _each(change: Callable, key: jax.Array, vectors: jax.Array) -> jax.Array:
@@ -322,7 +322,7 @@ def _each(change: Callable, key: jax.Array, vectors: jax.Array) -> jax.Array:
 
 
 def _scaled(draw: Callable, key: jax.Array, vectors: jax.Array, spec: Spec) -> jax.Array:
-    """Networks under scalings that are drawn for each."""
+    """Networks under a random scaling each."""
 
     def change(key, vector):
         multiply, add = scalings.factors(draw(key), spec)
@@ -331,7 +331,7 @@ def _scaled(draw: Callable, key: jax.Array, vectors: jax.Array, spec: Spec) -> j
     return _each(change, key, vectors)
 
 
-def _admitted(spec: Spec, what: str, some: bool) -> None:
+def _assert_any(spec: Spec, noun: str, some: bool) -> None:
     if not some:
-        found = [f"{x.name} ({x.activation})" for x in spec.layers]
-        raise ValueError(f"expected neurons that admit {what}, got {found}")
+        layers = [f"{x.name} ({x.activation})" for x in spec.layers]
+        raise ValueError(f"expected neurons that admit {noun}, got {layers}")

@@ -5,9 +5,9 @@ its first layer alone (Navon et al., 2023; Shamsian et al., 2024):
 
     W (A x + t) + b   =   (W A) x + (b + W t)          kernel [in, out]:  A^T W,  b + t W
 
-The image that it holds moves, and all else stays as it was: what `move` gives for A and t is,
-seen at x, what the network was at A x + t. Numbers are those of the network itself; arrays in
-other units give another t (`wsjax.symmetries.augmentations.Augmentation`).
+The network that `move` gives for A and t has at x the value of the first network at A x + t: an
+INR's image moves. Weights must not be normalised: of normalised arrays t is another
+(`wsjax.symmetries.augmentations.Augmentation`).
 """
 
 import functools
@@ -21,7 +21,7 @@ from wsjax.networks import Spec, offsets
 
 
 class First(NamedTuple):
-    """Where the first layer lies in `ravel`'s vector.
+    """The first layer's positions in `ravel`'s vector.
 
     Attributes:
         kernel: [input, neuron] entries.
@@ -34,13 +34,12 @@ class First(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def first(spec: Spec) -> First:
-    """Finds the layer that reads the coordinates.
+    """The layer that reads the coordinates.
 
     Raises:
         ValueError: they are not read by one dense layer, of a kernel and at most a bias, alone.
     """
     readers = [x for x in spec.layers if x.source == -1 or (x.source is None and x.level == 0)]
-    found = [f"{x.name} ({x.kind})" for x in readers]
     arrays = {a.role: a for x in readers for a in x.arrays}
     kernel, bias = arrays.get("kernel"), arrays.get("bias")
     fine = (
@@ -55,7 +54,8 @@ def first(spec: Spec) -> First:
         and (bias is None or bias.axes == (kernel.axes[kernel.writes[0]],))
     )
     if not fine:
-        raise ValueError(f"expected coordinates that one dense layer reads, got {found}")
+        names = [f"{x.name} ({x.kind})" for x in readers]
+        raise ValueError(f"expected coordinates that one dense layer reads, got {names}")
     places = offsets(spec)
     order = (*kernel.reads, *kernel.writes)
     return First(places[kernel.name].transpose(order), None if bias is None else places[bias.name])
@@ -80,7 +80,7 @@ def move(
 
     Args:
         vectors: [..., entry], as `networks.ravel` lays them out.
-        spec: what the entries mean.
+        spec: meaning of the entries.
         matrix: A [..., input, input]; the identity if None.
         shift: t [..., input]; zero if None.
 
@@ -104,22 +104,22 @@ def move(
     if shift is not None:
         if at.bias is None:
             raise ValueError("expected a bias that takes the shift, got a first layer without one")
-        told = jnp.einsum(
+        added = jnp.einsum(
             "...i,...io->...o", shift.astype(vectors.dtype), kernel, precision="highest"
         )
-        out = out.at[..., at.bias].add(told)
+        out = out.at[..., at.bias].add(added)
     if matrix is not None:
-        turned = jnp.einsum(
+        product = jnp.einsum(
             "...ji,...jo->...io", matrix.astype(vectors.dtype), kernel, precision="highest"
         )
-        out = out.at[..., at.kernel].set(turned)
+        out = out.at[..., at.kernel].set(product)
     return out
 
 
 def rotation(angle: jax.Array) -> jax.Array:
-    """The matrix [..., 2, 2] that turns coordinates by angles [...], in radians.
+    """The matrix [..., 2, 2] that rotates coordinates by angles [...], in radians.
 
-    From the first coordinate to the second: an image turns the other way.
+    From the first coordinate to the second: an image rotates the other way.
     """
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     return jnp.stack([jnp.stack([cos, -sin], -1), jnp.stack([sin, cos], -1)], -2)

@@ -1,8 +1,8 @@
-"""Weight matching: number a network's hidden neurons as those of a reference.
+"""Weight matching: permute a network's hidden neurons to match those of a reference.
 
-Each network numbers its hidden neurons at will, so two may be close and not look it.
-Sought is the renumbering g that brings `act(g, params)` nearest to the reference in L2:
-the one of largest inner product. With all hidden axes but one held fixed this is a linear
+Of equal functions the weights differ by permutations of hidden neurons. Sought is the
+permutation g that brings `act(g, params)` nearest to the reference in L2: the one of
+largest inner product. With all hidden axes but one held fixed this is a linear
 assignment, solved exactly (Ainsworth et al., 2023, "Git Re-Basin", 3.2 and algorithm 1):
 
     maximise over permutations g_h    sum_i C[i, g_h[i]]
@@ -10,9 +10,9 @@ assignment, solved exactly (Ainsworth et al., 2023, "Git Re-Basin", 3.2 and algo
 
 A *sweep* does so for every hidden axis once; sweeps follow until nothing improves.
 
-Deviations: algorithm 1 starts from the numbering as given. We also start from one grown
+Deviations: algorithm 1 starts from the order as given. We also start from a permutation grown
 axis by axis, where an axis not yet matched is summed out of C, and keep the better result.
-So a renumbered copy is undone exactly, if its neurons can be told apart by such sums.
+So a permuted copy is matched exactly, if its neurons differ in such sums.
 """
 
 import math
@@ -35,31 +35,32 @@ def match(
     sweeps: int = 100,
     key: jax.Array | None = None,
 ) -> Element:
-    """Finds a renumbering that brings a network near a reference.
+    """The permutation that brings a network near a reference.
 
     Args:
         params: one network, arrays [*shape].
         reference: another of the same spec.
-        spec: what the arrays mean; no array has a hidden axis twice.
+        spec: meaning of the arrays; no array has a hidden axis twice.
         sweeps: at most so many over all hidden axes, from each of the two starts.
         key: for the order of the axes in each sweep; None keeps the order of `spec.hidden`.
 
     Returns:
-        g such that `symmetries.act(g, params, spec)` is near `reference`. A local optimum: no
-        renumbering of a single axis improves it, unless the sweeps ran out.
+        g such that `permutations.act(g, params, spec)` is near `reference`. A local optimum: no
+        permutation of a single axis improves it, unless the sweeps ran out.
 
     Raises:
         ValueError: a network does not match the spec, or an array has a hidden axis twice
             (its assignment would be quadratic), or an axis is nested in another.
 
-    >>> from wsjax import architectures, symmetries, testing
+    >>> from wsjax import architectures, testing
+    >>> from wsjax.symmetries import permutations
     >>> spec = architectures.mlp([2, 4, 1])
     >>> params = testing.draw(jax.random.key(0), spec)
     >>> g = {"h0": jnp.array([2, 0, 3, 1])}
-    >>> match(symmetries.act(g, params, spec), params, spec)["h0"].tolist()
+    >>> match(permutations.act(g, params, spec), params, spec)["h0"].tolist()
     [1, 3, 0, 2]
     """
-    _refuse(spec)
+    _check_linear(spec)
     for x in (params, reference):
         networks.check(x, spec)
         for a in spec.arrays:
@@ -68,27 +69,27 @@ def match(
                     f"expected one network, without batch axes, got {a.name} {x[a.name].shape}"
                 )
     seed = None if key is None else int(jax.random.bits(key))
-    found = _match(_doubles(params, spec), _doubles(reference, spec), spec, sweeps, seed)
-    return {h: jnp.asarray(found[h].astype(np.int32)) for h in spec.hidden}
+    element = _match(_doubles(params, spec), _doubles(reference, spec), spec, sweeps, seed)
+    return {h: jnp.asarray(element[h].astype(np.int32)) for h in spec.hidden}
 
 
 def align(vectors: np.ndarray, reference: np.ndarray, spec: Spec) -> np.ndarray:
-    """Numbers every network of a zoo as the reference, each on its own; functions stay.
+    """Matches every network of a zoo with the reference, each on its own; functions stay.
 
-    The "MLP + Alignment" baseline of Navon et al. (2023) reads such a zoo.
+    For the "MLP + Alignment" baseline of Navon et al. (2023).
 
     Args:
         vectors: [network, entry], as `ravel` gives.
         reference: [entry], most often one of the networks.
-        spec: what the entries mean; as in `match`.
+        spec: meaning of the entries; as in `match`.
 
     Returns:
-        [network, entry], each row with its own numbers in another order.
+        [network, entry], the entries of each network in another order.
 
     Raises:
         ValueError: as in `match`, or the shapes are others.
     """
-    _refuse(spec)
+    _check_linear(spec)
     vectors, reference = np.asarray(vectors), np.asarray(reference)
     if vectors.ndim != 2 or vectors.shape[1] != spec.count or reference.shape != (spec.count,):
         raise ValueError(
@@ -112,7 +113,7 @@ def barrier(
     b: Mapping[str, jax.Array],
     points: int = 11,
 ) -> float:
-    """Measures how far the loss rises on the straight line between two networks.
+    """Loss barrier on the straight line between two networks.
 
     The largest, over t in [0, 1], of loss((1 - t) a + t b) - ((1 - t) loss(a) + t loss(b))
     (Entezari et al., 2022). Zero if the loss is nowhere above its chord.
@@ -137,17 +138,18 @@ def barrier(
     if points < 3:
         raise ValueError(f"expected at least three points, both ends included, got {points}")
     ends = float(loss(a)), float(loss(b))
-    rises = [0.0]  # at both ends, whatever rounding says
+    rises = [0.0]  # at both ends, without rounding
     for t in np.linspace(0, 1, points)[1:-1].tolist():
         middle = {name: (1 - t) * a[name] + t * b[name] for name in names}
         rises.append(float(loss(middle)) - ((1 - t) * ends[0] + t * ends[1]))
     return max(rises) if np.isfinite([*ends, *rises]).all() else math.nan
 
 
-def _refuse(spec):
+def _check_linear(spec):
+    """Raises `ValueError` if the matching of an axis is no linear assignment."""
     if spec.nested:
         raise ValueError(
-            "matching knows permutations of whole axes; "
+            "matching supports permutations of whole axes; "
             + ", ".join(f"axis {inner!r} is nested in {outer!r}" for inner, outer in spec.nested)
         )
     for a in spec.arrays:
@@ -166,12 +168,12 @@ def _match(ours, theirs, spec, sweeps=100, seed=None) -> dict[str, np.ndarray]:
     sizes, grown = dict(spec.sizes), {}
     for h in spec.hidden:
         grown[h] = _assign(_similarities(h, ours, theirs, spec, grown))
-    found = []
+    optima = []
     for start in ({h: np.arange(sizes[h]) for h in spec.hidden}, grown):
         element = _sweep(start, ours, theirs, spec, sweeps, seed)
         moved = ((_permute(ours[a.name], a, element), theirs[a.name]) for a in spec.arrays)
-        found.append((sum(float(np.vdot(x, y)) for x, y in moved), element))
-    return max(found, key=lambda pair: pair[0])[1]
+        optima.append((sum(float(np.vdot(x, y)) for x, y in moved), element))
+    return max(optima, key=lambda pair: pair[0])[1]
 
 
 def _sweep(element, ours, theirs, spec, sweeps, seed):
@@ -196,7 +198,7 @@ def _sweep(element, ours, theirs, spec, sweeps, seed):
 def _similarities(axis, ours, theirs, spec, element) -> np.ndarray:
     """[neuron of theirs, neuron of ours]: inner products over all arrays with the axis.
 
-    The other axes are numbered by `element`; hidden ones that it lacks are summed out.
+    The other axes are permuted by `element`; hidden ones that it lacks are summed out.
     """
     size, others = dict(spec.sizes)[axis], {h: p for h, p in element.items() if h != axis}
     total = np.zeros((size, size))
@@ -220,7 +222,7 @@ def _assign(scores) -> np.ndarray:
 
 
 def _permute(array: np.ndarray, a: Array, element) -> np.ndarray:
-    """One array [*shape] of `symmetries.act`, in NumPy: thousands of networks come by."""
+    """One array [*shape] of `permutations.act`, in NumPy, for thousands of networks."""
     for i, h in enumerate(a.axes):
         if h in element:
             array = array.take(element[h], axis=i)

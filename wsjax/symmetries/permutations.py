@@ -1,20 +1,20 @@
-"""Renumberings of hidden neurons: sample, act, compose, invert.
+"""Permutations of hidden neurons: sample, act, compose, invert.
 
-A hidden neuron has no identity. Renumbering the neurons of a hidden axis, in every
-array that has the axis, leaves the network's function as it is (Hecht-Nielsen, 1990).
+A permutation of the neurons of a hidden axis, applied to every array that has the axis,
+preserves the network's function (Hecht-Nielsen, 1990).
 
     g = {"h0": [2, 0, 1]}       neuron 0 of act(g, p) is neuron 2 of p
 
-An axis nested within another is renumbered on its own within each of its neurons; its
-permutations are a table, one row for each neuron of the outer axis as *renumbered*:
+An axis nested within another has a permutation of its own within each neuron of the outer
+axis: a table, one row for each neuron of the outer axis *after* its permutation:
 
     g = {"head": [1, 0], "v": [[2, 0, 1], [0, 2, 1]]}
     dimension j of head i of act(g, p) is dimension g["v"][i, j] of head g["head"][i] of p
 
 Two forms of the one action. By name, on `Params`: `sample`, `act`, `compose`,
-`inverse`. By position, on `ravel`'s vector: `moves` says once, in NumPy, which entries
-of the vector a permutation carries, and `shuffle` samples and acts inside a jitted
-step; moves are arrays, so networks of several architectures share one compiled step.
+`inverse`. By position, on `ravel`'s vector: `moves` is computed once, in NumPy: where
+each entry of the vector goes. `shuffle` samples and acts inside a jitted step; moves are
+arrays, so networks of several architectures share one compiled step.
 """
 
 import functools
@@ -40,30 +40,30 @@ def shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
 
 
 def sample(key: jax.Array, spec: Spec) -> Element:
-    """One uniform renumbering per hidden axis."""
+    """One uniform permutation per hidden axis."""
     out = {}
     for h, shape in shapes(spec).items():
-        mine = jax.random.fold_in(key, zlib.crc32(h.encode()))
+        own = jax.random.fold_in(key, zlib.crc32(h.encode()))
         order = jnp.broadcast_to(jnp.arange(shape[-1]), shape)
-        out[h] = jax.random.permutation(mine, order, axis=-1, independent=len(shape) > 1)
+        out[h] = jax.random.permutation(own, order, axis=-1, independent=len(shape) > 1)
     return out
 
 
 def identity(spec: Spec) -> Element:
-    """The renumbering that changes nothing."""
+    """The permutation that changes nothing."""
     return {h: jnp.broadcast_to(jnp.arange(s[-1]), s) for h, s in shapes(spec).items()}
 
 
 def act(element: Element, params: Params, spec: Spec) -> Params:
-    """Renumbers a network's hidden neurons; its function is unchanged.
+    """Permutes a network's hidden neurons; its function is unchanged.
 
     Args:
         element: permutations by hidden axis, as from `sample`.
         params: arrays [..., *axes of the spec].
-        spec: what the arrays mean.
+        spec: meaning of the arrays.
 
     Returns:
-        The same network, written down in another order.
+        The same function, with neurons in another order.
 
     Raises:
         ValueError: the element permutes an axis that is not hidden, or has another
@@ -96,7 +96,7 @@ def act(element: Element, params: Params, spec: Spec) -> Params:
 
 
 def compose(second: Element, first: Element, spec: Spec) -> Element:
-    """The renumbering that does `first`, then `second`.
+    """The permutation that does `first`, then `second`.
 
     `act(compose(g, f, spec), p, spec) == act(g, act(f, p, spec), spec)`.
     """
@@ -111,7 +111,7 @@ def compose(second: Element, first: Element, spec: Spec) -> Element:
 
 
 def inverse(element: Element, spec: Spec) -> Element:
-    """The renumbering that undoes `element`."""
+    """The permutation that undoes `element`."""
     outer, out = dict(spec.nested), {}
     for axis, p in element.items():
         undone = jnp.argsort(p, axis=-1)
@@ -128,10 +128,10 @@ def movable(spec: Spec) -> list[str]:
 
 
 def derange(key: jax.Array, params: Params, spec: Spec) -> Element:
-    """A random renumbering in which no neuron of an axis of two or more stays in place.
+    """A random permutation in which no neuron of an axis of two or more stays in place.
 
-    Each axis gets a random cycle through all its neurons. A plain random permutation
-    leaves one neuron in place on average, and whoever knows that neuron goes unseen.
+    Each axis gets a random cycle through all its neurons. A uniform permutation leaves one
+    neuron in place on average, which hides that an encoder depends on its index.
 
     Raises:
         ValueError: there is no such axis, or all neurons are equal.
@@ -145,7 +145,7 @@ def derange(key: jax.Array, params: Params, spec: Spec) -> Element:
             element[h] = jnp.take_along_axis(cycle, jnp.argsort(p, axis=-1), axis=-1)
     moved = act(element, params, spec)
     if all(np.array_equal(moved[a.name], params[a.name]) for a in spec.arrays):
-        raise ValueError("renumbering moves nothing: all neurons of the network are equal")
+        raise ValueError("permutations move nothing: all neurons of the network are equal")
     return element
 
 
@@ -202,15 +202,18 @@ def pad(layout: Moves, entries: int, depth: int, axes: int, width: int) -> Moves
     """The same moves in larger arrays; padding stays in place.
 
     Raises:
-        ValueError: something does not fit.
+        ValueError: the moves are larger.
     """
     have = (*layout.axis.shape, len(layout.sizes), layout.width)
-    room = (entries, depth, axes, width)
-    if any(h > r for h, r in zip(have, room, strict=True)):
-        raise ValueError(f"moves of (entries, depth, axes, width) {have} do not fit {room}")
+    want = (entries, depth, axes, width)
+    if any(n > most for n, most in zip(have, want, strict=True)):
+        raise ValueError(f"moves of (entries, depth, axes, width) {have} do not fit {want}")
     grow = ((0, entries - have[0]), (0, depth - have[1]))
-    parts = (np.pad(x, grow) for x in (layout.axis, layout.coordinate, layout.stride))
-    return Moves(*parts, np.pad(layout.sizes, (0, axes - have[2])), width=width)
+    axis, coordinate, stride = (
+        np.pad(x, grow) for x in (layout.axis, layout.coordinate, layout.stride)
+    )
+    sizes = padding.rows(layout.sizes, axes, 0)
+    return Moves(axis, coordinate, stride, sizes, width=width)
 
 
 def stack(layouts: Sequence[Moves], entries: int) -> Moves:
@@ -225,7 +228,7 @@ def stack(layouts: Sequence[Moves], entries: int) -> Moves:
 
 
 def shuffle(key: jax.Array, vector: jax.Array, layout: Moves) -> jax.Array:
-    """Renumbers the hidden neurons of a raveled network uniformly at random.
+    """Permutes the hidden neurons of a raveled network uniformly at random.
 
     Args:
         key: randomness.

@@ -1,9 +1,9 @@
 """Scalings of hidden neurons: sample, act, compose, invert, canonical forms.
 
-The diagonal symmetries of a network, beside the renumberings of `wsjax.symmetries.permutations`:
-what hidden neurons carry is multiplied by factors, and all that reads it divided by them (Godfrey
-et al., 2022; Kalogeropoulos et al., 2024). `wsjax.symmetries.signals` says which layers let which
-factors pass, and `admits` what a Spec has of them. An element names signals by layer:
+The diagonal symmetries of a network, beside the permutations of `wsjax.symmetries.permutations`:
+the signals of hidden neurons are multiplied by factors, and the arrays that read them divided by
+these (Godfrey et al., 2022; Kalogeropoulos et al., 2024). `signals.scaling_group` derives from a
+Spec which signals have which factors. An element names signals by layer:
 
     g = Element(factors={"Dense_0": [-1., 1., 1.]}, phases={"Dense_0": [0, 2, 1]})
 
@@ -29,16 +29,16 @@ import numpy as np
 
 from wsjax import checks
 from wsjax.networks import Array, Params, Spec, offsets
-from wsjax.symmetries.signals import Freedom, Term, freedom
+from wsjax.symmetries.signals import ScalingGroup, Term, scaling_group
 
 KINDS = ("sign", "scale", "phase")
 
 
 class Element(NamedTuple):
-    """A scaling; what it does not name stays as it is.
+    """A scaling; signals that it does not name stay as they are.
 
     Attributes:
-        factors: signal -> [..., *axes], what its neurons are multiplied by.
+        factors: signal -> [..., *axes], the factors of its neurons.
         phases: sine layer -> [..., *axes], phase shifts, whole numbers.
     """
 
@@ -46,26 +46,13 @@ class Element(NamedTuple):
     phases: Mapping[str, jax.Array]
 
 
-def admits(spec: Spec) -> Freedom:
-    """Which factors the signals of a network admit, and which sines phase shifts.
-
-    Raises:
-        ValueError: two layers have one name.
-
-    >>> from wsjax import architectures
-    >>> admits(architectures.mlp([2, 8, 1], "relu")).factors
-    {'Dense_0': Factor(axes=('h0',), sign=False, scale=True)}
-    """
-    return freedom(spec)
-
-
 def identity(spec: Spec) -> Element:
     """The scaling that changes nothing."""
-    have, sizes = freedom(spec), dict(spec.sizes)
+    group, sizes = scaling_group(spec), dict(spec.sizes)
     shape = lambda x: tuple(sizes[a] for a in x.axes)
     return Element(
-        {name: jnp.ones(shape(x)) for name, x in have.factors.items()},
-        {name: jnp.zeros(shape(x), jnp.int32) for name, x in have.phases.items()},
+        {name: jnp.ones(shape(x)) for name, x in group.factors.items()},
+        {name: jnp.zeros(shape(x), jnp.int32) for name, x in group.phases.items()},
     )
 
 
@@ -77,7 +64,7 @@ def sample(
     Args:
         key: randomness.
         spec: of the network.
-        kinds: of `KINDS`, what to draw: signs are -1 or 1, scales exp(spread * normal), half
+        kinds: of `KINDS`, what to draw: signs are -1 or 1, scales exp(spread * normal), phase
             shifts round(spread * normal).
         spread: see `kinds`.
 
@@ -87,16 +74,16 @@ def sample(
     if strange := sorted(set(kinds) - set(KINDS)):
         raise ValueError(f"expected kinds of {KINDS}, got {strange}")
     factors, phases = identity(spec)
-    mine = lambda name, kind: jax.random.fold_in(key, zlib.crc32(f"{name} {kind}".encode()))
-    for name, x in freedom(spec).factors.items():
+    key_of = lambda name, kind: jax.random.fold_in(key, zlib.crc32(f"{name} {kind}".encode()))
+    for name, x in scaling_group(spec).factors.items():
         one = factors[name]
         if x.scale and "scale" in kinds:
-            drawn = jax.random.normal(mine(name, "scale"), one.shape, one.dtype)
+            drawn = jax.random.normal(key_of(name, "scale"), one.shape, one.dtype)
             factors[name] = jnp.exp(spread * drawn)
         if x.sign and "sign" in kinds:
-            factors[name] *= jax.random.rademacher(mine(name, "sign"), one.shape, one.dtype)
+            factors[name] *= jax.random.rademacher(key_of(name, "sign"), one.shape, one.dtype)
     for name in phases if "phase" in kinds else ():
-        drawn = jax.random.normal(mine(name, "phase"), phases[name].shape)
+        drawn = jax.random.normal(key_of(name, "phase"), phases[name].shape)
         phases[name] = jnp.round(spread * drawn).astype(jnp.int32)
     return Element(factors, phases)
 
@@ -110,21 +97,21 @@ def act(element: Element, params: Params, spec: Spec) -> Params:
         spec: what the arrays mean.
 
     Returns:
-        The same network, written down in other units.
+        Another network of the same function.
 
     Raises:
-        ValueError: the element names what the spec does not admit, or an array of it has
-            another shape; every mistake is listed. Values are not looked at: -1 where only
-            positive factors are admitted gives another network.
+        ValueError: the element names a signal without factors, or an array of it has another
+            shape; every mistake is listed. Values are not checked: -1 where only positive
+            factors preserve the function gives another function.
     """
-    have, out = _checked(element, spec), {}
+    group, out = _checked(element, spec), {}
     for a in spec.arrays:
-        array, shift = params[a.name], have.shifts.get(a.name)
-        for x in _multipliers(element, have, a):
+        array, shift = params[a.name], group.shifts.get(a.name)
+        for x in _multipliers(element, group, a):
             array = array * x.astype(array.dtype)
         if shift and shift.name in element.phases:
             k = _along(element.phases[shift.name], shift.at, len(a.axes))
-            array = array + have.phases[shift.name].step * k.astype(array.dtype)
+            array = array + group.phases[shift.name].step * k.astype(array.dtype)
         out[a.name] = array
     return out
 
@@ -141,24 +128,24 @@ def compose(second: Element, first: Element, spec: Spec) -> Element:
     if names[0] != names[1]:
         raise ValueError(f"expected the same signals, got {names[0]} and {names[1]}")
     _checked(first, spec)
-    turned = _turned(second, first.phases, spec)
+    shifted = _signed(second, first.phases, spec)
     return Element(
         {name: second.factors[name] * x for name, x in first.factors.items()},
-        {name: second.phases[name] + k for name, k in turned.items()},
+        {name: second.phases[name] + k for name, k in shifted.items()},
     )
 
 
 def inverse(element: Element, spec: Spec) -> Element:
     """The scaling that undoes `element`."""
-    turned = _turned(element, element.phases, spec)
+    shifted = _signed(element, element.phases, spec)
     return Element(
         {name: 1 / x for name, x in element.factors.items()},
-        {name: -k for name, k in turned.items()},
+        {name: -k for name, k in shifted.items()},
     )
 
 
 def factors(element: Element, spec: Spec) -> tuple[jax.Array, jax.Array]:
-    """What `act` does to `ravel`'s vector: vector * multiply + add, entry by entry.
+    """`act` on `ravel`'s vector: vector * multiply + add, entry by entry.
 
     For jitted steps: where an entry finds its factors is computed once for a spec, in NumPy.
 
@@ -182,16 +169,16 @@ def factors(element: Element, spec: Spec) -> tuple[jax.Array, jax.Array]:
     )  # fmt: skip
 
     def row(values, first, like):
-        parts = [jnp.full((*lead, 1), first, dtype)]  # for entries that find none
+        parts = [jnp.full((*lead, 1), first, dtype)]  # for entries without a factor
         for name, one in like.items():
             x = jnp.broadcast_to(values[name], (*lead, *one.shape)).astype(dtype)
             parts.append(x.reshape(*lead, -1))
         return jnp.concatenate(parts, axis=-1)
 
-    scale, turn = row(scales, 1, whole.factors), row(phases, 0, whole.phases)
-    table = jnp.concatenate([scale, 1 / scale, 1 - 2 * jnp.mod(turn, 2)], axis=-1)
-    moved = jnp.take(turn, layout.shift, axis=-1) * jnp.asarray(layout.step, dtype)
-    return jnp.take(table, layout.index, axis=-1).prod(-1), moved
+    scale, shift = row(scales, 1, whole.factors), row(phases, 0, whole.phases)
+    table = jnp.concatenate([scale, 1 / scale, 1 - 2 * jnp.mod(shift, 2)], axis=-1)
+    add = jnp.take(shift, layout.shift, axis=-1) * jnp.asarray(layout.step, dtype)
+    return jnp.take(table, layout.index, axis=-1).prod(-1), add
 
 
 def canonical(params: Params, spec: Spec) -> Params:
@@ -200,18 +187,18 @@ def canonical(params: Params, spec: Spec) -> Params:
 
 
 def canonical_scale(params: Params, spec: Spec) -> Params:
-    """Scales neurons so that what comes into each has norm one; the function is unchanged.
+    """Scales neurons so that the incoming weights of each have norm one, by the same function.
 
-    What comes in are the kernels, biases and scales that write a signal and read nothing
-    whose factors are settled later: of the stream of a residual network, what it begins with.
-    All networks that differ by positive factors become one, up to rounding. A neuron into
-    which only zeros come stays as it is.
+    Incoming are the kernels, biases and scales that write a signal and read none whose factors
+    are settled later: of the stream of a residual network, the first. All networks that differ
+    by positive factors become one, up to rounding. A neuron whose incoming weights are all zero
+    stays as it is.
 
     Args:
         params: arrays [..., *axes of the spec].
         spec: what they mean.
     """
-    for name, x in freedom(spec).factors.items():
+    for name, x in scaling_group(spec).factors.items():
         if x.scale:
             square = _incoming(params, spec, name, lambda a, w: w * w)
             some = square > 0
@@ -221,26 +208,26 @@ def canonical_scale(params: Params, spec: Spec) -> Params:
 
 
 def canonical_sign(params: Params, spec: Spec) -> Params:
-    """Flips neurons so that what comes into each is positive; the function is unchanged.
+    """Flips neurons so that the incoming weights of each are positive, by the same function.
 
-    By the first that is not zero: the sum of the biases that come in (see `canonical_scale`;
-    most neurons have one), of the weights, of the weights' cubes. Renumbering neurons changes
-    these sums by rounding alone. A neuron stays as it is where all are zero, as for two weights
-    that are each other's negative: there is no telling it from its flip. All other networks
-    that differ by signs become one; with phase shifts settled before, those that differ by both.
+    Positive is the first of these sums that is not zero: of the incoming biases (see
+    `canonical_scale`; most neurons have one), of the weights, of the weights' cubes. Permuting
+    neurons changes them by rounding alone. A neuron whose sums are all zero stays as it is, as
+    for two weights that are each other's negative: it equals its flip. All other networks that
+    differ by signs become one; with phases settled before, those that differ by both.
 
     Args:
         params: arrays [..., *axes of the spec].
         spec: what they mean.
     """
-    told_by = (
+    sums = (
         lambda a, w: w if a.role == "bias" else jnp.zeros_like(w),
         lambda a, w: w if a.role != "bias" else jnp.zeros_like(w),
         lambda a, w: w**3 if a.role != "bias" else jnp.zeros_like(w),
     )
-    for name, x in freedom(spec).factors.items():
+    for name, x in scaling_group(spec).factors.items():
         if x.sign:
-            first, *others = (_incoming(params, spec, name, of) for of in told_by)
+            first, *others = (_incoming(params, spec, name, of) for of in sums)
             for other in others:
                 first = jnp.where(first == 0, other, first)
             flip = jnp.where(first < 0, -jnp.ones_like(first), jnp.ones_like(first))
@@ -249,7 +236,7 @@ def canonical_sign(params: Params, spec: Spec) -> Params:
 
 
 def canonical_phase(params: Params, spec: Spec) -> Params:
-    """Turns sines so that biases are in [-pi / 2 omega, pi / 2 omega); the function is unchanged.
+    """Shifts sines to biases in [-pi / 2 omega, pi / 2 omega); the function is unchanged.
 
     All networks that differ by phase shifts become one. A flip of sign maps the interval to
     itself. The published procedure (Kalogeropoulos et al., 2024, algorithm 1) is for omega 1.
@@ -258,19 +245,19 @@ def canonical_phase(params: Params, spec: Spec) -> Params:
         params: arrays [..., *axes of the spec].
         spec: what they mean.
     """
-    have = freedom(spec)
-    for name, shift in have.shifts.items():
+    group = scaling_group(spec)
+    for name, shift in group.shifts.items():
         bias = _onto(params[name], shift.at, len(shift.at))
-        k = -jnp.floor(bias / have.phases[shift.name].step + 0.5)
+        k = -jnp.floor(bias / group.phases[shift.name].step + 0.5)
         params = act(Element({}, {shift.name: k.astype(jnp.int32)}), params, spec)
     return params
 
 
 def _incoming(params, spec, name, of: Callable[[Array, jax.Array], jax.Array]) -> jax.Array:
-    """The sum over all that comes into a signal, [..., *axes of its factors]."""
+    """The sum over the weights that write a signal, [..., *axes of its factors]."""
     parts = [
         _onto(of(a, jnp.asarray(params[a.name])), term.at, len(a.axes))
-        for a, term in freedom(spec).incoming[name]
+        for a, term in scaling_group(spec).incoming[name]
     ]
     return functools.reduce(jnp.add, parts)
 
@@ -291,51 +278,51 @@ def _onto(array, at, ndim):
     return array.transpose(*range(lead), *(lead + sorted(at).index(i) for i in at))
 
 
-def _multipliers(element: Element, have: Freedom, a: Array) -> Iterator[jax.Array]:
-    """What an array is multiplied by, each laid along its axes."""
-    for term in have.terms[a.name]:
-        given = element.factors if term.power else element.phases
-        if term.name in given:
-            x = _along(given[term.name], term.at, len(a.axes))
+def _multipliers(element: Element, group: ScalingGroup, a: Array) -> Iterator[jax.Array]:
+    """The factors of an array, each laid along its axes."""
+    for term in group.terms[a.name]:
+        values = element.factors if term.power else element.phases
+        if term.name in values:
+            x = _along(values[term.name], term.at, len(a.axes))
             yield x if term.power == 1 else 1 / x if term.power == -1 else 1 - 2 * (x % 2)
 
 
-def _turned(element: Element, phases, spec: Spec) -> dict[str, jax.Array]:
+def _signed(element: Element, phases, spec: Spec) -> dict[str, jax.Array]:
     """Phase shifts with the signs that an element gives the biases they move."""
-    have, out = _checked(element, spec), {}
+    group, out = _checked(element, spec), {}
     for a in spec.arrays:
-        shift = have.shifts.get(a.name)
+        shift = group.shifts.get(a.name)
         if shift and shift.name in phases:
             k = _along(phases[shift.name], shift.at, len(a.axes))
-            for x in _multipliers(element, have, a):
+            for x in _multipliers(element, group, a):
                 k = jnp.where(x < 0, -k, k)
             out[shift.name] = _onto(k, shift.at, len(a.axes))
     return out
 
 
-def _checked(element: Element, spec: Spec) -> Freedom:
-    have, sizes, wrong = freedom(spec), dict(spec.sizes), []
+def _checked(element: Element, spec: Spec) -> ScalingGroup:
+    group, sizes, wrong = scaling_group(spec), dict(spec.sizes), []
     for word, values in zip(("factors", "phases"), element, strict=True):
-        known = getattr(have, word)
+        signals = getattr(group, word)
         for name, x in values.items():
-            if name not in known:
-                wrong.append(f"{name!r}: expected {word} for {list(known)}")
+            if name not in signals:
+                wrong.append(f"{name!r}: expected {word} for {list(signals)}")
                 continue
-            want = tuple(sizes[a] for a in known[name].axes)
+            want = tuple(sizes[a] for a in signals[name].axes)
             if x.ndim < len(want) or x.shape[x.ndim - len(want) :] != want:
-                wanted = f"[..., {', '.join(map(str, want))}] {known[name].axes}"
+                wanted = f"[..., {', '.join(map(str, want))}] {signals[name].axes}"
                 wrong.append(f"{name!r}: expected {word} {wanted}, got {x.shape}")
     checks.raise_all("element does not fit its spec", wrong)
-    return have
+    return group
 
 
 class _Layout(NamedTuple):
-    """Where an entry of the vector finds what it is multiplied by, and the phases that move it.
+    """For each entry of the vector, the places of its factors and of its phase shift.
 
     Attributes:
         index: [entry, k] row of the table of factors, their inverses, and signs of phases.
         shift: [entry] row of the table of phases.
-        step: [entry] what one half turn adds.
+        step: [entry] added by one phase shift.
     """
 
     index: np.ndarray
@@ -345,13 +332,13 @@ class _Layout(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def _layout(spec: Spec) -> _Layout:
-    have, places, sizes = freedom(spec), offsets(spec), dict(spec.sizes)
+    group, places, sizes = scaling_group(spec), offsets(spec), dict(spec.sizes)
     starts, counts = [{}, {}], [1, 1]  # of factors and of phases, after one row for none
-    for i, known in enumerate((have.factors, have.phases)):
-        for name, x in known.items():
+    for i, signals in enumerate((group.factors, group.phases)):
+        for name, x in signals.items():
             starts[i][name] = counts[i]
             counts[i] += math.prod(sizes[a] for a in x.axes)
-    index = np.zeros((spec.count, max([1, *map(len, have.terms.values())])), np.int32)
+    index = np.zeros((spec.count, max([1, *map(len, group.terms.values())])), np.int32)
     shift, step = np.zeros(spec.count, np.int32), np.zeros(spec.count)
 
     def rows(a: Array, term: Term):
@@ -363,9 +350,9 @@ def _layout(spec: Spec) -> _Layout:
 
     for a in spec.arrays:
         at = places[a.name].ravel()
-        for k, term in enumerate(have.terms[a.name]):
+        for k, term in enumerate(group.terms[a.name]):
             block = {1: 0, -1: counts[0], 0: 2 * counts[0]}[term.power]
             index[at, k] = block + rows(a, term)
-        if term := have.shifts.get(a.name):
-            shift[at], step[at] = rows(a, term), have.phases[term.name].step
+        if term := group.shifts.get(a.name):
+            shift[at], step[at] = rows(a, term), group.phases[term.name].step
     return _Layout(index, shift, step)

@@ -1,8 +1,8 @@
 """Signals, and which of them can be scaled.
 
-A *signal* is what the neurons of a place carry between two layers. It can be multiplied by a
+A *signal* is the values of the neurons of a place between two layers. It can be multiplied by a
 factor, one for each neuron, if all arrays that write it are multiplied and all that read it
-divided by that factor, and if what acts on it in between lets the factor pass (Godfrey et
+divided by that factor, and if the activations and norms in between commute with it (Godfrey et
 al., 2022; Kalogeropoulos et al., 2024):
 
     z = W x + b,  y = f(z),  y' = V y        W, b, V  ->  s W, s b, V / s
@@ -25,10 +25,11 @@ al., 2022; Kalogeropoulos et al., 2024):
     attention     values have one; queries have one, and keys its inverse
     grids         features have one
 
-Inputs, outputs and neurons with an identity have none; a layer that is not understood leaves
-none to what it reads and writes. Not here: what is no factor (a mean and the bias before it
-can move together, the bias of keys at will), and the phase shifts that remain to a sine whose
-output must keep its sign, before a maximum or in a recurrence (even ones, or odd with a flip).
+Inputs, outputs and neurons with an identity have none; the signals that a layer of unknown
+settings reads and writes have none either. Not here: symmetries that are no factors (a mean and
+the bias before it can move together, the bias of keys at will), and the phase shifts that remain
+to a sine whose output must keep its sign, before a maximum or in a recurrence (even ones, or odd
+with a flip).
 """
 
 import collections
@@ -48,12 +49,12 @@ TABLES = ("grid", "triplane", "hash")
 
 @dataclasses.dataclass(frozen=True)
 class Factor:
-    """What factors a signal admits.
+    """The factors of a signal.
 
     Attributes:
         axes: along which they differ; none if all its neurons have one in common.
         sign: whether -1 is one of them.
-        scale: whether all positive numbers are.
+        scale: whether all positive numbers are among them.
     """
 
     axes: tuple[str, ...]
@@ -67,7 +68,7 @@ class Phase:
 
     Attributes:
         axes: of its neurons.
-        step: what one half turn adds to the bias, pi / omega.
+        step: added to the bias by one shift, pi / omega.
     """
 
     axes: tuple[str, ...]
@@ -76,7 +77,7 @@ class Phase:
 
 @dataclasses.dataclass(frozen=True)
 class Term:
-    """What multiplies an array.
+    """A factor of an array.
 
     Attributes:
         name: of a factor or, with power 0, of phase shifts k, for (-1)^k.
@@ -90,13 +91,13 @@ class Term:
 
 
 @dataclasses.dataclass(frozen=True)
-class Freedom:
-    """The scalings of a Spec, in order of computation. A signal has its layer's name.
+class ScalingGroup:
+    """The scaling symmetries of a Spec, in order of computation. A signal has its layer's name.
 
     Attributes:
-        factors: signal -> what it admits; what admits nothing is left out.
+        factors: signal -> its factors; signals without factors are left out.
         phases: sine layer -> its phase shifts.
-        terms: array -> what multiplies it.
+        terms: array -> its factors.
         shifts: bias -> the phase shifts that move it, after it was multiplied.
         incoming: signal -> the arrays that write it, with its factor's place in each, but not
             those that read a signal settled later.
@@ -110,11 +111,15 @@ class Freedom:
 
 
 @functools.lru_cache(maxsize=256)
-def freedom(spec: Spec) -> Freedom:
-    """Finds out what can be scaled.
+def scaling_group(spec: Spec) -> ScalingGroup:
+    """The factors of a network's signals, and the phase shifts of its sines.
 
     Raises:
-        ValueError: two layers have one name, or `wiring` cannot follow the spec.
+        ValueError: two layers have one name, or the spec has no `wiring`.
+
+    >>> from wsjax import architectures
+    >>> scaling_group(architectures.mlp([2, 8, 1], "relu")).factors
+    {'Dense_0': Factor(axes=('h0',), sign=False, scale=True)}
     """
     names = collections.Counter(layer.name for layer in spec.layers)
     if twice := [n for n, count in names.items() if count > 1]:
@@ -131,7 +136,7 @@ class _Signal(NamedTuple):
 
 
 class _Search:
-    """Follows the forward pass. Nodes are factors; equal ones are joined.
+    """A walk along the forward pass. Nodes are factors; equal ones are joined.
 
     A node is equal to its parent but for the phase shifts in `parity`; a root is the first node
     of all that are equal. Sines that would need phase shifts to be even are in `clash`.
@@ -165,7 +170,7 @@ class _Search:
             if joins:
                 place, signal = self.layer(layer, joins, here)
                 here[place] = self.plus(here[place], signal) if self.adds(joins, here) else signal
-            elif layer.kind != "residual":  # acts, but who knows on what
+            elif layer.kind != "residual":  # acts on a signal that is not known
                 for signal in (before | here).values():
                     self.limit(signal)
         for layer, number, _ in layers:
@@ -254,15 +259,16 @@ class _Search:
 
     def unknown(self, layer, joins, target, top) -> _Signal:
         """Fixes all that a layer reads and writes."""
+        signals = self.latest(top)
         for j in joins:
-            if j.reads in (found := self.known(top)):
-                self.limit(found[j.reads])
+            if j.reads in signals:
+                self.limit(signals[j.reads])
         signal = self.new(layer.name, target)
         self.limit(signal)
         return signal
 
     def finish(self, layer: Layer, signal: _Signal, place: int) -> _Signal:
-        """What the activation and the pooling after a layer let pass."""
+        """The signal after a layer's activation and pooling."""
         settings, f = dict(layer.settings), layer.activation
         if f in ODD:
             self.limit(signal, sign=True)
@@ -272,8 +278,8 @@ class _Search:
             self.limit(signal)
         phases = f == "sin" and signal.shift and layer.omega and layer.name not in self.without
         if phases and set(self.wiring.places[place].axes) & set(self.spec.hidden):
-            turn = Phase(self.wiring.places[place].axes, math.pi / layer.omega)
-            self.shifts[layer.name] = signal.shift, turn
+            phase = Phase(self.wiring.places[place].axes, math.pi / layer.omega)
+            self.shifts[layer.name] = signal.shift, phase
             out = self.new(layer.name, place)
             self.join(out.node, signal.node, frozenset([layer.name]))
             signal = out
@@ -295,19 +301,19 @@ class _Search:
             self.limit(signal)
         return signal
 
-    def known(self, top: int) -> dict[int, _Signal]:
+    def latest(self, top: int) -> dict[int, _Signal]:
         """The latest signal of every place, up to a level."""
         return {p: s for k in sorted(self.at) if k <= top for p, s in self.at[k].items()}
 
     def read(self, place: int, top: int) -> _Signal:
-        return self.known(top)[place]
+        return self.latest(top)[place]
 
     def write(self, joins, node: int, power: int = 1) -> None:
         for j in joins:
             self.terms[j.array.name].append((node, power, j.write_axes))
 
     def limit(self, signal, *, sign=False, scale=False, axes=None) -> None:
-        """Allows a signal signs and positive scales only as told, and along some axes."""
+        """Restricts a signal to signs, to positive scales, and to factors along some axes."""
         self.limits.append((signal.node, sign, scale, axes))
 
     def find(self, node: int) -> tuple[int, frozenset[str]]:
@@ -343,7 +349,7 @@ class _Search:
                     self.limit(_Signal(node))
 
     def solve(self) -> dict[int, tuple[bool, bool, tuple[str, ...]]]:
-        """For each root, what its factors may be and along which axes."""
+        """For each root, the kinds of its factors and the axes along which they differ."""
         axes = lambda node: self.wiring.places[self.nodes[node][1]].axes
         free = {n: (True, True, axes(n)) for n, p in enumerate(self.parent) if n == p}
         for node, sign, scale, along in self.limits:
@@ -357,15 +363,15 @@ class _Search:
                 self.clash |= parity
         return {n: f for n, f in free.items() if f[0] or f[1]}
 
-    def result(self) -> Freedom:
+    def result(self) -> ScalingGroup:
         name = lambda root: self.nodes[root][0]
         terms, incoming = {}, {name(root): [] for root in self.free}
         for a in self.spec.arrays:
             powers, signs = collections.Counter(), collections.Counter()
             for node, power, at in self.terms[a.name]:
                 root, parity = self.find(node)
-                for turn in parity:
-                    signs[turn, at] += 1
+                for phase in parity:
+                    signs[phase, at] += 1
                 if root in self.free:
                     powers[name(root), self.along(root, at)] += power
             out = [Term(n, power, at) for (n, at), power in powers.items() if power]
@@ -377,9 +383,9 @@ class _Search:
                 if settled and a.role in ("kernel", "bias", "scale"):
                     incoming[name(root)].append((a, Term(name(root), 1, self.along(root, at))))
         order = sorted(self.free)
-        return Freedom(
+        return ScalingGroup(
             {name(r): Factor(self.free[r][2], *self.free[r][:2]) for r in order},
-            {n: turn for n, (_, turn) in self.shifts.items()},
+            {n: phase for n, (_, phase) in self.shifts.items()},
             terms,
             {j.array.name: Term(n, 0, j.write_axes) for n, (j, _) in self.shifts.items()},
             {name(r): tuple(incoming[name(r)]) for r in order},
@@ -393,5 +399,5 @@ class _Search:
 
 def _bias(joins: list[Join]) -> Join | None:
     """The bias that adds one number to each neuron of a signal."""
-    found = [j for j in joins if j.array.role == "bias" and not j.positions]
-    return found[-1] if found else None
+    biases = [j for j in joins if j.array.role == "bias" and not j.positions]
+    return biases[-1] if biases else None

@@ -4,8 +4,8 @@
     folded   [batch, c0, c1, tap * tap * channel]        keep = ("c0", "c1")
              [batch, c1, tap * tap * c0 * channel]       keep = ("c1",): c0 is an input
 
-What is kept is an axis whose neurons are renumbered; everything else is a channel, the
-network's own channels last. Axes stay in storage order.
+Axes whose neurons are permuted are kept; all others are channels, the network's own channels
+last. Axes stay in storage order.
 """
 
 import dataclasses
@@ -26,8 +26,8 @@ class ArraysView:
 
     Attributes:
         array: [entry] number of the array an entry of `ravel`'s vector belongs to.
-        spec: the architecture, without activations: architectures that differ in nothing else
-            look alike (static).
+        spec: the architecture without its activations, so that architectures that differ in
+            nothing else have one view (static).
     """
 
     array: np.ndarray
@@ -64,7 +64,7 @@ def fold(vectors: jax.Array, spec: Spec, keep: Sequence[str]) -> dict[str, jax.A
 
     Args:
         vectors: [batch, entry], or [batch, entry, channel].
-        spec: what the entries mean.
+        spec: meaning of the entries.
         keep: names of axes.
 
     Returns:

@@ -35,7 +35,7 @@ TAPS = 3  # the most tap axes a convolution can have
 class Layout:
     """The parameter at each place of each chunk, and the meaning of the place.
 
-    All entries are integers or booleans; -1 says "none". A batch of several
+    All entries are integers or booleans; -1 stands for none. A batch of several
     architectures has one more axis in front of all of them.
 
     Attributes:

@@ -47,7 +47,7 @@ HEADS = ("nodes", "index")
 class Graph:
     """A network's neurons, and the parameters that join them.
 
-    All entries are integers; -1 says "none", and marks padding where it stands for a place
+    All entries are integers; -1 stands for none, and marks padding where it stands for a place
     or a relation. A batch of several architectures has one more axis in front of all.
 
     Attributes:
@@ -59,7 +59,7 @@ class Graph:
         relation: [edge] the array, or the set of edges without parameters, it belongs to.
         relation_role: [relation] index into `EDGE_ROLES`.
         relation_kind: [relation] its layer's, index into `KINDS`.
-        relation_slot: [relation] as of `wiring.Join`: tells queries from keys; the level a
+        relation_slot: [relation] as of `wiring.Join`, such as of queries and keys; the level a
             residual starts from, plus one.
         relation_level: [relation] its layer's.
         place: [node] the set of neurons it belongs to.
@@ -143,7 +143,7 @@ class Builder:
         return self.join()
 
     def join(self) -> Graph:
-        """The graph of what was added."""
+        """The graph of all nodes and edges so far."""
         return Graph(
             **{k: np.concatenate(v) for k, v in self.edges.items()},
             **{f"relation_{k}": np.array(v, np.int32) for k, v in self.relations.items()},

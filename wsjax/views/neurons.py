@@ -65,7 +65,7 @@ def neurons(spec: Spec, channels: int, features: int) -> View:
     kept = ~np.isin(graph.place_role[graph.place], [NODE_ROLES.index(r) for r in ROLES])
     number, count = np.cumsum(kept) - 1, int(kept.sum())
     role = graph.relation_role[graph.relation]
-    order = (graph.relation, *graph.tap.T)  # in which parallel edges are told apart
+    order = (graph.relation, *graph.tap.T)  # of parallel edges
 
     from_node = ~kept[graph.sender]
     to, which = number[graph.receiver[from_node]], role[from_node]
@@ -110,9 +110,9 @@ def _assert_most(spec, relation, rank, setting, allowed):
         return
     name = spec.arrays[relation[np.argmax(rank)]].name
     layer = next(x.name for x in spec.layers if name in [a.name for a in x.arrays])
-    what = {"channels": "weights join two neurons", "features": "parameters of a role feed one"}
+    noun = {"channels": "weights join two neurons", "features": "parameters of a role feed one"}
     raise ValueError(
-        f"{layer}: {most} {what[setting]}, those of {name} among them; expected at most "
+        f"{layer}: {most} {noun[setting]}, those of {name} among them; expected at most "
         f"{setting} = {allowed}"
     )
 
@@ -161,7 +161,7 @@ def ends(graph: Graph, batch: int, reverse: bool = False) -> tuple[jax.Array, ja
     """Nodes that pairs join, each [batch, pair]: from which, to which.
 
     Padding is given the number of nodes, which is no node's. With `reverse`, the same pairs
-    the other way round come after them.
+    in the other direction come after them.
     """
     nodes, pairs = graph.sizes[:2]
     real = jnp.asarray(graph.relation) >= 0

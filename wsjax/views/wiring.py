@@ -1,4 +1,4 @@
-"""How the arrays of a network join its neurons: the wiring of a `Spec`.
+"""The wiring of a `Spec`: the neurons that each array joins.
 
 A *place* is a set of neurons at one depth, named by the axes that index them. Every array
 feeds one place, and a kernel also reads one:
@@ -7,9 +7,9 @@ feeds one place, and a kernel also reads one:
     Dense_0/bias   ("h0",)                                            feeds  place 1
     Dense_1/kernel ("h0", "y")              reads place 1             writes place 2 = ("y",)
 
-A kernel reads the latest earlier place whose axes are among those it reads; what else it
-reads (rows and columns of a flattened image) are positions, like a convolution's taps. A
-layer without such a kernel (norms, positional embeddings) acts on neurons that are there.
+A kernel reads the latest earlier place whose axes are among those it reads; its other axes
+(rows and columns of a flattened image) are positions, like a convolution's taps. A layer
+without such a kernel (norms, positional embeddings) acts on the neurons of an earlier one.
 """
 
 import dataclasses
@@ -40,15 +40,15 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Join:
-    """Where one array sits.
+    """The places that one array joins.
 
     Attributes:
         array: the array.
         layer: position of its layer in the spec.
         slot: its number among the arrays of its role, in layers of its kind at its level:
-            it tells queries from keys, a block's last convolution from its shortcut, and
-            one table of a hash grid from another.
-        reads: number of the place it reads; None for what reads nothing.
+            of queries and keys, of a block's last convolution and its shortcut, of the tables
+            of a hash grid.
+        reads: number of the place it reads; None if it reads nothing.
         read_axes: for each axis of that place, its position in the array.
         writes: number of the place it feeds.
         write_axes: likewise.
@@ -71,7 +71,7 @@ class Join:
 
 @dataclasses.dataclass(frozen=True)
 class Wiring:
-    """Places and what joins them.
+    """Places and the arrays that join them.
 
     Attributes:
         places: in order of computation, inputs first.
@@ -88,7 +88,7 @@ class Wiring:
 
 @functools.lru_cache(maxsize=256)
 def wiring(spec: Spec) -> Wiring:
-    """Finds out which neurons each array joins.
+    """The places of a network, and the arrays that join them.
 
     Raises:
         ValueError: a kernel reads neurons that no earlier layer writes, or feeds none; a
@@ -102,7 +102,7 @@ def wiring(spec: Spec) -> Wiring:
 
 
 class _Search:
-    """Places found so far: numbers into `places`, and by level what comes out of it."""
+    """Places so far; `out` has, by level, the numbers of the places it gives out."""
 
     def __init__(self, spec: Spec):
         self.spec, self.places, self.joins, self.residuals = spec, [], {}, []
@@ -111,14 +111,14 @@ class _Search:
     def level(self, level: int, layers: list[tuple[int, Layer]]) -> None:
         made: dict[tuple[str, ...], int] = {}  # by axes, at this level
         slots: dict[tuple[str, str], int] = {}  # arrays so far at this level, by kind and role
-        inside: set[int] = set()  # places that only their own layer sees
+        inside: set[int] = set()  # places within one layer
         for number, layer in layers:
             if layer.kind != "residual":
-                mine = {}
+                own = {}
                 for a in layer.arrays:
-                    mine[a.name] = slots.get((layer.kind, a.role), 0)
-                    slots[layer.kind, a.role] = mine[a.name] + 1
-                self._layer(number, layer, mine, made, inside)
+                    own[a.name] = slots.get((layer.kind, a.role), 0)
+                    slots[layer.kind, a.role] = own[a.name] + 1
+                self._layer(number, layer, own, made, inside)
         outer = [p for p in made.values() if p not in inside]
         self.out[level] = outer or self._at(level - 1)
         for number, layer in layers:
@@ -126,7 +126,7 @@ class _Search:
                 self._residual(number, layer)
 
     def _at(self, level: int) -> list[int]:
-        """What comes out of the deepest level up to this one."""
+        """The places that the deepest level up to this one gives out."""
         return self.out[max(k for k in self.out if k <= level)]
 
     def _layer(self, number, layer, slots, made, inside) -> None:
@@ -249,7 +249,7 @@ class _Search:
             self._activate(e, layer)
 
     def result(self) -> Wiring:
-        # inputs are found when they are first read; they come first all the same
+        # inputs are added when they are first read; they come first
         order = sorted(range(len(self.places)), key=lambda p: self.places[p].level)
         new = {old: i for i, old in enumerate(order)}
         joins = [
@@ -275,19 +275,19 @@ def _positions(a: Array, among: tuple[int, ...], axes: tuple[str, ...]) -> tuple
     return tuple(next(i for i in among if a.axes[i] == x) for x in axes)
 
 
-def _assert_connected(found: Wiring, spec: Spec) -> None:
+def _assert_connected(wires: Wiring, spec: Spec) -> None:
     """Every place is reached from every other, and every hidden one is used."""
-    group = list(range(len(found.places)))
+    group = list(range(len(wires.places)))
 
     def root(p):
         while group[p] != p:
             p = group[p]
         return p
 
-    used = {*found.outputs, *(s for _, s, _ in found.residuals)}
-    used |= {j.reads for j in found.joins}
+    used = {*wires.outputs, *(s for _, s, _ in wires.residuals)}
+    used |= {j.reads for j in wires.joins}
     by_layer = {}
-    for j in found.joins:
+    for j in wires.joins:
         by_layer.setdefault(j.layer, []).append(j)
     for joins in by_layer.values():
         places = [p for j in joins for p in (j.reads, j.writes) if p is not None]
@@ -295,14 +295,14 @@ def _assert_connected(found: Wiring, spec: Spec) -> None:
             group[root(p)] = root(places[0])
         if spec.layers[joins[0].layer].kind == "attention":  # queries and keys feed a softmax
             used.update(places)
-    for _, s, e in found.residuals:
+    for _, s, e in wires.residuals:
         group[root(s)] = root(e)
     names = {}
-    for j in found.joins:
+    for j in wires.joins:
         names.setdefault(j.writes, spec.layers[j.layer].name)
     if lost := [p for p in names if p not in used]:
         raise ValueError(
-            f"{names[lost[0]]}: nothing reads its neurons {found.places[lost[0]].axes}; expected "
+            f"{names[lost[0]]}: nothing reads its neurons {wires.places[lost[0]].axes}; expected "
             "a later layer to, or the network's output to consist of them"
         )
     if parts := [p for p in names if root(p) != root(next(iter(names)))]:

@@ -8,7 +8,8 @@ is done to one kind is done to a slice and to nothing else. In a batch of severa
 architectures every slice is padded to its largest.
 
 That parameters carry these factors and no others is checked array by array against
-`signals.freedom`; a network where they do not, such as one with norms or attention, is refused.
+`signals.scaling_group`; a network where they do not, such as one with norms or attention, is
+not supported.
 """
 
 import functools
@@ -156,7 +157,7 @@ def _kinds(spec: Spec, symmetry: str) -> list[int]:
     The factor of a place is that of the arrays that feed it; every array must carry it, and
     the inverse of that of the place it reads.
     """
-    have, found = signals.freedom(spec), wiring(spec)
+    have, found = signals.scaling_group(spec), wiring(spec)
     factor: dict[int, tuple | None] = {}
 
     def settle(place, value, who):
