@@ -75,7 +75,7 @@ def draw(path: pathlib.Path, params, spec, predicted: np.ndarray, true: np.ndarr
 
 def main() -> None:
     """Trains the predictor on half of the zoo and draws."""
-    zoo, _ = store.unpack(ROOT / "zoos" / "conv3-gap.mnist")
+    zoo, _ = store.load(ROOT / "zoos" / "conv3-gap.mnist")
     zoo = zoos.split(zoo, {"train": 320, "validation": 64, "test": 256}, seed=0)
     task = Regression("test_accuracy", Objective(loss="bce", permute=False))
     rate = {"learning_rate": 1e-3, "warmup": 20, "weight_decay": 0.01}
