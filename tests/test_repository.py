@@ -1,9 +1,14 @@
-"""The shape of the repository, kept by a test rather than by memory."""
+"""The shape of the repository: imports, sizes, documents, and which test covers which module.
+
+python tests/test_repository.py     prints the packages, their imports and lines of code
+"""
 
 import ast
+import collections
 import doctest
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
@@ -40,6 +45,33 @@ AT_ROOT = {
     *("wsjax", "experiments", "tests", "third_party"),
 }
 LINES = 450
+README_LINES, README_WORDS = 230, 3500
+# modules that no test in the mirrored folder imports -> the test that covers them
+COVERED_BY = {
+    "architectures/activations.py": "tests/architectures/test_families.py",
+    "architectures/equivariant_bases.py": "tests/architectures/test_families.py",
+    "architectures/layer_settings.py": "tests/architectures/test_families.py",
+    "architectures/random_bits.py": "tests/zoos/classifiers/test_classifiers.py",
+    "architectures/spec_builder.py": "tests/architectures/test_families.py",
+    "architectures/training_forward.py": "tests/zoos/classifiers/test_classifiers.py",
+    "encoders/deepsets.py": "tests/encoders/test_contract.py",
+    "encoders/mlp.py": "tests/encoders/test_contract.py",
+    "encoders/parts/initializers.py": "tests/encoders/test_contract.py",
+    "encoders/parts/settings.py": "tests/encoders/test_contract.py",
+    "encoders/scalegmn/scale_blocks.py": "tests/encoders/scalegmn/test_scalegmn.py",
+    "encoders/scalegmn/scale_layers.py": "tests/encoders/scalegmn/test_scalegmn.py",
+    "encoders/scalegmn/scale_view.py": "tests/encoders/scalegmn/test_scalegmn.py",
+    "storage.py": "tests/zoos/classifiers/test_factory.py",
+    "tasks/reconstruction.py": "tests/encoders/test_hyperrep.py",
+    "views/neurons.py": "tests/encoders/test_neural_graph.py",
+    "views/padding.py": "tests/encoders/test_neural_graph.py",
+    "views/wiring.py": "tests/architectures/test_families.py",
+    "zoos/fitting.py": "tests/zoos/inrs/test_fitting.py",
+    "zoos/sines/sine_recipe.py": "tests/zoos/test_zoos.py",
+}
+# words that were this repository's own; papers say permute, predict, misaligned, phase shift, zoo
+RETIRED = re.compile(r"renumber|\bjudg(e|es|ed|ing)\b|\btorn\b|\bhalf turns?\b|\bMixtures?\b")
+KEYS_OF_RECORDS = {"experiments/lib/methods.py"}  # JSON keys of old records keep their names
 
 
 def sources(*folders):
@@ -91,6 +123,55 @@ def test_the_table_of_imports_allows_no_more_than_is_used():
         if module != "__init__":
             used[module] |= {name for _, name in imported(path)} - {module}
     assert used == MAY_IMPORT
+
+
+def mentions(path):
+    """Full names of all that a file imports, and of attributes it takes of them."""
+    tree, local = ast.parse(path.read_text()), {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            local |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+        elif isinstance(node, ast.Import):
+            local |= {a.asname or a.name: a.name for a in node.names}
+    names = set(local.values()) | {name.rpartition(".")[0] for name in local.values()}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            names.add(f"{local.get(node.value.id)}.{node.attr}")
+    return names
+
+
+def exports():
+    """Full name of what a package exports -> the module that defines it."""
+    out = {}
+    for path in (ROOT / "wsjax").rglob("__init__.py"):
+        home = ".".join(path.parent.relative_to(ROOT).parts)
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ImportFrom):
+                out |= {f"{home}.{a.asname or a.name}": node.module for a in node.names}
+    return out
+
+
+def test_every_module_has_a_test_in_the_mirrored_folder():
+    exported, covered = exports(), collections.defaultdict(set)  # folder of tests -> modules
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        names = mentions(path)
+        room = path.relative_to(ROOT / "tests").parts[:-1][:1]
+        covered[room] |= names | {exported[name] for name in names & set(exported)}
+    alone = set()
+    for path in sorted((ROOT / "wsjax").rglob("*.py")):
+        parts = path.relative_to(ROOT / "wsjax").parts
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if path.name != "__init__.py" and module not in covered[parts[:-1][:1]]:
+            alone.add("/".join(parts))
+    assert alone == set(COVERED_BY), "bring COVERED_BY up to date"
+    assert all((ROOT / test).is_file() for test in COVERED_BY.values())
+
+
+@pytest.mark.parametrize("path", sources("tests"))
+def test_no_test_imports_another(path):
+    tests = {p.stem for p in (ROOT / "tests").rglob("test_*.py")}
+    for name in mentions(path):
+        assert not tests & set(name.split(".")), f"{name}: shared code belongs into tests/cases"
 
 
 @pytest.mark.parametrize("path", sources("experiments"))
@@ -166,6 +247,46 @@ def test_the_root_holds_nothing_else():
     assert {e for e in entries if not e.startswith(".")} <= AT_ROOT
 
 
+def documents():
+    """Every README and citation file."""
+    return [*ROOT.glob("CITATION.cff"), *(p for p in ROOT.rglob("README.md") if seen(p))]
+
+
+def seen(path):
+    return not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+
+
+def test_the_readme_is_read_in_ten_minutes():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= README_LINES
+    assert len(text.split()) <= README_WORDS
+
+
+def test_links_in_documents_lead_somewhere():
+    for path in documents():
+        for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+            if not link.startswith(("http://", "https://", "#")):
+                assert (path.parent / link.split("#")[0]).exists(), f"{path}: {link}"
+
+
+def test_citation_and_package_agree():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (ROOT / "CITATION.cff").read_text().splitlines()
+    for key, value in {"version": project["version"], "license": project["license"]}.items():
+        assert f"{key}: {value}" in lines
+
+
+def test_words_are_the_fields():
+    python = [p for f in ("wsjax", "experiments", "third_party") for p in (ROOT / f).rglob("*.py")]
+    retired = []
+    for path in sorted([*documents(), *python]):
+        name = str(path.relative_to(ROOT))
+        if name not in KEYS_OF_RECORDS:
+            lines = enumerate(path.read_text().splitlines(), 1)
+            retired += [f"{name}:{i}: {m[0]}" for i, x in lines if (m := RETIRED.search(x))]
+    assert not retired, "\n".join(retired)
+
+
 def test_the_readmes_code_runs():
     failed, attempted = doctest.testfile(
         str(ROOT / "README.md"), module_relative=False, encoding="utf-8"
@@ -181,3 +302,36 @@ def test_ci_runs_what_the_readme_says():
     assert commands[1] in (ROOT / ".ci" / "run").read_text().splitlines()
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     assert "pytest" in shlex.split(commands[1])
+
+
+def test_types_are_shipped():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert (ROOT / "wsjax" / "py.typed").exists()
+    assert "py.typed" in project["tool"]["setuptools"]["package-data"]["wsjax"]
+
+
+def packages():
+    """A Markdown table: packages, the packages each imports, lines of code."""
+    cells = [("package", "imports", "lines"), ("---", "---", "---:")]
+    for name in sorted(MAY_IMPORT, key=lambda name: len(closure(name))):
+        home = ROOT / "wsjax" / name
+        paths = home.rglob("*.py") if home.is_dir() else [home.with_suffix(".py")]
+        cells.append((f"`wsjax.{name}`", ", ".join(sorted(MAY_IMPORT[name])), lines_of(paths)))
+    for folder in ("experiments", "third_party", "tests"):
+        paths = sorted((ROOT / folder).rglob("*.py"))
+        others = {head for path in paths for head, _ in imported(path)} - {folder}
+        cells.append((f"`{folder}`", ", ".join(sorted(others)), lines_of(paths)))
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def lines_of(paths):
+    return f"{sum(len(path.read_text().splitlines()) for path in paths):,}"
+
+
+def closure(name):
+    """All packages that one imports, directly or not."""
+    return MAY_IMPORT[name].union(*(closure(other) for other in MAY_IMPORT[name]))
+
+
+if __name__ == "__main__":
+    print(packages())
