@@ -104,7 +104,7 @@ class Powers(Encoder):
         return np.ones(spec.count, bool)
 
     def stack(self, views):
-        width = padding.room(max(map(len, views)))
+        width = padding.rounded(max(map(len, views)))
         fill = self.defect == "reads padding"
         return np.stack([np.pad(v, (0, width - len(v)), constant_values=fill) for v in views])
 
