@@ -3,6 +3,8 @@
 Types must agree (strict promotion) except in tests marked `trains`: Optax's Adam raises
 a float to an integer power. Ranks may differ: batch axes in front are the convention of
 this library, and a bias of rank one is added to them. Warnings are errors, see pyproject.
+
+XLA's optimisations are mostly off; `--optimised` runs `test_optimised` alone with all of them.
 """
 
 import os
@@ -12,14 +14,24 @@ import pytest
 from cases.corner_cases import MOVABLE, SPECS
 
 
+def pytest_addoption(parser):
+    about = "run the tests marked `optimised`, with XLA's optimisations as in use"
+    parser.addoption("--optimised", action="store_true", help=about)
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "trains: runs Optax, so types promote as in use")
+    config.addinivalue_line("markers", "optimised: runs with --optimised, and only then")
     # Kept between sessions: most of a session's time is compilation.
     if hasattr(config, "cache"):
         # One for each process of the session: entries are not written atomically.
         worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
         jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir(f"jax-{worker}")))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    # An accelerator's default multiplies float32 in fewer bits than our tolerances.
+    jax.config.update("jax_default_matmul_precision", "float32")
+    if config.option.optimised:
+        return
     # Most of the rest is LLVM, and the MLIR before it of every fusion, for programs that run
     # for less time than it takes. What XLA does before that stays as in use.
     jax.config.update("jax_disable_most_optimizations", True)
@@ -28,8 +40,14 @@ def pytest_configure(config):
         "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters",
     )
     os.environ["XLA_FLAGS"] = " ".join((*flags, os.environ.get("XLA_FLAGS", "")))
-    # An accelerator's default multiplies float32 in fewer bits than our tolerances.
-    jax.config.update("jax_default_matmul_precision", "float32")
+
+
+def pytest_collection_modifyitems(config, items):
+    kinds = {True: [], False: []}
+    for item in items:
+        kinds[item.get_closest_marker("optimised") is not None].append(item)
+    items[:] = kinds[config.option.optimised]
+    config.hook.pytest_deselected(items=kinds[not config.option.optimised])
 
 
 @pytest.fixture(autouse=True)
