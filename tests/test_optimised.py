@@ -23,7 +23,7 @@ KEY = jax.random.key(5)
 SPEC = encoders.SIREN
 PARAMS = testing.draw(KEY, SPEC)
 QUICK = {"xla_backend_optimization_level": 0}  # for initial values, which are no promise
-ENCODERS = encoders.ROWS | {"scalegmn": ScaleGMN(width=4, layers=1, code=4)}
+ENCODERS = encoders.EXAMPLES | {"scalegmn": ScaleGMN(width=4, layers=1, code=4)}
 
 
 @functools.cache
@@ -82,7 +82,7 @@ def test_an_encoder_learns():
     params, x = testing.draw(KEY, SPEC, (32,)), jnp.linspace(-1, 1, 9)[:, None]
     run = jax.jit(jax.vmap(lambda p: architectures.forward(p, x, SPEC).mean()))
     labels, vectors = run(params), networks.ravel(params, SPEC)
-    encoder, optimizer = encoders.ROWS["gmn"], optax.adam(1e-2)
+    encoder, optimizer = encoders.EXAMPLES["gmn"], optax.adam(1e-2)
     view = encoder.view(SPEC)
     loss = lambda v: jnp.square(encoder.apply(v, vectors, view)[:, 0] - labels).mean()
 

@@ -22,6 +22,7 @@ networks is the same dict with every array [n, ...].
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,7 @@ import numpy as np
 from wsjax import checks
 
 Params = Mapping[str, jax.Array]
+AnyArray = TypeVar("AnyArray", jax.Array, np.ndarray)
 
 KINDS = ("dense", "conv", "norm", "attention", "embedding", "residual")
 ROLES = ("kernel", "bias", "scale", "mean", "variance")
@@ -193,25 +195,22 @@ def to_json(spec: Spec) -> dict:
 def from_json(data: Mapping) -> Spec:
     """The spec of what `to_json` gave."""
 
-    def array(a):
-        a = {k: tuple(v) if k in ("axes", "reads", "writes") else v for k, v in a.items()}
-        return Array(**a)
-
-    def layer(x):
-        settings = tuple(map(_frozen, x.get("settings", ())))
-        return Layer(**{**x, "arrays": tuple(map(array, x["arrays"])), "settings": settings})
+    def layer(x: Mapping[str, Any]) -> Layer:
+        fields: dict[str, Any] = {k: _frozen(v) for k, v in x.items() if k != "arrays"}
+        arrays = (Array(**{k: _frozen(v) for k, v in a.items()}) for a in x["arrays"])
+        return Layer(arrays=tuple(arrays), **fields)
 
     layers = tuple(map(layer, data["layers"]))
     sizes = tuple((name, int(size)) for name, size in data["sizes"])
     return Spec(layers, sizes, tuple(data["hidden"]), _frozen(data.get("nested", ())))
 
 
-def _frozen(x):
+def _frozen(x: Any) -> Any:
     """Lists as tuples, all the way down."""
     return tuple(map(_frozen, x)) if isinstance(x, list | tuple) else x
 
 
-def check(params: Params, spec: Spec) -> None:
+def check(params: Mapping[str, jax.Array | np.ndarray], spec: Spec) -> None:
     """Raises `ValueError` naming every array that does not match the spec, all at once.
 
     Arrays may have batch axes in front, the same ones for all. A NaN or an infinity is
@@ -243,7 +242,7 @@ def check(params: Params, spec: Spec) -> None:
     checks.raise_all("network does not match its spec", wrong)
 
 
-def ravel(params: Params, spec: Spec) -> jax.Array:
+def ravel(params: Mapping[str, AnyArray], spec: Spec) -> AnyArray:
     """Lays a network out as one vector.
 
     Args:
@@ -257,11 +256,11 @@ def ravel(params: Params, spec: Spec) -> jax.Array:
     for a in spec.arrays:
         array, n = params[a.name], len(a.axes)
         parts.append(array.reshape(*array.shape[: array.ndim - n], math.prod(spec.shape(a))))
-    xp = np if all(isinstance(p, np.ndarray) for p in parts) else jnp
+    xp: Any = np if all(isinstance(p, np.ndarray) for p in parts) else jnp
     return xp.concatenate(parts, axis=-1)
 
 
-def unravel(vector: jax.Array, spec: Spec) -> Params:
+def unravel(vector: AnyArray, spec: Spec) -> dict[str, AnyArray]:
     """Takes a vector [..., spec.count] apart into arrays [..., *shape]; undoes `ravel`."""
     if vector.shape[-1] != spec.count:
         raise ValueError(f"expected {spec.count} parameters, got a vector {vector.shape}")

@@ -16,6 +16,7 @@ test receive one network, without batch axes; pass them jitted where they are sl
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -351,7 +352,7 @@ def assert_encoder(
     variables = noisy_variables(encoder, batches[0], views[0], key)
     wrong, alone = [], []
     for i, (vectors, view) in enumerate(zip(batches, views, strict=True)):
-        run = jax.jit(lambda v, x, view=view: encoder.apply(v, x, view))
+        run: Any = jax.jit(lambda v, x, view=view: encoder.apply(v, x, view))
         embeddings = np.asarray(run(variables, vectors), np.float64)
         company = np.asarray(run(variables, vectors.at[1:].multiply(-2)), np.float64)
         alone.append(embeddings[0])

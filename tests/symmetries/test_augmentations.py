@@ -126,7 +126,7 @@ def test_jit_vmap_and_one_network(name):
 
 
 @named
-def test_what_happens_to_the_function_is_what_the_docstring_says(name):
+def test_the_function_is_preserved_as_documented(name):
     spec, x, out = copies(name)
     size = abs(outputs(x, spec)).max()
     gaps = abs(outputs(out, spec) - outputs(x, spec)).max((1, 2)) / size
@@ -148,7 +148,7 @@ def test_what_happens_to_the_function_is_what_the_docstring_says(name):
                 assert abs(outputs(misaligned, spec) - outputs(x, spec)).max() > 1e-3 * size, a.name
 
 
-def test_half_turns_are_those_of_omega():
+def test_phase_shifts_are_those_of_omega():
     """As if omega were 1, which is what the published phase canonicalisation takes it for."""
     x, wrong = zoo(SIREN), architectures.mlp([2, 6, 5, 1], "sin", 1.0)
     ours = augmentations.phase(KEY, x, SIREN, 3)

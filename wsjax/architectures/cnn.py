@@ -74,12 +74,12 @@ def cnn(
         by_layer(n, v, depth, dims)
         for n, v in (("kernel", kernel), ("stride", stride), ("max_pool", max_pool))
     )
-    size = tuple(size) if size is not None else None
-    if pool == "flatten" and (size is None or len(size) != dims):
+    spans = () if size is None else tuple(size)
+    if pool == "flatten" and len(spans) != dims:
         raise ValueError(f"expected the size of an image in {dims} dimensions, got {size}")
     axes = draft.fixed("x", channels[0])
     for i, width in enumerate(channels[1:]):
-        after = {}
+        after: dict[str, object] = {}
         if math.prod(pools[i]) > 1:
             after["max_pool"] = (pools[i], pools[i], "VALID")
         if i == depth - 1 and pool != "flatten":
@@ -91,13 +91,13 @@ def cnn(
         )  # fmt: skip
         axes = new
         if pool == "flatten":
-            size = convolution.positions(size, windows[i], strides[i], padding)
-            size = convolution.positions(size, pools[i], pools[i], "VALID")
-            if min(size) < 1:
+            spans = convolution.positions(spans, windows[i], strides[i], padding)
+            spans = convolution.positions(spans, pools[i], pools[i], "VALID")
+            if min(spans) < 1:
                 raise ValueError(f"Conv_{i}: expected an image that its window fits into")
     if pool == "flatten":
         names = ("rows", "cols") if dims == 2 else ("steps",)
-        axes = sum((draft.fixed(n, s) for n, s in zip(names, size, strict=True)), ()) + axes
+        axes = sum((draft.fixed(n, s) for n, s in zip(names, spans, strict=True)), ()) + axes
     chain(draft, axes, dense, activation, bias)
     return draft.spec()
 

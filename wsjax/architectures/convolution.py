@@ -60,7 +60,8 @@ def by_slices(
     pieces = _slices(x, (1, *window[1:]), (1, *stride[1:]), lines)
     patches = jnp.concatenate(pieces, axis=-1)  # [..., line, *positions, window * inputs]
     along = lambda i: _slices(patches, (1,) * d, (stride[0], *(1,) * (d - 1)), spans, i)[0]
-    return sum(along(i) @ k.reshape(-1, k.shape[-1]) for i, k in enumerate(kernel))
+    products = (along(i) @ k.reshape(-1, k.shape[-1]) for i, k in enumerate(kernel))
+    return functools.reduce(jnp.add, products)
 
 
 def max_pool(

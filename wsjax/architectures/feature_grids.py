@@ -12,6 +12,7 @@ entries around.
                                                  smaller than the grid (Mueller et al., 2022)
 """
 
+import functools
 import itertools
 import math
 
@@ -33,26 +34,32 @@ def look_up(kind: str, table: jax.Array, x: jax.Array, resolution: int | None = 
 
     Returns:
         [..., feature].
+
+    Raises:
+        ValueError: a hash grid has no resolution.
     """
+    if kind == "hash":
+        if resolution is None:
+            raise ValueError("expected the resolution of a hash grid, got none")
+        return hashed(table, x, resolution)
     if kind == "triplane":
         planes = [grid(table[i], x[..., list(pair)]) for i, pair in enumerate(PLANES)]
         return planes[0] + planes[1] + planes[2]
-    return grid(table, x) if kind == "grid" else hashed(table, x, resolution)
+    return grid(table, x)
 
 
 def grid(table: jax.Array, x: jax.Array) -> jax.Array:
     """Interpolates a dense grid [*cells, feature] at x [..., coordinate]."""
-    return sum(
-        weight[..., None] * table[tuple(index)] for index, weight in _around(x, table.shape[:-1])
-    )
+    corners = _around(x, table.shape[:-1])
+    return functools.reduce(jnp.add, (w[..., None] * table[tuple(index)] for index, w in corners))
 
 
 def hashed(table: jax.Array, x: jax.Array, resolution: int) -> jax.Array:
     """Interpolates one level of a hash grid, table [entry, feature], at x [..., coordinate]."""
-    shape, out = (resolution + 1,) * x.shape[-1], 0.0
-    for index, weight in _around(x, shape):
-        out = out + weight[..., None] * table[_entry(index, shape, table.shape[0])]
-    return out
+    shape = (resolution + 1,) * x.shape[-1]
+    entry = lambda index: _entry(index, shape, table.shape[0])
+    parts = (w[..., None] * table[entry(index)] for index, w in _around(x, shape))
+    return functools.reduce(jnp.add, parts)
 
 
 def entries(resolution: int, coordinates: int, largest: int) -> int:
@@ -81,5 +88,5 @@ def _around(x, shape):
         part.append(u - floor)
     for corner in itertools.product((0, 1), repeat=len(shape)):
         index = [jnp.minimum(i + c, n) for i, c, n in zip(low, corner, last, strict=True)]
-        weight = math.prod(p if c else 1 - p for p, c in zip(part, corner, strict=True))
-        yield index, weight
+        factors = (p if c else 1 - p for p, c in zip(part, corner, strict=True))
+        yield index, functools.reduce(jnp.multiply, factors)

@@ -138,7 +138,7 @@ def forward(
         layer, target = step.layer, step.target
         here = signals.setdefault(layer.level, {})
         for start, end in step.residuals:
-            total = _add(step, read(end, layer.level), read(start, layer.source))
+            total = _add(step, read(end, layer.level), read(start, step.top))
             here[end] = _finish(mode, step, total)
         if target is None:
             continue
@@ -179,7 +179,7 @@ def _plan(spec: Spec) -> Plan:
         raise ValueError(f"{spec.layers[0].name}: expected a kernel that reads the input, got none")
     first, join = readers[0]
     sizes = dict(spec.sizes)
-    channels = math.prod(sizes[a] for a in wires.places[join.reads].axes)
+    channels = math.prod(sizes[a] for a in wires.places[inputs[0]].axes)
     return Plan(
         tuple(steps), first.layer.name, inputs, channels, len(join.array.taps), wires.outputs
     )
@@ -265,7 +265,7 @@ def _biased(step, params, y):
 
 
 def _dense(step: Step, params: Params, read: Callable, convolve) -> Signal:
-    total = None
+    outputs = []
     for join in step.kernels():
         array, signal = join.array, read(join.reads)
         weights = params[array.name]
@@ -276,8 +276,8 @@ def _dense(step: Step, params: Params, read: Callable, convolve) -> Signal:
             if flat:
                 signal = _flattened(step, signal, tuple(weights.shape[i] for i in flat))
             y = signal.values @ _matrix(weights, flat + join.read_axes, array.writes)
-        y = Signal(y, signal.positions)
-        total = y if total is None else _add(step, total, y)
+        outputs.append(Signal(y, signal.positions))
+    total = functools.reduce(functools.partial(_add, step), outputs)
     return Signal(_biased(step, params, total.values), total.positions)
 
 

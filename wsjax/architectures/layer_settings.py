@@ -8,7 +8,8 @@ POOLS = ("mean", "sum", "max", "first", "tokens")
 NORMS = ("batch", "group", "layer")
 EMBEDDINGS = ("token", "positions", "grid", "triplane", "hash")
 
-SETTINGS = {  # kind -> name -> values, where they can be listed
+Values = dict[str, tuple[str, ...] | None]  # name -> values, where they can be listed
+SETTINGS: dict[str, Values] = {  # by kind
     "dense": {"basis": tuple(BASES)},
     "conv": {"stride": None, "padding": None},
     "norm": {"norm": NORMS, "groups": None, "epsilon": None},
@@ -16,7 +17,7 @@ SETTINGS = {  # kind -> name -> values, where they can be listed
     "embedding": {"embedding": EMBEDDINGS, "resolution": None},
     "residual": {},
 }
-EVERYWHERE = {"pool": POOLS, "max_pool": None}
+EVERYWHERE: Values = {"pool": POOLS, "max_pool": None}
 
 
 def check(spec: Spec) -> None:
@@ -30,6 +31,6 @@ def check(spec: Spec) -> None:
                     f"{layer.name}: expected settings of {sorted(values)} for kind "
                     f"{layer.kind!r}, got {name!r}"
                 )
-            elif values[name] and value not in values[name]:
-                wrong.append(f"{layer.name}: expected {name!r} of {values[name]}, got {value!r}")
+            elif (listed := values[name]) and value not in listed:
+                wrong.append(f"{layer.name}: expected {name!r} of {listed}, got {value!r}")
     checks.raise_all("layers with unknown settings", wrong)

@@ -1,6 +1,7 @@
 """Networks on sets, and on positions that any group in `BASES` permutes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from wsjax.architectures import activations
 from wsjax.architectures.cnn import chain
@@ -9,13 +10,15 @@ from wsjax.architectures.spec_builder import Draft, check_norm, kernel, vector
 from wsjax.networks import Spec
 
 
-def deepsets(widths: Sequence[int], dense: Sequence[int], **settings) -> Spec:
+def deepsets(
+    widths: Sequence[int], dense: Sequence[int], basis: str = "deepsets", **settings: Any
+) -> Spec:
     """Spec of DeepSets (Zaheer et al., 2017): `equivariant` to all permutations of a set.
 
     >>> deepsets([3, 8], [2]).count  # 2 * 3 * 8 + 8, then 8 * 2 + 2
     74
     """
-    return equivariant(widths, dense, **({"basis": "deepsets"} | settings))
+    return equivariant(widths, dense, basis, **settings)
 
 
 def equivariant(

@@ -77,8 +77,8 @@ class Draft:
     ) -> int:
         """Adds a layer, and gives its level. `fields` are those of `Layer`."""
         level = self.level if beside else self.level + 1
-        settings = tuple(sorted((settings or {}).items()))
-        self.layers.append(Layer(name, kind, level, tuple(arrays), settings=settings, **fields))
+        pairs = tuple(sorted((settings or {}).items()))
+        self.layers.append(Layer(name, kind, level, tuple(arrays), settings=pairs, **fields))
         return level
 
     def name(self, kind: str) -> str:

@@ -19,7 +19,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -92,7 +92,9 @@ class Audit:
         return self.findings[SYMMETRIES.index(symmetry)]
 
     def __str__(self) -> str:
-        cells = [("symmetry", "embedding moved", "control", "function moved", "control", "verdict")]
+        cells: list[tuple[str, ...]] = [
+            ("symmetry", "embedding moved", "control", "function moved", "control", "verdict")
+        ]
         for f in self.findings:
             figures = map(figure, (f.change, f.control, f.function, f.function_control))
             cells.append((f.symmetry, *figures, f.verdict + (f.reason and f": {f.reason}")))
@@ -168,8 +170,10 @@ def audit(
         inputs = _inputs(spec, params, jax.random.fold_in(key, len(SYMMETRIES)))
     forward = forward or _FORWARD
     embedding = _Measured(encode, spec, params, "embedding")
-    run = lambda p, s: forward(p, inputs, s)
-    outputs = None if inputs is None else _Measured(run, spec, params, "output")
+    outputs = None
+    if (x := inputs) is not None:
+        run = lambda p, s: forward(p, x, s)
+        outputs = _Measured(run, spec, params, "output")
     findings = []
     for n, symmetry in enumerate(SYMMETRIES):
         own = jax.random.fold_in(key, n)
@@ -375,7 +379,9 @@ def _finding(
     if outputs is not None:
         with contextlib.suppress(_UnsupportedError):  # a forward pass for one architecture
             f = outputs.figures(symmetry, pairs)
-    function = dict(function=f and f.change, function_control=f and f.control)
+    function: dict[str, Any] = {}
+    if f:
+        function = {"function": f.change, "function_control": f.control}
     if f and f.change > ULPS * f.floor and f.change * MARGIN > f.control:
         why = f"the function itself moves by {figure(f.change)}"
         return Finding(symmetry, "not applicable", **function, reason=why)
@@ -397,9 +403,13 @@ def _inputs(spec: Spec, params: Params, key: jax.Array) -> jax.Array | None:
     for side in SIDES:
         with contextlib.suppress(ValueError, StopIteration):
             places, joins = wiring(spec).places, wiring(spec).joins
-            first = next(j for j in joins if j.reads is not None and places[j.reads].level < 0)
-            channels = math.prod(sizes[a] for a in places[first.reads].axes)
-            shape = (POINTS, *[side] * len(first.array.taps), channels)
+            place, array = next(
+                (places[j.reads], j.array)
+                for j in joins
+                if j.reads is not None and places[j.reads].level < 0
+            )
+            channels = math.prod(sizes[a] for a in place.axes)
+            shape = (POINTS, *[side] * len(array.taps), channels)
             x = jax.random.normal(key, shape, _coarsest(params))
             jax.eval_shape(lambda p, x: architectures.forward(p, x, spec), params, x)
             return x

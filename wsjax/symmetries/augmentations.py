@@ -99,7 +99,7 @@ def phase(key: jax.Array, vectors: jax.Array, spec: Spec, most: int) -> jax.Arra
 
 
 def translate(key: jax.Array, vectors: jax.Array, spec: Spec, most: float) -> jax.Array:
-    """Changes f(x) to f(x + t); moves the image of an INR.
+    """Changes f(x) to f(x + t), a moved image; does not preserve the network's function.
 
     Args:
         key: randomness.
@@ -116,7 +116,7 @@ def translate(key: jax.Array, vectors: jax.Array, spec: Spec, most: float) -> ja
 
 
 def rotate(key: jax.Array, vectors: jax.Array, spec: Spec, most: float) -> jax.Array:
-    """Changes f(x) to f(R x); rotates the image of an INR.
+    """Changes f(x) to f(R x), a rotated image; does not preserve the network's function.
 
     Args:
         key: randomness.
@@ -134,7 +134,7 @@ def rotate(key: jax.Array, vectors: jax.Array, spec: Spec, most: float) -> jax.A
 
 
 def zoom(key: jax.Array, vectors: jax.Array, spec: Spec, most: float) -> jax.Array:
-    """Changes f(x) to f(a x); zooms the image of an INR.
+    """Changes f(x) to f(a x), a zoomed image; does not preserve the network's function.
 
     Args:
         key: randomness.

@@ -73,7 +73,7 @@ def sample(
     """
     if strange := sorted(set(kinds) - set(KINDS)):
         raise ValueError(f"expected kinds of {KINDS}, got {strange}")
-    factors, phases = identity(spec)
+    factors, phases = map(dict, identity(spec))
     key_of = lambda name, kind: jax.random.fold_in(key, zlib.crc32(f"{name} {kind}".encode()))
     for name, x in scaling_group(spec).factors.items():
         one = factors[name]

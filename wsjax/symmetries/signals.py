@@ -276,10 +276,10 @@ class _Search:
             self.limit(signal, scale=True)
         elif f != "none":
             self.limit(signal)
-        phases = f == "sin" and signal.shift and layer.omega and layer.name not in self.without
-        if phases and set(self.wiring.places[place].axes) & set(self.spec.hidden):
-            phase = Phase(self.wiring.places[place].axes, math.pi / layer.omega)
-            self.shifts[layer.name] = signal.shift, phase
+        axes = self.wiring.places[place].axes
+        shifts = f == "sin" and layer.omega and layer.name not in self.without
+        if shifts and signal.shift and set(axes) & set(self.spec.hidden):
+            self.shifts[layer.name] = signal.shift, Phase(axes, math.pi / layer.omega)
             out = self.new(layer.name, place)
             self.join(out.node, signal.node, frozenset([layer.name]))
             signal = out

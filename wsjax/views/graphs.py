@@ -137,7 +137,8 @@ class Builder:
         for number, start, end in self.wiring.residuals:
             layer = self.spec.layers[number]
             start, end = self.at[start], self.at[end]
-            self._free("residual", layer.kind, layer.level, start, end, layer.source + 1)
+            slot = 0 if layer.source is None else layer.source + 1
+            self._free("residual", layer.kind, layer.level, start, end, slot)
         self._ties()
         self._blocks()
         return self.join()

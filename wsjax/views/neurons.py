@@ -11,6 +11,7 @@
 `NeuralGraph` and `ScaleGMN` read this view.
 """
 
+import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
 
@@ -85,7 +86,8 @@ def neurons(spec: Spec, channels: int, features: int) -> View:
     weight[row[free], channels + role[free] - EDGE_ROLES.index(FREE[0])] = ONE
 
     none = np.full(len(pairs), NONE, np.int32)
-    joined = graph.replace(
+    joined = dataclasses.replace(
+        graph,
         sender=(pairs // count).astype(np.int32),
         receiver=(pairs % count).astype(np.int32),
         parameter=none,  # they are in `weight`
@@ -135,7 +137,7 @@ def depths(each: Iterable[int]) -> int:
     return -4 * (-max(each) // 4)
 
 
-def gather(vectors: jax.Array, index: np.ndarray) -> jax.Array:
+def gather(vectors: jax.Array, index: np.ndarray | jax.Array) -> jax.Array:
     """Parameters by position: [batch, entry], [(batch,) row, channel] -> [batch, row, channel].
 
     Position -1 gives 0 and -2 gives 1.
@@ -150,11 +152,11 @@ def gather(vectors: jax.Array, index: np.ndarray) -> jax.Array:
         )
     if isinstance(index, np.ndarray) and vectors.shape[-1] <= (last := index.max(initial=-1)):
         raise ValueError(f"expected networks of at least {last + 1} entries, got {vectors.shape}")
-    vectors, index = jnp.asarray(vectors), jnp.asarray(index)
-    if index.ndim == 3:  # a view for each network
-        return jax.vmap(lambda v, i: gather(v[None], i)[0])(vectors, index)
-    rest = jnp.where(index == ONE, 1.0, 0.0).astype(vectors.dtype)
-    return jnp.where(index < 0, rest, vectors[:, jnp.maximum(index, 0)])
+    vectors, at = jnp.asarray(vectors), jnp.asarray(index)
+    if at.ndim == 3:  # a view for each network
+        return jax.vmap(lambda v, i: gather(v[None], i)[0])(vectors, at)
+    rest = jnp.where(at == ONE, 1.0, 0.0).astype(vectors.dtype)
+    return jnp.where(at < 0, rest, vectors[:, jnp.maximum(at, 0)])
 
 
 def ends(graph: Graph, batch: int, reverse: bool = False) -> tuple[jax.Array, jax.Array]:

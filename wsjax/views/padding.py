@@ -7,14 +7,26 @@ masked wherever a view is used, and changes no number.
 import dataclasses
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import jax
 import numpy as np
 
 NONE = -1  # "does not apply", where a position or an index is expected
 
-View = TypeVar("View")
+Tree = TypeVar("Tree")
+
+
+class Sized(Protocol):
+    """A dataclass of arrays [row, ...] with their numbers of rows."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """By part of the view, in the order of its bucket."""
+        ...
+
+
+View = TypeVar("View", bound=Sized)
 
 
 def rounded(n: int) -> int:
@@ -70,6 +82,6 @@ def view(
     })  # fmt: skip
 
 
-def stack(views: Sequence[View]) -> View:
+def stack(views: Sequence[Tree]) -> Tree:
     """Views of equal sizes, with a batch axis in front of all arrays."""
     return jax.tree.map(lambda *x: np.stack(x), *views)
