@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "storage": set(),
     "files": set(),
     "datasets": {"storage"},
-    "training": {"storage"},
+    "training": {"checks", "storage"},
     "views": {"networks"},
     "architectures": {"checks", "networks", "views"},
     "symmetries": {"checks", "networks", "views", "architectures"},

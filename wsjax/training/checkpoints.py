@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from wsjax import checks
 from wsjax.storage import DamagedError
 
 Tree = Any
@@ -232,13 +233,10 @@ def _load(orbax, step, abstract):
         for leaf in sorted(want.keys() | have.keys()):
             if want.get(leaf) != have.get(leaf):
                 wrong.append(
-                    f"  {name}{leaf}: expected {want.get(leaf, 'nothing')}, "
+                    f"{name}{leaf}: expected {want.get(leaf, 'nothing')}, "
                     f"got {have.get(leaf, 'nothing')}"
                 )
-    if wrong:
-        raise ValueError(
-            f"checkpoint {step} in {orbax.directory} is of another tree:\n" + "\n".join(wrong)
-        )
+    checks.raise_all(f"checkpoint {step} in {orbax.directory} is of another tree", wrong)
     items = {}
     for name, tree in abstract.items():
         # One by one: where one of several fails, Orbax leaves the others as coroutines that

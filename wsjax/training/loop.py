@@ -31,6 +31,7 @@ import optax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from wsjax import checks
 from wsjax.training.checkpoints import Checkpoints, abstract_like, read_config
 from wsjax.training.log import JsonLines
 from wsjax.training.optimizer import Settings, make_optimizer, make_schedule
@@ -394,13 +395,10 @@ def _expect_config(folder, now):
             for k in sorted(a.keys() | b.keys()):
                 compare(f"{path}.{k}" if path else k, a.get(k), b.get(k))
         elif a != b:
-            wrong.append(f"  {path}: {json.dumps(a)} in the folder, {json.dumps(b)} now")
+            wrong.append(f"{path}: {json.dumps(a)} in the folder, {json.dumps(b)} now")
 
     compare("", then, now)
-    if wrong:
-        raise ValueError(
-            f"{folder} holds a run of another config; take another folder:\n" + "\n".join(wrong)
-        )
+    checks.raise_all(f"{folder} holds a run of another config; take another folder", wrong)
 
 
 def _values(values, select, step):

@@ -10,6 +10,8 @@ import itertools
 
 import optax
 
+from wsjax import checks
+
 SCHEDULES = ("cosine", "constant", "multistep")
 OPTIMIZERS = ("adamw", "adam")
 
@@ -62,29 +64,28 @@ class Settings:
     tensorboard: bool = False
 
     def __post_init__(self):
-        wrong = []
-
-        def expect(name, right, words):
-            if not right:
-                wrong.append(f"  {name}: expected {words}, got {getattr(self, name)!r}")
-
-        for name in ("steps", "batch", "evaluate_every", "checkpoint_every"):
-            expect(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("weight_decay", "clip", "seed"):
-            expect(name, getattr(self, name) >= 0, "at least 0")
+        rules = {
+            name: (getattr(self, name) >= 1, "at least 1")
+            for name in ("steps", "batch", "evaluate_every", "checkpoint_every")
+        }
+        rules |= {
+            name: (getattr(self, name) >= 0, "at least 0")
+            for name in ("weight_decay", "clip", "seed")
+        }
         divides = self.microbatch == 0 or (self.microbatch > 0 and not self.batch % self.microbatch)
-        expect("microbatch", divides, f"0 or a divisor of batch = {self.batch}")
-        expect("learning_rate", self.learning_rate > 0, "more than 0")
-        expect("warmup", 0 <= self.warmup < self.steps, f"0 or more, below steps = {self.steps}")
-        expect("schedule", self.schedule in SCHEDULES, f"one of {SCHEDULES}")
         between = (0.0, *self.milestones, 1.0)
         rising = all(a < b for a, b in itertools.pairwise(between))
-        expect("milestones", rising, "increasing fractions between 0 and 1")
-        expect("decay", 0 < self.decay <= 1, "a factor in (0, 1]")
-        expect("optimizer", self.optimizer in OPTIMIZERS, f"one of {OPTIMIZERS}")
-        expect("ema", 0 <= self.ema < 1, "a decay in [0, 1)")
-        if wrong:
-            raise ValueError("training settings are wrong:\n" + "\n".join(wrong))
+        rules |= {
+            "microbatch": (divides, f"0 or a divisor of batch = {self.batch}"),
+            "learning_rate": (self.learning_rate > 0, "more than 0"),
+            "warmup": (0 <= self.warmup < self.steps, f"0 or more, below steps = {self.steps}"),
+            "schedule": (self.schedule in SCHEDULES, f"one of {SCHEDULES}"),
+            "milestones": (rising, "increasing fractions between 0 and 1"),
+            "decay": (0 < self.decay <= 1, "a factor in (0, 1]"),
+            "optimizer": (self.optimizer in OPTIMIZERS, f"one of {OPTIMIZERS}"),
+            "ema": (0 <= self.ema < 1, "a decay in [0, 1)"),
+        }
+        checks.attributes("training settings are wrong", self, rules)
 
 
 def make_schedule(settings: Settings) -> optax.Schedule:
