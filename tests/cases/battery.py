@@ -1,9 +1,9 @@
-"""Every encoder on every architecture: how far its code moves, and when it should.
+"""Every encoder on every architecture: how far its embedding moves, and when it should.
 
     python tests/battery.py                prints the table, in ten minutes
     python tests/battery.py gmn grit       of these encoders alone
 
-A cell holds two figures: how far renumbering hidden neurons moves the code, which should be
+A cell holds two figures: how far permuting hidden neurons moves the embedding, which should be
 rounding, and how little the least felt of all tears moves it (see `wsjax.testing`), which
 should not. Views are stacked, so that an encoder compiles once for all architectures.
 """
@@ -49,7 +49,7 @@ class Readers:
     """An encoder, and how to encode the networks it can read.
 
     Attributes:
-        encode: architecture -> (params -> code [width]).
+        encode: architecture -> (params -> embedding [width]).
         refused: architecture -> why.
     """
 
@@ -94,7 +94,7 @@ def readers(encoder) -> Readers:
 
 
 def errors(encode: Callable[[Params], jax.Array], spec: Spec) -> tuple[float, float]:
-    """How far a renumbering moves a code, and how far the least felt tear does; relative."""
+    """How far a permutation moves an embedding, and how far the least felt tear does; relative."""
     params = testing.draw(jax.random.key(0), spec)
     code = np.asarray(encode(params), np.float64)
     size = np.abs(code).max()

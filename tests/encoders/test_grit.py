@@ -47,18 +47,18 @@ def together():
     return code
 
 
-def test_the_code_is_invariant_and_reads_the_wiring(movable):
+def test_the_embedding_is_invariant_and_reads_the_wiring(movable):
     """No corner case is refused.
 
-    Every neuron attends to all others, so one torn array moves little: 1e-4 of the code and
-    more, where a renumbering moves 1e-7.
+    Every neuron attends to all others, so one torn array moves little: 1e-4 of the embedding and
+    more, where a permutation moves 1e-7.
     """
     params = testing.draw(jax.random.key(0), movable)
     encode = lambda p: together()(p, movable)
     testing.assert_invariant(encode, params, movable, jax.random.key(2), rtol=5e-6)
 
 
-def test_heads_told_by_index_cannot_be_renumbered():
+def test_heads_distinguished_by_index_cannot_be_permuted():
     spec = SPECS["attention of two reads and writes"]
     encoder = SMALL.clone(index=True)
     variables, _, view = start(encoder, spec)
@@ -70,7 +70,7 @@ def test_heads_told_by_index_cannot_be_renumbered():
 
 def test_walks_of_a_graph_with_parallel_edges():
     spec = SPECS["taps in one dimension"]
-    view = grit.look(spec, 4)
+    view = grit.make_view(spec, 4)
     graph, nodes = view.graph, view.graph.sizes[0]
     adjacency, carries = np.zeros((nodes, nodes)), np.zeros((nodes, nodes), bool)
     for s, r, p in zip(graph.sender, graph.receiver, graph.parameter, strict=True):
@@ -91,7 +91,7 @@ def test_walks_of_a_graph_with_parallel_edges():
 
 def test_a_pair_joined_without_a_parameter_carries_none():
     spec = SPECS["residual without arrays"]
-    view = grit.look(spec, 2)
+    view = grit.make_view(spec, 2)
     graph, free = view.graph, view.graph.parameter < 0
     assert not view.carries[graph.sender[free], graph.receiver[free]].any()
     assert view.carries[graph.sender[~free], graph.receiver[~free]].all()
@@ -245,5 +245,5 @@ def test_the_size_is_that_of_lim_et_al():
     "wrong", [{"heads": 3}, {"waves": 3}, {"steps": 0}, {"layers": 0}], ids=str
 )
 def test_a_wrong_setting_is_named(wrong):
-    with pytest.raises(ValueError, match="expected heads that divide the width"):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected "):
         SMALL.clone(**wrong)

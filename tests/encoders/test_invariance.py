@@ -16,7 +16,7 @@ def reader(request):
     return request.param, battery.readers(battery.EXAMPLES[request.param])
 
 
-def test_exact_encoders_are_blind_to_numbering_and_see_every_wire(reader):
+def test_exact_encoders_are_invariant_and_read_every_wire(reader):
     name, found = reader
     wrong = []
     for case, encode in found.encode.items():
@@ -26,7 +26,7 @@ def test_exact_encoders_are_blind_to_numbering_and_see_every_wire(reader):
     assert not wrong, f"{name}:\n" + "\n".join(wrong)
 
 
-def test_they_read_every_architecture(reader):
+def test_they_support_every_architecture(reader):
     name, found = reader
     # three tables of 16 entries feed each neuron of the triplane
     refused = {"triplane"} if name in ("neural_graph", "scalegmn") else set()

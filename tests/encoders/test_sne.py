@@ -94,7 +94,7 @@ def test_blocks_bound_memory():
 
 @pytest.mark.parametrize("off", ["level", "type", "position", "attention"])
 def test_each_switch_removes_what_it_names(off):
-    """Without an encoding no code depends on it; without attention no attention is left."""
+    """Without an encoding no embedding depends on it; without attention no attention is left."""
     encoder = SMALL.clone(**{off: False})
     names, whole = names_of(encoder), names_of(SMALL)
     words = {
@@ -108,7 +108,7 @@ def test_each_switch_removes_what_it_names(off):
         assert word not in names
 
 
-def test_without_position_no_neuron_is_told_from_another():
+def test_without_position_no_neuron_is_distinguished_from_another():
     """Any permutation of a kernel's outputs then leaves the code: the paper's 7.452."""
     encoder = SMALL.clone(position=False)
     variables, vectors, view = start(encoder, SIREN, batch=1)
@@ -152,8 +152,8 @@ def test_a_wrong_setting_is_named():
         start(SMALL.clone(norm="batch"), SIREN)
 
 
-def test_a_residual_is_seen():
-    """Two networks that differ only in where a residual starts have different codes."""
+def test_a_residual_is_read():
+    """Two networks that differ only in where a residual starts have different embeddings."""
     spec = architectures.mlp([1, 6, 6, 6, 1], "relu")
     skip = lambda source: dataclasses.replace(
         spec,

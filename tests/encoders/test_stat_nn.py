@@ -28,7 +28,7 @@ def test_stat_nn_is_standardised_by_the_training_networks():
     assert np.abs(other - encoder.apply(variables, vectors, view)).max() > 1e-3
 
 
-def test_trees_learn_what_the_statistics_say():
+def test_trees_learn_from_the_statistics():
     rng = np.random.default_rng(0)
     spec = architectures.mlp([1, 4, 1])
     scale = rng.uniform(1, 3, 300)

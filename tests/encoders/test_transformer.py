@@ -64,7 +64,7 @@ def test_norms_and_arrays_that_write_nothing_have_tokens():
 
 
 @pytest.mark.parametrize("name", HARD)
-def test_hard_networks_are_seen_array_by_array(name):
+def test_hard_networks_are_read_array_by_array(name):
     spec = SPECS[name]
     params, variables, encode = started(TOKENS, spec)
     code = encode(variables, params)
@@ -75,7 +75,7 @@ def test_hard_networks_are_seen_array_by_array(name):
 
 
 @pytest.mark.parametrize("pool", transformer.POOLS)
-def test_only_positions_tell_neurons_of_the_last_layer_apart(pool):
+def test_only_positions_distinguish_neurons_of_the_last_layer(pool):
     """Tokens are a set but for their positions."""
     spec = architectures.mlp([2, 4, 6], "tanh")
     params, variables, encode = started(TOKENS.clone(pool=pool), spec)
@@ -109,9 +109,9 @@ def test_the_transformer_has_about_a_hundred_thousand_parameters():
 
 
 def test_a_wrong_setting_of_the_transformer_is_named():
-    with pytest.raises(ValueError, match=r"pool of \('class', 'mean'\), got 'max'"):
+    with pytest.raises(ValueError, match=r"pool: expected one of \('class', 'mean'\), got 'max'"):
         started(TOKENS.clone(pool="max"), CHAIN)
-    with pytest.raises(ValueError, match="divide the width 8, got 3"):
+    with pytest.raises(ValueError, match="a divisor of the width 8, got 3"):
         started(TOKENS.clone(heads=3), CHAIN)
     with pytest.raises(ValueError, match="at least one array, got none"):
         TOKENS.view(networks.Spec((), (), ()))

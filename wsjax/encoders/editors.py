@@ -88,7 +88,7 @@ class Editor(nn.Module):
 
     def __post_init__(self):
         super().__post_init__()
-        settings.check(self, settings.sizes(self, "expansion"))
+        settings.check(self, sizes=["expansion"])
 
     def view(self, spec: Spec) -> Any:
         """The encoder's view of an architecture."""

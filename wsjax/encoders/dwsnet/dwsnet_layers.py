@@ -210,7 +210,7 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """Every array told by every array; commutes with renumberings of hidden neurons.
+    """Every array reads every array; commutes with permutations of hidden neurons.
 
     Attributes:
         spec: the architecture.

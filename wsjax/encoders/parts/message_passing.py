@@ -7,7 +7,7 @@ or mixed architectures alike; a `vmap` over graphs would cost several times as m
 backward pass. A linear map of [v_i, v_j, e] is the sum of three: nodes are multiplied once
 per node, not once per edge, and then gathered.
 
-`NodeFeatures` and `EdgeFeatures` say what the graph alone tells of a node or an edge.
+`NodeFeatures` and `EdgeFeatures` are features that the graph alone gives a node or an edge.
 """
 
 import flax
@@ -93,7 +93,7 @@ def pool(x: jax.Array, real: jax.Array | None, batch: int, how: str) -> jax.Arra
 
 
 class NodeFeatures(nn.Module):
-    """What a graph tells of its nodes: role, kind, level, activation, which input or output.
+    """Features of nodes from the graph alone: role, kind, level, activation, which input or output.
 
     Attributes:
         width: of the result.
@@ -121,7 +121,7 @@ class NodeFeatures(nn.Module):
 
 
 class EdgeFeatures(nn.Module):
-    """What a graph tells of its edges: role, kind, slot, level, coordinates.
+    """Features of edges from the graph alone: role, kind, slot, level, coordinates.
 
     Attributes:
         width: of the result.

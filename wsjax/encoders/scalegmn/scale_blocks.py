@@ -295,8 +295,8 @@ class Invariant(nn.Module):
         self, parts: Sequence[Part], kind: str, extras: Sequence[Part] = (), train: bool = False
     ) -> jax.Array:
         """[row, lane, out], the same for rows that differ by a factor of their kind."""
-        found = Canonical(self.nets, name="canonical")(parts, kind, train)
-        return self.nets.mlp(self.out, "phi")([*found, *extras], train).value()
+        canonical = Canonical(self.nets, name="canonical")(parts, kind, train)
+        return self.nets.mlp(self.out, "phi")([*canonical, *extras], train).value()
 
 
 class Features(NamedTuple):
@@ -305,7 +305,7 @@ class Features(NamedTuple):
     Attributes:
         parts: columns that share the factor.
         extras: columns without one.
-        gate: what is multiplied by what the parts tell; the parts if None. The result has its
+        gate: what is multiplied by the net of the parts; the parts if None. The result has its
             factor.
     """
 
@@ -355,14 +355,14 @@ class Equivariant(nn.Module):
         out = {}
         for kind, (parts, extras, gate) in rows.items():
             if kind in FACTORS:
-                told = s[READ_BY[kind]](parts, kind, extras, train)
+                scale = s[READ_BY[kind]](parts, kind, extras, train)
             else:
                 net = free[-1 if kind == "output" else 0]
-                told = net([*parts, *extras], train).value()
+                scale = net([*parts, *extras], train).value()
             if nets.plain and kind not in FACTORS and gate is None:
-                out[kind] = told
+                out[kind] = scale
             elif nets.norm or gate is not None or "scale" in FACTORS.get(kind, ()):
-                out[kind] = project(gate or parts, gamma) * told
+                out[kind] = project(gate or parts, gamma) * scale
             else:  # two numbers that nothing bounds
-                out[kind] = steady(project(parts, gamma)) * steady(told)
+                out[kind] = steady(project(parts, gamma)) * steady(scale)
         return out

@@ -1,4 +1,4 @@
-"""What ScaleGMN knows of an architecture: neurons, pairs of them, and their factors.
+"""The view of ScaleGMN: neurons, pairs of them, and their factors.
 
     neuron i of factor s_i       its parameters carry  s_i
     pair (i, j)                  its weights carry     s_j / s_i
@@ -8,8 +8,8 @@ is done to one kind is done to a slice and to nothing else. In a batch of severa
 architectures every slice is padded to its largest.
 
 That parameters carry these factors and no others is checked array by array against
-`signals.scaling_group`; a network where they do not, such as one with norms or attention, is
-not supported.
+`signals.scaling_group`. Networks where they do not, such as those with norms or attention, are not
+supported.
 """
 
 import functools
