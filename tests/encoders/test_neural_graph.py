@@ -244,7 +244,7 @@ def test_probes_run_networks_as_they_were_before_normalisation():
     want = answers(raw[None], view, points)
     np.testing.assert_allclose(answers(divided[None], view, points, units), want, atol=2e-4)
     assert np.abs(answers(divided[None], view, points) - want).max() > 0.1
-    assert NeuralGraph().calibrate(divided[None], view, None) == {}
+    assert NeuralGraph().calibrate(divided[None], view, {}) == {}
     with pytest.raises(ValueError, match="probes run networks, which must not be in unknown"):
         encoder.calibrate(divided[None], view, {})
 

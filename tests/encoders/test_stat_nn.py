@@ -21,7 +21,7 @@ def test_statistics_against_numpy():
 def test_stat_nn_is_standardised_by_the_training_networks():
     encoder = EXAMPLES["stat_nn"]
     variables, vectors, view = start(encoder, SIREN)
-    constants = encoder.calibrate(vectors, view)
+    constants = encoder.calibrate(vectors, view, {})
     x = np.asarray(stat_nn.statistics(vectors, view))
     np.testing.assert_allclose(constants["mean"], x.mean(0), rtol=1e-5, atol=1e-6)
     other = encoder.apply({**variables, "statistics": constants}, vectors, view)

@@ -16,6 +16,8 @@ below. At width 512 with 4 layers, lift 2 and no norm an editor has .3 % more pa
 than the paper's.
 """
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -111,10 +113,9 @@ class GraphLayer(nn.Module):
         sent = self._project("message_sender", nodes)
         along = self._project("message_edge", edges, bias=True)
         received = self._project("message_receiver", nodes) if self.receiver else None
-        factor = partner = None
+        factors = None
         if self.product:
-            factor = self._project("product_sender", nodes)
-            partner = self._project("product_edge", edges)
+            factors = (self._project("product_sender", nodes), self._project("product_edge", edges))
         if shared is not None:
             u = self._project("message_shared", shared)
             along = along + message_passing.spread(u, along.shape[0])
@@ -124,8 +125,8 @@ class GraphLayer(nn.Module):
             x = sent[start] + along + extra
             if received is not None:
                 x = x + received[end]
-            if factor is not None:
-                x = x + factor[start] * partner
+            if factors is not None:
+                x = x + factors[0][start] * factors[1]
             return message_passing.collect(mlp(x), end, flat)
 
         total = messages_between(flat.sender, flat.receiver)
@@ -199,7 +200,6 @@ class GMN(Encoder):
     reads_any = True
     mixes = True
     edits = True
-    stack = staticmethod(stack)
 
     def __post_init__(self):
         super().__post_init__()
@@ -213,6 +213,10 @@ class GMN(Encoder):
     def view(self, spec) -> Graph:
         """The view of an architecture."""
         return parameter_graph(spec, self.heads)
+
+    def stack(self, views: Sequence[Graph]) -> Graph:
+        """Graphs of several architectures, padded."""
+        return stack(views)
 
     def setup(self):
         """Features, rounds and the projection to the embedding, in the order of the walk."""

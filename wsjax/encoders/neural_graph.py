@@ -15,6 +15,7 @@ frequencies are constants of the class, so that neither weight decay nor checkpo
 them.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
@@ -115,10 +116,11 @@ class NeuralGraph(Encoder):
         if not self.probes:
             return view
         probes.assert_chain(spec, self.inputs)
-        return view.replace(omega=probes.omegas(spec, view.graph), depth=len(spec.layers))
+        omega = probes.omegas(spec, view.graph)
+        return dataclasses.replace(view, omega=omega, depth=len(spec.layers))
 
     def calibrate(
-        self, vectors: np.ndarray, view: View, scales: Mapping[str, float] | None = None
+        self, vectors: np.ndarray, view: View, scales: Mapping[str, float]
     ) -> dict[str, jax.Array]:
         """Factors by which probed networks are multiplied to undo the normalisation.
 

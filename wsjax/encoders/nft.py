@@ -103,7 +103,7 @@ class Attention(nn.Module):
         own = {a.name for a in spec.arrays if len(read.rest(a)) > 0}
         dtype = next(iter(arrays.values())).dtype
         dense = lambda size, name: nn.Dense(size, dtype=dtype, name=name)
-        shared = dense(3 * width, "qkv") if len(own) < len(spec.arrays) else None
+        shared = dense(3 * width, "qkv")
         qkv, out = {}, {}
         for a in spec.arrays:
             name = f"{variable(a.name)}_qkv"

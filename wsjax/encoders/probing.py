@@ -122,9 +122,7 @@ class Probing(Encoder):
         """What it takes to run the network."""
         return runnable(spec, tuple(self.shape))
 
-    def calibrate(
-        self, vectors: np.ndarray, view: Runnable, scales: Mapping[str, float] | None = None
-    ) -> dict:
+    def calibrate(self, vectors: np.ndarray, view: Runnable, scales: Mapping[str, float]) -> dict:
         """The scales that undo the normalisation of vectors.
 
         Args:
@@ -136,7 +134,7 @@ class Probing(Encoder):
             ValueError: the scales are not given, or not for all arrays.
         """
         wanted = set(networks.kinds(view.spec).values())
-        if lost := sorted(wanted - set(scales or {})):
+        if lost := sorted(wanted - set(scales)):
             raise ValueError(
                 "Probing runs networks, so their normalisation must be known: expected what "
                 f"arrays were divided by, got none of {lost}"

@@ -67,8 +67,7 @@ def build(name: str, settings: Mapping[str, Any] | None = None) -> Encoder:
     kind, settings = encoder_class(name), dict(settings or {})
     if unknown := sorted(set(settings) - (names := _fields(kind))):
         raise ValueError(f"encoder {name!r} has the settings {sorted(names)}, got {unknown}")
-    frozen = lambda x: tuple(map(frozen, x)) if isinstance(x, list | tuple) else x
-    return kind(**{k: frozen(v) for k, v in settings.items()})
+    return kind(**{k: _frozen(v) for k, v in settings.items()})
 
 
 def describe(encoder: Encoder) -> tuple[str, dict[str, Any]]:
@@ -125,6 +124,10 @@ def encoder_class(name: str) -> type[Encoder]:
             f"encoder {name!r}: expected a subclass of wsjax.encoders.Encoder, got {found!r}"
         )
     return found
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
 
 
 def _fields(kind: type[Encoder]) -> set[str]:

@@ -67,8 +67,8 @@ def boosted_trees(
     """
     where = bounds(spec)
     features = lambda vectors: np.asarray(statistics(vectors, where))
-    parts = [(features(x), y) for x, y in (train, validation)]
-    return fit_trees(*parts, seed)(features(vectors))
+    held_out = features(validation[0]), validation[1]
+    return fit_trees((features(train[0]), train[1]), held_out, seed)(features(vectors))
 
 
 def fit_trees(
@@ -109,7 +109,7 @@ class StatNN(Encoder):
         return bounds(spec)
 
     def calibrate(
-        self, vectors: np.ndarray, view: Bounds, scales: Mapping[str, float] | None = None
+        self, vectors: np.ndarray, view: Bounds, scales: Mapping[str, float]
     ) -> dict[str, jax.Array]:
         """Mean and deviation of each statistic over training networks [network, entry].
 

@@ -141,6 +141,7 @@ class Block(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """[batch, token, width] -> the same shape."""
         width = x.shape[-1]
-        x = x + nn.MultiHeadDotProductAttention(self.heads)(nn.LayerNorm()(x))
+        attention = nn.MultiHeadDotProductAttention(self.heads)
+        x = x + jnp.asarray(attention(nn.LayerNorm()(x)))
         y = nn.gelu(nn.Dense(self.factor * width)(nn.LayerNorm()(x)))
         return x + nn.Dense(width)(y)

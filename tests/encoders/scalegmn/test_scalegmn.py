@@ -424,7 +424,7 @@ def test_probes_need_scales_and_chains():
     scales = {k: 2.0 for k in networks.kinds(TANH).values()}
     found = encoder.calibrate(np.zeros((1, TANH.count)), encoder.view(TANH), scales)
     assert {k: x.tolist() for k, x in found.items()} == {"kernel": [2.0] * 3, "bias": [2.0] * 3}
-    assert ScaleGMN().calibrate(np.zeros((1, TANH.count)), ScaleGMN().view(TANH)) == {}
+    assert ScaleGMN().calibrate(np.zeros((1, TANH.count)), ScaleGMN().view(TANH), {}) == {}
     with pytest.raises(ValueError, match="Conv_0: not a dense layer"):
         encoder.view(CNN)
     with pytest.raises(ValueError, match="2 inputs, where probes have 3"):

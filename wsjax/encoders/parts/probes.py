@@ -53,7 +53,7 @@ def omegas(spec: Spec, graph: Graph) -> np.ndarray:
     return np.where(level < 0, 1.0, np.array(factors)[level]).astype(np.float32)
 
 
-def scales_by_level(scales: Mapping[str, float] | None) -> dict[str, jax.Array]:
+def scales_by_level(scales: Mapping[str, float]) -> dict[str, jax.Array]:
     """Divisors of kernels and biases of chains: {"kernel": [level], "bias": [level]}.
 
     Args:
@@ -62,7 +62,7 @@ def scales_by_level(scales: Mapping[str, float] | None) -> dict[str, jax.Array]:
     Raises:
         ValueError: the scales are not given.
     """
-    levels = {int(k.rsplit("/", 1)[1]) for k in scales or {}}
+    levels = {int(k.rsplit("/", 1)[1]) for k in scales}
     if not levels or (lost := {f"dense/kernel/{i}" for i in levels} - set(scales)):
         raise ValueError(
             "probes run networks, so their normalisation must be known: expected what "

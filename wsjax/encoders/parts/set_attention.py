@@ -13,12 +13,15 @@ that lie side by side are kept apart by a block-diagonal mask.
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+Array = jax.Array | np.ndarray
+Mask = Array | tuple[Array, Array]  # True where one attends to another; or integers, see `same`
 NORMS = ("none", "post", "pre")
 RESIDUALS = ("identity", "projected")
 
 
-def same(a: jax.Array, b: jax.Array) -> jax.Array:
+def same(a: Array, b: Array) -> jax.Array:
     """[..., n], [..., m] -> [..., n, m]: do both numbers agree, and is neither "none" (-1)?"""
     a, b = jnp.asarray(a)[..., :, None], jnp.asarray(b)[..., None, :]
     return (a == b) & (b >= 0)
@@ -117,7 +120,7 @@ class MAB(nn.Module):
     block: int = 0
 
     @nn.compact
-    def __call__(self, x: jax.Array, y: jax.Array | None, mask: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, y: jax.Array | None, mask: Mask) -> jax.Array:
         """X [..., n, width] attends to Y [..., m, width], or at itself if Y is None."""
         if self.norm not in NORMS or self.residual not in RESIDUALS:
             raise ValueError(
@@ -157,7 +160,7 @@ class SetToSet(nn.Module):
     block: int = 0
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, mask: Mask) -> jax.Array:
         """[..., n, width], mask [..., n, n] or a pair as in `attend` -> [..., n, width]."""
         for _ in range(self.depth):
             if self.attention:
@@ -183,7 +186,7 @@ class SetToVector(nn.Module):
     residual: str = "identity"
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, mask: Array) -> jax.Array:
         """[..., n, width], mask [..., sets, n] -> [..., sets, seeds * width]."""
         width, sets = x.shape[-1], mask.shape[-2]
         if not self.attention:

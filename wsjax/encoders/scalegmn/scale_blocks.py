@@ -20,12 +20,14 @@ multiplied by B, only x @ (A @ B) is computed, and before it is gathered.
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from wsjax.encoders.parts.initializers import uniform
 
@@ -114,11 +116,9 @@ def part(x: jax.Array, at: jax.Array | None = None) -> Part:
 
 def project(parts: Sequence[Part], matrix: jax.Array) -> jax.Array:
     """The concatenated parts times a matrix [sum of their widths, n]: [row, lane, n]."""
-    first, total = 0, None
-    for p in parts:
-        y = p @ matrix[first : first + p.width]
-        total, first = (y if total is None else total + y), first + p.width
-    return total
+    stops = np.cumsum([p.width for p in parts])
+    products = [p @ matrix[n - p.width : n] for p, n in zip(parts, stops.tolist(), strict=True)]
+    return functools.reduce(operator.add, products)
 
 
 def unscaled(parts: Sequence[Part]) -> list[Part]:

@@ -1,5 +1,7 @@
 """Rounds of messages and read-outs of ScaleGMN; `scalegmn` has the equations."""
 
+import functools
+import operator
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -260,7 +262,8 @@ class Readout(nn.Module):
             out = [out]
         elif self.nets.symmetry == "permutation":
             x = self.nets.mlp(width, "local")([part(nodes)], train).value()
-            out = [sum(self._sum(rows.of_nodes(x, kind), rows, kind) for kind in self.nets.kinds)]
+            sums = [self._sum(rows.of_nodes(x, kind), rows, kind) for kind in self.nets.kinds]
+            out = [functools.reduce(operator.add, sums)]
         else:
             total = jnp.zeros((), nodes.dtype)
             s = {k: Invariant(self.nets, width, name=k) for k in self.nets.groups}

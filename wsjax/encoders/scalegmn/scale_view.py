@@ -12,6 +12,7 @@ That parameters carry these factors and no others is checked array by array agai
 supported.
 """
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 
@@ -74,8 +75,7 @@ def scale_view(
         channels: room for weights that join one pair.
         features: room for parameters that feed one neuron alone.
         links: room for pairs joined without a parameter, by a residual.
-        layout: (inputs, hidden levels, outputs) that a table of positions has rows for; ()
-            without one.
+        layout: (inputs, hidden levels, outputs) of a table of positions; () without one.
 
     Raises:
         ValueError: there is no room; a parameter does not carry the factors of the neurons
@@ -94,15 +94,14 @@ def scale_view(
     own = np.take_along_axis(view.own, np.argsort(view.own < 0, axis=1, kind="stable"), axis=1)
     count = (own >= 0).sum(1)
     if (most := int(count.max())) > features:
-        first = own[np.argmax(count), 0]
-        name = next(a.name for a in spec.arrays if first in offsets(spec)[a.name])
+        where, first = offsets(spec), own[np.argmax(count), 0]
+        name = next(name for name, places in where.items() if first in places)
         raise ValueError(
             f"{name}: {most} parameters feed one neuron alone, its own among them; expected at "
             f"most features = {features}"
         )
     own, graph = own[:, :features], view.graph
-    kinds = _kinds(spec, symmetry)
-    blocks = NODE_ROLES.index("block")
+    kinds, blocks = _kinds(spec, symmetry), NODE_ROLES.index("block")
     kind = np.array(
         [KINDS.index("free") if graph.place_role[p] == blocks else kinds[p] for p in graph.place]
     )
@@ -113,7 +112,8 @@ def scale_view(
     node_columns = {k: getattr(graph, k)[order] for k in ("place", "number", "head")}
     pair_columns = {k: getattr(graph, k)[by] for k in ("parameter", "tap", "relation")}
     found, counts = np.unique(ends[by], return_counts=True)
-    graph = graph.replace(
+    graph = dataclasses.replace(
+        graph,
         sender=rank[graph.sender][by].astype(np.int32),
         receiver=rank[graph.receiver][by].astype(np.int32),
         **node_columns,
@@ -240,9 +240,8 @@ def _types(graph: Graph, kind: np.ndarray, layout: tuple[int, ...]):
     return node.astype(np.int32), pair.astype(np.int32)
 
 
-def types(layout: tuple[int, int, int]) -> tuple[int, int]:
+def types(inputs: int, levels: int, outputs: int) -> tuple[int, int]:
     """Rows of the tables of positions of neurons and of pairs."""
-    inputs, levels, outputs = layout
     return inputs + levels + outputs, inputs + max(levels - 1, 0) + outputs
 
 
@@ -260,7 +259,7 @@ def stack(views: Sequence[ScaleView]) -> ScaleView:
     entries = padding.rounded(max(len(v.array) for v in views))
     depth, levels = max(v.depth for v in views), plain.depths(v.levels for v in views)
     out = [_pad(v, nodes, pairs, room, entries) for v in views]
-    out = [v.replace(depth=depth, levels=levels) for v in out]
+    out = [dataclasses.replace(v, depth=depth, levels=levels) for v in out]
     return jax.tree.map(lambda *x: np.stack(x), *out)
 
 
@@ -293,7 +292,7 @@ def _pad(view: ScaleView, nodes, pairs, room: graphs.Bucket, entries: int) -> Sc
     )
     columns = {k: x.astype(np.int32) for k, x in {**one, **two, **ends}.items()}
     return ScaleView(
-        tables.replace(**columns),
+        dataclasses.replace(tables, **columns),
         spread(view.weight, pair),
         spread(view.own, node),
         np.maximum(spread(view.node_type, node), 0),
@@ -387,14 +386,14 @@ class Rows:
 
     def by_graph(self, x: jax.Array, kind: str) -> jax.Array:
         """Rows of a kind, [row, lane, width] -> [batch, row of each, width]; padding is 0."""
-        if not self.mixed:
+        if self.real is None:
             return x.swapaxes(0, 1)
         x = jnp.where(self.of_nodes(self.real, kind), x, 0)
         return x.reshape(self.graphs, -1, x.shape[-1])
 
     def count(self, kind: str) -> jax.Array:
         """How many neurons of a kind each network has, [batch, 1] or [1, 1]."""
-        if self.mixed:
+        if self.real is not None:
             real = self.of_nodes(self.real, kind).reshape(self.graphs, -1)
             return real.sum(1, keepdims=True)
         first, last = self.slice_of(kind)
@@ -441,11 +440,10 @@ def start_rows(view: ScaleView, batch: int) -> Rows:
     if not mixed:
         return out
     # row of node i of graph b: the slice's first, then graphs one after the other
-    sizes = np.array(view.nodes)
-    begin, own = (jnp.asarray(np.repeat(x, sizes)) for x in (np.cumsum(sizes) - sizes, sizes))
-    which = jnp.arange(batch)[:, None]
-    at = lambda i: (begin[i] * batch + which * own[i] + i - begin[i])[..., None]
-    ends = [out.spread(at(x), "pairs")[:, 0, 0] for x in (out.sender, out.receiver)]
-    real = [out.spread(jnp.asarray(x)[..., None] >= 0, what) for x, what in
-            ((graph.place, "nodes"), (graph.relation, "pairs"))]  # fmt: skip
-    return out.replace(sender=ends[0], receiver=ends[1], real=real[0], real_pair=real[1])
+    starts = np.cumsum(view.nodes) - view.nodes
+    begin, own = (jnp.asarray(np.repeat(x, view.nodes)) for x in (starts, np.array(view.nodes)))
+    row = lambda i: begin[i] * batch + jnp.arange(batch)[:, None] * own[i] + i - begin[i]
+    at = lambda i: out.spread(row(i)[..., None], "pairs")[:, 0, 0]
+    mask = lambda x, what: out.spread(jnp.asarray(x)[..., None] >= 0, what)
+    real = dict(real=mask(graph.place, "nodes"), real_pair=mask(graph.relation, "pairs"))
+    return dataclasses.replace(out, sender=at(out.sender), receiver=at(out.receiver), **real)

@@ -32,6 +32,7 @@ up. Without a `layout`, positions are `NodeFeatures` and outputs are averaged, s
 architecture is supported. The factor inside an activation (omega) is not read.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
@@ -155,10 +156,11 @@ class ScaleGMN(Encoder):
         if not self.probes:
             return view
         probes.assert_chain(spec, self.coordinates)
-        return view.replace(omega=probes.omegas(spec, view.graph), levels=len(spec.layers))
+        omega = probes.omegas(spec, view.graph)
+        return dataclasses.replace(view, omega=omega, levels=len(spec.layers))
 
     def calibrate(
-        self, vectors: np.ndarray, view: ScaleView, scales: Mapping[str, float] | None = None
+        self, vectors: np.ndarray, view: ScaleView, scales: Mapping[str, float]
     ) -> dict[str, jax.Array]:
         """Factors that undo the normalisation of probed networks: `probes.scales_by_level`.
 
@@ -172,9 +174,8 @@ class ScaleGMN(Encoder):
         """[batch, entry] -> [batch, code]; [batch, entry] if the read-out is "edit"."""
         edit = self.readout == "edit"
         rows = start_rows(view, vectors.shape[0])
-        where = [
-            None if p is None else p.astype(vectors.dtype) for p in self._positions(view, rows)
-        ]
+        cast = lambda p: None if p is None else p.astype(vectors.dtype)
+        where = [cast(p) for p in self._positions(view, rows)]
         nodes, streams = self._begin(vectors, view, rows, where)
         nets = Nets(
             self.symmetry,
@@ -190,7 +191,7 @@ class ScaleGMN(Encoder):
             last = i == self.layers - 1
             out = (self.width, 0 if last else self.width)
             if last and edit:
-                out = tuple(n * self.expansion for n in (self.features, view.weight.shape[-1]))
+                out = self.features * self.expansion, view.weight.shape[-1] * self.expansion
             layer = Layer(
                 nets,
                 self.width,
@@ -212,7 +213,7 @@ class ScaleGMN(Encoder):
         """Of neurons and of pairs, [row, lane or 1, width]; None for either without."""
         graph, table = view.graph, nn.initializers.normal(1.0)
         positions = []
-        counts = types(self.layout) if self.layout else (0, 0)
+        counts = types(*self.layout) if self.layout else (0, 0)
         for what, wanted, index, count in (
             ("nodes", self.node_positions, view.node_type, counts[0]),
             ("pairs", self.pair_positions, view.pair_type, counts[1]),
