@@ -122,8 +122,8 @@ def test_it_reads_the_order_of_neurons_and_every_array(apply):
     with pytest.raises(AssertionError, match="depends on the order"):
         testing.assert_invariant(encode, params, MLP, jax.random.key(1))
     code = encode(params)
-    for name, _, torn in testing.misalignments(params, MLP):
-        assert np.abs(encode(torn) - code).max() > 1e-5, name
+    for name, _, misaligned in testing.misalignments(params, MLP):
+        assert np.abs(encode(misaligned) - code).max() > 1e-5, name
 
 
 CHANGES = [{"norm": "none"}, {"pool": "mean"}, {"pool": "max"}, {"window": 4}, {"code": 3}]

@@ -105,8 +105,8 @@ def test_editing_commutes_with_signs_where_it_is_promised(row, expansion):
     assert error < 2e-4
     for a in SIREN.arrays:  # the signs of one array alone: another network, another edit
         if set(a.axes) & set(SIREN.hidden):
-            torn = delta({**params, a.name: act(params)[a.name]})
-            assert gap(torn, {**still, a.name: act(still)[a.name]}) > 2e-3, a.name
+            misaligned = delta({**params, a.name: act(params)[a.name]})
+            assert gap(misaligned, {**still, a.name: act(still)[a.name]}) > 2e-3, a.name
 
 
 def interleaved(one, two, shape):

@@ -48,10 +48,10 @@ def together():
 
 
 def test_the_embedding_is_invariant_and_reads_the_wiring(movable):
-    """No corner case is refused.
+    """Every corner case is supported.
 
-    Every neuron attends to all others, so one torn array moves little: 1e-4 of the embedding and
-    more, where a permutation moves 1e-7.
+    Every neuron attends to all others, so one misaligned array moves little: 1e-4 of the
+    embedding and more, where a permutation moves 1e-7.
     """
     params = testing.draw(jax.random.key(0), movable)
     encode = lambda p: together()(p, movable)
@@ -178,8 +178,8 @@ def test_padding_and_stacking_change_no_number():
     for row, vector in zip(vectors, alone, strict=True):
         row[len(vector) :] = 99.0  # what lies behind a network must not be read
     stacked = SMALL.stack([SMALL.view(s) for s in specs])
-    codes = jax.jit(SMALL.apply)(variables, vectors, stacked)
-    for spec, vector, code in zip(specs, alone, codes, strict=True):
+    embeddings = jax.jit(SMALL.apply)(variables, vectors, stacked)
+    for spec, vector, code in zip(specs, alone, embeddings, strict=True):
         view = SMALL.view(spec)
         single = jax.jit(lambda x, v=view: SMALL.apply(variables, x, v)[0])(vector[None])
         np.testing.assert_allclose(code, single, rtol=1e-5, atol=1e-5)
@@ -187,13 +187,13 @@ def test_padding_and_stacking_change_no_number():
 
 def test_other_architectures_in_the_same_bucket_do_not_recompile():
     variables, _, _ = start(SMALL, CHAIN)
-    encode, codes = jax.jit(SMALL.apply), []
+    encode, embeddings = jax.jit(SMALL.apply), []
     for hidden in ([8, 4], [7, 5]):
         spec = architectures.mlp([2, *hidden, 1], "tanh")
         vectors = padding.vectors([network(spec)])
-        codes.append(encode(variables, vectors, grit.stack([SMALL.view(spec)])))
+        embeddings.append(encode(variables, vectors, grit.stack([SMALL.view(spec)])))
     assert encode._cache_size() == 1
-    assert np.abs(codes[0] - codes[1]).max() > 1e-5
+    assert np.abs(embeddings[0] - embeddings[1]).max() > 1e-5
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e3])
@@ -211,8 +211,8 @@ def test_a_zero_weight_is_an_edge():
     variables, _, _ = start(SMALL, CHAIN)
     specs = CHAIN, architectures.mlp([2, 2, 3, 1], "tanh")
     zeros = np.zeros((2, CHAIN.count), np.float32)
-    codes = jax.jit(SMALL.apply)(variables, zeros, SMALL.stack([SMALL.view(s) for s in specs]))
-    assert np.abs(codes[0] - codes[1]).max() > 1e-5
+    embeddings = jax.jit(SMALL.apply)(variables, zeros, SMALL.stack([SMALL.view(s) for s in specs]))
+    assert np.abs(embeddings[0] - embeddings[1]).max() > 1e-5
 
 
 def test_the_degree_scaler_is_the_only_one_to_read_degrees():

@@ -155,8 +155,8 @@ def test_it_reads_the_order_of_neurons_and_every_array(apply):
     params = testing.draw(KEY, MLP)
     with pytest.raises(AssertionError, match="depends on the order"):
         testing.assert_invariant(encode, params, MLP, jax.random.key(1))
-    for name, _, torn in testing.misalignments(params, MLP):
-        assert np.abs(encode(torn) - encode(params)).max() > 1e-4, name
+    for name, _, misaligned in testing.misalignments(params, MLP):
+        assert np.abs(encode(misaligned) - encode(params)).max() > 1e-4, name
 
 
 def test_dropout_needs_training(apply):

@@ -62,7 +62,7 @@ def together():
 
 
 def test_the_embedding_is_invariant_and_reads_the_wiring(movable):
-    """No corner case is refused. The other backbone: `test_battery`."""
+    """Every corner case is supported. The other backbone: `test_invariance`."""
     encode = lambda p: together()(p, movable)
     testing.assert_invariant(encode, draw(movable), movable, jax.random.key(2), rtol=1e-5)
 
@@ -157,8 +157,8 @@ def test_padding_and_stacking_change_no_number(backbone):
     for row, short in zip(vectors, alone, strict=True):
         row[len(short) :] = 99.0  # what lies behind a network must not be read
     stacked = encoder.stack([encoder.view(s) for s in specs])
-    codes = applied(encoder)(variables, vectors, stacked)
-    for case, row, code in zip(specs, alone, codes, strict=True):
+    embeddings = applied(encoder)(variables, vectors, stacked)
+    for case, row, code in zip(specs, alone, embeddings, strict=True):
         single = applied(encoder)(variables, row[None], encoder.view(case))[0]
         np.testing.assert_allclose(code, single, rtol=1e-5, atol=1e-5)
 
@@ -166,13 +166,13 @@ def test_padding_and_stacking_change_no_number(backbone):
 def test_other_architectures_in_the_same_bucket_do_not_recompile():
     encoder = SMALL["pna"]
     variables, _, _ = start(encoder, CHAIN)
-    encode, codes = jax.jit(encoder.apply), []
+    encode, embeddings = jax.jit(encoder.apply), []
     for hidden in ([8, 4], [7, 5]):
         case = architectures.mlp([2, *hidden, 1], "tanh")
         vectors = padding.vectors([network(case)])
-        codes.append(encode(variables, vectors, encoder.stack([encoder.view(case)])))
+        embeddings.append(encode(variables, vectors, encoder.stack([encoder.view(case)])))
     assert encode._cache_size() == 1
-    assert np.abs(codes[0] - codes[1]).max() > 1e-5
+    assert np.abs(embeddings[0] - embeddings[1]).max() > 1e-5
 
 
 @both
@@ -329,9 +329,11 @@ def test_a_wrong_setting_is_named(setting, wrong):
 
 
 def test_settings_are_different_functions():
-    codes = []
+    embeddings = []
     for settings in ({}, {"pool": "output"}, {"reverse": False}, {"sigma": 3.0}):
         encoder = SMALL["pna"].clone(**settings)
         variables, vectors, view = start(encoder, CHAIN)
-        codes.append(jax.jit(lambda v, e=encoder, x=vectors, w=view: e.apply(v, x, w))(variables))
-    assert min(np.abs(codes[0] - c).max() for c in codes[1:]) > 1e-4
+        embeddings.append(
+            jax.jit(lambda v, e=encoder, x=vectors, w=view: e.apply(v, x, w))(variables)
+        )
+    assert min(np.abs(embeddings[0] - c).max() for c in embeddings[1:]) > 1e-4

@@ -155,8 +155,8 @@ def test_what_is_dropped_follows_the_key():
     view = encoder.view(TWO)
     variables = shaken(encoder, x, view)
     run = lambda key: encoder.apply(variables, x, view, True, rngs={"dropout": key})
-    codes = np.asarray(jax.jit(lambda keys: jax.lax.map(run, keys))(jax.random.split(KEY, 4)))
-    assert len({c.tobytes() for c in codes}) == 4
+    embeddings = np.asarray(jax.jit(lambda keys: jax.lax.map(run, keys))(jax.random.split(KEY, 4)))
+    assert len({c.tobytes() for c in embeddings}) == 4
 
 
 def test_settings_that_make_no_sense_are_named_together():

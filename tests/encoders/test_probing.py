@@ -93,8 +93,8 @@ def test_embeddings_are_invariant_to_factors_too(spec):
     moved, code = scalings.act(element, params, spec), encode(params)
     assert max(np.abs(moved[n] - params[n]).max() for n in params) > 0.1
     np.testing.assert_allclose(encode(moved), code, rtol=1e-4, atol=1e-5)
-    torn = {**params, "Dense_1/kernel": moved["Dense_1/kernel"]}
-    assert np.abs(encode(torn) - code).max() > 1e-3
+    misaligned = {**params, "Dense_1/kernel": moved["Dense_1/kernel"]}
+    assert np.abs(encode(misaligned) - code).max() > 1e-3
 
 
 def test_narrow_networks_are_run():

@@ -56,9 +56,9 @@ def test_another_architecture_in_the_same_bucket_does_not_recompile():
     padded = [jax.tree.map(lambda x: x[None], chunks.pad(v, room)) for v in views]
     variables, vectors, _ = start(SMALL, specs[0], batch=1)
     encode = jax.jit(lambda x, view: SMALL.apply(variables, x, view))
-    codes = [encode(vectors, view) for view in padded]
+    embeddings = [encode(vectors, view) for view in padded]
     assert encode._cache_size() == 1
-    assert np.abs(codes[0] - codes[1]).max() > 1e-6
+    assert np.abs(embeddings[0] - embeddings[1]).max() > 1e-6
 
 
 @pytest.mark.parametrize("mixed", [False, True])
@@ -113,14 +113,14 @@ def test_without_position_no_neuron_is_distinguished_from_another():
     encoder = SMALL.clone(position=False)
     variables, vectors, view = start(encoder, SIREN, batch=1)
     params = networks.unravel(vectors, SIREN)
-    torn = {**params, "Dense_1/kernel": np.roll(params["Dense_1/kernel"], 1, axis=-1)}
+    misaligned = {**params, "Dense_1/kernel": np.roll(params["Dense_1/kernel"], 1, axis=-1)}
     code, moved = (
-        applied(encoder)(variables, networks.ravel(p, SIREN), view) for p in (params, torn)
+        applied(encoder)(variables, networks.ravel(p, SIREN), view) for p in (params, misaligned)
     )
     assert np.abs(moved - code).max() < 1e-6
     variables, vectors, view = start(SMALL, SIREN, batch=1)
     code, moved = (
-        applied(SMALL)(variables, networks.ravel(p, SIREN), view) for p in (params, torn)
+        applied(SMALL)(variables, networks.ravel(p, SIREN), view) for p in (params, misaligned)
     )
     assert np.abs(moved - code).max() > 1e-5
 
@@ -165,6 +165,8 @@ def test_a_residual_is_read():
     )
     vectors = network(spec)[None]
     variables = jax.jit(SMALL.init)(jax.random.key(0), vectors, SMALL.view(skip(0)))
-    codes = [applied(SMALL)(variables, vectors, SMALL.view(s)) for s in (spec, skip(0), skip(1))]
-    assert np.abs(codes[0] - codes[1]).max() > 1e-6
-    assert np.abs(codes[1] - codes[2]).max() > 1e-6
+    embeddings = [
+        applied(SMALL)(variables, vectors, SMALL.view(s)) for s in (spec, skip(0), skip(1))
+    ]
+    assert np.abs(embeddings[0] - embeddings[1]).max() > 1e-6
+    assert np.abs(embeddings[1] - embeddings[2]).max() > 1e-6

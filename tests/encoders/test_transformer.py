@@ -70,8 +70,8 @@ def test_hard_networks_are_read_array_by_array(name):
     code = encode(variables, params)
     assert np.isfinite(code).all()
     for a in spec.arrays:
-        torn = {**params, a.name: params[a.name] + 1.0}
-        assert moved(encode(variables, torn), code) > 1e-6, f"blind to {a.name}"
+        misaligned = {**params, a.name: params[a.name] + 1.0}
+        assert moved(encode(variables, misaligned), code) > 1e-6, f"blind to {a.name}"
 
 
 @pytest.mark.parametrize("pool", transformer.POOLS)
@@ -85,8 +85,8 @@ def test_only_positions_distinguish_neurons_of_the_last_layer(pool):
     assert learned["position"].shape == (10, 8)
     without = {"params": {**learned, "position": jnp.zeros_like(learned["position"])}}
     assert moved(encode(without, rolled), encode(without, params)) < 1e-5
-    torn = {n: jnp.roll(x, 1, -1) if n == "Dense_1/kernel" else x for n, x in params.items()}
-    assert moved(encode(without, torn), encode(without, params)) > 1e-4
+    misaligned = {n: jnp.roll(x, 1, -1) if n == "Dense_1/kernel" else x for n, x in params.items()}
+    assert moved(encode(without, misaligned), encode(without, params)) > 1e-4
 
 
 @pytest.mark.parametrize("pool", transformer.POOLS)
@@ -100,8 +100,8 @@ def test_everything_learned_is_used(pool):
 
 
 def test_the_pools_differ():
-    codes = [started(TOKENS.clone(pool=pool), CHAIN) for pool in transformer.POOLS]
-    assert moved(*(encode(v, params) for params, v, encode in codes)) > 1e-3
+    embeddings = [started(TOKENS.clone(pool=pool), CHAIN) for pool in transformer.POOLS]
+    assert moved(*(encode(v, params) for params, v, encode in embeddings)) > 1e-3
 
 
 def test_the_transformer_has_about_a_hundred_thousand_parameters():

@@ -225,9 +225,9 @@ def response(encoder, spec, dtype="f"):
     for a in spec.arrays:
         for i, axis in enumerate(a.axes):
             if axis in permuted(spec):
-                torn, where = network.copy(), offsets(spec)[a.name]
-                torn[where] = np.roll(network[where], where.shape[i] // 2, axis=i)
-                batch.append(torn)
+                misaligned, where = network.copy(), offsets(spec)[a.name]
+                misaligned[where] = np.roll(network[where], where.shape[i] // 2, axis=i)
+                batch.append(misaligned)
                 names.append(f"{a.name} along {axis}")
     vectors, view = np.stack(batch).astype(dtype), encoder.view(spec)
     code = jax.jit(encoder.apply)(shaken(encoder, vectors, view), vectors, view)

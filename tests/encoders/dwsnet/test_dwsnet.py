@@ -247,7 +247,7 @@ def test_first_weights_have_the_published_deviations():
 
 
 def test_settings_are_different_functions():
-    spec, codes = architectures.mlp([1, 3, 1]), []
+    spec, embeddings = architectures.mlp([1, 3, 1]), []
     vectors = two_of(spec)
     for settings in (
         {}, {"heads": 1}, {"norm": "none"}, {"reduction": "sum"}, {"sets": "deepsets"},
@@ -256,8 +256,8 @@ def test_settings_are_different_functions():
         encoder = DWSNet(**{**SMALL, "width": 4, **settings})
         view = encoder.view(spec)
         variables = shaken(encoder, vectors, view)
-        codes.append(np.asarray(jax.jit(encoder.apply)(variables, vectors, view)))
-    for a, b in itertools.combinations(codes, 2):
+        embeddings.append(np.asarray(jax.jit(encoder.apply)(variables, vectors, view)))
+    for a, b in itertools.combinations(embeddings, 2):
         assert np.isfinite(a).all()
         assert np.abs(a - b).max() > 1e-4
 
@@ -268,12 +268,12 @@ def test_dropout_acts_in_training_alone():
     view = encoder.view(spec)
     variables = shaken(encoder, vectors, view)
     run = jax.jit(encoder.apply, static_argnames="train")
-    codes = [
+    embeddings = [
         np.asarray(run(variables, vectors, view, train=True, rngs={"dropout": jax.random.key(i)}))
         for i in (0, 0, 1)
     ]
-    np.testing.assert_array_equal(codes[0], codes[1])
-    assert np.abs(codes[0] - codes[2]).max() > 1e-4
+    np.testing.assert_array_equal(embeddings[0], embeddings[1])
+    assert np.abs(embeddings[0] - embeddings[2]).max() > 1e-4
     plain = jax.jit(encoder.clone(dropout=0.0).apply)(variables, vectors, view)
     code = run(variables, vectors, view, train=False)
     np.testing.assert_allclose(code, plain, rtol=1e-5)

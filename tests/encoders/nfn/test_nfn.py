@@ -323,8 +323,8 @@ def test_what_is_dropped_follows_the_key():
             v, x, view, True, rngs={"dropout": key}
         )
         keys = jax.random.split(KEY, 6)
-        codes = np.asarray(jax.jit(lambda keys, run=run: jax.lax.map(run, keys))(keys))
-        assert len({c.tobytes() for c in codes}) > 3
+        embeddings = np.asarray(jax.jit(lambda keys, run=run: jax.lax.map(run, keys))(keys))
+        assert len({c.tobytes() for c in embeddings}) > 3
 
 
 def test_settings_change_what_they_name():

@@ -101,10 +101,10 @@ def test_embeddings_are_invariant_to_factors_that_all_arrays_carry_and_to_no_oth
     assert moved(code, encode(vector * factor)) < 1e-5
     for a in spec.arrays:  # an array that carries its factors alone
         where = networks.offsets(spec)[a.name].ravel()
-        torn = vector.copy()
-        torn[where] *= factor[where]
-        if np.abs(torn - vector).max() > 1e-2:
-            assert moved(code, encode(torn)) > 1e-4, a.name
+        misaligned = vector.copy()
+        misaligned[where] *= factor[where]
+        if np.abs(misaligned - vector).max() > 1e-2:
+            assert moved(code, encode(misaligned)) > 1e-4, a.name
 
 
 def test_stacked_networks_have_the_embeddings_they_have_alone(every):
@@ -126,8 +126,8 @@ def test_concatenated_outputs_of_networks_with_different_numbers_of_them():
         vectors.append(jnp.pad(x, (0, padding.rounded(RELU.count) - x.size)))
     view = encoder.stack(views)
     variables = shaken(encoder, jnp.stack(vectors), view)
-    codes = jax.jit(lambda x: encoder.apply(variables, x, view))(jnp.stack(vectors))
-    for code, vector, spec, one in zip(codes, vectors, specs, views, strict=True):
+    embeddings = jax.jit(lambda x: encoder.apply(variables, x, view))(jnp.stack(vectors))
+    for code, vector, spec, one in zip(embeddings, vectors, specs, views, strict=True):
         alone = jax.jit(lambda x, w=one: encoder.apply(variables, x, w))(vector[None, : spec.count])
         assert moved(alone[0], code) < 1e-5
 
@@ -402,7 +402,7 @@ def test_probed_networks_are_distinguished_by_their_activations_and_in_stacks():
     vector = networks.ravel(params, specs[0])
     silent = {"node_positions": False, "pair_positions": False}
 
-    def codes(probes):
+    def embeddings(probes):
         encoder = ScaleGMN(**SMALL, **silent, symmetry="scale", probes=probes)
         views = [encoder.view(s) for s in specs]
         variables = shaken(encoder, vector[None], views[0])
@@ -410,9 +410,9 @@ def test_probed_networks_are_distinguished_by_their_activations_and_in_stacks():
         both = read(variables, jnp.stack([vector, vector]), encoder.stack(views))
         return [read(variables, vector[None], view)[0] for view in views], both
 
-    alone, _ = codes(probes=0)
+    alone, _ = embeddings(probes=0)
     assert moved(*alone) < 1e-6
-    alone, both = codes(probes=5)
+    alone, both = embeddings(probes=5)
     assert moved(*alone) > 1e-4
     assert moved(both, jnp.stack(alone)) < 1e-5
 

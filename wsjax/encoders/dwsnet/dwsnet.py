@@ -115,7 +115,7 @@ class DWSNet(Encoder):
                 wrong.append(f"  {a.name}: expected hidden axes once, got {twice} twice")
             if within := [x for x in a.axes if x in inner]:
                 wrong.append(
-                    f"  {a.name}: expected axes that are renumbered on their own, got "
+                    f"  {a.name}: expected axes that are permuted on their own, got "
                     f"{within} within {[inner[x] for x in within]}"
                 )
         if wrong:
