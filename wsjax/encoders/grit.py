@@ -49,7 +49,7 @@ class View:
         walks: [node, node, steps] float32: entry k is the probability that k steps along
             random edges lead from the first node to the second.
         degree: [node] float32: edges that start or end at a node.
-        carries: [node, node] True where a parameter joins two nodes, either way.
+        carries: [node, node] True where a parameter joins two nodes, in either direction.
     """
 
     graph: Graph

@@ -143,11 +143,11 @@ class Probing(Encoder):
 
     @nn.compact
     def __call__(self, vectors: jax.Array, view: Runnable, train: bool = False) -> jax.Array:
-        """[batch, entry] -> [batch, code]; NaN for a network with an answer that is not finite.
+        """[batch, entry] -> [batch, code]; NaN for a network with an output that is not finite.
 
         Raises:
             ValueError: inputs or outputs are not as in training, or the scale of an array is
-                not known.
+                missing.
         """
         raw = self._raw(jnp.asarray(vectors), view.spec)
         self._check(view)

@@ -116,14 +116,14 @@ def encoder_class(name: str) -> type[Encoder]:
         )
     module, _, kind = name.partition(":")
     try:
-        found = getattr(importlib.import_module(module), kind, None)
+        encoder = getattr(importlib.import_module(module), kind, None)
     except (ImportError, ValueError) as error:
         raise ValueError(f"encoder {name!r}: no module {module!r} to import: {error}") from error
-    if not (isinstance(found, type) and issubclass(found, Encoder)):
+    if not (isinstance(encoder, type) and issubclass(encoder, Encoder)):
         raise ValueError(
-            f"encoder {name!r}: expected a subclass of wsjax.encoders.Encoder, got {found!r}"
+            f"encoder {name!r}: expected a subclass of wsjax.encoders.Encoder, got {encoder!r}"
         )
-    return found
+    return encoder
 
 
 def _frozen(value: Any) -> Any:

@@ -40,10 +40,10 @@ def path_norms(
     count = len(begin)
 
     def follow(_, norms):
-        told = each * norms[sender]
-        top = jnp.maximum(begin, jax.ops.segment_max(told, receiver, count))
+        terms = each * norms[sender]
+        top = jnp.maximum(begin, jax.ops.segment_max(terms, receiver, count))
         top, some = _divisor(top)
-        square = jax.ops.segment_sum(jnp.square(told / top[receiver]), receiver, count)
+        square = jax.ops.segment_sum(jnp.square(terms / top[receiver]), receiver, count)
         return _root(top, some, jnp.square(begin / top) + square)
 
     return jax.lax.fori_loop(0, steps, follow, begin)

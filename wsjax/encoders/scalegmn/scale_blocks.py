@@ -1,7 +1,7 @@
 """Blocks that are invariant or equivariant to factors of neurons (Kalogeropoulos et al., 2024).
 
 Rows [row, lane, width] are features of neurons or of pairs of them. A row has a *kind*, which
-says by what it may be multiplied:
+names the factors that it carries:
 
     sign      -1, 1      canonical form  |x|, or rho(x) + rho(-x)
     scale     s > 0                      x / |x|

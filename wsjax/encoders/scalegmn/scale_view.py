@@ -111,7 +111,7 @@ def scale_view(
     by = np.argsort(ends, kind="stable")
     node_columns = {k: getattr(graph, k)[order] for k in ("place", "number", "head")}
     pair_columns = {k: getattr(graph, k)[by] for k in ("parameter", "tap", "relation")}
-    found, counts = np.unique(ends[by], return_counts=True)
+    present, counts = np.unique(ends[by], return_counts=True)
     graph = dataclasses.replace(
         graph,
         sender=rank[graph.sender][by].astype(np.int32),
@@ -134,7 +134,7 @@ def scale_view(
         tuple(np.bincount(kind, minlength=len(KINDS)).tolist()),
         tuple(
             (KINDS[e // len(KINDS)], KINDS[e % len(KINDS)], int(n))
-            for e, n in zip(found, counts, strict=True)
+            for e, n in zip(present, counts, strict=True)
         ),
         _depth(graph),
     )
@@ -157,19 +157,19 @@ def _kinds(spec: Spec, symmetry: str) -> list[int]:
     The factor of a place is that of the arrays that feed it; every array must carry it, and
     the inverse of that of the place it reads.
     """
-    have, found = signals.scaling_group(spec), wiring(spec)
+    have, wired = signals.scaling_group(spec), wiring(spec)
     factor: dict[int, tuple | None] = {}
 
     def settle(place, value, who):
         if factor.setdefault(place, value) != value:
             raise ValueError(
-                f"{who}: does not carry the factor of the neurons {found.places[place].axes}; "
+                f"{who}: does not carry the factor of the neurons {wired.places[place].axes}; "
                 "expected every parameter to carry that of the neuron it feeds over that of the "
                 "neuron it reads (no norms, no attention)"
             )
 
     if symmetry != "permutation":
-        for j in found.joins:
+        for j in wired.joins:
             terms = [t for t in have.terms[j.array.name] if t.power]
             writes = [(t.name, t.power) for t in terms if t.at == j.write_axes]
             reads = [(t.name, -t.power) for t in terms if t.at == j.read_axes and j.read_axes]
@@ -182,19 +182,19 @@ def _kinds(spec: Spec, symmetry: str) -> list[int]:
             settle(j.writes, writes[0] if writes else None, who)
             if j.reads is not None:
                 settle(j.reads, reads[0] if reads else None, who)
-        for n, start, end in found.residuals:
+        for n, start, end in wired.residuals:
             settle(start, factor.get(end), spec.layers[n].name)
             settle(end, factor.get(start), spec.layers[n].name)
-        _check_blocks(spec, found, factor)
+        _check_blocks(spec, wired, factor)
     kinds = []
-    for p, place in enumerate(found.places):
+    for p, place in enumerate(wired.places):
         which = factor.get(p)
-        kind = "input" if place.level < 0 else "output" if p in found.outputs else "free"
+        kind = "input" if place.level < 0 else "output" if p in wired.outputs else "free"
         if which:
             x = have.factors[which[0]]
             kind = "both" if x.sign and x.scale else "sign" if x.sign else "scale"
         if kind not in READS[symmetry]:
-            layer = next(j.layer for j in found.joins if j.writes == p)
+            layer = next(j.layer for j in wired.joins if j.writes == p)
             raise ValueError(
                 f"{spec.layers[layer].name}: neurons {place.axes} are of kind {kind!r} (activation "
                 f"{place.activation!r}); symmetry={symmetry!r} reads {READS[symmetry]}, "
@@ -204,9 +204,9 @@ def _kinds(spec: Spec, symmetry: str) -> list[int]:
     return kinds
 
 
-def _check_blocks(spec, found, factor) -> None:
+def _check_blocks(spec, wired, factor) -> None:
     """Neurons that heads or groups join have no factor: the joint would carry one."""
-    for p, place in enumerate(found.places):
+    for p, place in enumerate(wired.places):
         if factor.get(p) and len(place.axes) > 1 and set(place.axes) & set(spec.hidden):
             raise ValueError(
                 f"level {place.level}: neurons {place.axes} have factors and are joined in heads "
@@ -353,13 +353,13 @@ class Rows:
 
     def of_pairs(self, kind: str, end: str) -> list[tuple[int, int]]:
         """First rows and ends of the pairs whose "sender" or "receiver" is of a kind."""
-        found = []
+        merged = []
         for a, b, first, last in self.pairs:
             if (a if end == "sender" else b) == kind:
-                if found and found[-1][1] == first:
-                    first = found.pop()[0]
-                found.append((first, last))
-        return found
+                if merged and merged[-1][1] == first:
+                    first = merged.pop()[0]
+                merged.append((first, last))
+        return merged
 
     def spread(self, x: jax.Array, what: str) -> jax.Array:
         """What neurons or pairs have as rows; `gathered` undoes it.
