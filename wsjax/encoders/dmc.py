@@ -124,7 +124,7 @@ class DMC(Encoder):
         settings.check(self, rules, choices=choices, sizes=("window", "code"), rates=["dropout"])
 
     def view(self, spec: Spec) -> Signal:
-        """Where the numbers of the signal stand, [entry]."""
+        """Positions of the numbers of the signal, [entry]."""
         return signal(spec)
 
     @nn.compact

@@ -63,7 +63,7 @@ PUBLISHED = {
 
 @flax.struct.dataclass
 class Tokens:
-    """Where the numbers of each token stand in `ravel`'s vector.
+    """Positions of the numbers of each token in `ravel`'s vector.
 
     Attributes:
         places: for each layer, [neuron, number]: what the neuron reads, then its bias.
@@ -166,7 +166,7 @@ class HyperRep(Encoder):
         settings.check(self, rules, sizes=sizes, rates=["dropout"])
 
     def view(self, spec: Spec) -> Tokens:
-        """Where the numbers of each token stand."""
+        """Positions of the numbers of each token."""
         return tokens(spec)
 
     def setup(self):

@@ -33,7 +33,7 @@ WANTED = {"kernel", "bias"}
 
 
 def rows(spec: Spec) -> np.ndarray:
-    """Where the rows stand in `ravel`'s vector, [row, H].
+    """Positions of the rows in `ravel`'s vector, [row, H].
 
     Layer by layer, its neurons in their order and then its bias, if it has one.
 
@@ -89,7 +89,7 @@ class INR2Vec(Encoder):
     code: int = 32
 
     def view(self, spec: Spec) -> np.ndarray:
-        """Where the rows stand, [row, H]."""
+        """Positions of the rows, [row, H]."""
         return rows(spec)
 
     @nn.compact

@@ -119,7 +119,7 @@ class Probing(Encoder):
         settings.check(self, rules, sizes=("probes", "code"))
 
     def view(self, spec: Spec) -> Runnable:
-        """What it takes to run the network."""
+        """The network, with the shapes of its inputs and outputs."""
         return runnable(spec, tuple(self.shape))
 
     def calibrate(self, vectors: np.ndarray, view: Runnable, scales: Mapping[str, float]) -> dict:

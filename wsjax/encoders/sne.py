@@ -194,7 +194,7 @@ class SNE(Encoder):
 
 @dataclasses.dataclass(frozen=True)
 class Encodings:
-    """Which encodings there are, and how they are made.
+    """The encodings that are on, and their settings.
 
     Attributes:
         on: their names.

@@ -21,7 +21,7 @@ QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 @flax.struct.dataclass
 class Bounds:
-    """Where each array begins and ends in `ravel`'s vector (static)."""
+    """Begin and end of each array in `ravel`'s vector (static)."""
 
     spans: tuple[tuple[int, int], ...] = flax.struct.field(pytree_node=False)
 
@@ -105,7 +105,7 @@ class StatNN(Encoder):
     code: int = 176
 
     def view(self, spec: Spec) -> Bounds:
-        """Where each array begins and ends."""
+        """Begin and end of each array."""
         return bounds(spec)
 
     def calibrate(

@@ -41,7 +41,7 @@ POOLS = ("class", "mean")
 
 @flax.struct.dataclass
 class Tokens:
-    """Where the numbers of each token stand in `ravel`'s vector.
+    """Positions of the numbers of each token in `ravel`'s vector.
 
     Attributes:
         places: for each group of like tokens, [token, number]; a group is what one layer
@@ -105,7 +105,7 @@ class Transformer(Encoder):
         settings.check(self, rules, choices={"pool": POOLS})
 
     def view(self, spec: Spec) -> Tokens:
-        """Where the numbers of each token stand."""
+        """Positions of the numbers of each token."""
         return tokens(spec)
 
     @nn.compact

@@ -38,7 +38,7 @@ class Term:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What each array reads of which.
+    """The parts that each array reads of each other.
 
     Attributes:
         axes: for each array, its hidden axes.

@@ -37,7 +37,7 @@ Arrays = Mapping[str, jax.Array]  # [batch, *kept axes, channels of all else * c
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """What remains an axis of each array, and what becomes a channel.
+    """The axes of each array that stay axes; all others become channels.
 
     Attributes:
         spec: the architecture.
@@ -62,7 +62,7 @@ class Reading:
         return tuple(x for x in a.axes if x in self.neurons and x not in self.spec.hidden)
 
     def channels(self, a: Array) -> int:
-        """How many entries become the channels of one."""
+        """Number of entries that become the channels of one."""
         sizes = dict(self.spec.sizes)
         return int(np.prod([sizes[x] for x in self.rest(a)], dtype=int))
 
@@ -150,7 +150,7 @@ class Group:
 
 @functools.lru_cache(maxsize=256)
 def groups(read: Reading, pointwise: bool, as_published: bool) -> tuple[Group, ...]:
-    """Which arrays read which, see above.
+    """The groups of arrays that read the same sources, see above.
 
     Args:
         read: the architecture.

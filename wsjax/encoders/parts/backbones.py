@@ -48,7 +48,7 @@ class RelationalLayer(nn.Module):
 
     @nn.compact
     def attend(self, x: jax.Array, e: jax.Array, real: jax.Array | None) -> jax.Array:
-        """What nodes receive, [batch, node, width]."""
+        """Messages to nodes, [batch, node, width]."""
         split = lambda y: y.reshape(*y.shape[:-1], self.heads, -1)
         of_nodes = split(xavier(3 * self.attention, use_bias=False, name="qkv")(x))
         of_pairs = split(xavier(4 * self.attention, use_bias=False, name="pair_qkv")(e))

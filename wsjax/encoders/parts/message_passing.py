@@ -72,12 +72,12 @@ def collect(messages: jax.Array, ends: jax.Array, flat: Flat) -> jax.Array:
 
 
 def arrivals(ends: jax.Array, flat: Flat) -> jax.Array:
-    """How many edges end at each node, [batch * node, 1]."""
+    """Number of edges that end at each node, [batch * node, 1]."""
     return collect(jnp.ones((ends.shape[0], 1)), ends, flat)
 
 
 def spread(shared: jax.Array, rows: int) -> jax.Array:
-    """What graphs share, [batch, width], at each of their rows [batch * row, width]."""
+    """Repeats the shared state of graphs [batch, width] for their rows [batch * row, width]."""
     batch = shared.shape[0]
     return jnp.repeat(shared, rows // batch, axis=0, total_repeat_length=rows)
 

@@ -91,12 +91,12 @@ class Part(NamedTuple):
 
     @property
     def dtype(self) -> jnp.dtype:
-        """Of the result."""
+        """Type of the result."""
         return self.pieces[0].x.dtype
 
     @property
     def rows(self) -> int:
-        """How many the result has."""
+        """Number of rows of the result."""
         return sum(len(p.x) for p in self.pieces) if self.at is None else len(self.at)
 
     def __matmul__(self, matrix: jax.Array) -> jax.Array:
@@ -220,7 +220,7 @@ class MLP(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Nets:
-    """What all nets of a model have in common.
+    """Settings that all nets of a model have in common.
 
     Attributes:
         symmetry: key of `READS`.
@@ -245,7 +245,7 @@ class Nets:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Of rows."""
+        """Kinds of rows."""
         return READS[self.symmetry]
 
     @property

@@ -362,7 +362,7 @@ class Rows:
         return merged
 
     def spread(self, x: jax.Array, what: str) -> jax.Array:
-        """What neurons or pairs have as rows; `gathered` undoes it.
+        """States of neurons or pairs as rows; `gathered` undoes it.
 
         Args:
             x: [(batch,) row, width] of a view; [batch, row, width] of networks.
@@ -392,7 +392,7 @@ class Rows:
         return x.reshape(self.graphs, -1, x.shape[-1])
 
     def count(self, kind: str) -> jax.Array:
-        """How many neurons of a kind each network has, [batch, 1] or [1, 1]."""
+        """Number of neurons of a kind in each network, [batch, 1] or [1, 1]."""
         if self.real is not None:
             real = self.of_nodes(self.real, kind).reshape(self.graphs, -1)
             return real.sum(1, keepdims=True)

@@ -11,7 +11,7 @@ with M and U of `scale_blocks.Equivariant` and c a canonical form. Read-outs rea
 forms of hidden neurons alone. Inputs and outputs have no factors, and nets of their own.
 
 In both directions (ScaleGMN-B) neuron j also receives messages from those that read it. In
-networks of signs the same e_ij will do, for s = 1 / s. With scales it would carry s_i (s_i / s_j):
+networks of signs the same e_ij suffices, as s = 1 / s. With scales it would carry s_i (s_i / s_j):
 
     as_published    it does: not equivariant
     reciprocal      a second state of pairs begins with 1 / w. Exact; weights near zero overflow
@@ -22,7 +22,7 @@ networks of signs the same e_ij will do, for s = 1 / s. With scales it would car
                     carry |s|. Exact, finite, and ours
 
 "Exact" is up to rounding, and as long as a row's largest entry is above 1e-30 (in double
-precision 1e-246): below, it counts as zero, lest gradients overflow.
+precision 1e-246): below, it counts as zero, so that gradients do not overflow.
 
 Deviations: x / |x| has no epsilon, so that it is exact; inputs and outputs enter the update
 of pairs as they are; rows whose squares would overflow are made smaller; positions of
@@ -210,7 +210,7 @@ class ScaleGMN(Encoder):
         return readout(nodes, rows, train)
 
     def _positions(self, view, rows):
-        """Of neurons and of pairs, [row, lane or 1, width]; None for either without."""
+        """Positions of neurons and of pairs, [row, lane or 1, width]; None for either without."""
         graph, table = view.graph, nn.initializers.normal(1.0)
         positions = []
         counts = types(*self.layout) if self.layout else (0, 0)
