@@ -16,7 +16,6 @@ test receive one network, without batch axes; pass them jitted where they are sl
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -352,11 +351,17 @@ def assert_encoder(
     variables = noisy_variables(encoder, batches[0], views[0], key)
     wrong, alone = [], []
     for i, (vectors, view) in enumerate(zip(batches, views, strict=True)):
-        run: Any = jax.jit(lambda v, x, view=view: encoder.apply(v, x, view))
+        traces = []
+
+        def traced(variables, vectors, view=view, traces=traces):
+            traces.append(vectors.shape)
+            return encoder.apply(variables, vectors, view)
+
+        run = jax.jit(traced)
         embeddings = np.asarray(run(variables, vectors), np.float64)
         company = np.asarray(run(variables, vectors.at[1:].multiply(-2)), np.float64)
         alone.append(embeddings[0])
-        if run._cache_size() != 1:
+        if len(traces) != 1:
             wrong.append(f"specs[{i}]: a second batch recompiles")
         if embeddings.ndim != 2 or len(embeddings) != 3:
             wrong.append(f"specs[{i}]: expected embeddings [3, code], got {embeddings.shape}")

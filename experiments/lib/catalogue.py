@@ -1,7 +1,7 @@
-"""What each encoder is, which architectures it reads, and how large it is.
+"""The table of encoders: method, paper, supported architectures, symmetries, and size.
 
-A line of `ABOUT` says who proposed it and which symmetries its codes have; everything else is
-asked of the encoder itself. `rows` makes the table in the README.
+A line of `ABOUT` names a method's paper and the symmetries that its embeddings have; everything
+else is computed from the encoder. `rows` makes the table in `wsjax/encoders/README.md`.
 """
 
 import dataclasses
@@ -14,52 +14,52 @@ import jax.numpy as jnp
 from wsjax import architectures
 from wsjax.encoders import ENCODERS
 
-SYMMETRIES = ("permutation", "sign", "scale")
+SYMMETRIES = ("permutation", "sign", "scale", "phase")
 
 
 @dataclasses.dataclass(frozen=True)
 class About:
-    """What an encoder is.
+    """The facts of a method that its encoder cannot state.
 
     Attributes:
         method: its name.
-        paper: who proposed it, or where it is a baseline.
-        exact: of `SYMMETRIES`, those that codes have by construction.
+        paper: its authors and year, or "" for a baseline without one.
+        exact: of `SYMMETRIES`, those that embeddings have by construction.
         learned: those that training is meant to teach.
-        words: what else to know when its row is compared with others.
+        note: what else to consider when its row is compared with others.
     """
 
     method: str
     paper: str
     exact: tuple[str, ...] = ()
     learned: tuple[str, ...] = ()
-    words: str = ""
+    note: str = ""
 
 
-NUMBERS = ("permutation",)
-BLIND = "knows not which weight meets which"
+PERMUTATION = ("permutation",)
+NO_WIRING = "does not read which weight meets which"
 ABOUT: Mapping[str, About] = {
-    "sne": About("SNE", "Andreis et al., 2024", learned=NUMBERS),
-    "gmn": About("GMN", "Lim et al., 2024", NUMBERS),
-    "grit": About("GMN with GRIT", "Ma et al., 2023; Lim et al., 2024", NUMBERS),
-    "neural_graph": About("Neural Graphs", "Kofinas et al., 2024", NUMBERS),
-    "scalegmn": About("ScaleGMN", "Kalogeropoulos et al., 2024", SYMMETRIES),
-    "dwsnet": About("DWSNet", "Navon et al., 2023", NUMBERS),
-    "nfn": About("NFN", "Zhou et al., 2023", NUMBERS),
-    "nft": About("NFT", "Zhou et al., 2023 (Transformers)", NUMBERS),
-    "unf": About("UNF", "Zhou, Finn and Harrison, 2024", NUMBERS),
-    "stat_nn": About("StatNN", "Unterthiner et al., 2020", NUMBERS, words=BLIND),
-    "mlp": About("MLP", "", learned=NUMBERS),
-    "deepsets": About("DeepSets", "Zaheer et al., 2017", NUMBERS, words=BLIND),
-    "transformer": About("Transformer", "Navon et al., 2023", learned=NUMBERS),
-    "inr2vec": About("INR2Vec (arch.)", "De Luigi et al., 2023", learned=NUMBERS),
-    "dmc": About("DMC", "Eilertsen et al., 2020", learned=NUMBERS),
-    "hyperrep": About("HyperRep", "Schürholt et al., 2021", learned=NUMBERS),
+    "sne": About("SNE", "Andreis et al., 2024", learned=PERMUTATION),
+    "gmn": About("GMN", "Lim et al., 2024", PERMUTATION),
+    "grit": About("GMN with GRIT", "Ma et al., 2023; Lim et al., 2024", PERMUTATION),
+    "neural_graph": About("Neural Graphs", "Kofinas et al., 2024", PERMUTATION),
+    "scalegmn": About("ScaleGMN", "Kalogeropoulos et al., 2024", ("permutation", "sign", "scale")),
+    "dwsnet": About("DWSNet", "Navon et al., 2023", PERMUTATION),
+    "nfn": About("NFN", "Zhou et al., 2023", PERMUTATION),
+    "nft": About("NFT", "Zhou et al., 2023 (Transformers)", PERMUTATION),
+    "unf": About("UNF", "Zhou, Finn and Harrison, 2024", PERMUTATION),
+    "stat_nn": About("StatNN", "Unterthiner et al., 2020", PERMUTATION, note=NO_WIRING),
+    "mlp": About("MLP", "", learned=PERMUTATION),
+    "deepsets": About("DeepSets", "Zaheer et al., 2017", PERMUTATION, note=NO_WIRING),
+    "transformer": About("Transformer", "Navon et al., 2023", learned=PERMUTATION),
+    "inr2vec": About("INR2Vec (arch.)", "De Luigi et al., 2023", learned=PERMUTATION),
+    "dmc": About("DMC", "Eilertsen et al., 2020", learned=PERMUTATION),
+    "hyperrep": About("HyperRep", "Schürholt et al., 2021", learned=PERMUTATION),
     "probing": About(
         "Probing",
         "Herrmann et al., 2024",
         SYMMETRIES,
-        words="runs the network; images with their `shape`",
+        note="runs the network, so exact to widening too; images with their `shape`",
     ),
 }
 
@@ -76,15 +76,15 @@ INR = architectures.mlp([1, 32, 32, 1], "sin", 30.0)
 
 
 def readable(name: str) -> list[str]:
-    """The keys of `READS` that an encoder reads at its default settings."""
-    found = []
+    """The keys of `READS` that an encoder supports at its default settings."""
+    kinds = []
     for kind, spec in READS.items():
         try:
             ENCODERS[name]().view(spec)
         except ValueError:
             continue
-        found.append(kind)
-    return found
+        kinds.append(kind)
+    return kinds
 
 
 def parameters(name: str) -> int:
@@ -98,7 +98,7 @@ def parameters(name: str) -> int:
 @functools.cache
 def rows() -> tuple[list[str], list[list[str]]]:
     """Header and lines of the table, in the order of `ENCODERS`."""
-    header = ["encoder", "method", "paper", "reads", "several at once", "exact symmetries"]
+    header = ["encoder", "method", "paper", "reads", "mixed batches", "exact symmetries"]
     header += ["learned", "edits", "parameters", ""]
     lines = []
     for name, encoder in ENCODERS.items():
@@ -113,6 +113,6 @@ def rows() -> tuple[list[str], list[list[str]]]:
             ", ".join(about.learned) or "–",
             "yes" if encoder.edits else "no",
             f"{parameters(name):,}",
-            about.words,
+            about.note,
         ])  # fmt: skip
     return header, lines

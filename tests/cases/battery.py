@@ -1,11 +1,12 @@
-"""Every encoder on every architecture: how far its code moves, and when it should.
+"""Every encoder on every architecture: how far its embedding moves, and when it should.
 
-    python tests/battery.py                prints the table, in ten minutes
-    python tests/battery.py gmn grit       of these encoders alone
+    PYTHONPATH=.:tests python tests/cases/battery.py            prints the table, in ten minutes
+    PYTHONPATH=.:tests python tests/cases/battery.py gmn grit   of these encoders alone
 
-A cell holds two figures: how far renumbering hidden neurons moves the code, which should be
-rounding, and how little the least felt of all tears moves it (see `wsjax.testing`), which
-should not. Views are stacked, so that an encoder compiles once for all architectures.
+A cell holds two figures: how far permuting hidden neurons moves the embedding, which should be
+rounding, and how far the least effective misalignment moves it (see `wsjax.testing`), which
+should not be. `encodings` takes any encoder. Views are stacked, so that an encoder compiles once
+for all architectures.
 """
 
 import dataclasses
@@ -31,40 +32,40 @@ KEY = jax.random.key(0)
 
 def _cases():
     """name -> (spec, forward of one network on a few inputs)."""
-    found = {}
+    out = {}
     for name, spec in MOVABLE.items():
         x = jax.random.normal(jax.random.key(1), (8, 60))
-        found[f"case: {name}"] = spec, lambda p, f=FORWARDS[name], x=x: jax.vmap(f, (None, 0))(p, x)
+        out[f"case: {name}"] = spec, lambda p, f=FORWARDS[name], x=x: jax.vmap(f, (None, 0))(p, x)
     for name, (spec, shape) in FAMILIES.items():
         x = jax.random.normal(jax.random.key(1), (8, *shape))
-        found[name] = spec, lambda p, x=x, s=spec: architectures.forward(p, x, s)
-    return found
+        out[name] = spec, lambda p, x=x, s=spec: architectures.forward(p, x, s)
+    return out
 
 
 CASES = _cases()
 
 
 @dataclasses.dataclass(frozen=True)
-class Readers:
-    """An encoder, and how to encode the networks it can read.
+class Encodings:
+    """Embeddings of the networks that an encoder supports.
 
     Attributes:
-        encode: architecture -> (params -> code [width]).
-        refused: architecture -> why.
+        encode: architecture -> (params -> embedding [width]).
+        unsupported: architecture -> reason.
     """
 
     encode: dict[str, Callable[[Params], jax.Array]]
-    refused: dict[str, str]
+    unsupported: dict[str, str]
 
 
-def readers(encoder) -> Readers:
+def encodings(encoder) -> Encodings:
     """Prepares an encoder for every architecture; one program for all if it mixes them."""
-    views, refused = {}, {}
+    views, unsupported = {}, {}
     for name, (spec, _) in CASES.items():
         try:
             views[name] = encoder.view(spec)
         except ValueError as error:
-            refused[name] = str(error).splitlines()[0]
+            unsupported[name] = str(error).splitlines()[0]
     width = padding.rounded(max(CASES[name][0].count for name in views))
     if encoder.mixes:
         stacked = encoder.stack(list(views.values()))
@@ -86,46 +87,48 @@ def readers(encoder) -> Readers:
     for name in views:
         try:
             run_one, spec = start(name), CASES[name][0]
-        except ValueError as error:  # some see only then that they cannot read it
-            refused[name] = str(error).splitlines()[0]
+        except ValueError as error:  # some raise only then
+            unsupported[name] = str(error).splitlines()[0]
             continue
         encode[name] = lambda p, f=run_one, s=spec: f(networks.ravel(p, s))
-    return Readers(encode, refused)
+    return Encodings(encode, unsupported)
 
 
 def errors(encode: Callable[[Params], jax.Array], spec: Spec) -> tuple[float, float]:
-    """How far a renumbering moves a code, and how far the least felt tear does; relative."""
+    """How far a permutation moves an embedding, and the least effective misalignment; relative."""
     params = testing.draw(jax.random.key(0), spec)
-    code = np.asarray(encode(params), np.float64)
-    size = np.abs(code).max()
-    moved = lambda p: float(np.abs(np.asarray(encode(p), np.float64) - code).max() / size)
+    embedding = np.asarray(encode(params), np.float64)
+    size = np.abs(embedding).max()
+    moved = lambda p: float(np.abs(np.asarray(encode(p), np.float64) - embedding).max() / size)
     element = testing.derange(jax.random.key(2), params, spec)
-    torn = [moved(p) for _, _, p in testing.misalignments(params, spec)]
-    return moved(permutations.act(element, params, spec)), min(torn)
+    controls = [moved(p) for _, _, p in testing.misalignments(params, spec)]
+    return moved(permutations.act(element, params, spec)), min(controls)
 
 
 def main(names: list[str]) -> None:
-    """Prints the table, and who reads what."""
-    found = {FUNCTION: Readers({n: f for n, (_, f) in CASES.items()}, {})}
-    found |= {
-        name: readers(encoder) for name, encoder in EXAMPLES.items() if name in (names or EXAMPLES)
+    """Prints the table, and what each encoder does not support."""
+    methods = {FUNCTION: Encodings({n: f for n, (_, f) in CASES.items()}, {})}
+    methods |= {
+        name: encodings(encoder)
+        for name, encoder in EXAMPLES.items()
+        if name in (names or EXAMPLES)
     }
-    print("architecture".ljust(42), *(n.rjust(16) for n in found))
-    worst = {name: [0.0, np.inf] for name in found}
+    print("architecture".ljust(42), *(n.rjust(16) for n in methods))
+    worst = {name: [0.0, np.inf] for name in methods}
     for case, (spec, _) in CASES.items():
         cells = []
-        for name, reader in found.items():
-            if case in reader.refused:
-                cells.append("cannot read".rjust(16))
+        for name, method in methods.items():
+            if case in method.unsupported:
+                cells.append("not supported".rjust(16))
                 continue
-            law, tear = errors(reader.encode[case], spec)
-            worst[name] = [max(worst[name][0], law), min(worst[name][1], tear)]
-            cells.append(f"{law:.0e} {tear:.0e}".rjust(16))
+            law, control = errors(method.encode[case], spec)
+            worst[name] = [max(worst[name][0], law), min(worst[name][1], control)]
+            cells.append(f"{law:.0e} {control:.0e}".rjust(16))
         print(case.ljust(42), *cells, flush=True)
     print("worst".ljust(42), *(f"{a:.0e} {b:.0e}".rjust(16) for a, b in worst.values()))
-    for name, reader in found.items():
-        for case, why in reader.refused.items():
-            print(f"{name} cannot read {case}: {why}")
+    for name, method in methods.items():
+        for case, reason in method.unsupported.items():
+            print(f"{name} does not support {case}: {reason}")
 
 
 if __name__ == "__main__":

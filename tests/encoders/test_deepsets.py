@@ -1,9 +1,10 @@
 """DeepSets: a mean over parameters, of networks alone and padded."""
 
 import numpy as np
-from cases.encoders import EXAMPLES, SIREN, start
+from cases.encoders import EXAMPLES, SIREN, parameter_count, start
 
 from wsjax import architectures
+from wsjax.encoders import DeepSets
 
 
 def test_it_is_the_mean_of_a_map_of_each_parameter():
@@ -22,3 +23,8 @@ def test_stacked_views_mark_padding():
     stacked = encoder.stack([encoder.view(SIREN), encoder.view(other)])
     np.testing.assert_array_equal(stacked.sum(1), [SIREN.count, other.count])
     assert stacked[1, : other.count].all()
+
+
+def test_its_size_does_not_depend_on_the_network():
+    wide = architectures.mlp([1, 32, 32, 1])
+    assert parameter_count(DeepSets(), wide) == parameter_count(DeepSets(), SIREN) == 37_408

@@ -63,7 +63,7 @@ def by_hand(variables, x):
     return x @ p["code_map"]["kernel"] + p["code_map"]["bias"]
 
 
-def test_it_is_what_its_equations_say(apply):
+def test_it_is_given_by_its_equations(apply):
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):  # Flax's norms need it
         variables = drawn(TINY, MLP, np.float64)
         vectors = np.stack([network(MLP, seed, np.float64) for seed in range(2)])
@@ -115,15 +115,15 @@ def test_every_gradient_is_finite_behind_padding_too():
     np.testing.assert_array_equal(by_entry[1, 4:], 0)
 
 
-def test_it_sees_the_numbering_and_every_array(apply):
+def test_it_reads_the_order_of_neurons_and_every_array(apply):
     variables, view, vector = drawn(DEEP, MLP), DEEP.view(MLP), network(MLP)
     encode = lambda p: apply(DEEP, variables, networks.ravel(p, MLP)[None], view)[0]
     params = networks.unravel(vector, MLP)
     with pytest.raises(AssertionError, match="depends on the order"):
         testing.assert_invariant(encode, params, MLP, jax.random.key(1))
     code = encode(params)
-    for name, _, torn in testing.misalignments(params, MLP):
-        assert np.abs(encode(torn) - code).max() > 1e-5, name
+    for name, _, misaligned in testing.misalignments(params, MLP):
+        assert np.abs(encode(misaligned) - code).max() > 1e-5, name
 
 
 CHANGES = [{"norm": "none"}, {"pool": "mean"}, {"pool": "max"}, {"window": 4}, {"code": 3}]
@@ -187,7 +187,7 @@ def test_the_default_has_about_a_hundred_thousand_parameters():
     ],
     ids=str,
 )
-def test_settings_that_mean_nothing_are_refused(settings, wrong):
+def test_settings_that_mean_nothing_are_named(settings, wrong):
     with pytest.raises(ValueError, match=wrong):
         DMC(**settings)
 
@@ -197,7 +197,7 @@ def test_one_channel_is_fine_without_a_norm():
     assert set(count(encoder, MLP)) == {"conv", "code"}
 
 
-def test_what_does_not_fit_is_refused():
+def test_what_does_not_fit_is_an_error():
     view = DEEP.view(MLP)
     read = lambda x, view: jax.eval_shape(lambda: DEEP.init(KEY, x, view))
     with pytest.raises(ValueError, match="expected at least 44 entries"):

@@ -70,7 +70,7 @@ def test_without_expansion_the_arithmetic_is_what_it_was(row):
 
 @expanded
 @each
-def test_editing_commutes_with_renumbering_and_reads_the_wiring(row, expansion):
+def test_editing_commutes_with_permutations_and_reads_the_wiring(row, expansion):
     edit, params = edit_by(row, expansion), params_of(SIREN)
     law = lambda: testing.assert_equivariant(edit, params, SIREN, jax.random.key(1))
     if row == "mlp":
@@ -105,8 +105,8 @@ def test_editing_commutes_with_signs_where_it_is_promised(row, expansion):
     assert error < 2e-4
     for a in SIREN.arrays:  # the signs of one array alone: another network, another edit
         if set(a.axes) & set(SIREN.hidden):
-            torn = delta({**params, a.name: act(params)[a.name]})
-            assert gap(torn, {**still, a.name: act(still)[a.name]}) > 2e-3, a.name
+            misaligned = delta({**params, a.name: act(params)[a.name]})
+            assert gap(misaligned, {**still, a.name: act(still)[a.name]}) > 2e-3, a.name
 
 
 def interleaved(one, two, shape):
@@ -153,7 +153,7 @@ def test_every_array_has_a_scale_that_starts_small(row):
     assert jax.eval_shape(apply, shapes).shape == x.shape
 
 
-def test_editors_that_make_no_sense_are_refused():
+def test_editors_that_make_no_sense_are_named():
     with pytest.raises(ValueError, match=r"encoder that edits, as .*'mlp'.*got SNE"):
         editors.editor(build("sne"))
     for name in ("gmn", "nfn", "scalegmn", "mlp"):

@@ -48,7 +48,7 @@ def test_every_option_is_invariant_and_reads_the_wiring(option):
     testing.assert_invariant(encode, params, spec, jax.random.key(1), rtol=1e-5)
 
 
-def test_heads_told_by_index_cannot_be_renumbered_but_their_dimensions_can():
+def test_heads_distinguished_by_index_cannot_be_permuted_but_their_dimensions_can():
     encoder = GMN(width=16, layers=3, code=8, heads="index")
     variables, view = start(encoder, HEADS)
     encode = jax.jit(lambda p: encoder.apply(variables, networks.ravel(p, HEADS)[None], view)[0])
@@ -166,7 +166,7 @@ def test_several_architectures_in_one_batch_and_no_second_program():
     [HEADS, GROUPS, SPECS["taps in two dimensions"], SPECS["one axis twice in an array"]],
     ids=["heads", "groups", "taps", "recurrent"],
 )
-def test_an_editor_commutes_with_renumbering_and_reads_the_wiring(spec):
+def test_an_editor_commutes_with_permutations_and_reads_the_wiring(spec):
     editor = Editor(GMN(width=16, layers=3), initial=1.0)
     variables, view = start(editor, spec)
     run = jax.jit(lambda v: editor.apply(variables, v[None], view)[0])
@@ -220,19 +220,19 @@ def test_parameter_counts_of_the_paper():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"aggregate": "max"}, "expected aggregate of"),
-        ({"edges": "none"}, "expected edges of"),
-        ({"norm": "batch"}, "expected norm of"),
-        ({"lift": 3}, "a lift of 1 or 2"),
-        ({"waves": 3}, "even waves"),
+        ({"aggregate": "max"}, "aggregate: expected one of"),
+        ({"edges": "none"}, "edges: expected one of"),
+        ({"norm": "batch"}, "norm: expected one of"),
+        ({"lift": 3}, "lift: expected 1 or 2, got 3"),
+        ({"waves": 3}, "waves: expected an even number, got 3"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(settings, message):
+def test_settings_that_make_no_sense_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
         GMN(**settings)
 
 
-def test_an_unknown_telling_of_heads_is_refused():
+def test_an_unknown_treatment_of_heads_is_an_error():
     with pytest.raises(ValueError, match="expected heads as one of"):
         GMN(heads="names").view(HEADS)
 

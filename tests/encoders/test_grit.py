@@ -47,18 +47,18 @@ def together():
     return code
 
 
-def test_the_code_is_invariant_and_reads_the_wiring(movable):
-    """No corner case is refused.
+def test_the_embedding_is_invariant_and_reads_the_wiring(movable):
+    """Every corner case is supported.
 
-    Every neuron attends to all others, so one torn array moves little: 1e-4 of the code and
-    more, where a renumbering moves 1e-7.
+    Every neuron attends to all others, so one misaligned array moves little: 1e-4 of the
+    embedding and more, where a permutation moves 1e-7.
     """
     params = testing.draw(jax.random.key(0), movable)
     encode = lambda p: together()(p, movable)
     testing.assert_invariant(encode, params, movable, jax.random.key(2), rtol=5e-6)
 
 
-def test_heads_told_by_index_cannot_be_renumbered():
+def test_heads_distinguished_by_index_cannot_be_permuted():
     spec = SPECS["attention of two reads and writes"]
     encoder = SMALL.clone(index=True)
     variables, _, view = start(encoder, spec)
@@ -70,7 +70,7 @@ def test_heads_told_by_index_cannot_be_renumbered():
 
 def test_walks_of_a_graph_with_parallel_edges():
     spec = SPECS["taps in one dimension"]
-    view = grit.look(spec, 4)
+    view = grit.make_view(spec, 4)
     graph, nodes = view.graph, view.graph.sizes[0]
     adjacency, carries = np.zeros((nodes, nodes)), np.zeros((nodes, nodes), bool)
     for s, r, p in zip(graph.sender, graph.receiver, graph.parameter, strict=True):
@@ -91,7 +91,7 @@ def test_walks_of_a_graph_with_parallel_edges():
 
 def test_a_pair_joined_without_a_parameter_carries_none():
     spec = SPECS["residual without arrays"]
-    view = grit.look(spec, 2)
+    view = grit.make_view(spec, 2)
     graph, free = view.graph, view.graph.parameter < 0
     assert not view.carries[graph.sender[free], graph.receiver[free]].any()
     assert view.carries[graph.sender[~free], graph.receiver[~free]].all()
@@ -178,8 +178,8 @@ def test_padding_and_stacking_change_no_number():
     for row, vector in zip(vectors, alone, strict=True):
         row[len(vector) :] = 99.0  # what lies behind a network must not be read
     stacked = SMALL.stack([SMALL.view(s) for s in specs])
-    codes = jax.jit(SMALL.apply)(variables, vectors, stacked)
-    for spec, vector, code in zip(specs, alone, codes, strict=True):
+    embeddings = jax.jit(SMALL.apply)(variables, vectors, stacked)
+    for spec, vector, code in zip(specs, alone, embeddings, strict=True):
         view = SMALL.view(spec)
         single = jax.jit(lambda x, v=view: SMALL.apply(variables, x, v)[0])(vector[None])
         np.testing.assert_allclose(code, single, rtol=1e-5, atol=1e-5)
@@ -187,13 +187,13 @@ def test_padding_and_stacking_change_no_number():
 
 def test_other_architectures_in_the_same_bucket_do_not_recompile():
     variables, _, _ = start(SMALL, CHAIN)
-    encode, codes = jax.jit(SMALL.apply), []
+    encode, embeddings = jax.jit(SMALL.apply), []
     for hidden in ([8, 4], [7, 5]):
         spec = architectures.mlp([2, *hidden, 1], "tanh")
         vectors = padding.vectors([network(spec)])
-        codes.append(encode(variables, vectors, grit.stack([SMALL.view(spec)])))
+        embeddings.append(encode(variables, vectors, grit.stack([SMALL.view(spec)])))
     assert encode._cache_size() == 1
-    assert np.abs(codes[0] - codes[1]).max() > 1e-5
+    assert np.abs(embeddings[0] - embeddings[1]).max() > 1e-5
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e3])
@@ -211,8 +211,8 @@ def test_a_zero_weight_is_an_edge():
     variables, _, _ = start(SMALL, CHAIN)
     specs = CHAIN, architectures.mlp([2, 2, 3, 1], "tanh")
     zeros = np.zeros((2, CHAIN.count), np.float32)
-    codes = jax.jit(SMALL.apply)(variables, zeros, SMALL.stack([SMALL.view(s) for s in specs]))
-    assert np.abs(codes[0] - codes[1]).max() > 1e-5
+    embeddings = jax.jit(SMALL.apply)(variables, zeros, SMALL.stack([SMALL.view(s) for s in specs]))
+    assert np.abs(embeddings[0] - embeddings[1]).max() > 1e-5
 
 
 def test_the_degree_scaler_is_the_only_one_to_read_degrees():
@@ -245,5 +245,5 @@ def test_the_size_is_that_of_lim_et_al():
     "wrong", [{"heads": 3}, {"waves": 3}, {"steps": 0}, {"layers": 0}], ids=str
 )
 def test_a_wrong_setting_is_named(wrong):
-    with pytest.raises(ValueError, match="expected heads that divide the width"):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected "):
         SMALL.clone(**wrong)

@@ -93,7 +93,7 @@ def test_blocks_are_blocks_of_networks_as_the_published_code_lays_them_out():
 
 
 def by_hand(variables, x, view):
-    """TINY's code of one network."""
+    """TINY's embedding of one network."""
     p = jax.tree.map(np.asarray, variables["params"]["to_code"])
 
     def dense(x, q, axes=1):
@@ -116,7 +116,7 @@ def by_hand(variables, x, view):
     return np.tanh(dense(x[0], p["code_map"]))
 
 
-def test_codes_are_what_the_equations_say(apply):
+def test_embeddings_are_given_by_the_equations(apply):
     variables, vectors, view = drawn(MLP), np.asarray(raveled(MLP)), TINY.view(MLP)
     want = [by_hand(variables, x, view) for x in vectors]
     np.testing.assert_allclose(apply(variables, vectors, view), want, rtol=1e-4, atol=1e-5)
@@ -149,14 +149,14 @@ def test_the_auto_encoder_has_the_encoder_by_the_same_names(apply):
     )
 
 
-def test_it_sees_the_numbering_and_every_array(apply):
+def test_it_reads_the_order_of_neurons_and_every_array(apply):
     variables, view = drawn(MLP), TINY.view(MLP)
     encode = lambda p: apply(variables, networks.ravel(p, MLP)[None], view)[0]
     params = testing.draw(KEY, MLP)
     with pytest.raises(AssertionError, match="depends on the order"):
         testing.assert_invariant(encode, params, MLP, jax.random.key(1))
-    for name, _, torn in testing.misalignments(params, MLP):
-        assert np.abs(encode(torn) - encode(params)).max() > 1e-4, name
+    for name, _, misaligned in testing.misalignments(params, MLP):
+        assert np.abs(encode(misaligned) - encode(params)).max() > 1e-4, name
 
 
 def test_dropout_needs_training(apply):
@@ -192,7 +192,7 @@ def test_the_default_encoder_has_about_a_hundred_thousand_parameters():
     assert count(HyperRep(), architectures.mlp([1, 32, 32, 1], "sin", 30.0), "to_code") == 97_688
 
 
-def test_narrow_networks_and_residuals_are_read(apply):
+def test_narrow_networks_and_residuals_are_supported(apply):
     for spec in (architectures.mlp([1, 1, 1]), SPECS["residual without arrays"]):
         code = apply(drawn(spec), raveled(spec), TINY.view(spec))
         assert np.isfinite(code).all()
@@ -208,7 +208,7 @@ def test_narrow_networks_and_residuals_are_read(apply):
     ],
     ids=["norm", "attention", "empty"],
 )
-def test_what_it_cannot_read_is_named(spec, wrong):
+def test_what_is_not_supported_is_named(spec, wrong):
     with pytest.raises(ValueError, match=wrong):
         TINY.view(spec)
 
@@ -223,6 +223,6 @@ def test_what_it_cannot_read_is_named(spec, wrong):
     ],
     ids=str,
 )
-def test_settings_that_mean_nothing_are_refused(make, settings, wrong):
+def test_settings_that_mean_nothing_are_named(make, settings, wrong):
     with pytest.raises(ValueError, match=wrong):
         make(**settings)

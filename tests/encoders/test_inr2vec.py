@@ -80,10 +80,10 @@ def test_inr2vec_has_about_a_hundred_thousand_parameters_or_the_papers():
     ids=["no hidden axis", "one hidden axis", "widths", "conv", "norm", "residual", "attention",
          "empty"],
 )  # fmt: skip
-def test_inr2vec_names_what_it_cannot_read(spec, wrong):
+def test_inr2vec_names_what_is_not_supported(spec, wrong):
     with pytest.raises(ValueError, match=wrong):
         ROWS.view(spec)
 
 
-def test_inr2vec_reads_a_recurrent_kernel():
+def test_a_recurrent_kernel_is_supported():
     assert inr2vec.rows(SPECS["one axis twice in an array"]).shape == (6, 5)

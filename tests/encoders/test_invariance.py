@@ -12,35 +12,35 @@ RTOL = 2e-5  # deep residual networks in float32
 
 
 @pytest.fixture(scope="module", params=battery.EXACT)
-def reader(request):
-    return request.param, battery.readers(battery.EXAMPLES[request.param])
+def method(request):
+    return request.param, battery.encodings(battery.EXAMPLES[request.param])
 
 
-def test_exact_encoders_are_blind_to_numbering_and_see_every_wire(reader):
-    name, found = reader
+def test_exact_encoders_are_invariant_and_read_every_wire(method):
+    name, encodings = method
     wrong = []
-    for case, encode in found.encode.items():
-        law, tear = battery.errors(encode, battery.CASES[case][0])
-        if not (law <= RTOL and tear > MARGIN * law and tear > 1e-6):
-            wrong.append(f"{case}: renumbering moves the code {law:.0e}, the least tear {tear:.0e}")
+    for case, encode in encodings.encode.items():
+        law, control = battery.errors(encode, battery.CASES[case][0])
+        if not (law <= RTOL and control > MARGIN * law and control > 1e-6):
+            wrong.append(f"{case}: permuting moves it {law:.0e}, a misalignment {control:.0e}")
     assert not wrong, f"{name}:\n" + "\n".join(wrong)
 
 
-def test_they_read_every_architecture(reader):
-    name, found = reader
+def test_they_support_every_architecture(method):
+    name, encodings = method
     # three tables of 16 entries feed each neuron of the triplane
-    refused = {"triplane"} if name in ("neural_graph", "scalegmn") else set()
+    unsupported = {"triplane"} if name in ("neural_graph", "scalegmn") else set()
     if name == "scalegmn":  # their parameters do not carry the factors of neurons alone
         for case, (spec, _) in battery.CASES.items():
             if {x.kind for x in spec.layers} & {"norm", "attention"}:
-                refused.add(case)
-    assert set(found.refused) == refused
-    assert len(found.encode) > (30 if name == "scalegmn" else 50)
+                unsupported.add(case)
+    assert set(encodings.unsupported) == unsupported
+    assert len(encodings.encode) > (30 if name == "scalegmn" else 50)
 
 
 @pytest.mark.parametrize("name", battery.EXACT)
 def test_two_grids_of_a_hash_grid_are_not_one_another(name):
-    """No tear of a single array shows this: tables of one size, of different resolutions."""
+    """No misalignment of one array shows this: tables of one size, of different resolutions."""
     spec = architectures.hash_grid(2, 2, [3, 1], levels=6, coarsest=2, finest=32, table=8)
     params = testing.draw(jax.random.key(0), spec)
     encoder = battery.EXAMPLES[name]
@@ -58,5 +58,6 @@ def test_two_grids_of_a_hash_grid_are_not_one_another(name):
     x = jax.random.uniform(jax.random.key(2), (9, 2), minval=-1)
     moved = architectures.forward(swapped, x, spec) - architectures.forward(params, x, spec)
     assert np.abs(moved).max() > 1e-2
-    code = encode(params)
-    assert np.abs(encode(swapped) - code).max() > 1e-5 * np.abs(code).max()
+    embedding = encode(params)
+    change = np.abs(encode(swapped) - embedding).max()
+    assert change > 1e-5 * np.abs(embedding).max()

@@ -61,8 +61,8 @@ def together():
     return code
 
 
-def test_the_code_is_invariant_and_reads_the_wiring(movable):
-    """No corner case is refused. The other backbone: `test_battery`."""
+def test_the_embedding_is_invariant_and_reads_the_wiring(movable):
+    """Every corner case is supported. The other backbone: `test_invariance`."""
     encode = lambda p: together()(p, movable)
     testing.assert_invariant(encode, draw(movable), movable, jax.random.key(2), rtol=1e-5)
 
@@ -129,7 +129,7 @@ def test_all_vectors_of_a_norm_are_features_of_its_neurons():
     np.testing.assert_array_equal(view.own[row], [-1, -1, *biases, *rest])
 
 
-def test_too_many_parameters_are_refused_and_the_layer_is_named():
+def test_too_many_parameters_are_errors_and_the_layer_is_named():
     wanted = r"Conv_0: 6 weights join two neurons.*Conv_0/kernel.*at most channels = 5"
     with pytest.raises(ValueError, match=wanted):
         NeuralGraph(channels=5).view(SPECS["taps in two dimensions"])
@@ -157,8 +157,8 @@ def test_padding_and_stacking_change_no_number(backbone):
     for row, short in zip(vectors, alone, strict=True):
         row[len(short) :] = 99.0  # what lies behind a network must not be read
     stacked = encoder.stack([encoder.view(s) for s in specs])
-    codes = applied(encoder)(variables, vectors, stacked)
-    for case, row, code in zip(specs, alone, codes, strict=True):
+    embeddings = applied(encoder)(variables, vectors, stacked)
+    for case, row, code in zip(specs, alone, embeddings, strict=True):
         single = applied(encoder)(variables, row[None], encoder.view(case))[0]
         np.testing.assert_allclose(code, single, rtol=1e-5, atol=1e-5)
 
@@ -166,13 +166,13 @@ def test_padding_and_stacking_change_no_number(backbone):
 def test_other_architectures_in_the_same_bucket_do_not_recompile():
     encoder = SMALL["pna"]
     variables, _, _ = start(encoder, CHAIN)
-    encode, codes = jax.jit(encoder.apply), []
+    encode, embeddings = jax.jit(encoder.apply), []
     for hidden in ([8, 4], [7, 5]):
         case = architectures.mlp([2, *hidden, 1], "tanh")
         vectors = padding.vectors([network(case)])
-        codes.append(encode(variables, vectors, encoder.stack([encoder.view(case)])))
+        embeddings.append(encode(variables, vectors, encoder.stack([encoder.view(case)])))
     assert encode._cache_size() == 1
-    assert np.abs(codes[0] - codes[1]).max() > 1e-5
+    assert np.abs(embeddings[0] - embeddings[1]).max() > 1e-5
 
 
 @both
@@ -201,7 +201,7 @@ def probed(encoder):
     return jax.jit(answers)
 
 
-def test_probes_are_answered_as_the_networks_answer():
+def test_activations_are_those_of_the_networks():
     """Chains of different activations, widths and depths in one batch."""
     chains = [
         architectures.mlp([2, 4, 3, 1], "sin", 30.0),
@@ -231,7 +231,7 @@ def test_probes_are_answered_as_the_networks_answer():
             np.testing.assert_allclose(single, want, rtol=1e-4, atol=1e-4)
 
 
-def test_probes_run_networks_as_they_were_before_they_were_divided_by_units():
+def test_probes_run_networks_as_they_were_before_normalisation():
     spec = architectures.mlp([2, 4, 3, 1], "sin", 30.0)
     encoder = NeuralGraph(probes=5, inputs=2, channels=1, features=1)
     scales = {k: 0.3 + i for i, k in enumerate(sorted(networks.kinds(spec).values()))}
@@ -244,12 +244,12 @@ def test_probes_run_networks_as_they_were_before_they_were_divided_by_units():
     want = answers(raw[None], view, points)
     np.testing.assert_allclose(answers(divided[None], view, points, units), want, atol=2e-4)
     assert np.abs(answers(divided[None], view, points) - want).max() > 0.1
-    assert NeuralGraph().calibrate(divided[None], view, None) == {}
+    assert NeuralGraph().calibrate(divided[None], view, {}) == {}
     with pytest.raises(ValueError, match="probes run networks, which must not be in unknown"):
         encoder.calibrate(divided[None], view, {})
 
 
-def test_probed_codes_are_invariant_and_probes_are_learned():
+def test_probed_embeddings_are_invariant_and_probes_are_learned():
     encoder, case = SMALL["pna"].clone(probes=4, inputs=2), SPECS["ordinary"]
     variables, vectors, view = start(encoder, case)
     encode = reader(encoder, case)
@@ -316,10 +316,10 @@ def test_the_sizes_are_those_of_kofinas_et_al(name):
 @pytest.mark.parametrize(
     ("setting", "wrong"),
     [
-        (dict(backbone="gat"), r"backbone of \('transformer', 'pna'\), got 'gat'"),
-        (dict(pool="cat"), r"pool of \('output', 'all'\), got 'cat'"),
-        (dict(heads=3), "heads that divide the attention's width"),
-        (dict(channels=0), "at least one channel and feature"),
+        (dict(backbone="gat"), r"backbone: expected one of \('transformer', 'pna'\), got 'gat'"),
+        (dict(pool="cat"), r"pool: expected one of \('output', 'all'\), got 'cat'"),
+        (dict(heads=3), "heads: expected a divisor of 128, got 3"),
+        (dict(channels=0), "channels: expected at least 1, got 0"),
     ],
     ids=str,
 )
@@ -329,9 +329,9 @@ def test_a_wrong_setting_is_named(setting, wrong):
 
 
 def test_settings_are_different_functions():
-    codes = []
+    embeddings = []
     for settings in ({}, {"pool": "output"}, {"reverse": False}, {"sigma": 3.0}):
         encoder = SMALL["pna"].clone(**settings)
         variables, vectors, view = start(encoder, CHAIN)
-        codes.append(jax.jit(lambda v, e=encoder, x=vectors, w=view: e.apply(v, x, w))(variables))
-    assert min(np.abs(codes[0] - c).max() for c in codes[1:]) > 1e-4
+        embeddings.append(jax.jit(encoder.apply)(variables, vectors, view))
+    assert min(np.abs(embeddings[0] - c).max() for c in embeddings[1:]) > 1e-4

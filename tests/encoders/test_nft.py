@@ -28,7 +28,7 @@ CODES = {
 
 
 @pytest.mark.parametrize("name", CODES)
-def test_codes_are_blind_to_numbering_alone(name):
+def test_embeddings_are_invariant_to_permutations_alone(name):
     spec, settings = CODES[name]
     encode = reader(NFT(**{**SMALL, **settings}), spec)
     testing.assert_invariant(encode, params_of(spec), spec, KEY, rtol=1e-5)
@@ -38,7 +38,7 @@ EDITS = {"no biases": CORNERS["no bias"], "skips": CORNERS["residual without arr
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_edits_commute_with_numbering_and_read_the_wiring(name):
+def test_edits_commute_with_permutations_and_read_the_wiring(name):
     spec = EDITS[name]
     run = reader(NFT(**{**SMALL, "readout": "edit"}), spec)
     edit = lambda p: networks.unravel(run(p), spec)
@@ -46,7 +46,7 @@ def test_edits_commute_with_numbering_and_read_the_wiring(name):
     testing.assert_reads_wiring(edit, params_of(spec), spec, rtol=1e-5)
 
 
-def test_codes_and_edits_are_exact_in_double_precision():
+def test_embeddings_and_edits_are_exact_in_double_precision():
     with jax.enable_x64(True):
         encode, params = reader(NFT(**SMALL), TWO, np.float64), params_of(TWO, np.float64)
         testing.assert_invariant(encode, params, TWO, KEY, rtol=1e-12)
@@ -107,7 +107,7 @@ def test_attention_is_the_published_equation():
         np.testing.assert_allclose(got[name], flat, rtol=1e-4, atol=1e-5)
 
 
-def test_learned_numbers_tell_arrays_inputs_and_outputs_apart():
+def test_learned_numbers_distinguish_arrays_inputs_and_outputs():
     encode, params = reader(NFT(**{**SMALL, "pool": "all"}), TWO), params_of(TWO)
     code = np.asarray(encode(params))
     for end in ("x", "y"):
@@ -155,11 +155,11 @@ def test_what_is_dropped_follows_the_key():
     view = encoder.view(TWO)
     variables = shaken(encoder, x, view)
     run = lambda key: encoder.apply(variables, x, view, True, rngs={"dropout": key})
-    codes = np.asarray(jax.jit(lambda keys: jax.lax.map(run, keys))(jax.random.split(KEY, 4)))
-    assert len({c.tobytes() for c in codes}) == 4
+    embeddings = np.asarray(jax.jit(lambda keys: jax.lax.map(run, keys))(jax.random.split(KEY, 4)))
+    assert len({c.tobytes() for c in embeddings}) == 4
 
 
-def test_settings_that_make_no_sense_are_refused_together():
+def test_settings_that_make_no_sense_are_named_together():
     with pytest.raises(ValueError, match="settings make no sense") as error:
         NFT(frequencies=0, blocks=0, heads=0, factor=0, code=0, pool="max", readout="x",
             head=(0,), dropout=1.0)  # fmt: skip
@@ -177,6 +177,6 @@ def test_settings_that_make_no_sense_are_refused_together():
         NFT(frequencies=4, heads=3)
 
 
-def test_networks_it_cannot_read_are_refused():
-    with pytest.raises(ValueError, match="NFT cannot read the network"):
+def test_networks_it_does_not_support_are_named():
+    with pytest.raises(ValueError, match="NFT does not support the network"):
         NFT().view(FAMILIES["vit"][0])

@@ -44,12 +44,12 @@ def start(encoder, spec):
 
 
 def reader(encoder, spec, variables=None):
-    """params -> code."""
+    """params -> embedding."""
     view, variables = encoder.view(spec), variables or start(encoder, spec)
     return jax.jit(lambda p: encoder.apply(variables, networks.ravel(p, spec)[None], view)[0])
 
 
-def test_a_code_is_a_map_of_what_the_network_answers():
+def test_an_embedding_is_a_map_of_the_outputs_of_the_network():
     variables, vectors = start(SMALL, SIREN), raveled(SIREN)
     code = jax.jit(SMALL.apply)(variables, vectors, SMALL.view(SIREN))
     p, x = variables["params"], []
@@ -68,14 +68,14 @@ CASES = ("mlp", "cnn group norm", "grid")
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_codes_are_blind_to_numbering_and_feel_every_tear(name):
+def test_embeddings_are_invariant_to_permutations_and_read_every_array(name):
     spec, shape = FAMILIES[name]
     encoder = SMALL.clone(shape=shape if len(shape) > 1 and name != "grid" else ())
     params = testing.draw(jax.random.key(3), spec)
     testing.assert_invariant(reader(encoder, spec), params, spec, jax.random.key(1), rtol=1e-4)
 
 
-def test_codes_are_blind_to_numbering_in_double_precision():
+def test_embeddings_are_invariant_to_permutations_in_double_precision():
     variables = start(SMALL, SIREN)
     with jax.enable_x64(True):
         double = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), tree)
@@ -86,15 +86,15 @@ def test_codes_are_blind_to_numbering_in_double_precision():
 
 
 @pytest.mark.parametrize("spec", [SIREN, RELU], ids=["sin", "relu"])
-def test_codes_are_blind_to_factors_too(spec):
+def test_embeddings_are_invariant_to_factors_too(spec):
     """What no other symmetry of the function escapes: nobody told the encoder of them."""
     params, encode = testing.draw(jax.random.key(3), spec), reader(SMALL, spec)
     element = scalings.sample(jax.random.key(4), spec, ("sign", "scale"), 0.5)
     moved, code = scalings.act(element, params, spec), encode(params)
     assert max(np.abs(moved[n] - params[n]).max() for n in params) > 0.1
     np.testing.assert_allclose(encode(moved), code, rtol=1e-4, atol=1e-5)
-    torn = {**params, "Dense_1/kernel": moved["Dense_1/kernel"]}
-    assert np.abs(encode(torn) - code).max() > 1e-3
+    misaligned = {**params, "Dense_1/kernel": moved["Dense_1/kernel"]}
+    assert np.abs(encode(misaligned) - code).max() > 1e-3
 
 
 def test_narrow_networks_are_run():
@@ -131,7 +131,7 @@ def test_the_network_that_is_run_is_the_raw_one(tmp_path):
     np.testing.assert_allclose(trained.encode(vectors, wide), run(vectors, wide), rtol=1e-4)
 
 
-def test_the_normalisation_is_undone():
+def test_normalisation_is_undone():
     vectors, view = raveled(SIREN), SMALL.view(SIREN)
     scale = InputScale.fit(zoos.Zoo.of_spec(np.asarray(vectors) * 3, SIREN, {}))
     constants = SMALL.calibrate(vectors, view, scale.scales)
@@ -143,23 +143,23 @@ def test_the_normalisation_is_undone():
     np.testing.assert_allclose(undone, plain, rtol=1e-4, atol=1e-5)
 
 
-def test_unknown_units_are_refused():
+def test_unknown_scales_are_errors():
     vectors, view = raveled(SIREN), SMALL.view(SIREN)
-    with pytest.raises(ValueError, match=r"must not be in unknown units.*dense/bias/0"):
+    with pytest.raises(ValueError, match=r"normalisation must be known.*dense/bias/0"):
         SMALL.calibrate(vectors, view, {})
     deep, variables = architectures.mlp([2, 4, 4, 4, 3], "sin", 2.0), start(SMALL, SIREN)
     with pytest.raises(ValueError, match=r"got also \['dense/bias/3', 'dense/kernel/3'\]"):
         SMALL.apply(variables, raveled(deep), SMALL.view(deep))
 
 
-def test_networks_with_other_inputs_or_outputs_are_refused():
+def test_networks_with_other_inputs_or_outputs_are_errors():
     for widths in ([2, 6, 5, 4], [3, 6, 5, 3]):
         spec = architectures.mlp(widths, "sin", 2.0)
         with pytest.raises(ValueError, match=r"from inputs \(2,\) to 3 numbers, as in training"):
             SMALL.apply(start(SMALL, SIREN), raveled(spec), SMALL.view(spec))
 
 
-def test_an_answer_that_is_not_finite_makes_its_code_nan_and_no_other():
+def test_an_output_that_is_not_finite_makes_its_embedding_nan_and_no_other():
     vectors = np.asarray(raveled(RELU, batch=3)).copy()
     vectors[1, -1] = np.inf
     vectors[2, -1] = -np.inf  # which a ReLU would make 0
@@ -192,7 +192,7 @@ def test_images_need_their_shape():
 
 
 @pytest.mark.parametrize("settings", [{"probes": 0}, {"low": 2.0}, {"shape": (0, 3)}], ids=str)
-def test_settings_that_mean_nothing_are_refused(settings):
+def test_settings_that_mean_nothing_are_named(settings):
     with pytest.raises(ValueError, match=r"(probes|low|shape): expected .* (least|most) "):
         Probing(**settings)
 

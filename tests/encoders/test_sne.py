@@ -56,9 +56,9 @@ def test_another_architecture_in_the_same_bucket_does_not_recompile():
     padded = [jax.tree.map(lambda x: x[None], chunks.pad(v, room)) for v in views]
     variables, vectors, _ = start(SMALL, specs[0], batch=1)
     encode = jax.jit(lambda x, view: SMALL.apply(variables, x, view))
-    codes = [encode(vectors, view) for view in padded]
+    embeddings = [encode(vectors, view) for view in padded]
     assert encode._cache_size() == 1
-    assert np.abs(codes[0] - codes[1]).max() > 1e-6
+    assert np.abs(embeddings[0] - embeddings[1]).max() > 1e-6
 
 
 @pytest.mark.parametrize("mixed", [False, True])
@@ -94,7 +94,7 @@ def test_blocks_bound_memory():
 
 @pytest.mark.parametrize("off", ["level", "type", "position", "attention"])
 def test_each_switch_removes_what_it_names(off):
-    """Without an encoding no code depends on it; without attention no attention is left."""
+    """Without an encoding no embedding depends on it; without attention no attention is left."""
     encoder = SMALL.clone(**{off: False})
     names, whole = names_of(encoder), names_of(SMALL)
     words = {
@@ -108,19 +108,19 @@ def test_each_switch_removes_what_it_names(off):
         assert word not in names
 
 
-def test_without_position_no_neuron_is_told_from_another():
+def test_without_position_no_neuron_is_distinguished_from_another():
     """Any permutation of a kernel's outputs then leaves the code: the paper's 7.452."""
     encoder = SMALL.clone(position=False)
     variables, vectors, view = start(encoder, SIREN, batch=1)
     params = networks.unravel(vectors, SIREN)
-    torn = {**params, "Dense_1/kernel": np.roll(params["Dense_1/kernel"], 1, axis=-1)}
+    misaligned = {**params, "Dense_1/kernel": np.roll(params["Dense_1/kernel"], 1, axis=-1)}
     code, moved = (
-        applied(encoder)(variables, networks.ravel(p, SIREN), view) for p in (params, torn)
+        applied(encoder)(variables, networks.ravel(p, SIREN), view) for p in (params, misaligned)
     )
     assert np.abs(moved - code).max() < 1e-6
     variables, vectors, view = start(SMALL, SIREN, batch=1)
     code, moved = (
-        applied(SMALL)(variables, networks.ravel(p, SIREN), view) for p in (params, torn)
+        applied(SMALL)(variables, networks.ravel(p, SIREN), view) for p in (params, misaligned)
     )
     assert np.abs(moved - code).max() > 1e-5
 
@@ -152,8 +152,8 @@ def test_a_wrong_setting_is_named():
         start(SMALL.clone(norm="batch"), SIREN)
 
 
-def test_a_residual_is_seen():
-    """Two networks that differ only in where a residual starts have different codes."""
+def test_a_residual_is_read():
+    """Two networks that differ only in where a residual starts have different embeddings."""
     spec = architectures.mlp([1, 6, 6, 6, 1], "relu")
     skip = lambda source: dataclasses.replace(
         spec,
@@ -165,6 +165,7 @@ def test_a_residual_is_seen():
     )
     vectors = network(spec)[None]
     variables = jax.jit(SMALL.init)(jax.random.key(0), vectors, SMALL.view(skip(0)))
-    codes = [applied(SMALL)(variables, vectors, SMALL.view(s)) for s in (spec, skip(0), skip(1))]
-    assert np.abs(codes[0] - codes[1]).max() > 1e-6
-    assert np.abs(codes[1] - codes[2]).max() > 1e-6
+    views = [SMALL.view(s) for s in (spec, skip(0), skip(1))]
+    embeddings = [applied(SMALL)(variables, vectors, view) for view in views]
+    assert np.abs(embeddings[0] - embeddings[1]).max() > 1e-6
+    assert np.abs(embeddings[1] - embeddings[2]).max() > 1e-6

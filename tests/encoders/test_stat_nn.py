@@ -21,14 +21,14 @@ def test_statistics_against_numpy():
 def test_stat_nn_is_standardised_by_the_training_networks():
     encoder = EXAMPLES["stat_nn"]
     variables, vectors, view = start(encoder, SIREN)
-    constants = encoder.calibrate(vectors, view)
+    constants = encoder.calibrate(vectors, view, {})
     x = np.asarray(stat_nn.statistics(vectors, view))
     np.testing.assert_allclose(constants["mean"], x.mean(0), rtol=1e-5, atol=1e-6)
     other = encoder.apply({**variables, "statistics": constants}, vectors, view)
     assert np.abs(other - encoder.apply(variables, vectors, view)).max() > 1e-3
 
 
-def test_trees_learn_what_the_statistics_say():
+def test_trees_learn_from_the_statistics():
     rng = np.random.default_rng(0)
     spec = architectures.mlp([1, 4, 1])
     scale = rng.uniform(1, 3, 300)

@@ -64,18 +64,18 @@ def test_norms_and_arrays_that_write_nothing_have_tokens():
 
 
 @pytest.mark.parametrize("name", HARD)
-def test_hard_networks_are_seen_array_by_array(name):
+def test_hard_networks_are_read_array_by_array(name):
     spec = SPECS[name]
     params, variables, encode = started(TOKENS, spec)
     code = encode(variables, params)
     assert np.isfinite(code).all()
     for a in spec.arrays:
-        torn = {**params, a.name: params[a.name] + 1.0}
-        assert moved(encode(variables, torn), code) > 1e-6, f"blind to {a.name}"
+        misaligned = {**params, a.name: params[a.name] + 1.0}
+        assert moved(encode(variables, misaligned), code) > 1e-6, f"blind to {a.name}"
 
 
 @pytest.mark.parametrize("pool", transformer.POOLS)
-def test_only_positions_tell_neurons_of_the_last_layer_apart(pool):
+def test_only_positions_distinguish_neurons_of_the_last_layer(pool):
     """Tokens are a set but for their positions."""
     spec = architectures.mlp([2, 4, 6], "tanh")
     params, variables, encode = started(TOKENS.clone(pool=pool), spec)
@@ -85,8 +85,8 @@ def test_only_positions_tell_neurons_of_the_last_layer_apart(pool):
     assert learned["position"].shape == (10, 8)
     without = {"params": {**learned, "position": jnp.zeros_like(learned["position"])}}
     assert moved(encode(without, rolled), encode(without, params)) < 1e-5
-    torn = {n: jnp.roll(x, 1, -1) if n == "Dense_1/kernel" else x for n, x in params.items()}
-    assert moved(encode(without, torn), encode(without, params)) > 1e-4
+    misaligned = {n: jnp.roll(x, 1, -1) if n == "Dense_1/kernel" else x for n, x in params.items()}
+    assert moved(encode(without, misaligned), encode(without, params)) > 1e-4
 
 
 @pytest.mark.parametrize("pool", transformer.POOLS)
@@ -100,8 +100,8 @@ def test_everything_learned_is_used(pool):
 
 
 def test_the_pools_differ():
-    codes = [started(TOKENS.clone(pool=pool), CHAIN) for pool in transformer.POOLS]
-    assert moved(*(encode(v, params) for params, v, encode in codes)) > 1e-3
+    embeddings = [started(TOKENS.clone(pool=pool), CHAIN) for pool in transformer.POOLS]
+    assert moved(*(encode(v, params) for params, v, encode in embeddings)) > 1e-3
 
 
 def test_the_transformer_has_about_a_hundred_thousand_parameters():
@@ -109,9 +109,9 @@ def test_the_transformer_has_about_a_hundred_thousand_parameters():
 
 
 def test_a_wrong_setting_of_the_transformer_is_named():
-    with pytest.raises(ValueError, match=r"pool of \('class', 'mean'\), got 'max'"):
+    with pytest.raises(ValueError, match=r"pool: expected one of \('class', 'mean'\), got 'max'"):
         started(TOKENS.clone(pool="max"), CHAIN)
-    with pytest.raises(ValueError, match="divide the width 8, got 3"):
+    with pytest.raises(ValueError, match="a divisor of the width 8, got 3"):
         started(TOKENS.clone(heads=3), CHAIN)
     with pytest.raises(ValueError, match="at least one array, got none"):
         TOKENS.view(networks.Spec((), (), ()))

@@ -1,4 +1,4 @@
-"""UNF: its layers are all maps that commute with renumberings; it reads every architecture."""
+"""UNF: its layers are all maps that commute with permutations; it reads every architecture."""
 
 import itertools
 
@@ -16,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 from wsjax import architectures, networks, testing
 from wsjax.encoders import Editor
 from wsjax.encoders.parts import equivariant_maps
-from wsjax.encoders.unf import UNF, Layer, groups, renumbered
+from wsjax.encoders.unf import UNF, Layer, groups, permuted
 from wsjax.networks import Layer as NetworkLayer
 from wsjax.networks import Spec, offsets
 
@@ -77,12 +77,12 @@ TINY = {
     "residual": RESIDUAL,
     "groups": GROUPS,
     "heads": HEADS,
-    "nothing renumbered": architectures.mlp([2, 1]),
+    "nothing permuted": architectures.mlp([2, 1]),
 }
 
 
 def tables(spec):
-    """(axis, neuron of the outer axis or 0) of every table of a renumbering -> its size."""
+    """(axis, neuron of the outer axis or 0) of every table of a permutation -> its size."""
     sizes, outer = dict(spec.sizes), dict(spec.nested)
     return {
         (h, i): sizes[h] for h in spec.hidden for i in range(sizes[outer[h]] if h in outer else 1)
@@ -104,7 +104,7 @@ def goes(spec, g):
 
 
 def elements(spec):
-    """Every renumbering, [element, entry]."""
+    """Every permutation, [element, entry]."""
     rows = tables(spec)
     orders = itertools.product(*(itertools.permutations(range(n)) for n in rows.values()))
     return np.stack([goes(spec, dict(zip(rows, order, strict=True))) for order in orders])
@@ -128,7 +128,7 @@ def maps(spec):
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_a_layer_is_every_map_that_commutes_with_renumbering(name):
+def test_a_layer_is_every_map_that_commutes_with_permutations(name):
     """As many weights as dimensions, which by Burnside is the mean of (fixed entries)^2."""
     spec = TINY[name]
     group, basis = elements(spec), maps(spec)
@@ -213,7 +213,7 @@ def _joined(x, shape, reading, writing):
 
 
 def response(encoder, spec, dtype="f"):
-    """How far a renumbering moves the code, and each tear: `testing.assert_invariant`, batched.
+    """How far a permutation moves the embedding, and each misaligned array.
 
     One program for all networks, and nothing else to compile.
     """
@@ -224,10 +224,10 @@ def response(encoder, spec, dtype="f"):
     batch, names = [network, turned], []
     for a in spec.arrays:
         for i, axis in enumerate(a.axes):
-            if axis in renumbered(spec):
-                torn, where = network.copy(), offsets(spec)[a.name]
-                torn[where] = np.roll(network[where], where.shape[i] // 2, axis=i)
-                batch.append(torn)
+            if axis in permuted(spec):
+                misaligned, where = network.copy(), offsets(spec)[a.name]
+                misaligned[where] = np.roll(network[where], where.shape[i] // 2, axis=i)
+                batch.append(misaligned)
                 names.append(f"{a.name} along {axis}")
     vectors, view = np.stack(batch).astype(dtype), encoder.view(spec)
     code = jax.jit(encoder.apply)(shaken(encoder, vectors, view), vectors, view)
@@ -237,7 +237,7 @@ def response(encoder, spec, dtype="f"):
     return law, dict(zip(names, tears, strict=True))
 
 
-# Between them: every kind of layer and role of array, every pattern of renumbered and nested
+# Between them: every kind of layer and role of array, every pattern of permuted and nested
 # axes with and without taps and fixed axes, and every number of axes that two arrays share.
 # "cnn flattened groups" is read below.
 READ = (
@@ -256,7 +256,7 @@ READ = (
 
 
 @pytest.mark.parametrize("name", READ)
-def test_every_kind_of_architecture_is_read(name):
+def test_every_kind_of_architecture_is_supported(name):
     law, tears = response(UNF(width=8, layers=1, code=4), FAMILIES[name][0])
     assert law < 1e-5
     assert not [name for name, moved in tears.items() if not moved > 1e-4]
@@ -272,7 +272,7 @@ def test_in_double_precision(name, near):
     assert min(tears.values()) > 1e-4
 
 
-def test_codes_are_blind_to_numbering_and_to_nothing_else():
+def test_embeddings_are_invariant_to_permutations_and_to_nothing_else():
     spec, _ = FAMILIES["cnn flattened groups"]
     testing.assert_invariant(reader(SMALL, spec), params_of(spec), spec, KEY, rtol=1e-5)
 
@@ -284,7 +284,7 @@ def test_codes_are_blind_to_numbering_and_to_nothing_else():
         ("channels within groups", True),
     ],
 )
-def test_edits_commute_with_renumbering(name, near):
+def test_edits_commute_with_permutations(name, near):
     spec = CORNERS[name]
     editor = Editor(SMALL.clone(readout="edit", near=near), initial=1.0)
     run = reader(editor, spec)
@@ -348,7 +348,7 @@ def test_settings_change_what_they_name():
     assert shape(SMALL.clone(readout="edit")) == (3, spec.count)
 
 
-def test_refusals():
+def test_what_is_not_supported_is_named():
     with pytest.raises(ValueError, match=r"readout: expected one of .*, got 'last'"):
         UNF(readout="last")
     with pytest.raises(ValueError, match="layers: expected at least 1, got 0"):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import audits
-from experiments.lib import records
+from experiments.lib import tables
 from wsjax.architectures import mlp
 from wsjax.encoders import ENCODERS, Encoder
 from wsjax.symmetries import widening
@@ -39,7 +39,6 @@ class Adder(Encoder):
 
 def test_an_encoder_is_audited_and_recorded(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
-    monkeypatch.setattr(records, "RESULTS", tmp_path)
     monkeypatch.setitem(ENCODERS, "adder", Adder)
     monkeypatch.setattr(audits, "VARIANTS", {"adder": ("adder", {})})
     monkeypatch.setitem(audits.NETWORKS, "mlp_tanh", mlp([2, 6, 2], "tanh"))
@@ -56,11 +55,11 @@ def test_an_encoder_is_audited_and_recorded(tmp_path, monkeypatch, capsys):
         }
         assert run["metrics"]["mixed"][dtype]["scale"]["verdict"] == "broken"
         assert run["metrics"]["mlp_tanh"][dtype]["scale"]["verdict"] == "not applicable"
-        assert f"adder on mixed, network 2 of 2: {dtype} network, {dtype} code" in printed
+        assert f"adder on mixed, network 2 of 2: {dtype} network, {dtype} embedding" in printed
     monkeypatch.setattr(Adder, "stack", Encoder.stack)
     audits.main(["--networks", "mixed", "--results", str(tmp_path)])
     printed = capsys.readouterr().out
-    assert "adder cannot read mixed: Adder reads one architecture at a time, got 2" in printed
+    assert "adder does not support mixed: Adder reads one architecture at a time, got 2" in printed
 
 
 def test_every_encoder_can_be_built_and_a_sine_is_of_typical_size():
@@ -81,7 +80,7 @@ def test_cells_tell_networks_and_precisions_apart():
     both = lambda one, other=None: {
         dtype: {"sign": r} for dtype, r in zip(audits.DTYPES, (one, other or one), strict=True)
     }
-    cell = lambda **networks: records.audit_cell({"metrics": networks}, "sign")
+    cell = lambda **networks: tables.audit_cell({"metrics": networks}, "sign")
     exact, tiny = row("exact", 2e-7), row("exact", 3e-16)
     assert cell(a=both(exact, tiny), b=both(row("exact", 4e-7), tiny)) == "exact (4.0e-07; 3.0e-16)"
     assert cell(a=both(row("broken", 0.3)), b=both(row("broken", 0.1))) == "broken (0.3)"
@@ -93,6 +92,6 @@ def test_cells_tell_networks_and_precisions_apart():
     assert cell(a=both(none)) == "–"
     assert cell(a=both(none), b=both(row("blind", 0.0))) == "blind"
     unread = row("not applicable", reason="the wider network: one width")
-    assert cell(a=both(unread), b=both(none)) == "cannot read"
+    assert cell(a=both(unread), b=both(none)) == "not supported"
     found = cell(a=both(exact, tiny), b=both(unread))
-    assert found == "exact (2.0e-07; 3.0e-16); cannot read b"
+    assert found == "exact (2.0e-07; 3.0e-16); not supported: b"

@@ -1,6 +1,6 @@
 """DeepSets: the mean of a map of every parameter (Zaheer et al., 2017).
 
-It reads any network, but does not know which number stands where: a floor of every table.
+It supports any network, and does not read where a number stands: a lower reference.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from wsjax.views import padding
 
 
 def stack(views: Sequence[np.ndarray]) -> np.ndarray:
-    """Where parameters sit in networks of several lengths, padded to one: [network, entry]."""
+    """Masks of parameters in networks of several lengths, padded to one, [network, entry]."""
     width = padding.rounded(max(map(len, views)))
     return np.stack([np.pad(v, (0, width - len(v))) for v in views])
 
@@ -26,7 +26,7 @@ class DeepSets(Encoder):
 
     Attributes:
         widths: of the map's layers.
-        code: of the result.
+        code: width of the embedding.
     """
 
     widths: Sequence[int] = (128, 128)

@@ -4,21 +4,21 @@
     x_1 = signal                                one channel
     x   = norm( relu( conv x ) )                once for each width of a stage
     x   = maxima of pairs of neighbours         after each stage; an odd last one stands alone
-    code = maps of [ mean of x, max of x ]
+    embedding = maps of [ mean of x, max of x ]
 
-A window that slides over the signal sees neighbours in storage, which are neighbours in
-nothing else: the encoder sees how neurons are numbered. It takes signals of any length, also
+A window that slides over the signal reads neighbours in storage, which are neighbours in
+nothing else: the encoder depends on the order of neurons. It takes signals of any length, also
 of several architectures in one batch: padding is zero before every convolution, as the
 signal's surroundings are, and left out of every maximum and mean, so that it changes no
 number.
 
-Deviations: LayerNorm over the channels of each position for BatchNorm, since codes here do not
+Deviations: LayerNorm over the channels of each position for BatchNorm, since embeddings here do not
 depend on the batch. It takes the scale of what it reads away but for the biases before it, so
 these start at random. Mean and maximum over positions where the published code flattens, which
 ties it to one length; Lim et al. (2024), who read whole networks of varying length with it, do
-not say what they do. The published code drops an odd last position and skips pools before its
+not describe theirs. The published code drops an odd last position and skips pools before its
 seventh to twelfth convolution on signals of up to 50 positions; here a pool follows every
-stage. The code is a linear map. The default size is ours, about 100 000 parameters;
+stage. The embedding is a linear map. The default size is ours, about 100 000 parameters;
 `DMC(**PUBLISHED_SMALL)` has the layers of the published code for slices of 5 000 weights.
 """
 
@@ -95,7 +95,7 @@ class DMC(Encoder):
         norm: after each ReLU: "layer", over the channels of a position, or "none".
         pool: over the positions that are left: "mean", "max", or "both" side by side.
         widths: of the maps with ReLU after that.
-        code: of the result.
+        code: width of the embedding.
         dropout: after each of the maps, in training.
     """
 
@@ -117,29 +117,19 @@ class DMC(Encoder):
         channels = [width for stage in self.stages for width in stage]
         wide = lambda widths: all(width >= least for width in widths)
         rules = {
-            "norm": (self.norm in NORMS, f"one of {NORMS}"),
-            "pool": (self.pool in POOLS, f"one of {POOLS}"),
             "stages": (bool(channels) and wide(channels), f"channels of at least {least}"),
             "widths": (wide(self.widths), f"widths of at least {least}"),
-            "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
         }
-        settings.check(self, rules | settings.sizes(self, "window", "code"))
+        choices = {"norm": NORMS, "pool": POOLS}
+        settings.check(self, rules, choices=choices, sizes=("window", "code"), rates=["dropout"])
 
     def view(self, spec: Spec) -> Signal:
-        """Where the numbers of the signal stand, [entry]."""
+        """Positions of the numbers of the signal, [entry]."""
         return signal(spec)
 
     @nn.compact
     def __call__(self, vectors: jax.Array, view: Signal, train: bool = False) -> jax.Array:
-        """Encodes networks.
-
-        Args:
-            vectors: [batch, entry].
-            view: of their architecture, or `stack` of theirs.
-            train: take dropout, from the stream "dropout".
-
-        Returns:
-            [batch, code].
+        """[batch, entry] -> [batch, code].
 
         Raises:
             ValueError: networks and views do not fit.
@@ -187,12 +177,12 @@ def taken(vectors: jax.Array, view: Signal) -> tuple[jax.Array, jax.Array]:
         raise ValueError(f"expected a view of each network, got {len(vectors)} networks and "
                          f"{len(order)} views")  # fmt: skip
     mask = jnp.asarray(order) >= 0
-    found = jnp.take_along_axis(vectors, jnp.maximum(jnp.asarray(order), 0), axis=1)
-    return jnp.where(mask, found, 0), mask
+    values = jnp.take_along_axis(vectors, jnp.maximum(jnp.asarray(order), 0), axis=1)
+    return jnp.where(mask, values, 0), mask
 
 
 def windows(x: jax.Array, size: int) -> jax.Array:
-    """What each position of a convolution reads: itself and its neighbours, 0 beyond the ends.
+    """Each position of a convolution with its neighbours, 0 beyond the ends.
 
     Windows lie around their position, and one further to the right if their size is even. A
     convolution is a linear map of them, and so written compiles in half the time.

@@ -68,8 +68,8 @@ class Editor(nn.Module):
     change carries the factors of its parameter; by `MLP` with nothing.
 
     Attributes:
-        encoder: with readout="edit", and a view whose `array` [entry] says which array an entry
-            belongs to; or one whose view is a parameter graph, with
+        encoder: with readout="edit", and a view whose `array` [entry] is the number of an entry's
+            array; or one whose view is a parameter graph, with
             `states(vectors, view)` -> [batch, edge, width], as `GMN` has.
         arrays: how many arrays have a scale gamma of their own; all of the view if 0. Give it
             for several architectures: the most arrays that any of them has.
@@ -88,7 +88,7 @@ class Editor(nn.Module):
 
     def __post_init__(self):
         super().__post_init__()
-        settings.check(self, settings.sizes(self, "expansion"))
+        settings.check(self, sizes=["expansion"])
 
     def view(self, spec: Spec) -> Any:
         """The encoder's view of an architecture."""

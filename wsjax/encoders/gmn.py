@@ -4,24 +4,26 @@
     e_ij <- MLP_e( v_i, v_j, e_ij, u )                           eq. 2
     u   <- MLP_u( sum v, sum e, u )                              eq. 3
 
-Edges begin with their parameter's value and what the graph says of them, nodes with the
-latter alone. Messages go along the edges and, with weights that know the direction, back.
-The code is read off the mean of all edges; an editor reads every edge.
+Edges begin with their parameter's value and features of the graph, nodes with the latter
+alone. Messages go along the edges and, with a learned vector for the direction, back.
+The embedding is read off the mean of all edges; an editor reads every edge.
 
-Exactly invariant to the renumberings of a network's hidden neurons, whatever its
-architecture (proposition 2); `graphs` sees to it that it is invariant to no others.
+Exactly invariant to the permutations of a network's hidden neurons, whatever its
+architecture (proposition 2); `graphs` ensures that it is invariant to no others.
 
 Deviations: an edge has one state for both directions. What the paper leaves open is a field
 below. At width 512 with 4 layers, lift 2 and no norm an editor has .3 % more parameters
 than the paper's.
 """
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from wsjax.encoders.base import Encoder
-from wsjax.encoders.parts import message_passing
+from wsjax.encoders.parts import message_passing, settings
 from wsjax.encoders.parts.message_passing import EdgeFeatures, Flat, NodeFeatures
 from wsjax.views.graphs import Graph, parameter_graph, stack
 
@@ -43,7 +45,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """What the first layer gives, before the activation [..., width] -> [..., width]."""
+        """Output of the first layer, before its activation, [..., width] -> [..., width]."""
         x = nn.relu(x)
         for i in range(1, self.depth):
             x = nn.Dense(self.width, name=f"Dense_{i}")(x)
@@ -58,7 +60,7 @@ class GraphLayer(nn.Module):
         width: of all states.
         depth: Dense layers in each MLP.
         reverse: messages also go against the edges.
-        receiver: messages see the node they go to, as eq. 1 says.
+        receiver: messages read the node they go to, as in eq. 1.
         product: messages also hold products of a sender's and an edge's projections, which
             is what a network does with its weights.
         aggregate: "sum" or "mean" of the messages that arrive.
@@ -111,10 +113,9 @@ class GraphLayer(nn.Module):
         sent = self._project("message_sender", nodes)
         along = self._project("message_edge", edges, bias=True)
         received = self._project("message_receiver", nodes) if self.receiver else None
-        factor = partner = None
+        factors = None
         if self.product:
-            factor = self._project("product_sender", nodes)
-            partner = self._project("product_edge", edges)
+            factors = (self._project("product_sender", nodes), self._project("product_edge", edges))
         if shared is not None:
             u = self._project("message_shared", shared)
             along = along + message_passing.spread(u, along.shape[0])
@@ -124,8 +125,8 @@ class GraphLayer(nn.Module):
             x = sent[start] + along + extra
             if received is not None:
                 x = x + received[end]
-            if factor is not None:
-                x = x + factor[start] * partner
+            if factors is not None:
+                x = x + factors[0][start] * factors[1]
             return message_passing.collect(mlp(x), end, flat)
 
         total = messages_between(flat.sender, flat.receiver)
@@ -160,23 +161,23 @@ class GraphLayer(nn.Module):
 
 
 class GMN(Encoder):
-    """Encodes networks of any architecture into codes, invariant to their symmetries.
+    """Encodes networks of any architecture into embeddings, invariant to their symmetries.
 
     Attributes:
         width: of the states of nodes and edges.
         layers: rounds of message passing.
-        code: of the result.
+        code: width of the embedding.
         depth: Dense layers in each MLP of a round.
         lift: Dense layers that turn features into the first states, 1 or 2.
         reverse: messages also go against the edges ("both directions").
-        receiver: messages see the node they go to.
+        receiver: messages read the node they go to.
         product: messages hold products of nodes and edges.
         aggregate: "sum" or "mean" of arriving messages.
         edges: update edges in "every" round, or in the "last" alone.
         share: have a global feature u (the paper's experiments do not).
         norm: LayerNorm of every update: "none" or "layer".
         residual: add updates to what was there.
-        heads: how the graph tells attention heads, see `graphs.parameter_graph`.
+        heads: how the graph distinguishes attention heads, see `graphs.parameter_graph`.
         waves: sinusoids for each integer of the graph.
     """
 
@@ -199,33 +200,26 @@ class GMN(Encoder):
     reads_any = True
     mixes = True
     edits = True
-    stack = staticmethod(stack)
 
     def __post_init__(self):
         super().__post_init__()
-        for name, value, known in (
-            ("aggregate", self.aggregate, AGGREGATES),
-            ("norm", self.norm, NORMS),
-            ("edges", self.edges, EDGES),
-        ):
-            if value not in known:
-                raise ValueError(f"expected {name} of {known}, got {value!r}")
-        if (
-            self.waves % 2
-            or min(self.width, self.layers, self.depth) < 1
-            or self.lift not in (1, 2)
-        ):
-            raise ValueError(
-                "expected even waves, width, layers and depth of at least 1, and a lift of 1 or "
-                f"2, got {self.waves}, {self.width}, {self.layers}, {self.depth}, {self.lift}"
-            )
+        rules = {
+            "lift": (self.lift in (1, 2), "1 or 2"),
+            "waves": (self.waves % 2 == 0, "an even number"),
+        }
+        choices = {"aggregate": AGGREGATES, "norm": NORMS, "edges": EDGES}
+        settings.check(self, rules, choices=choices, sizes=("width", "layers", "depth"))
 
     def view(self, spec) -> Graph:
-        """What the encoder needs to know of an architecture."""
+        """The view of an architecture."""
         return parameter_graph(spec, self.heads)
 
+    def stack(self, views: Sequence[Graph]) -> Graph:
+        """Graphs of several architectures, padded."""
+        return stack(views)
+
     def setup(self):
-        """Features, rounds and the projection to the code, in the order of the walk."""
+        """Features, rounds and the projection to the embedding, in the order of the walk."""
         self.edge_features = EdgeFeatures(self.width, self.waves)
         self.node_features = NodeFeatures(self.width, self.waves)
         self.value = nn.Dense(self.width, use_bias=False)
@@ -274,16 +268,7 @@ class GMN(Encoder):
         return edges.reshape(batch, -1, self.width)
 
     def __call__(self, vectors: jax.Array, view: Graph, train: bool = False) -> jax.Array:
-        """Encodes networks.
-
-        Args:
-            vectors: [batch, entry], as `networks.ravel` lays them out.
-            view: the graph of their architecture, or `graphs.stack` of theirs.
-            train: unused; GMN behaves the same in training.
-
-        Returns:
-            [batch, code].
-        """
+        """[batch, entry] -> [batch, code]."""
         edges = self.states(vectors, view)
         real = jnp.asarray(view.relation >= 0).reshape(-1) if view.relation.ndim == 2 else None
         flat = edges.reshape(-1, self.width)

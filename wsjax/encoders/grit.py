@@ -1,24 +1,24 @@
 """GRIT, a graph transformer without message passing, on parameter graphs (Ma et al., 2023).
 
     P_ij = [I, M, M^2, ..., M^(K-1)]_ij      M = D^-1 A      walks from neuron i to neuron j
-    x_i  = what the graph tells of the node  + P_ii
+    x_i  = features of the node  + P_ii
     e_ij = sum over the edges that join i and j of MLP(weight, relation, tap, direction) + P_ij
 
     e^_ij = relu( rho( (Q x_i + K x_j) * E_w e_ij ) + E_b e_ij )             section 3.2
     x^_i  = sum_j softmax_j( W_A e^_ij ) ( V x_j + E_v e^_ij )
 
-Every neuron attends to all others; which of them are joined, and by what, the pairs know.
-Edges are taken as undirected, but a pair is told which way each of its edges points. The
-code is read off the mean of the pairs that parameters join, as Lim et al. (2024) read it,
+Every neuron attends to all others; pairs carry which of them are joined, and by what.
+Edges are taken as undirected, but a pair reads the direction of each of its edges. The
+embedding is read off the mean of the pairs that parameters join, as Lim et al. (2024) read it,
 who report this encoder on small CNNs (table 6).
 
 A is counted in edges of the `Spec`: a weight that is zero is an edge all the same. Exactly
-invariant to the renumberings of hidden neurons. Memory grows with the square of neurons.
+invariant to the permutations of hidden neurons. Memory grows with the square of neurons.
 
-Deviations: LayerNorm where the original has BatchNorm, because a code must not depend on
+Deviations: LayerNorm where the original has BatchNorm, because an embedding must not depend on
 the other networks of a batch; rho is smooth at 0, see `signed_root`; the degree scaler's
-coefficients start at one, where the original draws them. Lim et al. do not say how edges
-are embedded, nor what head they use.
+coefficients start at one, where the original draws them. Lim et al. do not describe how
+edges are embedded, nor their head.
 """
 
 import functools
@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax.encoders.base import Encoder
-from wsjax.encoders.parts import message_passing
+from wsjax.encoders.parts import message_passing, settings
 from wsjax.encoders.parts.message_passing import EdgeFeatures, NodeFeatures
 from wsjax.views import graphs
 from wsjax.views.graphs import Graph
@@ -49,7 +49,7 @@ class View:
         walks: [node, node, steps] float32: entry k is the probability that k steps along
             random edges lead from the first node to the second.
         degree: [node] float32: edges that start or end at a node.
-        carries: [node, node] True where a parameter joins two nodes, either way.
+        carries: [node, node] True where a parameter joins two nodes, in either direction.
     """
 
     graph: Graph
@@ -59,7 +59,7 @@ class View:
 
 
 @functools.lru_cache(maxsize=64)
-def look(spec, steps: int, heads: str = "nodes") -> View:
+def make_view(spec, steps: int, heads: str = "nodes") -> View:
     """The view of an architecture; `heads` as in `graphs.parameter_graph`."""
     graph = graphs.parameter_graph(spec, heads)
     nodes, ends = graph.sizes[0], (graph.sender, graph.receiver)
@@ -178,7 +178,7 @@ class Layer(nn.Module):
 
 
 class GRIT(Encoder):
-    """Encodes networks of any architecture into codes, invariant to their symmetries.
+    """Encodes networks of any architecture into embeddings, invariant to their symmetries.
 
     Lim et al. use width 256, 4 layers and 16 heads.
 
@@ -186,11 +186,11 @@ class GRIT(Encoder):
         width: of nodes and pairs.
         layers: of attention.
         heads: of each, which divide the width.
-        code: of the result.
+        code: width of the embedding.
         steps: K, entries of each walk; the first is the identity.
         clamp: bound of the attention's logits.
         index: write the number of an attention head of the network under study on its
-            neurons, see `graphs.parameter_graph`; heads can then not be renumbered.
+            neurons, see `graphs.parameter_graph`; heads can then not be permuted.
         waves: sinusoids for each integer of the graph.
     """
 
@@ -209,29 +209,19 @@ class GRIT(Encoder):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.width % self.heads or self.waves % 2 or min(self.steps, self.layers) < 1:
-            raise ValueError(
-                "expected heads that divide the width, even waves, and at least one step and "
-                f"layer, got {self.heads} of {self.width}, {self.waves}, {self.steps} and "
-                f"{self.layers}"
-            )
+        rules = {
+            "heads": (self.width % self.heads == 0, f"a divisor of the width {self.width}"),
+            "waves": (self.waves % 2 == 0, "an even number"),
+        }
+        settings.check(self, rules, sizes=("steps", "layers"))
 
     def view(self, spec) -> View:
-        """What the encoder needs to know of an architecture."""
-        return look(spec, self.steps, "index" if self.index else "nodes")
+        """The view of an architecture."""
+        return make_view(spec, self.steps, "index" if self.index else "nodes")
 
     @nn.compact
     def __call__(self, vectors: jax.Array, view: View, train: bool = False) -> jax.Array:
-        """Encodes networks.
-
-        Args:
-            vectors: [batch, entry], as `networks.ravel` lays them out.
-            view: of their architecture, or `stack` of theirs.
-            train: unused; GRIT behaves the same in training.
-
-        Returns:
-            [batch, code].
-        """
+        """[batch, entry] -> [batch, code]."""
         batch, nodes = vectors.shape[0], view.graph.sizes[0]
         walks = jnp.asarray(view.walks)
         x = NodeFeatures(self.width, self.waves, name="node_features")(view.graph)
@@ -260,8 +250,8 @@ class GRIT(Encoder):
         y = EdgeFeatures(self.width, self.waves, name="edge_features")(graph)
         y = y + nn.Dense(self.width, use_bias=False, name="value")(values)
         y = y.reshape(-1, self.width)
-        way = self.param("direction", nn.initializers.normal(0.3), (2, self.width))
-        y = nn.relu(jnp.concatenate([y + way[0], y + way[1]]))
+        direction = self.param("direction", nn.initializers.normal(0.3), (2, self.width))
+        y = nn.relu(jnp.concatenate([y + direction[0], y + direction[1]]))
         y = nn.relu(nn.Dense(self.width, name="edge_hidden")(y))
         y = nn.Dense(self.width, name="edge_out")(y)
         if flat.edge is not None:

@@ -3,16 +3,16 @@
     token of neuron j   [ all it reads, kernel[..., j]; bias[j] ]
     x = [ compression token, map_layer(token_1), map_layer(token_2), ... ] + learned position
     x = x + Attention(norm(x)),  x = x + map(relu(map(norm(x))))       in each block
-    code = tanh( map of the compression token )
+    embedding = tanh( map of the compression token )
 
-    y = map(code), a row for each token, + learned position -> blocks -> map_layer -> network
+    y = map(embedding), a row for each token, + learned position -> blocks -> map_layer -> network
 
-    loss = gamma * NT-Xent( head(code of view 1), head(code of view 2) )
+    loss = gamma * NT-Xent( head(embedding of view 1), head(embedding of view 2) )
          + (1 - gamma) * mean squared error of the views as decoded
 
-A view is the network with its hidden neurons renumbered and, half the time, one block of its
-entries set to zero. Maps and positions belong to one architecture, and the encoder sees how
-neurons are numbered: it learns from renumbered views not to care. As an encoder like any other
+A view is the network with its hidden neurons permuted and, half the time, one block of its
+entries set to zero. Maps and positions belong to one architecture, and the encoder
+depends on the order of neurons: permuted views teach it invariance. As an encoder like any other
 it is trained on labels and has no decoder; for the auto-encoder,
 
     variables = encoder.init(key, vectors, view, method="autoencode")
@@ -25,10 +25,10 @@ CNNs of 4 970 parameters.
 Its gamma is .85 for Fashion-MNIST, as here, and .1 for MNIST; for CIFAR-10 it has another
 contrast, without negatives, which is left out here.
 
-Deviations: LayerNorm for BatchNorm in the head, since codes here do not depend on the batch,
+Deviations: LayerNorm for BatchNorm in the head, since embeddings here do not depend on the batch,
 and the variance in the norms of blocks is not Bessel-corrected; blocks to be erased are drawn
 at a length and then where they fit, the published code draws both until they fit, which
-favours short ones by a little; renumberings are drawn afresh, not from a list of 25 000; the
+favours short ones by a little; permutations are drawn afresh, not from a list of 25 000; the
 published index of the CNNs begins their third layer at entry 2 320 where it is 2 480, here
 every entry is in one token. As in the published code, what is to be decoded is the view as
 encoded, with its hole; `Pretext` can ask for the whole network instead. The default size is
@@ -63,7 +63,7 @@ PUBLISHED = {
 
 @flax.struct.dataclass
 class Tokens:
-    """Where the numbers of each token stand in `ravel`'s vector.
+    """Positions of the numbers of each token in `ravel`'s vector.
 
     Attributes:
         places: for each layer, [neuron, number]: what the neuron reads, then its bias.
@@ -93,8 +93,8 @@ def tokens(spec: Spec) -> Tokens:
     [(16, 10), (10, 17)]
     """
     _check(spec)
-    places, found, groups = offsets(spec), wiring(spec), {}
-    for join in found.joins:
+    places, joined, groups = offsets(spec), wiring(spec), {}
+    for join in joined.joins:
         count = len(join.write_axes)
         entries = np.moveaxis(places[join.array.name], join.write_axes, range(count))
         rows = entries.reshape(math.prod(entries.shape[:count]), -1)
@@ -107,7 +107,7 @@ def tokens(spec: Spec) -> Tokens:
     ]
     layers = [layer for layer, _ in groups]
     names = [
-        "_".join((spec.layers[n].name, *(found.places[p].axes if layers.count(n) > 1 else ())))
+        "_".join((spec.layers[n].name, *(joined.places[p].axes if layers.count(n) > 1 else ())))
         for n, p in groups
     ]
     undo = lambda parts: np.argsort(np.concatenate([x.ravel() for x in parts])).astype(np.int32)
@@ -129,7 +129,7 @@ def _check(spec):
     if not (wrong or spec.arrays):
         wrong.append("  expected a network with at least one array, got none")
     if wrong:
-        raise ValueError("HyperRep cannot read the network:\n" + "\n".join(wrong))
+        raise ValueError("HyperRep does not support the network:\n" + "\n".join(wrong))
 
 
 class HyperRep(Encoder):
@@ -140,7 +140,7 @@ class HyperRep(Encoder):
         depth: blocks of the encoder, and as many of the decoder.
         heads: of every attention; divides the width.
         hidden: width of the map between the blocks' linear maps.
-        code: of the result.
+        code: width of the embedding.
         dropout: in training, of attention weights, hidden layers and what blocks add.
         head: widths of the projection that NT-Xent compares; nothing else reads it.
     """
@@ -161,12 +161,12 @@ class HyperRep(Encoder):
                 f"a divisor of the width {self.width}",
             ),
             "head": (len(self.head) > 0 and min(self.head) >= 1, "widths of at least 1"),
-            "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
         }
-        settings.check(self, rules | settings.sizes(self, "width", "depth", "hidden", "code"))
+        sizes = "width", "depth", "hidden", "code"
+        settings.check(self, rules, sizes=sizes, rates=["dropout"])
 
     def view(self, spec: Spec) -> Tokens:
-        """Where the numbers of each token stand."""
+        """Positions of the numbers of each token."""
         return tokens(spec)
 
     def setup(self):
@@ -191,13 +191,13 @@ class HyperRep(Encoder):
     def autoencode(
         self, vectors: jax.Array, view: Tokens, train: bool = False
     ) -> tuple[jax.Array, jax.Array]:
-        """[batch, entry] -> projected codes [batch, head[-1]], networks [batch, entry]."""
+        """[batch, entry] -> projected embeddings [batch, head[-1]], networks [batch, entry]."""
         code = self.to_code(vectors, view, train)
         return self.projection(code), self.from_code(code, view, train)
 
 
 class ToCode(nn.Module):
-    """Networks to codes.
+    """Networks to embeddings.
 
     Attributes:
         width, depth, code: as in `HyperRep`.
@@ -229,7 +229,7 @@ class ToCode(nn.Module):
 
 
 class FromCode(nn.Module):
-    """Codes to networks.
+    """Embeddings to networks.
 
     Attributes:
         width, depth: as in `HyperRep`.

@@ -5,16 +5,16 @@ De Luigi et al. (2023), section 3, as the supervised "INR2Vec (arch.)" row of Na
 
     rows   [row, H]   for each map from hidden to hidden neurons: the incoming weights of
                       each of its H neurons, and its bias
-    code              map of max over rows ( maps of each row )
+    embedding         map of max over rows ( maps of each row )
 
 The arrays of the first and last layer are not read, by design: all networks are meant to
-share one initialisation. Nor does the encoder know which row is whose.
+share one initialisation. Rows are a set: the order of neurons is not read.
 
-Deviations: LayerNorm for BatchNorm, since codes here do not depend on the batch. It takes
+Deviations: LayerNorm for BatchNorm, since embeddings here do not depend on the batch. It takes
 the scale of a row away but for the biases before it, so these start at random, as in the
-published code. A linear map to the code follows the maximum, which in the paper is the code
-itself. The default size is ours, about 100 000 parameters on 1-32-32-1 networks as Navon et
-al. have it; the paper's is `widths=(512, 512, 1024, 1024), pooled=1024`.
+published code. A linear map follows the maximum, which in the paper is the embedding itself.
+The default size is ours, about 100 000 parameters on 1-32-32-1 networks as Navon et al. have
+it; the paper's is `widths=(512, 512, 1024, 1024), pooled=1024`.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ WANTED = {"kernel", "bias"}
 
 
 def rows(spec: Spec) -> np.ndarray:
-    """Where the rows stand in `ravel`'s vector, [row, H].
+    """Positions of the rows in `ravel`'s vector, [row, H].
 
     Layer by layer, its neurons in their order and then its bias, if it has one.
 
@@ -45,7 +45,7 @@ def rows(spec: Spec) -> np.ndarray:
     >>> rows(architectures.mlp([1, 8, 8, 8, 1])).shape
     (18, 8)
     """
-    sizes, places, found, wrong = dict(spec.sizes), offsets(spec) if spec.arrays else {}, [], []
+    sizes, places, out, wrong = dict(spec.sizes), offsets(spec) if spec.arrays else {}, [], []
     for layer in spec.layers:
         kernels = [a for a in layer.arrays if a.role == "kernel"]
         plain = len(kernels) == 1 and len(kernels[0].reads) == len(kernels[0].writes) == 1
@@ -60,28 +60,28 @@ def rows(spec: Spec) -> np.ndarray:
         kernel = kernels[0]
         if set(kernel.axes) <= set(spec.hidden):
             neurons = kernel.writes + kernel.reads  # [written, read]
-            found += [places[kernel.name].transpose(neurons)]
-            found += [places[a.name][None] for a in layer.arrays if a.role == "bias"]
+            out += [places[kernel.name].transpose(neurons)]
+            out += [places[a.name][None] for a in layer.arrays if a.role == "bias"]
     widths = {h: sizes[h] for h in spec.hidden}
     if len(set(widths.values())) > 1:
         wrong.append(f"  expected one width of all hidden layers, got {widths}")
-    if not (found or wrong):
+    if not (out or wrong):
         wrong.append(
             "  expected a dense kernel from hidden to hidden neurons, got kernels along "
             f"{[a.axes for a in spec.arrays if a.role == 'kernel']}; hidden are {spec.hidden}"
         )
     if wrong:
-        raise ValueError("INR2Vec cannot read the network:\n" + "\n".join(wrong))
-    return np.concatenate(found).astype(np.int32)
+        raise ValueError("INR2Vec does not support the network:\n" + "\n".join(wrong))
+    return np.concatenate(out).astype(np.int32)
 
 
 class INR2Vec(Encoder):
-    """Maps each row of the inner weight matrices on its own; the maximum becomes a code.
+    """Maps each row of the inner weight matrices on its own; the maximum becomes an embedding.
 
     Attributes:
         widths: of the maps with LayerNorm and ReLU.
         pooled: of the last map, whose maximum over rows is taken.
-        code: of the result.
+        code: width of the embedding.
     """
 
     widths: Sequence[int] = (90, 90, 180, 180)
@@ -89,7 +89,7 @@ class INR2Vec(Encoder):
     code: int = 32
 
     def view(self, spec: Spec) -> np.ndarray:
-        """Where the rows stand, [row, H]."""
+        """Positions of the rows, [row, H]."""
         return rows(spec)
 
     @nn.compact

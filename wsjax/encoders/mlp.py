@@ -1,6 +1,6 @@
-"""MLP on the flattened network: tied to one architecture and to one order of its neurons.
+"""MLP on the flattened network: for one architecture and one order of its neurons.
 
-A floor of every table.
+A lower reference of every table.
 """
 
 from collections.abc import Sequence
@@ -13,17 +13,15 @@ from wsjax.encoders.parts import settings
 from wsjax.networks import Spec
 from wsjax.views.arrays import ArraysView, arrays_view
 
-READOUTS = ("code", "edit")
-
 
 class MLP(Encoder):
     """Linear layers on the flattened network.
 
     Attributes:
         widths: of the hidden layers. SNE's table 1 has 14K parameters on 1 153 inputs.
-        code: of the result.
+        code: width of the embedding.
         readout: "edit" gives every parameter a change, [batch, entry].
-        expansion: how many maps give a change, which is their mean, see `editing`.
+        expansion: how many maps give a change, which is their mean, see `editors`.
     """
 
     widths: Sequence[int] = (12,)
@@ -35,11 +33,10 @@ class MLP(Encoder):
 
     def __post_init__(self):
         super().__post_init__()
-        rules = {"readout": (self.readout in READOUTS, f"one of {READOUTS}")}
-        settings.check(self, rules | settings.sizes(self, "code") | settings.expansion(self))
+        settings.check(self, choices={"readout": settings.READOUTS}, sizes=["code"])
 
     def view(self, spec: Spec) -> ArraysView:
-        """The architecture, for editors; the vector is taken as it is."""
+        """The architecture, for editors."""
         return arrays_view(spec)
 
     @nn.compact

@@ -15,6 +15,7 @@ frequencies are constants of the class, so that neither weight decay nor checkpo
 them.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax.encoders.base import Encoder
-from wsjax.encoders.parts import probes
+from wsjax.encoders.parts import probes, settings
 from wsjax.encoders.parts.backbones import PNALayer, RelationalLayer
 from wsjax.encoders.parts.message_passing import NodeFeatures
 from wsjax.networks import ROLES, Spec
@@ -46,7 +47,7 @@ def fourier(values: jax.Array, count: int, sigma: float) -> jax.Array:
 
 
 class NeuralGraph(Encoder):
-    """Encodes networks into codes, invariant to their symmetries.
+    """Encodes networks into embeddings, invariant to their symmetries.
 
     The defaults are those of NG-T on INRs. NG-GNN is backbone "pna" with width and
     edge_width 32 (or 64), head (32, 32) and sigma 3.
@@ -57,13 +58,13 @@ class NeuralGraph(Encoder):
         edge_width: of pairs.
         layers: of the backbone.
         attention, hidden, edge_hidden, heads: as in `RelationalLayer`.
-        head: widths of the layers between the pooled nodes and the code.
-        code: of the result.
+        head: widths of the layers between the pooled nodes and the embedding.
+        code: width of the embedding.
         frequencies: of the Fourier features.
         sigma: their deviation.
         channels: the most weights that may join two neurons: 25 for windows of 5 by 5.
         features: the most parameters of one role that one neuron may have.
-        reverse: pairs also hold what joins them the other way round.
+        reverse: pairs also hold the weights of the opposite direction.
         pool: "output" or "all", the nodes whose mean is read. A PNA without `reverse`
             sends what it reads `layers` levels forward and no further.
         probes: learned inputs, sent through the networks; 0 for none.
@@ -97,21 +98,15 @@ class NeuralGraph(Encoder):
 
     def __post_init__(self):
         super().__post_init__()
-        for name, value, known in (
-            ("backbone", self.backbone, BACKBONES),
-            ("pool", self.pool, POOLS),
-        ):
-            if value not in known:
-                raise ValueError(f"expected {name} of {known}, got {value!r}")
-        if self.attention % self.heads or self.waves % 2 or min(self.channels, self.features) < 1:
-            raise ValueError(
-                "expected heads that divide the attention's width, even waves, and at least one "
-                f"channel and feature, got {self.heads} of {self.attention}, {self.waves}, "
-                f"{self.channels} and {self.features}"
-            )
+        rules = {
+            "heads": (self.attention % self.heads == 0, f"a divisor of {self.attention}"),
+            "waves": (self.waves % 2 == 0, "an even number"),
+        }
+        choices = {"backbone": BACKBONES, "pool": POOLS}
+        settings.check(self, rules, choices=choices, sizes=("channels", "features"))
 
     def view(self, spec: Spec) -> View:
-        """What the encoder needs to know of an architecture.
+        """The view of an architecture.
 
         Raises:
             ValueError: more weights join two neurons, or more parameters of a role feed
@@ -121,36 +116,22 @@ class NeuralGraph(Encoder):
         if not self.probes:
             return view
         probes.assert_chain(spec, self.inputs)
-        return view.replace(omega=probes.omegas(spec, view.graph), depth=len(spec.layers))
+        omega = probes.omegas(spec, view.graph)
+        return dataclasses.replace(view, omega=omega, depth=len(spec.layers))
 
     def calibrate(
-        self, vectors: np.ndarray, view: View, scales: Mapping[str, float] | None = None
+        self, vectors: np.ndarray, view: View, scales: Mapping[str, float]
     ) -> dict[str, jax.Array]:
-        """What probed networks must be multiplied by to be what they were: their units.
-
-        Args:
-            vectors: [network, entry], in units; not looked at.
-            view: likewise.
-            scales: what arrays were divided by, by "kind/role/level", as from
-                `tasks.scaling.InputScale`.
+        """Factors by which probed networks are multiplied to undo the normalisation.
 
         Raises:
             ValueError: networks are probed, and the scales are not given.
         """
-        return probes.units(scales) if self.probes else {}
+        return probes.scales_by_level(scales) if self.probes else {}
 
     @nn.compact
     def __call__(self, vectors: jax.Array, view: View, train: bool = False) -> jax.Array:
-        """Encodes networks.
-
-        Args:
-            vectors: [batch, entry], as `networks.ravel` lays them out.
-            view: of their architecture, or `stack` of theirs.
-            train: unused; the encoder behaves the same in training.
-
-        Returns:
-            [batch, code].
-        """
+        """[batch, entry] -> [batch, code]."""
         graph = view.graph
         mixed = graph.place.ndim == 2
         real = jnp.asarray(graph.place) >= 0 if mixed else None
@@ -182,10 +163,9 @@ class NeuralGraph(Encoder):
             kernel = gather(vectors, view.weight)[..., 0]
             bias = own[..., self.features * ROLES.index("bias")]
             chain = probes.Chain(kernel, bias, view.graph, view.omega, view.depth)
-            asked = probes.variables(self, self.probes, self.inputs, view.depth)
-            answers = chain.activations(*asked)
-            answers = nn.Dense(self.width, name="answers")(answers)
-            x = x + nn.LayerNorm(name="answer_norm")(answers)
+            points = probes.variables(self, self.probes, self.inputs, view.depth)
+            activations = nn.Dense(self.width, name="answers")(chain.activations(*points))
+            x = x + nn.LayerNorm(name="answer_norm")(activations)
         x = nn.Dense(self.width, name="node_in")(x)
         return x + NodeFeatures(self.width, self.waves, name="position")(view.graph)
 
@@ -202,8 +182,8 @@ class NeuralGraph(Encoder):
         e = square(e[:, :-1], joined, x.shape[1], e[:, -1, None, None])
         for i in range(self.layers):
             edge_hidden = self.edge_hidden if i < self.layers - 1 else 0
-            settings = self.attention, self.hidden, edge_hidden, self.heads
-            x, e = RelationalLayer(*settings, name=f"layer_{i}")(x, e, real)
+            sizes = self.attention, self.hidden, edge_hidden, self.heads
+            x, e = RelationalLayer(*sizes, name=f"layer_{i}")(x, e, real)
         return x
 
     def _pna(self, x, weights, joined, real):

@@ -11,9 +11,9 @@ attention of one head is a sum over the axes of neurons, and one term for all:
                   where <q, k> is over the neurons of h and the channels
     for all       tokens are the means of q, k, v of each array; each entry gets its array's
 
-so every entry of a kernel is told twice along its axes and once as a whole. On a chain of
+so every entry of a kernel receives twice along its axes and once as a whole. On a chain of
 dense layers this is `NPAttention` of the authors' package, here read off the names of axes.
-Inputs and outputs are renumbered like hidden neurons, but for the learned numbers. At the end
+Inputs and outputs are permuted like hidden neurons, but for the learned numbers. At the end
 
     code    means of every array over hidden neurons, and dense layers, as in `nfn`
     edit    LayerNorm and a linear map of each parameter's channels, its change
@@ -48,8 +48,6 @@ from wsjax.encoders.nfn.nfn_layers import (
 from wsjax.encoders.parts import settings
 from wsjax.networks import Spec
 from wsjax.views.arrays import ArraysView, arrays_view, check, fold, unfold, variable
-
-READOUTS = ("code", "edit")
 
 # blocks of the authors' classifier and of their autoencoder, INR2Array, from the configuration
 # files of their code (github.com/AllanYangZhou/nfn); heads of the first are its default
@@ -105,7 +103,7 @@ class Attention(nn.Module):
         own = {a.name for a in spec.arrays if len(read.rest(a)) > 0}
         dtype = next(iter(arrays.values())).dtype
         dense = lambda size, name: nn.Dense(size, dtype=dtype, name=name)
-        shared = dense(3 * width, "qkv") if len(own) < len(spec.arrays) else None
+        shared = dense(3 * width, "qkv")
         qkv, out = {}, {}
         for a in spec.arrays:
             name = f"{variable(a.name)}_qkv"
@@ -113,9 +111,9 @@ class Attention(nn.Module):
             qkv[a.name] = x.reshape(*x.shape[:-1], 3, self.heads, -1)
         kept = {a.name: read.kept(a) for a in spec.arrays}
         means = [x.mean(tuple(range(1, x.ndim - 3))) for x in qkv.values()]
-        told = self._attend(jnp.stack(means, axis=1)[:, :, None], train=False)[:, :, 0]
+        values = self._attend(jnp.stack(means, axis=1)[:, :, None], train=False)[:, :, 0]
         for i, a in enumerate(spec.arrays):
-            out[a.name] = spread(told[:, i], (), kept[a.name])
+            out[a.name] = spread(values[:, i], (), kept[a.name])
         for axis in read.keep:
             tokens, shapes = [], {}
             for a in spec.arrays:
@@ -123,9 +121,9 @@ class Attention(nn.Module):
                     x = jnp.moveaxis(qkv[a.name], 1 + kept[a.name].index(axis), -4)
                     shapes[a.name] = x.shape[:-3]  # [batch, *other axes, axis]
                     tokens.append(x.reshape(len(x), -1, *x.shape[-4:]))
-            told = self._attend(jnp.concatenate(tokens, axis=1), train)
+            values = self._attend(jnp.concatenate(tokens, axis=1), train)
             stops = np.cumsum([x.shape[1] for x in tokens])[:-1]
-            for (name, shape), x in zip(shapes.items(), jnp.split(told, stops, 1), strict=True):
+            for (name, shape), x in zip(shapes.items(), jnp.split(values, stops, 1), strict=True):
                 x = x.reshape(*shape, width)
                 out[name] = out[name] + jnp.moveaxis(x, -2, 1 + kept[name].index(axis))
         for a in spec.arrays:
@@ -165,14 +163,14 @@ class Block(nn.Module):
         """Features of arrays -> features of arrays."""
         read, width = self.read, _width(self.read, arrays)
         drop = lambda x: nn.Dropout(self.dropout)(x, deterministic=not train)
-        told = Norm(read, name="norm_0")(arrays)
-        told = Attention(read, self.heads, self.dropout, name="attention")(told, train)
-        arrays = {k: x + drop(told[k]) for k, x in arrays.items()}
-        told = Norm(read, name="norm_1")(arrays)
-        told = Linear(read, self.factor * width, pointwise=True, name="dense_0")(told)
-        told = {k: nn.gelu(x, approximate=False) for k, x in told.items()}
-        told = Linear(read, width, pointwise=True, name="dense_1")(told)
-        return {k: x + drop(told[k]) for k, x in arrays.items()}
+        update = Norm(read, name="norm_0")(arrays)
+        update = Attention(read, self.heads, self.dropout, name="attention")(update, train)
+        arrays = {k: x + drop(update[k]) for k, x in arrays.items()}
+        update = Norm(read, name="norm_1")(arrays)
+        update = Linear(read, self.factor * width, pointwise=True, name="dense_0")(update)
+        update = {k: nn.gelu(x, approximate=False) for k, x in update.items()}
+        update = Linear(read, width, pointwise=True, name="dense_1")(update)
+        return {k: x + drop(update[k]) for k, x in arrays.items()}
 
 
 def _width(read, arrays):
@@ -190,12 +188,12 @@ class NFT(Encoder):
         blocks: of attention and dense layers.
         heads: that share the channels.
         factor: channels between a block's dense layers, for each of the block's.
-        pool: "hidden" tells inputs and outputs apart, "all" averages them too.
-        head: widths of the dense layers before the code.
-        code: of the result.
+        pool: "hidden" keeps inputs and outputs apart, "all" averages them too.
+        head: widths of the dense layers before the embedding.
+        code: width of the embedding.
         dropout: within blocks and after the head's layers.
         readout: "edit" gives every parameter a change, [batch, entry].
-        expansion: how many maps give a change, which is their mean, see `editing`.
+        expansion: how many maps give a change, which is their mean, see `editors`.
     """
 
     frequencies: int = 16
@@ -217,15 +215,13 @@ class NFT(Encoder):
         channels = 2 * self.frequencies
         shared = self.heads >= 1 and channels % self.heads == 0
         rules = {
-            "pool": (self.pool in ("hidden", "all"), "one of ('hidden', 'all')"),
-            "readout": (self.readout in READOUTS, f"one of {READOUTS}"),
             "head": (all(x > 0 for x in self.head), "widths above 0"),
             "heads": (shared, f"a divisor of {channels} channels"),
             "sigma": (self.sigma > 0, "above 0"),
-            "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
         }
-        least = settings.sizes(self, "frequencies", "blocks", "factor", "code")
-        settings.check(self, rules | least | settings.expansion(self))
+        choices = {"pool": ("hidden", "all"), "readout": settings.READOUTS}
+        sizes = "frequencies", "blocks", "factor", "code"
+        settings.check(self, rules, choices=choices, sizes=sizes, rates=["dropout"])
 
     def view(self, spec: Spec) -> ArraysView:
         """The architecture.
@@ -238,16 +234,7 @@ class NFT(Encoder):
 
     @nn.compact
     def __call__(self, vectors: jax.Array, view: ArraysView, train: bool = False) -> jax.Array:
-        """Encodes networks.
-
-        Args:
-            vectors: [batch, entry], as `networks.ravel` lays them out.
-            view: of their architecture.
-            train: drop out; takes an rng "dropout".
-
-        Returns:
-            [batch, code]; [batch, entry] if the read-out is "edit".
-        """
+        """[batch, entry] -> [batch, code]; [batch, entry] if the read-out is "edit"."""
         check(vectors, view.spec)
         read = reading(view.spec, "NFT", False)
         x = fourier(jnp.asarray(vectors)[..., None], self.frequencies, self.sigma)
@@ -270,8 +257,8 @@ class NFT(Encoder):
             dict(read.spec.sizes),
         )
         table = self.param("arrays", init, (len(read.spec.arrays), width), jnp.float32)
-        found = table[jnp.asarray(array)]
+        x = table[jnp.asarray(array)]
         for i, (axis, index) in enumerate(end_positions(read).items()):
             table = self.param(f"ends_{i}", init, (sizes[axis], width), jnp.float32)
-            found = found + jnp.where(index[:, None] < 0, 0, table[np.maximum(index, 0)])
-        return found
+            x = x + jnp.where(index[:, None] < 0, 0, table[np.maximum(index, 0)])
+        return x

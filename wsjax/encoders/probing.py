@@ -1,23 +1,23 @@
-"""Probing: run the network on learned inputs, and read what it answers.
+"""Probing: an MLP on the outputs of the network for learned inputs.
 
     p_1, ..., p_k                      learned inputs, the probes
-    f_theta(p_1), ..., f_theta(p_k)    what the network answers
-    code = MLP of all answers, side by side
+    f_theta(p_1), ..., f_theta(p_k)    its outputs
+    embedding = MLP of all outputs, side by side
 
 Non-interactive probing of Herrmann et al. (2024) for recurrent networks, and the vanilla probing
 of Kahana et al. (2024). It is a ceiling, and no peer of the other encoders: they read weights
-and know nothing of how a network computes, this one RUNS THE NETWORK (`runs = True`, which no
-other has), by `architectures.forward`. It reads outputs alone and no hidden neurons, so it is
-exactly invariant to every symmetry that the function has, renumberings and scalings among them,
+alone, this one RUNS THE NETWORK (`runs_network = True`, which no other has), by
+`architectures.forward`. It reads outputs alone and no hidden neurons, so it is
+exactly invariant to every symmetry that the function has, permutations and scalings among them,
 and blind to everything that the function on its probes does not show.
 
-What is run must be the network as it was trained. Networks reach an encoder in units: arrays
-divided by the root mean square of their kind (`wsjax.tasks.scaling`). `calibrate` is told those,
-keeps them under "statistics", and they are multiplied back before the network is run; without,
+What is run must be the network as it was trained. Networks reach an encoder normalised: arrays
+divided by the root mean square of their kind (`wsjax.tasks.scaling`). `calibrate` keeps
+those under "statistics", and they are multiplied back before the network is run; without,
 it is taken as it comes.
 
-An answer that is NaN or infinite makes the whole code NaN, on purpose: training then stops and
-says so. No cleverness hides a network that diverges.
+An output that is NaN or infinite makes the whole embedding NaN, on purpose: training then
+stops. Nothing hides a network that diverges.
 
 Deviations: none of those papers' other parts, interaction and a generator of the probes.
 """
@@ -46,21 +46,21 @@ class Runnable:
     Attributes:
         spec: the architecture.
         inputs: shape of one input.
-        answers: how many numbers one input is answered with.
+        outputs: how many numbers the network gives for one input.
     """
 
     spec: Spec = flax.struct.field(pytree_node=False)
     inputs: tuple[int, ...] = flax.struct.field(pytree_node=False)
-    answers: int = flax.struct.field(pytree_node=False)
+    outputs: int = flax.struct.field(pytree_node=False)
 
 
 @functools.lru_cache(maxsize=256)
 def runnable(spec: Spec, shape: tuple[int, ...]) -> Runnable:
-    """Finds out what one input is answered with, without running anything.
+    """Finds the number of outputs of an architecture, without running anything.
 
     Args:
         spec: the architecture.
-        shape: of one input; () if it has no positions, and the spec tells its size.
+        shape: of one input; () if it has no positions and its size follows from the spec.
 
     Raises:
         ValueError: the network cannot be run on such an input; the layer is named.
@@ -85,18 +85,18 @@ def _channels(spec):
 
 
 class Probing(Encoder):
-    """An MLP on what networks answer to learned inputs.
+    """An MLP on outputs of networks for learned inputs.
 
     One model reads all architectures with inputs and outputs as in training, one at a time.
 
     Attributes:
         probes: how many inputs.
         shape: of one input, (row, column, channel) for images; () where the network has no
-            positions and its spec tells: chains and fields of coordinates.
+            positions: chains and fields of coordinates.
         low: probes start uniformly between this
         high: and this.
         widths: of the MLP's hidden layers.
-        code: of the result.
+        code: width of the embedding.
     """
 
     probes: int = 64
@@ -116,41 +116,38 @@ class Probing(Encoder):
             "widths": (all(n >= 1 for n in self.widths), "widths of at least 1"),
             "low": (self.low <= self.high, f"at most high = {self.high}"),
         }
-        settings.check(self, rules | settings.sizes(self, "probes", "code"))
+        settings.check(self, rules, sizes=("probes", "code"))
 
     def view(self, spec: Spec) -> Runnable:
-        """What it takes to run the network."""
+        """The network, with the shapes of its inputs and outputs."""
         return runnable(spec, tuple(self.shape))
 
-    def calibrate(
-        self, vectors: np.ndarray, view: Runnable, scales: Mapping[str, float] | None = None
-    ) -> dict:
-        """What makes vectors the networks they were: their units.
+    def calibrate(self, vectors: np.ndarray, view: Runnable, scales: Mapping[str, float]) -> dict:
+        """The scales that undo the normalisation of vectors.
 
         Args:
-            vectors: [network, entry], in units; not looked at.
+            vectors: [network, entry], normalised; unused.
             view: of the spec.
-            scales: what arrays were divided by, by "kind/role/level", as from
-                `tasks.scaling.InputScale`.
+            scales: of `InputScale`, by "kind/role/level".
 
         Raises:
             ValueError: the scales are not given, or not for all arrays.
         """
         wanted = set(networks.kinds(view.spec).values())
-        if lost := sorted(wanted - set(scales or {})):
+        if lost := sorted(wanted - set(scales)):
             raise ValueError(
-                "Probing runs networks, which must not be in unknown units: expected what "
+                "Probing runs networks, so their normalisation must be known: expected what "
                 f"arrays were divided by, got none of {lost}"
             )
         return {"units": {k: jnp.asarray(x, jnp.float32) for k, x in scales.items()}}
 
     @nn.compact
     def __call__(self, vectors: jax.Array, view: Runnable, train: bool = False) -> jax.Array:
-        """[batch, entry] -> [batch, code]; NaN for a network with an answer that is not finite.
+        """[batch, entry] -> [batch, code]; NaN for a network with an output that is not finite.
 
         Raises:
-            ValueError: inputs or outputs are not as in training, or the units of an array are
-                not known.
+            ValueError: inputs or outputs are not as in training, or the scale of an array is
+                missing.
         """
         raw = self._raw(jnp.asarray(vectors), view.spec)
         self._check(view)
@@ -159,21 +156,21 @@ class Probing(Encoder):
         )
         probes = self.param("probes", between, (self.probes, *view.inputs)).astype(vectors.dtype)
         run = jax.vmap(functools.partial(architectures.forward, spec=view.spec), in_axes=(0, None))
-        x = run(raw, probes).reshape(len(vectors), self.probes * view.answers)
+        x = run(raw, probes).reshape(len(vectors), self.probes * view.outputs)
         x = jnp.where(jnp.isfinite(x), x, jnp.nan)  # or ReLU might swallow an infinity
         for i, width in enumerate(self.widths):
             x = nn.relu(nn.Dense(width, name=f"map_{i}")(x))
         return nn.Dense(self.code, name="code_map")(x)
 
     def _raw(self, vectors, spec):
-        """Networks as they were before they were divided by units: named arrays."""
+        """Networks before normalisation: named arrays."""
         ones = lambda: {kind: jnp.ones(()) for kind in networks.kinds(spec).values()}
-        units = self.variable("statistics", "units", ones).value
-        if strange := sorted(set(networks.kinds(spec).values()) - set(units)):
-            raise ValueError(f"expected arrays of {sorted(units)}, got also {strange}")
+        scales = self.variable("statistics", "units", ones).value
+        if strange := sorted(set(networks.kinds(spec).values()) - set(scales)):
+            raise ValueError(f"expected arrays of {sorted(scales)}, got also {strange}")
         params = networks.unravel(vectors, spec)
         return {
-            n: params[n] * units[k].astype(vectors.dtype) for n, k in networks.kinds(spec).items()
+            n: params[n] * scales[k].astype(vectors.dtype) for n, k in networks.kinds(spec).items()
         }
 
     def _check(self, view):
@@ -182,9 +179,9 @@ class Probing(Encoder):
             return
         names = ["map_0", "code_map"][not self.widths :]
         inputs = self.get_variable("params", "probes").shape[1:]
-        answers = self.get_variable("params", names[0])["kernel"].shape[0] // self.probes
-        if (inputs, answers) != (view.inputs, view.answers):
+        outputs = self.get_variable("params", names[0])["kernel"].shape[0] // self.probes
+        if (inputs, outputs) != (view.inputs, view.outputs):
             raise ValueError(
-                f"expected networks from inputs {inputs} to {answers} numbers, as in training, "
-                f"got {view.inputs} and {view.answers}"
+                f"expected networks from inputs {inputs} to {outputs} numbers, as in training, "
+                f"got {view.inputs} and {view.outputs}"
             )

@@ -67,8 +67,7 @@ def build(name: str, settings: Mapping[str, Any] | None = None) -> Encoder:
     kind, settings = encoder_class(name), dict(settings or {})
     if unknown := sorted(set(settings) - (names := _fields(kind))):
         raise ValueError(f"encoder {name!r} has the settings {sorted(names)}, got {unknown}")
-    frozen = lambda x: tuple(map(frozen, x)) if isinstance(x, list | tuple) else x
-    return kind(**{k: frozen(v) for k, v in settings.items()})
+    return kind(**{k: _frozen(v) for k, v in settings.items()})
 
 
 def describe(encoder: Encoder) -> tuple[str, dict[str, Any]]:
@@ -117,14 +116,18 @@ def encoder_class(name: str) -> type[Encoder]:
         )
     module, _, kind = name.partition(":")
     try:
-        found = getattr(importlib.import_module(module), kind, None)
+        encoder = getattr(importlib.import_module(module), kind, None)
     except (ImportError, ValueError) as error:
         raise ValueError(f"encoder {name!r}: no module {module!r} to import: {error}") from error
-    if not (isinstance(found, type) and issubclass(found, Encoder)):
+    if not (isinstance(encoder, type) and issubclass(encoder, Encoder)):
         raise ValueError(
-            f"encoder {name!r}: expected a subclass of wsjax.encoders.Encoder, got {found!r}"
+            f"encoder {name!r}: expected a subclass of wsjax.encoders.Encoder, got {encoder!r}"
         )
-    return found
+    return encoder
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
 
 
 def _fields(kind: type[Encoder]) -> set[str]:

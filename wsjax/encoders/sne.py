@@ -1,16 +1,16 @@
 """SNE, the set-based neural network encoder (Andreis et al., NeurIPS 2024).
 
-    network -> chunks -> chunk codes -> array codes -> layer codes -> one code
+    network -> chunks -> chunk embeddings -> array embeddings -> layer embeddings -> one embedding
 
-    chunk    Gamma_a [ Phi_2 ( level + type + Phi_1 (values + positions) ) ]   eqs. 2-6
-    array    Gamma_b [ level + Phi_3 (chunk codes + positions) ]               eq. 7
-    layer    the same over the arrays of a layer: kernel, bias, scale, ...     appendix J
-    network  Gamma_c [ Phi_4 (level + layer codes) ]                           eq. 9
+    chunk    Gamma_a [ Phi_2 ( level + type + Phi_1 (values + positions) ) ]        eqs. 2-6
+    array    Gamma_b [ level + Phi_3 (chunk embeddings + positions) ]               eq. 7
+    layer    the same over the arrays of a layer: kernel, bias, scale, ...          appendix J
+    network  Gamma_c [ Phi_4 (level + layer embeddings) ]                           eq. 9
 
 Each Phi maps sets to sets, each Gamma a set to a vector (`sets`). The encoder reads any
-architecture; it is not invariant to renumberings by construction but learns to be,
-from `objectives.logit_invariance`. Residual connections are tokens among the layer
-codes that say where they start and end (appendix D).
+architecture; it is not invariant to permutations by construction but learns to be,
+from the invariance loss (`tasks.losses`). Residual connections are tokens among the layer
+embeddings that encode where they start and end (appendix D).
 
 Deviations: the paper adds the level after Phi_4 in eq. 9's notation and before it in the
 text; we add it before. What the paper leaves open is a field below.
@@ -35,16 +35,16 @@ INSIDE = ("read", "write", "chunk_level", "chunk_type")  # encodings inside a ch
 
 
 class SNE(Encoder):
-    """Encodes networks of any architecture into codes.
+    """Encodes networks of any architecture into embeddings.
 
     Attributes:
         chunk: values per chunk.
         width: of every set element.
-        code: of the result.
+        code: width of the embedding.
         heads: of every attention.
         chunk_depth: SABs in each of Phi_1 and Phi_2.
         depth: SABs in each of Phi_3 (of arrays, then of layers) and Phi_4.
-        seeds: vectors the last pooling makes; they are projected to the code together.
+        seeds: vectors the last pooling makes; they are projected to the embedding together.
         norm: LayerNorm in the blocks: "none" (table 14), "post" (eqs. 11-12) or "pre".
         residual: "identity" (eq. 12) or "projected" (the Set Transformer's code).
         level: encode the depth of a layer (table 6).
@@ -53,7 +53,7 @@ class SNE(Encoder):
             type as well (table 6, "positional and hierarchical encoding").
         attention: False replaces every set function by maps and means (table 6).
         types: "learned", a vector for each kind and role, or "sinusoidal" like the rest.
-        longest: longest wavelength of the encodings, in units of 2 pi.
+        longest: longest wavelength of the encodings, in multiples of 2 pi.
         scale: where the encodings' learned scales start.
         block: if positive, chunks are encoded in blocks of this many, one after another,
             and recomputed in the backward pass: memory is bounded, numbers stay.
@@ -88,7 +88,7 @@ class SNE(Encoder):
             )
 
     def view(self, spec: Spec) -> chunks.Layout:
-        """What the encoder needs to know of an architecture."""
+        """The view of an architecture."""
         return chunks.layout(spec, self.chunk)
 
     def stack(self, views: Sequence[chunks.Layout]) -> chunks.Layout:
@@ -125,16 +125,7 @@ class SNE(Encoder):
         return x + self.encodings[name](position) if name in self.encodings else x
 
     def __call__(self, vectors: jax.Array, view: chunks.Layout, train: bool = False) -> jax.Array:
-        """Encodes networks.
-
-        Args:
-            vectors: [batch, entry], as `networks.ravel` lays them out.
-            view: `chunks.layout` of their architecture, or `chunks.stack` of theirs.
-            train: unused; SNE behaves the same in training.
-
-        Returns:
-            [batch, code].
-        """
+        """[batch, entry] -> [batch, code]."""
         entries = int(view.index.max()) + 1 if isinstance(view.index, np.ndarray) else 0
         if vectors.shape[-1] < entries:
             raise ValueError(f"expected at least {entries} entries, got vectors {vectors.shape}")
@@ -197,13 +188,13 @@ class SNE(Encoder):
             return carry, nn.remat(encode)(encoder, *piece)
 
         scan = nn.scan(body, variable_broadcast="params", split_rngs={"params": False})
-        _, codes = scan(self.chunk_encoder, (), tuple(pieces))  # [blocks, batch, block, width]
-        return unblock(codes, 1)[:, :count]
+        _, embeddings = scan(self.chunk_encoder, (), tuple(pieces))  # [blocks, batch, block, width]
+        return unblock(embeddings, 1)[:, :count]
 
 
 @dataclasses.dataclass(frozen=True)
 class Encodings:
-    """Which encodings there are, and how they are made.
+    """The encodings that are on, and their settings.
 
     Attributes:
         on: their names.
@@ -233,7 +224,7 @@ class ChunkEncoder(nn.Module):
     """Encodes one chunk (eqs. 2-6).
 
     Attributes:
-        width: of the elements and of the code.
+        width: of the elements and of the embedding.
         depth: SABs in each of Phi_1 and Phi_2.
         encodings: what is encoded, and how.
         settings: of the set functions.
@@ -263,8 +254,8 @@ class ChunkEncoder(nn.Module):
 def _rows(index, table):
     """table[index] along the last axis, -1 where the index is -1; batched alike."""
     index, table = jnp.asarray(index), jnp.asarray(table)
-    found = jnp.take_along_axis(table, jnp.maximum(index, 0), axis=-1)
-    return jnp.where(index < 0, chunks.NONE, found)
+    rows = jnp.take_along_axis(table, jnp.maximum(index, 0), axis=-1)
+    return jnp.where(index < 0, chunks.NONE, rows)
 
 
 def _numbers(x):

@@ -1,8 +1,8 @@
 """StatNN: seven numbers per array (Unterthiner et al., 2020).
 
 Mean, unbiased variance and the quantiles 0, 25, 50, 75, 100 % of every array, laid side by
-side; blind to the numbering of neurons, and to which weight meets which. On these
-features a small MLP, or a boosted tree, which is the stronger and the quicker.
+side; invariant to the order of neurons, and to which weight meets which. A small MLP
+reads these features, or boosted trees, which are stronger and quicker.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 @flax.struct.dataclass
 class Bounds:
-    """Where each array begins and ends in `ravel`'s vector (static)."""
+    """Begin and end of each array in `ravel`'s vector (static)."""
 
     spans: tuple[tuple[int, int], ...] = flax.struct.field(pytree_node=False)
 
@@ -58,16 +58,17 @@ def boosted_trees(
     Args:
         train: vectors [network, entry] and targets [network].
         validation: the same.
-        vectors: [network, entry], to be judged.
-        spec: what the entries mean.
+        vectors: [network, entry] to predict.
+        spec: of the networks.
         seed: of the trees.
 
     Returns:
         Predictions [network].
     """
     where = bounds(spec)
-    x, held, new = (np.asarray(statistics(v, where)) for v in (train[0], validation[0], vectors))
-    return fit_trees((x, train[1]), (held, validation[1]), seed)(new)
+    features = lambda vectors: np.asarray(statistics(vectors, where))
+    held_out = features(validation[0]), validation[1]
+    return fit_trees((features(train[0]), train[1]), held_out, seed)(features(vectors))
 
 
 def fit_trees(
@@ -88,7 +89,8 @@ def fit_trees(
     trees = HistGradientBoostingRegressor(
         max_iter=1000, learning_rate=0.05, early_stopping=True, random_state=seed
     )
-    return trees.fit(*train, X_val=validation[0], y_val=validation[1]).predict
+    held_out = dict(zip(("X_val", "y_val"), validation, strict=True))
+    return trees.fit(*train, **held_out).predict
 
 
 class StatNN(Encoder):
@@ -96,22 +98,22 @@ class StatNN(Encoder):
 
     Attributes:
         widths: of the hidden layers. SNE's table 1 has 44K parameters on INRs.
-        code: of the result.
+        code: width of the embedding.
     """
 
     widths: Sequence[int] = (176,)
     code: int = 176
 
     def view(self, spec: Spec) -> Bounds:
-        """Where each array begins and ends."""
+        """Begin and end of each array."""
         return bounds(spec)
 
     def calibrate(
-        self, vectors: np.ndarray, view: Bounds, scales: Mapping[str, float] | None = None
+        self, vectors: np.ndarray, view: Bounds, scales: Mapping[str, float]
     ) -> dict[str, jax.Array]:
         """Mean and deviation of each statistic over training networks [network, entry].
 
-        Units do not matter, and `scales` is not looked at.
+        They do not depend on `scales`.
         """
         x = np.asarray(statistics(jnp.asarray(vectors), view), np.float64)
         spread = np.maximum(x.std(0), 1e-6)

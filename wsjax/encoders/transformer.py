@@ -5,7 +5,7 @@ G.pt encoder (Peebles et al., 2022), with the tokens of HyperRep (Schürholt et 
 
     token of neuron j    what the layer writes to j:  [kernel[:, j], bias[j]]
     embedding            map of the layer (token) + learned position
-    code                 map of a class token that looked at all others
+    embedding            map of a class token that attends to all others
 
 Every array belongs to the neurons it writes, and each token has all that one layer writes
 to one neuron:
@@ -17,9 +17,9 @@ to one neuron:
     an array that writes no axis              one token, of all its entries
 
 So every parameter is in exactly one token. Positions and maps are learned for one
-architecture: the encoder sees how neurons are numbered, and is the baseline for that.
+architecture: the encoder depends on the order of neurons, and is the baseline for that.
 
-Deviations: neither paper says how the row cuts tokens; Peebles et al. cut flattened
+Deviations: neither paper describes the tokens of this method; Peebles et al. cut flattened
 layers into pieces. No dropout (HyperRep: .1). The size is ours, about 100 000 parameters
 on 1-32-32-1 networks as Navon et al. have it.
 """
@@ -33,6 +33,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax.encoders.base import Encoder
+from wsjax.encoders.parts import settings
 from wsjax.networks import Spec, offsets
 
 POOLS = ("class", "mean")
@@ -40,7 +41,7 @@ POOLS = ("class", "mean")
 
 @flax.struct.dataclass
 class Tokens:
-    """Where the numbers of each token stand in `ravel`'s vector.
+    """Positions of the numbers of each token in `ravel`'s vector.
 
     Attributes:
         places: for each group of like tokens, [token, number]; a group is what one layer
@@ -85,9 +86,9 @@ class Transformer(Encoder):
         depth: number of blocks.
         heads: of every attention; divides the width.
         factor: width of the feed-forward maps, in token widths.
-        pool: what is mapped to the code: "class", a learned token that looked at all
+        pool: the source of the embedding: "class", a learned token that attends to all
             others, or "mean", of all tokens.
-        code: of the result.
+        code: width of the embedding.
     """
 
     width: int = 52
@@ -97,21 +98,19 @@ class Transformer(Encoder):
     pool: str = "class"
     code: int = 32
 
+    def __post_init__(self):
+        super().__post_init__()
+        divides = self.width % self.heads == 0
+        rules = {"heads": (divides, f"a divisor of the width {self.width}")}
+        settings.check(self, rules, choices={"pool": POOLS})
+
     def view(self, spec: Spec) -> Tokens:
-        """Where the numbers of each token stand."""
+        """Positions of the numbers of each token."""
         return tokens(spec)
 
     @nn.compact
     def __call__(self, vectors: jax.Array, view: Tokens, train: bool = False) -> jax.Array:
-        """[batch, entry] -> [batch, code].
-
-        Raises:
-            ValueError: an unknown `pool`, or heads that do not divide the width.
-        """
-        if self.pool not in POOLS:
-            raise ValueError(f"expected a pool of {POOLS}, got {self.pool!r}")
-        if self.width % self.heads:
-            raise ValueError(f"expected heads that divide the width {self.width}, got {self.heads}")
+        """[batch, entry] -> [batch, code]."""
         numbers = [jnp.asarray(vectors)[:, places] for places in view.places]
         parts = [nn.Dense(self.width, name=f"embed_{i}")(x) for i, x in enumerate(numbers)]
         x = jnp.concatenate(parts, axis=1)  # [batch, token, width]
@@ -142,6 +141,7 @@ class Block(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """[batch, token, width] -> the same shape."""
         width = x.shape[-1]
-        x = x + nn.MultiHeadDotProductAttention(self.heads)(nn.LayerNorm()(x))
+        attention = nn.MultiHeadDotProductAttention(self.heads)
+        x = x + jnp.asarray(attention(nn.LayerNorm()(x)))
         y = nn.gelu(nn.Dense(self.factor * width)(nn.LayerNorm()(x)))
         return x + nn.Dense(width)(y)

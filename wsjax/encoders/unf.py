@@ -1,12 +1,12 @@
 """Universal neural functionals: layers derived from the axes of any architecture.
 
 Zhou, Finn and Harrison (2024). One layer maps every array A of a network to every array B
-by all linear maps that commute with renumberings of hidden neurons (`partitions`), each
+by all linear maps that commute with permutations of hidden neurons (`partitions`), each
 with a matrix Theta of its own from the channels of A to those of B:
 
     B <- relu( sum over A and over partitions P of both arrays' axes  Theta_P E_P(A)  + bias )
 
-    code = linear map of the means of every array over its hidden axes
+    embedding = linear map of the means of every array over its hidden axes
 
 Inputs, outputs, taps and positions are channels of the first layer, and of the last one if
 it edits. E_P takes means, and Theta starts with variance 1 / (channels that feed B), as in
@@ -37,10 +37,8 @@ from wsjax.encoders.parts.equivariant_maps import Names, Pattern, readings, writ
 from wsjax.networks import Spec
 from wsjax.views.arrays import ArraysView, arrays_view, fold, unfold
 
-READOUTS = ("code", "edit")
 
-
-def renumbered(spec: Spec) -> tuple[str, ...]:
+def permuted(spec: Spec) -> tuple[str, ...]:
     """The hidden axes of two neurons or more."""
     sizes = dict(spec.sizes)
     return tuple(h for h in spec.hidden if sizes[h] > 1)
@@ -48,50 +46,50 @@ def renumbered(spec: Spec) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=256)
 def groups(spec: Spec) -> dict[Names, tuple[str, ...]]:
-    """Arrays that have the same renumbered axes, which are treated as one with more channels.
+    """Arrays that have the same permuted axes, which are treated as one with more channels.
 
     >>> from wsjax import architectures
     >>> groups(architectures.mlp([1, 8, 1]))[("h0",)]
     ('Dense_0/kernel', 'Dense_0/bias', 'Dense_1/kernel')
     """
-    keep, out = renumbered(spec), {}
+    keep, out = permuted(spec), {}
     for a in spec.arrays:
         out.setdefault(tuple(x for x in a.axes if x in keep), []).append(a.name)
     return {axes: tuple(names) for axes, names in out.items()}
 
 
 def _nested(spec: Spec) -> tuple[tuple[str, str], ...]:
-    """Pairs of renumbered axes, the first of which is nested within the second."""
-    keep = renumbered(spec)
+    """Pairs of permuted axes, the first of which is nested within the second."""
+    keep = permuted(spec)
     return tuple(pair for pair in spec.nested if set(pair) <= set(keep))
 
 
-def read(x: jax.Array, pattern: Pattern, known: dict) -> jax.Array:
+def read(x: jax.Array, pattern: Pattern, cache: dict) -> jax.Array:
     """Takes diagonals along blocks of axes, and means over the blocks that are not kept.
 
     Args:
         x: [batch, *axes, channel].
         pattern: a reading of these axes.
-        known: readings of this array so far; more are added.
+        cache: readings of this array so far; more are added.
 
     Returns:
         [batch, *axes that are kept, channel].
     """
     order = tuple(sorted(pattern.kept))
-    x = _mean(x, pattern.blocks, order, known)
+    x = _mean(x, pattern.blocks, order, cache)
     return x.transpose(0, *(1 + order.index(k) for k in pattern.kept), x.ndim - 1)
 
 
-def _mean(x, blocks, kept, known):
-    if (blocks, kept) not in known:
+def _mean(x, blocks, kept, cache):
+    if (blocks, kept) not in cache:
         lost = [k for k in range(len(blocks)) if k not in kept]
         if lost:  # one more mean of what is read along one more block
             more = tuple(sorted((*kept, lost[0])))
-            found = _mean(x, blocks, more, known).mean(1 + more.index(lost[0]))
+            reading = _mean(x, blocks, more, cache).mean(1 + more.index(lost[0]))
         else:
-            found = _diagonal(x, blocks)
-        known[blocks, kept] = found
-    return known[blocks, kept]
+            reading = _diagonal(x, blocks)
+        cache[blocks, kept] = reading
+    return cache[blocks, kept]
 
 
 def _diagonal(x, blocks):
@@ -134,26 +132,26 @@ def side_by_side(
 
     Args:
         arrays: for each of `groups`, [batch, *axes, channel].
-        spec: what they mean.
+        spec: of the arrays.
         only: those along these names; all if None.
 
     Returns:
         For each tuple of names, [batch, *axes, channel of any reading].
     """
-    found = {}
+    bank = {}
     for axes in groups(spec):  # in this order, not in that of the dict, which `jit` sorts
-        known, x = {}, arrays[axes]
+        cache, x = {}, arrays[axes]
         for names, patterns in readings(axes, _nested(spec)).items():
             if only is None or only == names:
-                found.setdefault(names, []).extend(read(x, p, known) for p in patterns)
-    return {names: jnp.concatenate(parts, axis=-1) for names, parts in found.items()}
+                bank.setdefault(names, []).extend(read(x, p, cache) for p in patterns)
+    return {names: jnp.concatenate(parts, axis=-1) for names, parts in bank.items()}
 
 
 class Layer(nn.Module):
-    """An affine map of all arrays to all arrays that commutes with renumberings.
+    """An affine map of all arrays to all arrays that commutes with permutations.
 
     Attributes:
-        spec: what the arrays mean.
+        spec: of the arrays.
         widths: channels of each of `groups`, in their order.
         near: see `UNF`; numbers of the vector that all arrays share, or 0.
     """
@@ -216,14 +214,14 @@ def part(
 
 
 class UNF(Encoder):
-    """Layers of all maps that commute with renumberings, with ReLU between, and means.
+    """Layers of all maps that commute with permutations, with ReLU between, and means.
 
     Attributes:
         width: channels of each array.
         layers: equivariant layers.
-        code: of the result.
+        code: width of the embedding.
         readout: "code", or "edit": every parameter's change, [batch, entry].
-        expansion: how many maps give a change, which is their mean, see `editing`.
+        expansion: how many maps give a change, which is their mean, see `editors`.
         near: means over whole arrays go through one vector of `width` numbers to all arrays,
             and only arrays that share a hidden axis have matrices for each pair; else every
             pair has, as published. For networks of many arrays.
@@ -240,36 +238,26 @@ class UNF(Encoder):
 
     def __post_init__(self):
         super().__post_init__()
-        rules = {"readout": (self.readout in READOUTS, f"one of {READOUTS}")}
-        rules |= settings.sizes(self, "width", "layers", "code") | settings.expansion(self)
-        settings.check(self, rules)
+        choices = {"readout": settings.READOUTS}
+        settings.check(self, choices=choices, sizes=("width", "layers", "code"))
 
     def view(self, spec: Spec) -> ArraysView:
-        """What the encoder needs to know of an architecture.
+        """The view of an architecture.
 
         Raises:
             ValueError: it has no arrays.
         """
         if not spec.arrays:
             raise ValueError(
-                f"UNF cannot read the network: expected arrays, got layers "
+                f"UNF does not support the network: expected arrays, got layers "
                 f"{[x.name for x in spec.layers]} without any"
             )
         return arrays_view(spec)
 
     @nn.compact
     def __call__(self, vectors: jax.Array, view: ArraysView, train: bool = False) -> jax.Array:
-        """Encodes networks.
-
-        Args:
-            vectors: [batch, entry], as `networks.ravel` lays them out.
-            view: of their architecture.
-            train: changes nothing.
-
-        Returns:
-            [batch, code]; [batch, entry] if the read-out is "edit".
-        """
-        spec, keep = view.spec, renumbered(view.spec)
+        """[batch, entry] -> [batch, code]; [batch, entry] if the read-out is "edit"."""
+        spec, keep = view.spec, permuted(view.spec)
         arrays, edit = fold(jnp.asarray(vectors), spec, keep), self.readout == "edit"
         channels = {name: x.shape[-1] * self.expansion for name, x in arrays.items()}
         x = join(arrays, spec)

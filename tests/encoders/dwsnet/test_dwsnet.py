@@ -37,7 +37,7 @@ def two_of(spec):
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_codes_are_blind_to_numbering_alone(name):
+def test_embeddings_are_invariant_to_permutations_alone(name):
     spec, settings = SPECS[name]
     encode = reader(DWSNet(**{**SMALL, **settings}), spec)
     testing.assert_invariant(encode, params_of(spec), spec, KEY)
@@ -51,7 +51,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_edits_commute_with_numbering_and_read_the_wiring(name):
+def test_edits_commute_with_permutations_and_read_the_wiring(name):
     spec, settings = OTHERS[name]
     run = reader(DWSNet(**{**SMALL, "readout": "edit", **settings}), spec)
     edit = lambda p: networks.unravel(run(p), spec)
@@ -199,7 +199,7 @@ def test_with_means_a_layer_is_every_equivariant_affine_map(name):
     assert rank < every if diagonal else rank == every
 
 
-def test_neighbours_alone_tell_each_other():
+def test_neighbours_alone_read_each_other():
     """Arrays that share neurons, outputs included, and no others."""
     names = [a.name for a in MLP.arrays]
     near = {0: {0, 1, 2}, 1: {0, 1, 2}, 2: {0, 1, 2, 3, 4}, 3: {2, 3, 4}, 4: {2, 3, 4, 5},
@@ -247,7 +247,7 @@ def test_first_weights_have_the_published_deviations():
 
 
 def test_settings_are_different_functions():
-    spec, codes = architectures.mlp([1, 3, 1]), []
+    spec, embeddings = architectures.mlp([1, 3, 1]), []
     vectors = two_of(spec)
     for settings in (
         {}, {"heads": 1}, {"norm": "none"}, {"reduction": "sum"}, {"sets": "deepsets"},
@@ -256,8 +256,8 @@ def test_settings_are_different_functions():
         encoder = DWSNet(**{**SMALL, "width": 4, **settings})
         view = encoder.view(spec)
         variables = shaken(encoder, vectors, view)
-        codes.append(np.asarray(jax.jit(encoder.apply)(variables, vectors, view)))
-    for a, b in itertools.combinations(codes, 2):
+        embeddings.append(np.asarray(jax.jit(encoder.apply)(variables, vectors, view)))
+    for a, b in itertools.combinations(embeddings, 2):
         assert np.isfinite(a).all()
         assert np.abs(a - b).max() > 1e-4
 
@@ -268,16 +268,16 @@ def test_dropout_acts_in_training_alone():
     view = encoder.view(spec)
     variables = shaken(encoder, vectors, view)
     run = jax.jit(encoder.apply, static_argnames="train")
-    codes = [
+    embeddings = [
         np.asarray(run(variables, vectors, view, train=True, rngs={"dropout": jax.random.key(i)}))
         for i in (0, 0, 1)
     ]
-    np.testing.assert_array_equal(codes[0], codes[1])
-    assert np.abs(codes[0] - codes[2]).max() > 1e-4
+    np.testing.assert_array_equal(embeddings[0], embeddings[1])
+    assert np.abs(embeddings[0] - embeddings[2]).max() > 1e-4
     plain = jax.jit(encoder.clone(dropout=0.0).apply)(variables, vectors, view)
     code = run(variables, vectors, view, train=False)
     np.testing.assert_allclose(code, plain, rtol=1e-5)
-    # nor does a code depend on the batch
+    # nor does an embedding depend on the batch
     alone = run(variables, vectors[1:], view, train=False)
     np.testing.assert_allclose(alone, code[1:], rtol=1e-4, atol=1e-5)
 
@@ -294,7 +294,7 @@ def test_dropout_acts_in_training_alone():
         ({"layers": 0, "code": 0}, r"(?s)layers: expected at least 1, got 0.*code: .* got 0"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(settings, words):
+def test_settings_that_mean_nothing_are_named(settings, words):
     with pytest.raises(ValueError, match=words):
         DWSNet(**settings)
 
@@ -309,11 +309,11 @@ def test_settings_that_mean_nothing_are_refused(settings, words):
         ("dimensions within heads", r"(?s)Query/kernel: .*got \['qk'\] within \['head'\].*Out/k"),
     ],
 )
-def test_networks_it_cannot_read_are_refused_by_name(name, words):
+def test_networks_it_does_not_support_are_named(name, words):
     with pytest.raises(ValueError, match=words):
         DWSNet().view(CORNERS[name])
 
 
-def test_a_network_without_arrays_is_refused():
+def test_a_network_without_arrays_is_an_error():
     with pytest.raises(ValueError, match="expected arrays, got none"):
         DWSNet().view(networks.Spec((), (), ()))

@@ -48,7 +48,7 @@ CODES = {
 
 
 @pytest.mark.parametrize("name", CODES)
-def test_codes_are_blind_to_numbering_alone(name):
+def test_embeddings_are_invariant_to_permutations_alone(name):
     spec, settings = CODES[name]
     encode = reader(NFN(**{**SMALL, **settings}), spec)
     testing.assert_invariant(encode, params_of(spec), spec, KEY, rtol=1e-5)
@@ -63,7 +63,7 @@ EDITS = {
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_edits_commute_with_numbering_and_read_the_wiring(name):
+def test_edits_commute_with_permutations_and_read_the_wiring(name):
     spec, settings = EDITS[name]
     run = reader(NFN(**{**SMALL, "readout": "edit", **settings}), spec)
     edit = lambda p: networks.unravel(run(p), spec)
@@ -71,7 +71,7 @@ def test_edits_commute_with_numbering_and_read_the_wiring(name):
     testing.assert_reads_wiring(edit, params_of(spec), spec)
 
 
-def test_codes_and_edits_are_exact_in_double_precision():
+def test_embeddings_and_edits_are_exact_in_double_precision():
     with jax.enable_x64(True):
         encode, params = reader(NFN(**SMALL), TWO, np.float64), params_of(TWO, np.float64)
         testing.assert_invariant(encode, params, TWO, KEY, rtol=1e-12)
@@ -82,7 +82,7 @@ def test_codes_and_edits_are_exact_in_double_precision():
         testing.assert_equivariant(edit, params, TWO, KEY, rtol=1e-12)
 
 
-def test_pointwise_layers_see_no_wiring():
+def test_pointwise_layers_read_no_wiring():
     run = reader(NFN(**SMALL, kind="pt", io="none", readout="edit"), MLP)
     edit = lambda p: networks.unravel(run(p), MLP)
     testing.assert_equivariant(edit, params_of(MLP), MLP, KEY)
@@ -203,7 +203,7 @@ def maps(spec, kind, as_published):
 
 
 def equivariant_maps(spec, kind):
-    """How many there are: the mean over all renumberings of the square of their fixed entries."""
+    """How many there are: the mean over all permutations of the square of their fixed entries."""
     read = reading(spec, "NFN", kind == "hnp")
     loose, sizes = dataclasses.replace(spec, hidden=read.keep), dict(spec.sizes)
     entries = networks.unravel(np.arange(spec.count), spec)
@@ -211,12 +211,12 @@ def equivariant_maps(spec, kind):
     squares = []
     for g in itertools.product(*orders):
         element = {x: np.asarray(p) for x, p in zip(read.keep, g, strict=True)}
-        moved = _renumbered(element, entries, loose)
+        moved = _permuted(element, entries, loose)
         squares.append((moved == np.arange(spec.count)).sum() ** 2)
     return np.mean(squares)
 
 
-def _renumbered(element, params, spec):
+def _permuted(element, params, spec):
     out = {}
     for a in spec.arrays:
         index = np.ix_(*(element.get(x, np.arange(n)) for x, n in zip(
@@ -262,7 +262,7 @@ def test_variables_begin_within_the_number_of_inputs():
 
 
 def moved_by_inputs(settings, spec=TWO):
-    """Whether renumbering inputs, or outputs, moves a code."""
+    """Whether permutation inputs, or outputs, moves an embedding."""
     encode, params = reader(NFN(**{**SMALL, **settings}), spec), params_of(spec)
     code = np.asarray(encode(params))
     found = []
@@ -275,7 +275,7 @@ def moved_by_inputs(settings, spec=TWO):
     return found
 
 
-def test_what_tells_inputs_and_outputs_apart():
+def test_what_distinguishes_inputs_and_outputs():
     assert moved_by_inputs({"io": "none", "pool": "all"}) == [False, False]
     assert moved_by_inputs({"io": "none"}) == [True, True]
     assert moved_by_inputs({"io": "encoding", "pool": "all"}) == [True, True]
@@ -323,8 +323,8 @@ def test_what_is_dropped_follows_the_key():
             v, x, view, True, rngs={"dropout": key}
         )
         keys = jax.random.split(KEY, 6)
-        codes = np.asarray(jax.jit(lambda keys, run=run: jax.lax.map(run, keys))(keys))
-        assert len({c.tobytes() for c in codes}) > 3
+        embeddings = np.asarray(jax.jit(lambda keys, run=run: jax.lax.map(run, keys))(keys))
+        assert len({c.tobytes() for c in embeddings}) > 3
 
 
 def test_settings_change_what_they_name():
@@ -351,7 +351,7 @@ def test_settings_change_what_they_name():
     assert np.abs(code(highest=3.0, sigma=1.0) - first).max() > 1e-3
 
 
-def test_settings_that_make_no_sense_are_refused_together():
+def test_settings_that_make_no_sense_are_named_together():
     with pytest.raises(ValueError, match="settings make no sense") as error:
         NFN(kind="no", io="some", pool="max", readout="x", widths=(), head=(0,), code=0,
             frequencies=-1, bands=0, dropout=1.0, feature_dropout=-1.0)  # fmt: skip
@@ -373,8 +373,8 @@ def test_settings_that_make_no_sense_are_refused_together():
         NFN(kind="hnp")
 
 
-def test_networks_it_cannot_read_are_refused_with_all_reasons():
-    with pytest.raises(ValueError, match="NFN cannot read the network") as error:
+def test_networks_it_does_not_support_are_named_with_all_reasons():
+    with pytest.raises(ValueError, match="NFN does not support the network") as error:
         NFN().view(FAMILIES["vit"][0])
     inner, outer = FAMILIES["vit"][0].nested[0]
     assert f"axis {inner!r}" in str(error.value)
@@ -392,4 +392,4 @@ def test_symmetries_act_as_the_count_of_maps_assumes():
     g = permutations.sample(KEY, spec)
     entries = networks.unravel(np.arange(spec.count), spec)
     want = networks.ravel(permutations.act(g, entries, spec), spec)
-    np.testing.assert_array_equal(_renumbered(g, entries, spec), want)
+    np.testing.assert_array_equal(_permuted(g, entries, spec), want)

@@ -78,7 +78,7 @@ MAKES = ("mlp siren", "relu", "linear", "mixed activations", "cnn", "relu and ma
 
 @pytest.fixture(scope="module")
 def every():
-    """name -> (vector -> code), one program for all."""
+    """name -> (vector -> embedding), one program for all."""
     encoder = ScaleGMN(**SMALL)
     views = [encoder.view(SPECS[name]) for name in MAKES]
     width = padding.rounded(max(SPECS[name].count for name in MAKES))
@@ -92,7 +92,7 @@ def every():
 
 
 @pytest.mark.parametrize("name", MAKES)
-def test_codes_are_blind_to_factors_that_all_arrays_carry_and_to_no_others(every, name):
+def test_embeddings_are_invariant_to_factors_that_all_arrays_carry_and_to_no_others(every, name):
     spec, encode = SPECS[name], every[0][name]
     vector = np.asarray(networks.ravel(testing.draw(KEY, spec), spec))
     g = scalings.sample(jax.random.key(3), spec, ("sign", "scale"), 0.7)
@@ -101,13 +101,13 @@ def test_codes_are_blind_to_factors_that_all_arrays_carry_and_to_no_others(every
     assert moved(code, encode(vector * factor)) < 1e-5
     for a in spec.arrays:  # an array that carries its factors alone
         where = networks.offsets(spec)[a.name].ravel()
-        torn = vector.copy()
-        torn[where] *= factor[where]
-        if np.abs(torn - vector).max() > 1e-2:
-            assert moved(code, encode(torn)) > 1e-4, a.name
+        misaligned = vector.copy()
+        misaligned[where] *= factor[where]
+        if np.abs(misaligned - vector).max() > 1e-2:
+            assert moved(code, encode(misaligned)) > 1e-4, a.name
 
 
-def test_stacked_networks_have_the_codes_they_have_alone(every):
+def test_stacked_networks_have_the_embeddings_they_have_alone(every):
     encoder, (read, variables) = ScaleGMN(**SMALL), every
     for name in ("mixed activations", "relu", "cnn flattened"):
         spec = SPECS[name]
@@ -117,7 +117,7 @@ def test_stacked_networks_have_the_codes_they_have_alone(every):
 
 
 def test_concatenated_outputs_of_networks_with_different_numbers_of_them():
-    """Which the published read-out cannot; a network's code is the one it has alone."""
+    """Which the published read-out cannot; a network's embedding is the one it has alone."""
     encoder = ScaleGMN(**SMALL, readout="last", layout=(2, 3, 3))
     specs = [RELU, architectures.mlp([1, 4, 2], "tanh")]
     views, vectors = [encoder.view(s) for s in specs], []
@@ -126,8 +126,8 @@ def test_concatenated_outputs_of_networks_with_different_numbers_of_them():
         vectors.append(jnp.pad(x, (0, padding.rounded(RELU.count) - x.size)))
     view = encoder.stack(views)
     variables = shaken(encoder, jnp.stack(vectors), view)
-    codes = jax.jit(lambda x: encoder.apply(variables, x, view))(jnp.stack(vectors))
-    for code, vector, spec, one in zip(codes, vectors, specs, views, strict=True):
+    embeddings = jax.jit(lambda x: encoder.apply(variables, x, view))(jnp.stack(vectors))
+    for code, vector, spec, one in zip(embeddings, vectors, specs, views, strict=True):
         alone = jax.jit(lambda x, w=one: encoder.apply(variables, x, w))(vector[None, : spec.count])
         assert moved(alone[0], code) < 1e-5
 
@@ -162,7 +162,7 @@ def test_every_option_keeps_the_factors(option):
     testing.assert_invariant(encode, params, spec, KEY, rtol=1e-6)
 
 
-def test_without_factors_it_is_blind_to_numbering_alone():
+def test_without_factors_it_is_invariant_to_permutations_alone():
     params, encode = (
         testing.draw(KEY, RELU),
         reader(ScaleGMN(**SMALL, symmetry="permutation"), RELU),
@@ -290,7 +290,7 @@ def test_published_configurations_have_the_published_parameters(name):
         ({"layout": (2, 2, 2)}, RELU, r"\(2, 2, 3\).*layout = \(2, 2, 2\)"),
     ],
 )
-def test_networks_it_cannot_read_are_refused_by_name(settings, spec, words):
+def test_networks_it_does_not_support_are_named(settings, spec, words):
     with pytest.raises(ValueError, match=words):
         ScaleGMN(**settings).view(spec)
 
@@ -307,7 +307,7 @@ def test_networks_it_cannot_read_are_refused_by_name(settings, spec, words):
         ({"depth": 0, "dropout": 2.0}, "depth: expected at least 1, got 0"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(settings, words):
+def test_settings_that_mean_nothing_are_named(settings, words):
     with pytest.raises(ValueError, match=words):
         ScaleGMN(**settings)
 
@@ -320,7 +320,7 @@ def test_all_outputs_are_read_where_several_layers_make_them():
 
 
 @pytest.mark.parametrize("encoder", [ScaleGMN(**SMALL), NeuralGraph(width=8)], ids=("s", "n"))
-def test_networks_that_do_not_fit_their_view_are_refused(encoder):
+def test_networks_that_do_not_fit_their_view_are_errors(encoder):
     views = [encoder.view(RELU), encoder.view(TANH)]
     with pytest.raises(ValueError, match=r"at least (68|71) entries"):
         jax.eval_shape(lambda: encoder.init(KEY, jnp.zeros((1, 20)), views[0]))
@@ -358,7 +358,7 @@ EDITED = {"tanh": TANH, "relu": RELU, "mixed": SPECS["mixed activations"], "cnn"
 
 
 @pytest.mark.parametrize("name", EDITED)
-def test_editing_commutes_with_numbering_and_factors(name):
+def test_editing_commutes_with_permutations_and_factors(name):
     spec = EDITED[name]
     vector = reader(Editor(ScaleGMN(width=12, layers=3, readout="edit"), initial=1.0), spec)
     edit = lambda p: networks.unravel(vector(p), spec)
@@ -376,7 +376,7 @@ def test_editing_commutes_with_numbering_and_factors(name):
     assert max(moved(here[a.name], still[a.name]) for a in spec.arrays) > 0.1  # g moves the edit
 
 
-def test_a_probed_editor_commutes_with_factors_and_sees_answers():
+def test_a_probed_editor_commutes_with_factors_and_reads_activations():
     spec = architectures.mlp([2, 6, 5, 1], "sin", 3.0)
     encoder = ScaleGMN(width=12, layers=2, readout="edit", symmetry="sign", probes=4)
     read = reader(Editor(encoder, initial=1.0), spec)
@@ -395,14 +395,14 @@ def test_a_probed_editor_commutes_with_factors_and_sees_answers():
     assert moved(*(encoder.apply(v, vector, view) for v in (found, other))) > 1e-3
 
 
-def test_probed_networks_are_told_apart_by_their_activations_and_in_stacks():
+def test_probed_networks_are_distinguished_by_their_activations_and_in_stacks():
     """ReLU and leaky ReLU have one view of parameters: probes alone tell them apart."""
     specs = [architectures.mlp([2, 6, 5, 3], f) for f in ("relu", "leaky_relu")]
     params = testing.draw(KEY, specs[0])
     vector = networks.ravel(params, specs[0])
     silent = {"node_positions": False, "pair_positions": False}
 
-    def codes(probes):
+    def embeddings(probes):
         encoder = ScaleGMN(**SMALL, **silent, symmetry="scale", probes=probes)
         views = [encoder.view(s) for s in specs]
         variables = shaken(encoder, vector[None], views[0])
@@ -410,21 +410,21 @@ def test_probed_networks_are_told_apart_by_their_activations_and_in_stacks():
         both = read(variables, jnp.stack([vector, vector]), encoder.stack(views))
         return [read(variables, vector[None], view)[0] for view in views], both
 
-    alone, _ = codes(probes=0)
+    alone, _ = embeddings(probes=0)
     assert moved(*alone) < 1e-6
-    alone, both = codes(probes=5)
+    alone, both = embeddings(probes=5)
     assert moved(*alone) > 1e-4
     assert moved(both, jnp.stack(alone)) < 1e-5
 
 
-def test_probes_need_units_and_chains():
+def test_probes_need_scales_and_chains():
     encoder = ScaleGMN(probes=3)
     with pytest.raises(ValueError, match="probes run networks, which must not be in unknown"):
         encoder.calibrate(np.zeros((1, TANH.count)), encoder.view(TANH), {})
     scales = {k: 2.0 for k in networks.kinds(TANH).values()}
     found = encoder.calibrate(np.zeros((1, TANH.count)), encoder.view(TANH), scales)
     assert {k: x.tolist() for k, x in found.items()} == {"kernel": [2.0] * 3, "bias": [2.0] * 3}
-    assert ScaleGMN().calibrate(np.zeros((1, TANH.count)), ScaleGMN().view(TANH)) == {}
+    assert ScaleGMN().calibrate(np.zeros((1, TANH.count)), ScaleGMN().view(TANH), {}) == {}
     with pytest.raises(ValueError, match="Conv_0: not a dense layer"):
         encoder.view(CNN)
     with pytest.raises(ValueError, match="2 inputs, where probes have 3"):

@@ -1,7 +1,7 @@
 """DWSNet: deep weight-space layers (Navon et al., 2023), from named axes.
 
-A layer tells every array t by every array s. With S the hidden axes that both have, of
-neurons that are renumbered, and all other axes (inputs, outputs, taps) among the channels:
+In a layer every array t reads every array s. With S the hidden axes that both have, of
+neurons that are permuted, and all other axes (inputs, outputs, taps) among the channels:
 
     y_t = 1 / arrays * sum over s of  block(s, t)
     S empty       block = spread over t of  A pool(x_s)
@@ -24,10 +24,10 @@ Deviations: the published code reads matrices and biases in order of depth. Bloc
 from the axes that two arrays share: the same on an MLP, and defined on other networks. Two
 arrays that share g and h, as around a residual, have the four maps that a matrix has with
 itself; three axes have eight. LayerNorm over the channels of every entry, with a scale and an
-offset for each array, is in place of BatchNorm, since codes do not depend on the batch. Maps
+offset for each array, is in place of BatchNorm, since embeddings do not depend on the batch. Maps
 between arrays begin without bias, not with one within 1e-4. Dropout acts in training alone.
-The last inner matrix tells the last matrix output by output; in the published code all
-outputs are told the same. Parameters are not standardised here; there, each is, by its mean
+The last matrix reads the last inner matrix output by output; in the published code all
+outputs read the same. Parameters are not standardised here; there, each is, by its mean
 and deviation over the training networks.
 """
 
@@ -44,9 +44,8 @@ from wsjax.views.arrays import ArraysView, arrays_view, fold
 
 SETS = ("attention", "deepsets")
 NORMS = ("layer", "none")
-READOUTS = ("code", "edit")
 
-# INRs of MNIST 2-32-32-1, ten classes; sines 1-32-32-1, contrastive codes of 16; the row of
+# INRs of MNIST 2-32-32-1, ten classes; sines 1-32-32-1, contrastive embeddings of 16; the row of
 # Andreis et al. (2024, table 1) on 1-32-32-1
 SETTINGS = {
     "mnist": {"width": 32, "code": 10},
@@ -58,20 +57,20 @@ PUBLISHED_PARAMETERS = {"mnist": 552_650, "sines": 103_600, "sne": 1_538_720}
 
 
 class DWSNet(Encoder):
-    """Layers between all arrays of a network, each told by each.
+    """Layers between all arrays of a network, in which each reads each.
 
     Attributes:
         width: channels of each parameter.
         layers: between arrays; one more than the published `n_hidden`.
-        code: of the result.
+        code: width of the embedding.
         sets: "attention" or "deepsets", along an axis that is the only one shared.
         heads: of attention; the last layer has one.
         reduction: "max", "mean" or "sum", wherever axes are pooled.
         norm: "layer" or "none", between layers.
         dropout: of single numbers, after every ReLU.
-        diagonal: only arrays that share neurons tell each other.
+        diagonal: only arrays that share neurons read each other.
         readout: "edit" gives every parameter a change, [batch, entry].
-        expansion: how many maps give a change, which is their mean, see `editing`.
+        expansion: how many maps give a change, which is their mean, see `editors`.
     """
 
     width: int = 32
@@ -91,19 +90,15 @@ class DWSNet(Encoder):
     def __post_init__(self):
         super().__post_init__()
         rules = {
-            "sets": (self.sets in SETS, f"one of {SETS}"),
-            "reduction": (self.reduction in REDUCTIONS, f"one of {tuple(REDUCTIONS)}"),
-            "norm": (self.norm in NORMS, f"one of {NORMS}"),
-            "readout": (self.readout in READOUTS, f"one of {READOUTS}"),
             "width": (self.width > 1 or self.norm == "none", "at least 2 with a norm"),
-            "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
             "heads": (
                 self.sets != "attention" or (self.heads >= 1 and self.width % self.heads == 0),
                 f"a divisor of the width {self.width}",
             ),
         }
-        rules |= settings.sizes(self, "layers", "code") | settings.expansion(self)
-        settings.check(self, rules)
+        choices = {"sets": SETS, "reduction": tuple(REDUCTIONS), "norm": NORMS}
+        choices["readout"] = settings.READOUTS
+        settings.check(self, rules, choices=choices, sizes=("layers", "code"), rates=["dropout"])
 
     def view(self, spec: Spec) -> ArraysView:
         """The architecture.
@@ -120,25 +115,16 @@ class DWSNet(Encoder):
                 wrong.append(f"  {a.name}: expected hidden axes once, got {twice} twice")
             if within := [x for x in a.axes if x in inner]:
                 wrong.append(
-                    f"  {a.name}: expected axes that are renumbered on their own, got "
+                    f"  {a.name}: expected axes that are permuted on their own, got "
                     f"{within} within {[inner[x] for x in within]}"
                 )
         if wrong:
-            raise ValueError("DWSNet cannot read the network:\n" + "\n".join(wrong))
+            raise ValueError("DWSNet does not support the network:\n" + "\n".join(wrong))
         return arrays_view(spec)
 
     @nn.compact
     def __call__(self, vectors: jax.Array, view: ArraysView, train: bool = False) -> jax.Array:
-        """Encodes networks.
-
-        Args:
-            vectors: [batch, entry], as `networks.ravel` lays them out.
-            view: of their architecture.
-            train: drop out; takes an rng "dropout".
-
-        Returns:
-            [batch, code]; [batch, entry] if the read-out is "edit".
-        """
+        """[batch, entry] -> [batch, code]; [batch, entry] if the read-out is "edit"."""
         spec, edit = view.spec, self.readout == "edit"
         x = jnp.asarray(vectors)[..., None]
         for i in range(self.layers):

@@ -38,7 +38,7 @@ class Term:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Which array is told what by which.
+    """The parts that each array reads of each other.
 
     Attributes:
         axes: for each array, its hidden axes.
@@ -135,7 +135,7 @@ class Sum(nn.Module):
 
 
 class Attention(nn.Module):
-    """Sets told by sets along one axis: a SAB for each pair, summed over sources.
+    """Sets that read sets along one axis: a SAB for each pair, summed over sources.
 
         o = Q + softmax(Q K^T / sqrt(width)) V        SAB = o + relu(o M + b)
 
@@ -155,12 +155,12 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, sets: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         """For each source [batch, neuron, channel] -> for each target likewise."""
-        told: dict[tuple[str, int], list] = {}  # by source and width, for one slice each
+        readers: dict[tuple[str, int], list] = {}  # by source and width, for one slice each
         for source, target in self.pairs:
-            told.setdefault((source, self.widths[target]), []).append(target)
+            readers.setdefault((source, self.widths[target]), []).append(target)
         groups: dict[int, list] = {}
         for source in dict(self.pairs):
-            own = {w: targets for (s, w), targets in told.items() if s == source}
+            own = {w: targets for (s, w), targets in readers.items() if s == source}
             y, start = self._begin(source, sets[source], own), 0
             for w, targets in own.items():
                 stop = start + 3 * w * len(targets)
@@ -210,7 +210,7 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """Every array told by every array; commutes with renumberings of hidden neurons.
+    """Every array reads every array; commutes with permutations of hidden neurons.
 
     Attributes:
         spec: the architecture.
@@ -238,8 +238,8 @@ class Layer(nn.Module):
 
         def pool(name, pattern):
             if (name, pattern) not in pools:
-                found = pooled(arrays[name], layout.axes[name], pattern, self.reduction)
-                pools[name, pattern] = found
+                pool = pooled(arrays[name], layout.axes[name], pattern, self.reduction)
+                pools[name, pattern] = pool
             return pools[name, pattern]
 
         parts: dict[str, list] = {name: [] for name in arrays}
@@ -256,8 +256,8 @@ class Layer(nn.Module):
                 parts[target].append(_placed(linear(sources), pattern, layout.axes[target]))
         for axis, pairs in layout.sets.items():
             sets = {source: pool(source, (axis,)) for source, _ in pairs}
-            told = Attention(tuple(pairs), widths, self.heads, name=f"along_{axis}")(sets)
-            for target, y in told.items():
+            outputs = Attention(tuple(pairs), widths, self.heads, name=f"along_{axis}")(sets)
+            for target, y in outputs.items():
                 parts[target].append(_placed(y, (axis,), layout.axes[target]))
         sizes = dict(spec.sizes)
         full = lambda y, name: jnp.broadcast_to(

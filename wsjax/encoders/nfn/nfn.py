@@ -6,13 +6,13 @@ equivariant linear layer (`nfn_layers`), ReLU and dropout, and at the end
     code    means of every array over hidden neurons, and dense layers
     edit    one more linear layer to one channel, the change of the parameter
 
-Which renumberings a layer commutes with is its kind:
+Which permutations a layer commutes with is its kind:
 
     hnp     those of hidden neurons; inputs and outputs are channels
-    np      those of inputs and outputs too: fewer weights. `io` tells them apart, by learned
+    np      those of inputs and outputs too: fewer weights. `io` distinguishes them, by learned
             numbers that every layer adds ("embed"), or by sinusoids beside the parameter at
             the start ("encoding")
-    pt      each array alone, one parameter like the other: no network's wiring is seen
+    pt      each array alone, one parameter like the other: no wiring of a network is read
 
 Layers are derived from named axes, so skips, norms, biases that are absent and flattened
 images need no rules of their own; on chains of layers they are the published ones, with
@@ -20,7 +20,7 @@ images need no rules of their own; on chains of layers they are the published on
 
 Deviations: parameters are not standardised here, as one published configuration has it
 ("generalisation_np"). Fourier frequencies are constants of the class. No sigmoid ends the
-code. Heads of "mnist" and "cifar" are followed by nothing: their code is the classes' logits.
+embedding. Heads of "mnist" and "cifar" are followed by nothing: their code is the classes' logits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ CHOICES = {
     "kind": ("hnp", "np", "pt"),
     "io": ("embed", "encoding", "none"),
     "pool": ("hidden", "all"),
-    "readout": ("code", "edit"),
+    "readout": settings.READOUTS,
 }
 
 _HNP = {"kind": "hnp", "io": "none"}
@@ -98,15 +98,15 @@ class NFN(Encoder):
         io: "embed", "encoding" or "none"; "embed" is for "np".
         bands: frequencies of the encoding.
         highest: of them.
-        pool: "hidden" tells inputs and outputs apart, "all" averages them too.
-        head: widths of the dense layers before the code.
-        code: of the result.
+        pool: "hidden" keeps inputs and outputs apart, "all" averages them too.
+        head: widths of the dense layers before the embedding.
+        code: width of the embedding.
         dropout: after the head's layers.
         feature_dropout: after each equivariant layer.
         as_published: layers of the published package; False has all equivariant maps, each
             once, see `nfn_layers.groups`.
         readout: "edit" gives every parameter a change, [batch, entry].
-        expansion: how many maps give a change, which is their mean, see `editing`.
+        expansion: how many maps give a change, which is their mean, see `editors`.
     """
 
     kind: str = "np"
@@ -130,19 +130,16 @@ class NFN(Encoder):
     def __post_init__(self):
         super().__post_init__()
         rules = {
-            **{name: (getattr(self, name) in x, f"one of {x}") for name, x in CHOICES.items()},
             "widths": (len(self.widths) > 0 and min(self.widths) > 0, "widths above 0"),
             "head": (all(x > 0 for x in self.head), "widths above 0"),
             "frequencies": (self.frequencies >= 0, "at least 0"),
             "sigma": (self.sigma > 0, "above 0"),
             "highest": (self.highest > 0, "above 0"),
-            "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
-            "feature_dropout": (0 <= self.feature_dropout < 1, "from 0 to below 1"),
         }
         if self.kind in ("hnp", "pt"):
             rules["io"] = self.io in ("encoding", "none"), f"'encoding' or 'none' for {self.kind!r}"
-        rules |= settings.sizes(self, "code", "bands") | settings.expansion(self)
-        settings.check(self, rules)
+        rates = "dropout", "feature_dropout"
+        settings.check(self, rules, choices=CHOICES, sizes=("code", "bands"), rates=rates)
 
     def view(self, spec: Spec) -> ArraysView:
         """The architecture.
@@ -158,16 +155,7 @@ class NFN(Encoder):
 
     @nn.compact
     def __call__(self, vectors: jax.Array, view: ArraysView, train: bool = False) -> jax.Array:
-        """Encodes networks.
-
-        Args:
-            vectors: [batch, entry], as `networks.ravel` lays them out.
-            view: of their architecture.
-            train: drop out; takes an rng "dropout".
-
-        Returns:
-            [batch, code]; [batch, entry] if the read-out is "edit".
-        """
+        """[batch, entry] -> [batch, code]; [batch, entry] if the read-out is "edit"."""
         read = self._read(view.spec)
         x = jnp.asarray(vectors)[..., None]
         x = fourier(x, self.frequencies, self.sigma) if self.frequencies else x

@@ -1,7 +1,7 @@
 """Equivariant maps between the arrays of a network, derived from the names of their axes.
 
-Each array keeps the axes whose neurons are renumbered; all else (taps, and for HNP inputs
-and outputs) are channels. Array t is told by every array s, for each set P of axes that both
+Each array keeps the axes whose neurons are permuted; all else (taps, and for HNP inputs
+and outputs) are channels. Array t reads every array s, for each set P of axes that both
 keep:
 
     y_t = bias_t + sum over P, s of  A_{t,s,P}  mean of x_s over its kept axes outside P,
@@ -13,7 +13,7 @@ all axes kept and "HNP" with the hidden ones; its inner kernel, for one,
     P = {g, h}   W_gh                          P = {h}   mean_g W_gh, b_h, mean_y W_hy
     P = {g}      mean_h W_gh, b_g, mean_x W_xg   P = {}    the mean of every array
 
-Where no array has an axis twice, these are all linear maps that commute with renumberings of
+Where no array has an axis twice, these are all linear maps that commute with permutations of
 each kept axis on its own.
 """
 
@@ -37,7 +37,7 @@ Arrays = Mapping[str, jax.Array]  # [batch, *kept axes, channels of all else * c
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """What remains an axis of each array, and what becomes a channel.
+    """The axes of each array that stay axes; all others become channels.
 
     Attributes:
         spec: the architecture.
@@ -62,7 +62,7 @@ class Reading:
         return tuple(x for x in a.axes if x in self.neurons and x not in self.spec.hidden)
 
     def channels(self, a: Array) -> int:
-        """How many entries become the channels of one."""
+        """Number of entries that become the channels of one."""
         sizes = dict(self.spec.sizes)
         return int(np.prod([sizes[x] for x in self.rest(a)], dtype=int))
 
@@ -81,7 +81,7 @@ def reading(spec: Spec, who: str, hidden_only: bool) -> Reading:
             once.
     """
     wrong = [
-        f"  axis {inner!r}: expected neurons that are renumbered on their own, got them nested "
+        f"  axis {inner!r}: expected neurons that are permuted on their own, got them nested "
         f"within {outer!r}"
         for inner, outer in spec.nested
     ]
@@ -93,7 +93,7 @@ def reading(spec: Spec, who: str, hidden_only: bool) -> Reading:
     if not spec.arrays:
         wrong.append("  expected a network with arrays, got none")
     if wrong:
-        raise ValueError(f"{who} cannot read the network:\n" + "\n".join(wrong))
+        raise ValueError(f"{who} does not support the network:\n" + "\n".join(wrong))
     index = {x for place in wiring(spec).places for x in place.axes}
     neurons = tuple(name for name, _ in spec.sizes if name in index)
     keep = tuple(x for x in neurons if x in spec.hidden) if hidden_only else neurons
@@ -102,13 +102,13 @@ def reading(spec: Spec, who: str, hidden_only: bool) -> Reading:
 
 def end_positions(read: Reading) -> dict[str, np.ndarray]:
     """For each axis of inputs or outputs, where along it an entry stands, [entry] or -1."""
-    found = {x: np.full(read.spec.count, -1) for x in read.neurons if x not in read.spec.hidden}
+    positions = {x: np.full(read.spec.count, -1) for x in read.neurons if x not in read.spec.hidden}
     where = offsets(read.spec)
     for a in read.spec.arrays:
         for x in read.ends(a):
             index = np.indices(where[a.name].shape)[a.axes.index(x)]
-            found[x][where[a.name]] = index
-    return found
+            positions[x][where[a.name]] = index
+    return positions
 
 
 def end_waves(read: Reading, bands: int, highest: float) -> np.ndarray:
@@ -119,7 +119,7 @@ def end_waves(read: Reading, bands: int, highest: float) -> np.ndarray:
 
     Args:
         read: the architecture.
-        bands: number of frequencies, from 1 to `highest / 2`, in half turns.
+        bands: number of frequencies, from 1 to `highest / 2`, in phase shifts by pi.
         highest: frequency.
     """
     sizes, out = dict(read.spec.sizes), np.zeros((read.spec.count, 2 * bands + 1))
@@ -139,7 +139,7 @@ class Group:
         name: of the matrix.
         along: the set P, in the order of `Reading.keep`.
         sources: (array, also averaged over its inputs and outputs).
-        targets: arrays that are told.
+        targets: arrays that read them.
     """
 
     name: str
@@ -150,51 +150,51 @@ class Group:
 
 @functools.lru_cache(maxsize=256)
 def groups(read: Reading, pointwise: bool, as_published: bool) -> tuple[Group, ...]:
-    """Who tells whom, see above.
+    """The groups of arrays that read the same sources, see above.
 
     Args:
         read: the architecture.
-        pointwise: no array is told by another.
+        pointwise: no array reads another.
         as_published: as the published package has it, which differs for arrays whose inputs or
-            outputs are channels (HNP). What they tell other layers, and all arrays where P is
-            empty, they tell twice, by channel and averaged over those; and they are not told
+            outputs are channels (HNP). Other layers, and all arrays where P is
+            empty, read them twice, by channel and averaged over those; and they do not read
             by vectors of other layers, the last kernel by the last hidden bias. The first adds
             weights and no maps; the second leaves out maps that are equivariant.
     """
-    told: dict[tuple, list[str]] = {}
+    readers: dict[tuple, list[str]] = {}
     for t in read.spec.arrays:
         kept = [x for x in read.keep if x in t.axes]
         if pointwise:
-            told[tuple(kept), ((t.name, False),)] = [t.name]
+            readers[tuple(kept), ((t.name, False),)] = [t.name]
             continue
         for size in range(len(kept), -1, -1):
             for along in itertools.combinations(kept, size):
                 sources = _sources(read, t, along, as_published)
-                told.setdefault((along, sources), []).append(t.name)
+                readers.setdefault((along, sources), []).append(t.name)
     axes = {a.name: a.axes for a in read.spec.arrays}
-    found = []
-    for (along, sources), targets in told.items():
+    out = []
+    for (along, sources), targets in readers.items():
         first = targets[0]
         name = "_".join([variable(first), *(str(axes[first].index(x)) for x in along)])
-        found.append(Group(name, along, sources, tuple(targets)))
-    return tuple(found)
+        out.append(Group(name, along, sources, tuple(targets)))
+    return tuple(out)
 
 
 def _sources(read, target, along, as_published):
-    """Arrays that tell a target, and whether averaged over inputs and outputs."""
+    """Arrays that a target reads, and whether averaged over inputs and outputs."""
     layer = {a.name: x.name for x in read.spec.layers for a in x.arrays}
     folded = lambda a: set(read.ends(a)) & set(read.rest(a))
-    found = []
+    out = []
     for s in read.spec.arrays:
         if not set(along) <= set(s.axes):
             continue
         apart = layer[s.name] != layer[target.name]
         if as_published and along and apart and folded(target) and not s.reads:
             continue
-        found.append((s.name, False))
+        out.append((s.name, False))
         if as_published and folded(s) and (apart or not along):
-            found.append((s.name, True))
-    return tuple(found)
+            out.append((s.name, True))
+    return tuple(out)
 
 
 def spread(x: jax.Array, have: Sequence[str], want: Sequence[str]) -> jax.Array:
@@ -225,7 +225,7 @@ def pooled(arrays: Arrays, read: Reading, ends: bool) -> jax.Array:
     Args:
         arrays: of features.
         read: the architecture.
-        ends: means over inputs and outputs too (the published `NPPool`), which are told apart
+        ends: means over inputs and outputs too (the published `NPPool`), which are distinguished
             otherwise (`HNPPool`).
     """
     parts = []
@@ -259,15 +259,15 @@ class Linear(nn.Module):
         """Features of arrays -> features of arrays."""
         if self.embed:
             arrays = {a.name: self._embedded(arrays[a.name], a) for a in self.read.spec.arrays}
-        told = groups(self.read, self.pointwise, self.as_published)
+        sets = groups(self.read, self.pointwise, self.as_published)
         means = _Means(self.read, arrays)
         features = [
             jnp.concatenate([means(s, g.along, ends) for s, ends in g.sources], axis=-1)
-            for g in told
+            for g in sets
         ]
         fan_in = dict.fromkeys(arrays, 0)
         terms = dict.fromkeys(arrays, 0)
-        for g, x in zip(told, features, strict=True):
+        for g, x in zip(sets, features, strict=True):
             for t in g.targets:
                 fan_in[t] += x.shape[-1]
                 terms[t] += 1
@@ -279,7 +279,7 @@ class Linear(nn.Module):
             bias = self.param(f"{variable(a.name)}_bias", init, shape, jnp.float32).sum(0)
             out[a.name] = bias.astype(arrays[a.name].dtype)
         kept = {a.name: self.read.kept(a) for a in self.read.spec.arrays}
-        for g, x in reversed(list(zip(told, features, strict=True))):  # the small ones first
+        for g, x in reversed(list(zip(sets, features, strict=True))):  # the small ones first
             fans = np.concatenate([np.full(width[t], float(fan_in[t])) for t in g.targets])
             shape = (x.shape[-1], fans.size)
             y = x @ self.param(g.name, uniform(fans), shape, jnp.float32).astype(x.dtype)
@@ -298,14 +298,14 @@ class Linear(nn.Module):
 
 
 class _Means:
-    """Means of each array, computed when first asked for, larger sets of axes first."""
+    """Means of each array, computed when first read, larger sets of axes first."""
 
     def __init__(self, read: Reading, arrays: Arrays):
-        self.read, self.found = read, {}
+        self.read, self.means = read, {}
         self.arrays = {a.name: a for a in read.spec.arrays}
         for a in read.spec.arrays:
             have = tuple(x for x in read.keep if x in a.axes)
-            self.found[a.name, have] = spread(arrays[a.name], read.kept(a), have)
+            self.means[a.name, have] = spread(arrays[a.name], read.kept(a), have)
 
     def __call__(self, name: str, along: tuple[str, ...], ends: bool) -> jax.Array:
         """[batch, *along, channels]."""
@@ -313,13 +313,13 @@ class _Means:
         return without_ends(x, self.arrays[name], self.read) if ends else x
 
     def _over(self, name, along):
-        if (name, along) not in self.found:
+        if (name, along) not in self.means:
             axes = self.arrays[name].axes
             more = next(x for x in self.read.keep if x in axes and x not in along)
             wider = tuple(x for x in self.read.keep if x in along or x == more)
             x = self._over(name, wider)
-            self.found[name, along] = x.mean(wider.index(more) + 1)
-        return self.found[name, along]
+            self.means[name, along] = x.mean(wider.index(more) + 1)
+        return self.means[name, along]
 
 
 class Dropout(nn.Module):

@@ -48,7 +48,7 @@ class RelationalLayer(nn.Module):
 
     @nn.compact
     def attend(self, x: jax.Array, e: jax.Array, real: jax.Array | None) -> jax.Array:
-        """What nodes receive, [batch, node, width]."""
+        """Messages to nodes, [batch, node, width]."""
         split = lambda y: y.reshape(*y.shape[:-1], self.heads, -1)
         of_nodes = split(xavier(3 * self.attention, use_bias=False, name="qkv")(x))
         of_pairs = split(xavier(4 * self.attention, use_bias=False, name="pair_qkv")(e))
@@ -91,8 +91,8 @@ def aggregate(x: jax.Array, ends: jax.Array, nodes: int) -> tuple[jax.Array, jax
     mean = total(x) / jnp.maximum(count, 1)
     spread = total(jnp.square(x - mean.at[ends].get(mode="clip"))) / jnp.maximum(count, 1)
     least, most = (f(x, ends, nodes) for f in (jax.ops.segment_min, jax.ops.segment_max))
-    found = jnp.concatenate([mean, least, most, jnp.sqrt(spread + 1e-5)], axis=-1)
-    return jnp.where(count > 0, found, 0), count
+    moments = jnp.concatenate([mean, least, most, jnp.sqrt(spread + 1e-5)], axis=-1)
+    return jnp.where(count > 0, moments, 0), count
 
 
 class PNALayer(nn.Module):
@@ -130,14 +130,14 @@ class PNALayer(nn.Module):
         sent = at(nn.Dense(width, use_bias=False, name="sender")(rows), sender)
         sent = sent + at(nn.Dense(width, name="receiver")(rows), receiver)
         scale, shift = jnp.split(nn.Dense(2 * width, name="pair")(e), 2, axis=-1)
-        found, count = aggregate(scale * sent + shift, receiver, batch * nodes)
+        moments, count = aggregate(scale * sent + shift, receiver, batch * nodes)
 
         degree = jnp.log1p(count).reshape(batch, nodes, 1)
-        known = jnp.ones_like(degree) if real is None else real[..., None].astype(x.dtype)
-        typical = (degree * known).sum(1, keepdims=True) / known.sum(1, keepdims=True)
-        found = found.reshape(batch, nodes, -1)
-        amplified = found * (degree / jnp.maximum(typical, 1e-6))
-        x = nn.Dense(width, name="post")(jnp.concatenate([x, found, amplified], axis=-1))
+        present = jnp.ones_like(degree) if real is None else real[..., None].astype(x.dtype)
+        typical = (degree * present).sum(1, keepdims=True) / present.sum(1, keepdims=True)
+        moments = moments.reshape(batch, nodes, -1)
+        amplified = moments * (degree / jnp.maximum(typical, 1e-6))
+        x = nn.Dense(width, name="post")(jnp.concatenate([x, moments, amplified], axis=-1))
         x = nn.Dense(width, name="out")(x)
         if self.last:
             return x, e

@@ -1,4 +1,4 @@
-"""All linear maps from one array to another that commute with renumberings.
+"""All linear maps from one array to another that commute with permutations.
 
 Zhou, Finn and Harrison (2024): a basis of them has one map for each way to partition the
 axes of both arrays into blocks, where axes of one block have one name. Entries whose indices
@@ -17,7 +17,7 @@ each mean is taken once for all targets.
                              along ("h",)        3 readings x 3 writings
                              along ()            2 readings x 2 writings: 15 = Bell(4)
 
-An axis nested within another is renumbered within each of its neurons: indices along it can
+An axis nested within another is permuted within each of its neurons: indices along it can
 agree only where those along the outer one do. So it is kept only beside its outer axis.
 
 The maps are linearly independent if no axis has more blocks than neurons.

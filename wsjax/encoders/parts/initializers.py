@@ -1,4 +1,4 @@
-"""How variables begin, where Flax has no initialiser for it."""
+"""Initialisers that Flax has not."""
 
 import jax
 import jax.numpy as jnp

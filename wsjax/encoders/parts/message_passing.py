@@ -7,7 +7,7 @@ or mixed architectures alike; a `vmap` over graphs would cost several times as m
 backward pass. A linear map of [v_i, v_j, e] is the sum of three: nodes are multiplied once
 per node, not once per edge, and then gathered.
 
-`NodeFeatures` and `EdgeFeatures` say what the graph alone tells of a node or an edge.
+`NodeFeatures` and `EdgeFeatures` are features that the graph alone gives a node or an edge.
 """
 
 import flax
@@ -72,12 +72,12 @@ def collect(messages: jax.Array, ends: jax.Array, flat: Flat) -> jax.Array:
 
 
 def arrivals(ends: jax.Array, flat: Flat) -> jax.Array:
-    """How many edges end at each node, [batch * node, 1]."""
+    """Number of edges that end at each node, [batch * node, 1]."""
     return collect(jnp.ones((ends.shape[0], 1)), ends, flat)
 
 
 def spread(shared: jax.Array, rows: int) -> jax.Array:
-    """What graphs share, [batch, width], at each of their rows [batch * row, width]."""
+    """Repeats the shared state of graphs [batch, width] for their rows [batch * row, width]."""
     batch = shared.shape[0]
     return jnp.repeat(shared, rows // batch, axis=0, total_repeat_length=rows)
 
@@ -93,7 +93,7 @@ def pool(x: jax.Array, real: jax.Array | None, batch: int, how: str) -> jax.Arra
 
 
 class NodeFeatures(nn.Module):
-    """What a graph tells of its nodes: role, kind, level, activation, which input or output.
+    """Features of nodes from the graph alone: role, kind, level, activation, which input or output.
 
     Attributes:
         width: of the result.
@@ -121,7 +121,7 @@ class NodeFeatures(nn.Module):
 
 
 class EdgeFeatures(nn.Module):
-    """What a graph tells of its edges: role, kind, slot, level, coordinates.
+    """Features of edges from the graph alone: role, kind, slot, level, coordinates.
 
     Attributes:
         width: of the result.

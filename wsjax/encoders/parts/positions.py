@@ -11,7 +11,7 @@ def sinusoid(position: jax.Array, width: int, longest: float) -> jax.Array:
     Args:
         position: [...] integers; negative ones mean "none" and become zeros.
         width: even.
-        longest: longest wavelength, in units of 2 pi; the shortest is one.
+        longest: longest wavelength, in multiples of 2 pi; the shortest is one.
 
     Returns:
         [..., width].
@@ -60,5 +60,5 @@ class Category(nn.Module):
         """Encodes; negative categories become zeros."""
         init = nn.initializers.normal(self.scale)
         table = self.param("table", init, (self.count, self.width))
-        found = table[jnp.maximum(category, 0)]
-        return jnp.where(jnp.asarray(category)[..., None] < 0, 0.0, found)
+        rows = table[jnp.maximum(category, 0)]
+        return jnp.where(jnp.asarray(category)[..., None] < 0, 0.0, rows)

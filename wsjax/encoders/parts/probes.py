@@ -1,10 +1,10 @@
-"""Probe features: what each neuron answers to learned inputs (Kofinas et al., 2024).
+"""Probe features: activations of each neuron on learned inputs (Kofinas et al., 2024).
 
     probes [probe, input]  --the network-->  [batch, node, probe], of every neuron
 
-An answer, taken after the activation, carries the factor of its neuron as the bias does: an
-encoder that keeps factors may be told either. Networks reach encoders in units
-(`wsjax.tasks.scaling`); what is run must be the network as it was, so that `units` go with it.
+An activation carries the factor of its neuron as the bias does: an encoder that keeps factors
+may read either. Networks reach encoders normalised (`wsjax.tasks.scaling`), and must be run as
+they were, so `scales_by_level` undoes that.
 """
 
 from collections.abc import Mapping
@@ -53,20 +53,19 @@ def omegas(spec: Spec, graph: Graph) -> np.ndarray:
     return np.where(level < 0, 1.0, np.array(factors)[level]).astype(np.float32)
 
 
-def units(scales: Mapping[str, float] | None) -> dict[str, jax.Array]:
-    """What kernels and biases of chains were divided by: {"kernel": [level], "bias": [level]}.
+def scales_by_level(scales: Mapping[str, float]) -> dict[str, jax.Array]:
+    """Divisors of kernels and biases of chains: {"kernel": [level], "bias": [level]}.
 
     Args:
-        scales: what arrays were divided by, by "kind/role/level", as from
-            `tasks.scaling.InputScale`.
+        scales: of `InputScale`, by "kind/role/level".
 
     Raises:
         ValueError: the scales are not given.
     """
-    levels = {int(k.rsplit("/", 1)[1]) for k in scales or {}}
+    levels = {int(k.rsplit("/", 1)[1]) for k in scales}
     if not levels or (lost := {f"dense/kernel/{i}" for i in levels} - set(scales)):
         raise ValueError(
-            "probes run networks, which must not be in unknown units: expected what "
+            "probes run networks, so their normalisation must be known: expected what "
             f"arrays were divided by, got none of {sorted(lost) if levels else 'them'}"
         )
     kinds = lambda role: [
@@ -77,11 +76,11 @@ def units(scales: Mapping[str, float] | None) -> dict[str, jax.Array]:
 
 
 def variables(module: nn.Module, count: int, inputs: int, depth: int) -> tuple:
-    """The probes [count, inputs] and the units that a module has among its variables."""
+    """The probes [count, inputs] and the scales that a module has among its variables."""
     uniform = lambda key, shape: jax.random.uniform(key, shape, minval=-1.0)
     points = module.param("probes", uniform, (count, inputs))
-    known = [module.variable("statistics", k, jnp.ones, depth) for k in ("kernel", "bias")]
-    return points, tuple(x.value for x in known)
+    scales = [module.variable("statistics", k, jnp.ones, depth) for k in ("kernel", "bias")]
+    return points, tuple(x.value for x in scales)
 
 
 class Chain(NamedTuple):
@@ -102,13 +101,13 @@ class Chain(NamedTuple):
     depth: int
 
     def activations(
-        self, probes: jax.Array, units: tuple[jax.Array, jax.Array] | None = None
+        self, probes: jax.Array, scales: tuple[jax.Array, jax.Array] | None = None
     ) -> jax.Array:
-        """What each neuron answers to inputs, after its activation.
+        """Activations of each neuron on inputs.
 
         Args:
             probes: [probe, input].
-            units: what kernels and biases were divided by, each [level], the last for all
+            scales: what kernels and biases were divided by, each [level], the last for all
                 deeper ones; None for networks as they are.
 
         Returns:
@@ -123,13 +122,13 @@ class Chain(NamedTuple):
         level, kind = of_node(graph.place_level), of_node(graph.place_activation)
         number = jnp.asarray(graph.number).reshape(-1, bias.shape[1])
         x = jnp.where(level < 0, probes.T[jnp.maximum(number, 0)].swapaxes(1, 2), 0)
-        if units:
-            at = jnp.clip(level, 0, len(units[0]) - 1)
-            kernel = kernel * units[0][at].astype(kernel.dtype)  # columns are what is written
-            bias = bias * units[1][at[:, 0]].astype(bias.dtype)
+        if scales:
+            at = jnp.clip(level, 0, len(scales[0]) - 1)
+            kernel = kernel * scales[0][at].astype(kernel.dtype)  # columns are what is written
+            bias = bias * scales[1][at[:, 0]].astype(bias.dtype)
         omega = jnp.asarray(self.omega).reshape(-1, 1, bias.shape[1])
-        known = graph.place_activation  # of a stack, any
-        present = np.unique(known) if isinstance(known, np.ndarray) else range(len(ACTIVATIONS))
+        given = graph.place_activation  # of a stack, any
+        present = np.unique(given) if isinstance(given, np.ndarray) else range(len(ACTIVATIONS))
         present = [i for i in present if i >= 0]
         for depth in range(self.depth):
             y = omega * (x @ kernel + bias[:, None])

@@ -6,19 +6,22 @@
 
 A block has four linear maps of its width and no output projection, as in the Set
 Transformer's own code: 16 640 parameters at width 64. Sets are masked, and one call
-serves many: `mask[i, j]` says whether element i may look at element j, so several sets
+serves many: `mask[i, j]` is True where element i attends to element j, so several sets
 that lie side by side are kept apart by a block-diagonal mask.
 """
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+Array = jax.Array | np.ndarray
+Mask = Array | tuple[Array, Array]  # True where one attends to another; or integers, see `same`
 NORMS = ("none", "post", "pre")
 RESIDUALS = ("identity", "projected")
 
 
-def same(a: jax.Array, b: jax.Array) -> jax.Array:
+def same(a: Array, b: Array) -> jax.Array:
     """[..., n], [..., m] -> [..., n, m]: do both numbers agree, and is neither "none" (-1)?"""
     a, b = jnp.asarray(a)[..., :, None], jnp.asarray(b)[..., None, :]
     return (a == b) & (b >= 0)
@@ -31,15 +34,15 @@ def attend(query, key, value, mask, heads: int, block: int = 0) -> jax.Array:
         query: [..., n, width].
         key: [..., m, width].
         value: [..., m, width].
-        mask: [..., n, m] bool, True where n may look at m; broadcasts. Or a pair of
-            integers [..., n] and [..., m]: n may look at m where they are the `same`.
+        mask: [..., n, m] bool, True where n attends to m; broadcasts. Or a pair of
+            integers [..., n] and [..., m]: n attends to m where they are the `same`.
         heads: number of heads; divides the width.
         block: if positive, queries are taken in blocks of this many, one after another,
             and again in the backward pass, so that memory grows with block * m and not
             with n * m, if the mask is a pair. The numbers are the same.
 
     Returns:
-        [..., n, width]. An element that may look at nothing gets the mean of all.
+        [..., n, width]. An element that attends to nothing gets the mean of all.
     """
     n, pair = query.shape[-2], isinstance(mask, tuple)
     if block and n > block:
@@ -117,8 +120,8 @@ class MAB(nn.Module):
     block: int = 0
 
     @nn.compact
-    def __call__(self, x: jax.Array, y: jax.Array | None, mask: jax.Array) -> jax.Array:
-        """X [..., n, width] looks at Y [..., m, width], or at itself if Y is None."""
+    def __call__(self, x: jax.Array, y: jax.Array | None, mask: Mask) -> jax.Array:
+        """X [..., n, width] attends to Y [..., m, width], or at itself if Y is None."""
         if self.norm not in NORMS or self.residual not in RESIDUALS:
             raise ValueError(
                 f"expected a norm of {NORMS} and a residual of {RESIDUALS}, "
@@ -141,7 +144,7 @@ class MAB(nn.Module):
 
 
 class SetToSet(nn.Module):
-    """A stack of SABs; or, without `attention`, of maps that see one element each.
+    """A stack of SABs; or, without `attention`, of maps of one element each.
 
     Attributes:
         depth: number of blocks.
@@ -157,7 +160,7 @@ class SetToSet(nn.Module):
     block: int = 0
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, mask: Mask) -> jax.Array:
         """[..., n, width], mask [..., n, n] or a pair as in `attend` -> [..., n, width]."""
         for _ in range(self.depth):
             if self.attention:
@@ -183,7 +186,7 @@ class SetToVector(nn.Module):
     residual: str = "identity"
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, mask: Array) -> jax.Array:
         """[..., n, width], mask [..., sets, n] -> [..., sets, seeds * width]."""
         width, sets = x.shape[-1], mask.shape[-2]
         if not self.attention:

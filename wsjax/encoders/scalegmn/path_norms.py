@@ -1,4 +1,4 @@
-"""How large what a neuron adds up can be: path norms (Neyshabur et al., 2015).
+"""Path norms: bounds of the sum that reaches a neuron (Neyshabur et al., 2015).
 
     r_i^2  =  |b_i|^2 + sum_j w_ij^2 r_j^2          inputs: r = 1
 
@@ -40,10 +40,10 @@ def path_norms(
     count = len(begin)
 
     def follow(_, norms):
-        told = each * norms[sender]
-        top = jnp.maximum(begin, jax.ops.segment_max(told, receiver, count))
+        terms = each * norms[sender]
+        top = jnp.maximum(begin, jax.ops.segment_max(terms, receiver, count))
         top, some = _divisor(top)
-        square = jax.ops.segment_sum(jnp.square(told / top[receiver]), receiver, count)
+        square = jax.ops.segment_sum(jnp.square(terms / top[receiver]), receiver, count)
         return _root(top, some, jnp.square(begin / top) + square)
 
     return jax.lax.fori_loop(0, steps, follow, begin)
@@ -52,7 +52,7 @@ def path_norms(
 def reciprocals(
     norms: jax.Array, weight: jax.Array, sender: jax.Array, receiver: jax.Array
 ) -> jax.Array:
-    """What stands for 1 / w, w (r_j / r_i)^2: [pair row, lane, channel]. Arguments as there.
+    """Weights in place of 1 / w, w (r_j / r_i)^2: [pair row, lane, channel]. Arguments as there.
 
     It is 0 where r_j / r_i, whose square is its slope, is above the square root of the largest
     number, or nearly (1e17 in single precision).

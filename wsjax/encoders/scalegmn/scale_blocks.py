@@ -1,7 +1,7 @@
 """Blocks that are invariant or equivariant to factors of neurons (Kalogeropoulos et al., 2024).
 
 Rows [row, lane, width] are features of neurons or of pairs of them. A row has a *kind*, which
-says by what it may be multiplied:
+names the factors that it carries:
 
     sign      -1, 1      canonical form  |x|, or rho(x) + rho(-x)
     scale     s > 0                      x / |x|
@@ -20,12 +20,14 @@ multiplied by B, only x @ (A @ B) is computed, and before it is gathered.
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from wsjax.encoders.parts.initializers import uniform
 
@@ -89,12 +91,12 @@ class Part(NamedTuple):
 
     @property
     def dtype(self) -> jnp.dtype:
-        """Of the result."""
+        """Type of the result."""
         return self.pieces[0].x.dtype
 
     @property
     def rows(self) -> int:
-        """How many the result has."""
+        """Number of rows of the result."""
         return sum(len(p.x) for p in self.pieces) if self.at is None else len(self.at)
 
     def __matmul__(self, matrix: jax.Array) -> jax.Array:
@@ -114,11 +116,9 @@ def part(x: jax.Array, at: jax.Array | None = None) -> Part:
 
 def project(parts: Sequence[Part], matrix: jax.Array) -> jax.Array:
     """The concatenated parts times a matrix [sum of their widths, n]: [row, lane, n]."""
-    first, total = 0, None
-    for p in parts:
-        y = p @ matrix[first : first + p.width]
-        total, first = (y if total is None else total + y), first + p.width
-    return total
+    stops = np.cumsum([p.width for p in parts])
+    products = [p @ matrix[n - p.width : n] for p, n in zip(parts, stops.tolist(), strict=True)]
+    return functools.reduce(operator.add, products)
 
 
 def unscaled(parts: Sequence[Part]) -> list[Part]:
@@ -220,7 +220,7 @@ class MLP(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Nets:
-    """What all nets of a model have in common.
+    """Settings that all nets of a model have in common.
 
     Attributes:
         symmetry: key of `READS`.
@@ -245,7 +245,7 @@ class Nets:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Of rows."""
+        """Kinds of rows."""
         return READS[self.symmetry]
 
     @property
@@ -295,8 +295,8 @@ class Invariant(nn.Module):
         self, parts: Sequence[Part], kind: str, extras: Sequence[Part] = (), train: bool = False
     ) -> jax.Array:
         """[row, lane, out], the same for rows that differ by a factor of their kind."""
-        found = Canonical(self.nets, name="canonical")(parts, kind, train)
-        return self.nets.mlp(self.out, "phi")([*found, *extras], train).value()
+        canonical = Canonical(self.nets, name="canonical")(parts, kind, train)
+        return self.nets.mlp(self.out, "phi")([*canonical, *extras], train).value()
 
 
 class Features(NamedTuple):
@@ -305,7 +305,7 @@ class Features(NamedTuple):
     Attributes:
         parts: columns that share the factor.
         extras: columns without one.
-        gate: what is multiplied by what the parts tell; the parts if None. The result has its
+        gate: what is multiplied by the net of the parts; the parts if None. The result has its
             factor.
     """
 
@@ -355,14 +355,14 @@ class Equivariant(nn.Module):
         out = {}
         for kind, (parts, extras, gate) in rows.items():
             if kind in FACTORS:
-                told = s[READ_BY[kind]](parts, kind, extras, train)
+                scale = s[READ_BY[kind]](parts, kind, extras, train)
             else:
                 net = free[-1 if kind == "output" else 0]
-                told = net([*parts, *extras], train).value()
+                scale = net([*parts, *extras], train).value()
             if nets.plain and kind not in FACTORS and gate is None:
-                out[kind] = told
+                out[kind] = scale
             elif nets.norm or gate is not None or "scale" in FACTORS.get(kind, ()):
-                out[kind] = project(gate or parts, gamma) * told
+                out[kind] = project(gate or parts, gamma) * scale
             else:  # two numbers that nothing bounds
-                out[kind] = steady(project(parts, gamma)) * steady(told)
+                out[kind] = steady(project(parts, gamma)) * steady(scale)
         return out

@@ -1,5 +1,7 @@
 """Rounds of messages and read-outs of ScaleGMN; `scalegmn` has the equations."""
 
+import functools
+import operator
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -25,7 +27,7 @@ BACKWARD = ("none", "as_published", "reciprocal", "gated", "balanced")
 
 
 class Messages(nn.Module):
-    """What neurons are told along pairs, summed.
+    """Messages to neurons along pairs, summed.
 
     Attributes:
         nets: their settings.
@@ -53,7 +55,7 @@ class Messages(nn.Module):
         Args:
             nodes: states of neurons.
             pairs: states of pairs, with the factors of the direction.
-            positions: [row, lane or 1, width] of neurons, that messages see of their targets.
+            positions: [row, lane or 1, width] of neurons, that messages read of their targets.
             rows: which pair joins which neurons.
             train: drop out.
         """
@@ -121,14 +123,14 @@ class PairUpdate(nn.Module):
                 piece = Linear(piece.x / n)
             pieces.append(piece)
         phi = self.nets.mlp(self.out, "phi")
-        told = phi([Part(tuple(pieces), start), Part(tuple(pieces), end)], train).value()
-        new = nn.Dense(self.out, use_bias=False, name="gamma")(pairs) * told
+        ratio = phi([Part(tuple(pieces), start), Part(tuple(pieces), end)], train).value()
+        new = nn.Dense(self.out, use_bias=False, name="gamma")(pairs) * ratio
         bounded = self.nets.norm or "scale" in self.nets.groups
         return new if bounded else steady(new)
 
 
 class PlainMessages(nn.Module):
-    """`Messages` that know of no factors: an MLP of [e_ij, x_j]. Arguments as there."""
+    """`Messages` without factors: an MLP of [e_ij, x_j]. Arguments as there."""
 
     nets: Nets
     width: int
@@ -147,7 +149,7 @@ class PlainMessages(nn.Module):
 
 
 class PlainPairUpdate(nn.Module):
-    """`PairUpdate` that knows of no factors: an MLP of [e_ij, x_j, x_i]. Arguments as there."""
+    """`PairUpdate` without factors: an MLP of [e_ij, x_j, x_i]. Arguments as there."""
 
     nets: Nets
     out: int
@@ -224,14 +226,14 @@ class Layer(nn.Module):
         if self.out[1]:
             ways = [(rows.sender, rows.receiver), (rows.receiver, rows.sender)]
             streams = [
-                update(self.nets, self.out[1], name=f"pairs_{i}")(nodes, x, *way, rows, train)
-                for i, (x, way) in enumerate(zip(streams, ways, strict=False))
+                update(self.nets, self.out[1], name=f"pairs_{i}")(nodes, x, *ends, rows, train)
+                for i, (x, ends) in enumerate(zip(streams, ways, strict=False))
             ]
         return new, list(streams)
 
 
 class Readout(nn.Module):
-    """A code that sees hidden neurons up to their factors, inputs and outputs as they are.
+    """An embedding that reads hidden neurons up to their factors, inputs and outputs as they are.
 
     Attributes:
         nets: their settings.
@@ -260,7 +262,8 @@ class Readout(nn.Module):
             out = [out]
         elif self.nets.symmetry == "permutation":
             x = self.nets.mlp(width, "local")([part(nodes)], train).value()
-            out = [sum(self._sum(rows.of_nodes(x, kind), rows, kind) for kind in self.nets.kinds)]
+            sums = [self._sum(rows.of_nodes(x, kind), rows, kind) for kind in self.nets.kinds]
+            out = [functools.reduce(operator.add, sums)]
         else:
             total = jnp.zeros((), nodes.dtype)
             s = {k: Invariant(self.nets, width, name=k) for k in self.nets.groups}

@@ -1,4 +1,4 @@
-"""What ScaleGMN knows of an architecture: neurons, pairs of them, and their factors.
+"""The view of ScaleGMN: neurons, pairs of them, and their factors.
 
     neuron i of factor s_i       its parameters carry  s_i
     pair (i, j)                  its weights carry     s_j / s_i
@@ -8,10 +8,11 @@ is done to one kind is done to a slice and to nothing else. In a batch of severa
 architectures every slice is padded to its largest.
 
 That parameters carry these factors and no others is checked array by array against
-`signals.scaling_group`; a network where they do not, such as one with norms or attention, is
-not supported.
+`signals.scaling_group`. Networks where they do not, such as those with norms or attention, are not
+supported.
 """
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 
@@ -74,8 +75,7 @@ def scale_view(
         channels: room for weights that join one pair.
         features: room for parameters that feed one neuron alone.
         links: room for pairs joined without a parameter, by a residual.
-        layout: (inputs, hidden levels, outputs) that a table of positions has rows for; ()
-            without one.
+        layout: (inputs, hidden levels, outputs) of a table of positions; () without one.
 
     Raises:
         ValueError: there is no room; a parameter does not carry the factors of the neurons
@@ -94,15 +94,14 @@ def scale_view(
     own = np.take_along_axis(view.own, np.argsort(view.own < 0, axis=1, kind="stable"), axis=1)
     count = (own >= 0).sum(1)
     if (most := int(count.max())) > features:
-        first = own[np.argmax(count), 0]
-        name = next(a.name for a in spec.arrays if first in offsets(spec)[a.name])
+        where, first = offsets(spec), own[np.argmax(count), 0]
+        name = next(name for name, places in where.items() if first in places)
         raise ValueError(
             f"{name}: {most} parameters feed one neuron alone, its own among them; expected at "
             f"most features = {features}"
         )
     own, graph = own[:, :features], view.graph
-    kinds = _kinds(spec, symmetry)
-    blocks = NODE_ROLES.index("block")
+    kinds, blocks = _kinds(spec, symmetry), NODE_ROLES.index("block")
     kind = np.array(
         [KINDS.index("free") if graph.place_role[p] == blocks else kinds[p] for p in graph.place]
     )
@@ -112,8 +111,9 @@ def scale_view(
     by = np.argsort(ends, kind="stable")
     node_columns = {k: getattr(graph, k)[order] for k in ("place", "number", "head")}
     pair_columns = {k: getattr(graph, k)[by] for k in ("parameter", "tap", "relation")}
-    found, counts = np.unique(ends[by], return_counts=True)
-    graph = graph.replace(
+    present, counts = np.unique(ends[by], return_counts=True)
+    graph = dataclasses.replace(
+        graph,
         sender=rank[graph.sender][by].astype(np.int32),
         receiver=rank[graph.receiver][by].astype(np.int32),
         **node_columns,
@@ -134,7 +134,7 @@ def scale_view(
         tuple(np.bincount(kind, minlength=len(KINDS)).tolist()),
         tuple(
             (KINDS[e // len(KINDS)], KINDS[e % len(KINDS)], int(n))
-            for e, n in zip(found, counts, strict=True)
+            for e, n in zip(present, counts, strict=True)
         ),
         _depth(graph),
     )
@@ -157,19 +157,19 @@ def _kinds(spec: Spec, symmetry: str) -> list[int]:
     The factor of a place is that of the arrays that feed it; every array must carry it, and
     the inverse of that of the place it reads.
     """
-    have, found = signals.scaling_group(spec), wiring(spec)
+    have, wired = signals.scaling_group(spec), wiring(spec)
     factor: dict[int, tuple | None] = {}
 
     def settle(place, value, who):
         if factor.setdefault(place, value) != value:
             raise ValueError(
-                f"{who}: does not carry the factor of the neurons {found.places[place].axes}; "
+                f"{who}: does not carry the factor of the neurons {wired.places[place].axes}; "
                 "expected every parameter to carry that of the neuron it feeds over that of the "
                 "neuron it reads (no norms, no attention)"
             )
 
     if symmetry != "permutation":
-        for j in found.joins:
+        for j in wired.joins:
             terms = [t for t in have.terms[j.array.name] if t.power]
             writes = [(t.name, t.power) for t in terms if t.at == j.write_axes]
             reads = [(t.name, -t.power) for t in terms if t.at == j.read_axes and j.read_axes]
@@ -182,19 +182,19 @@ def _kinds(spec: Spec, symmetry: str) -> list[int]:
             settle(j.writes, writes[0] if writes else None, who)
             if j.reads is not None:
                 settle(j.reads, reads[0] if reads else None, who)
-        for n, start, end in found.residuals:
+        for n, start, end in wired.residuals:
             settle(start, factor.get(end), spec.layers[n].name)
             settle(end, factor.get(start), spec.layers[n].name)
-        _check_blocks(spec, found, factor)
+        _check_blocks(spec, wired, factor)
     kinds = []
-    for p, place in enumerate(found.places):
+    for p, place in enumerate(wired.places):
         which = factor.get(p)
-        kind = "input" if place.level < 0 else "output" if p in found.outputs else "free"
+        kind = "input" if place.level < 0 else "output" if p in wired.outputs else "free"
         if which:
             x = have.factors[which[0]]
             kind = "both" if x.sign and x.scale else "sign" if x.sign else "scale"
         if kind not in READS[symmetry]:
-            layer = next(j.layer for j in found.joins if j.writes == p)
+            layer = next(j.layer for j in wired.joins if j.writes == p)
             raise ValueError(
                 f"{spec.layers[layer].name}: neurons {place.axes} are of kind {kind!r} (activation "
                 f"{place.activation!r}); symmetry={symmetry!r} reads {READS[symmetry]}, "
@@ -204,9 +204,9 @@ def _kinds(spec: Spec, symmetry: str) -> list[int]:
     return kinds
 
 
-def _check_blocks(spec, found, factor) -> None:
+def _check_blocks(spec, wired, factor) -> None:
     """Neurons that heads or groups join have no factor: the joint would carry one."""
-    for p, place in enumerate(found.places):
+    for p, place in enumerate(wired.places):
         if factor.get(p) and len(place.axes) > 1 and set(place.axes) & set(spec.hidden):
             raise ValueError(
                 f"level {place.level}: neurons {place.axes} have factors and are joined in heads "
@@ -240,9 +240,8 @@ def _types(graph: Graph, kind: np.ndarray, layout: tuple[int, ...]):
     return node.astype(np.int32), pair.astype(np.int32)
 
 
-def types(layout: tuple[int, int, int]) -> tuple[int, int]:
+def types(inputs: int, levels: int, outputs: int) -> tuple[int, int]:
     """Rows of the tables of positions of neurons and of pairs."""
-    inputs, levels, outputs = layout
     return inputs + levels + outputs, inputs + max(levels - 1, 0) + outputs
 
 
@@ -260,7 +259,7 @@ def stack(views: Sequence[ScaleView]) -> ScaleView:
     entries = padding.rounded(max(len(v.array) for v in views))
     depth, levels = max(v.depth for v in views), plain.depths(v.levels for v in views)
     out = [_pad(v, nodes, pairs, room, entries) for v in views]
-    out = [v.replace(depth=depth, levels=levels) for v in out]
+    out = [dataclasses.replace(v, depth=depth, levels=levels) for v in out]
     return jax.tree.map(lambda *x: np.stack(x), *out)
 
 
@@ -293,7 +292,7 @@ def _pad(view: ScaleView, nodes, pairs, room: graphs.Bucket, entries: int) -> Sc
     )
     columns = {k: x.astype(np.int32) for k, x in {**one, **two, **ends}.items()}
     return ScaleView(
-        tables.replace(**columns),
+        dataclasses.replace(tables, **columns),
         spread(view.weight, pair),
         spread(view.own, node),
         np.maximum(spread(view.node_type, node), 0),
@@ -354,16 +353,16 @@ class Rows:
 
     def of_pairs(self, kind: str, end: str) -> list[tuple[int, int]]:
         """First rows and ends of the pairs whose "sender" or "receiver" is of a kind."""
-        found = []
+        merged = []
         for a, b, first, last in self.pairs:
             if (a if end == "sender" else b) == kind:
-                if found and found[-1][1] == first:
-                    first = found.pop()[0]
-                found.append((first, last))
-        return found
+                if merged and merged[-1][1] == first:
+                    first = merged.pop()[0]
+                merged.append((first, last))
+        return merged
 
     def spread(self, x: jax.Array, what: str) -> jax.Array:
-        """What neurons or pairs have as rows; `gathered` undoes it.
+        """States of neurons or pairs as rows; `gathered` undoes it.
 
         Args:
             x: [(batch,) row, width] of a view; [batch, row, width] of networks.
@@ -387,14 +386,14 @@ class Rows:
 
     def by_graph(self, x: jax.Array, kind: str) -> jax.Array:
         """Rows of a kind, [row, lane, width] -> [batch, row of each, width]; padding is 0."""
-        if not self.mixed:
+        if self.real is None:
             return x.swapaxes(0, 1)
         x = jnp.where(self.of_nodes(self.real, kind), x, 0)
         return x.reshape(self.graphs, -1, x.shape[-1])
 
     def count(self, kind: str) -> jax.Array:
-        """How many neurons of a kind each network has, [batch, 1] or [1, 1]."""
-        if self.mixed:
+        """Number of neurons of a kind in each network, [batch, 1] or [1, 1]."""
+        if self.real is not None:
             real = self.of_nodes(self.real, kind).reshape(self.graphs, -1)
             return real.sum(1, keepdims=True)
         first, last = self.slice_of(kind)
@@ -441,11 +440,10 @@ def start_rows(view: ScaleView, batch: int) -> Rows:
     if not mixed:
         return out
     # row of node i of graph b: the slice's first, then graphs one after the other
-    sizes = np.array(view.nodes)
-    begin, own = (jnp.asarray(np.repeat(x, sizes)) for x in (np.cumsum(sizes) - sizes, sizes))
-    which = jnp.arange(batch)[:, None]
-    at = lambda i: (begin[i] * batch + which * own[i] + i - begin[i])[..., None]
-    ends = [out.spread(at(x), "pairs")[:, 0, 0] for x in (out.sender, out.receiver)]
-    real = [out.spread(jnp.asarray(x)[..., None] >= 0, what) for x, what in
-            ((graph.place, "nodes"), (graph.relation, "pairs"))]  # fmt: skip
-    return out.replace(sender=ends[0], receiver=ends[1], real=real[0], real_pair=real[1])
+    starts = np.cumsum(view.nodes) - view.nodes
+    begin, own = (jnp.asarray(np.repeat(x, view.nodes)) for x in (starts, np.array(view.nodes)))
+    row = lambda i: begin[i] * batch + jnp.arange(batch)[:, None] * own[i] + i - begin[i]
+    at = lambda i: out.spread(row(i)[..., None], "pairs")[:, 0, 0]
+    mask = lambda x, what: out.spread(jnp.asarray(x)[..., None] >= 0, what)
+    real = dict(real=mask(graph.place, "nodes"), real_pair=mask(graph.relation, "pairs"))
+    return dataclasses.replace(out, sender=at(out.sender), receiver=at(out.receiver), **real)

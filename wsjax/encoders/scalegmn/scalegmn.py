@@ -1,37 +1,38 @@
 """ScaleGMN: messages that keep the factors of neurons (Kalogeropoulos et al., NeurIPS 2024).
 
-Hidden neurons of tanh and sine can change sign, those of ReLU their scale; what a neuron is
-told then carries its factor s_i, and what a pair of neurons is told s_i / s_j:
+Hidden neurons of tanh and sine can change sign, those of ReLU their scale. The state of a
+neuron then carries its factor s_i, and that of a pair of neurons s_i / s_j:
 
     m_i  = sum_j  M( (Gamma x_j) * (Gamma' e_ij) )            carries  s_j (s_i / s_j) = s_i
     x_i <- U( [x_i, m_i] )                                             s_i
     e_ij <- (Gamma e_ij) * phi( c(x_j), c(x_i) )                       s_i / s_j
 
-with M and U of `scale_blocks.Equivariant` and c a canonical form. Read-outs see canonical
+with M and U of `scale_blocks.Equivariant` and c a canonical form. Read-outs read canonical
 forms of hidden neurons alone. Inputs and outputs have no factors, and nets of their own.
 
-In both directions (ScaleGMN-B) neuron j also hears from those that read it. In networks of
-signs the same e_ij will do, for s = 1 / s. With scales it would carry s_i (s_i / s_j):
+In both directions (ScaleGMN-B) neuron j also receives messages from those that read it. In
+networks of signs the same e_ij suffices, as s = 1 / s. With scales it would carry s_i (s_i / s_j):
 
     as_published    it does: not equivariant
     reciprocal      a second state of pairs begins with 1 / w. Exact; weights near zero overflow
     gated           (Gamma x_j) * phi( c[ x_i, (Gamma x_j) * (Gamma' e_ij) ] )
-                    both in the brackets carry s_i, so c sees one beside the other, and the
+                    both in the brackets carry s_i, so c reads one beside the other, and the
                     gate gives s_j. Exact and finite
     balanced        a second state of pairs begins with w (r_j / r_i)^2 and path norms r, which
                     carry |s|. Exact, finite, and ours
 
 "Exact" is up to rounding, and as long as a row's largest entry is above 1e-30 (in double
-precision 1e-246): below, it counts as zero, lest gradients overflow.
+precision 1e-246): below, it counts as zero, so that gradients do not overflow.
 
 Deviations: x / |x| has no epsilon, so that it is exact; inputs and outputs enter the update
 of pairs as they are; rows whose squares would overflow are made smaller; positions of
 messages are those of their targets in both directions; taps of windows are channels by their
 rank, and weights of dense layers in the first, so that windows of several sizes do not line
 up. Without a `layout`, positions are `NodeFeatures` and outputs are averaged, so that any
-architecture can be read. What a factor inside an activation (omega) is, nobody is told.
+architecture is supported. The factor inside an activation (omega) is not read.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
@@ -53,21 +54,21 @@ READOUTS = ("last", "full", "edit")
 
 
 class ScaleGMN(Encoder):
-    """Encodes networks into codes, invariant to renumberings and to factors of neurons.
+    """Encodes networks into embeddings, invariant to permutations and to factors of neurons.
 
     The published configurations are in `scalegmn_settings`.
 
     Attributes:
         width: of states.
         layers: rounds of messages.
-        code: of the result.
+        code: width of the embedding.
         symmetry: "sign" or "scale" reads networks whose hidden neurons all have such factors;
-            "hetero" any mixture, and neurons without; "permutation" knows of no factors, and
-            of `symmetrise`, `plain`, `apart`, `positions`, `add` and `depth` neither.
+            "hetero" any mixture, and neurons without; "permutation" has no factors, nor
+            `symmetrise`, `plain`, `apart`, `positions`, `add` and `depth`.
         backward: messages in both directions, see above; "none" for forward alone.
         readout: "last" reads outputs (and inputs, if messages go back), "full" all neurons;
             "edit" gives every parameter a change, [batch, entry], with the factors it has.
-        expansion: how many maps (Gamma x) * s(x) give a change, which is their mean, see `editing`.
+        expansion: how many maps (Gamma x) * s(x) give a change, which is their mean, see `editors`.
         hidden: width within MLPs; `width` if 0.
         symmetrise: signs by rho(x) + rho(-x); else by |x|.
         norm: LayerNorm within MLPs.
@@ -76,8 +77,8 @@ class ScaleGMN(Encoder):
         plain: inputs and outputs go through MLPs; else through (Gamma x) * MLP(x).
         apart: with an MLP for inputs and one for outputs.
         skip: add a linear map of what neurons were.
-        node_positions, pair_positions: neurons and pairs are told where they are.
-        positions: who else sees positions of neurons, of "message", "update".
+        node_positions, pair_positions: positions of neurons and pairs are features.
+        positions: what else reads positions of neurons, of "message", "update".
         add: positions of neurons without factors are added; else multiplied like all others.
         layout: (inputs, hidden levels, outputs) that tables of positions have room for, with
             inputs and outputs concatenated in read-outs; () reads any number.
@@ -86,8 +87,8 @@ class ScaleGMN(Encoder):
         links: read pairs without a parameter, such as residuals.
         inputs: what an input neuron begins with.
         depth: layers in the nets of messages and updates; gated messages have one.
-        probes: learned inputs, sent through the networks; 0 for none. Neurons are told what
-            they answer, which has their factors: `probes` (Kofinas et al., 2024). Not in the
+        probes: learned inputs, sent through the networks; 0 for none. Neurons read their
+            activations, which carry their factors: `probes` (Kofinas et al., 2024). Not in the
             paper; of dense chains alone.
         coordinates: inputs of the networks, if they are probed.
         waves: sinusoids for each integer, without a layout.
@@ -131,9 +132,6 @@ class ScaleGMN(Encoder):
         super().__post_init__()
         words = not isinstance(self.positions, str)
         rules = {
-            "symmetry": (self.symmetry in READS, f"one of {tuple(READS)}"),
-            "backward": (self.backward in BACKWARD, f"one of {BACKWARD}"),
-            "readout": (self.readout in READOUTS, f"one of {READOUTS}"),
             "positions": (
                 words and not set(self.positions) - {"message", "update"},
                 "some of ('message', 'update')",
@@ -142,13 +140,13 @@ class ScaleGMN(Encoder):
             "waves": (self.waves % 2 == 0, "an even number"),
             "hidden": (self.hidden >= 0, "at least 0"),
             "probes": (self.probes >= 0, "at least 0"),
-            "dropout": (0 <= self.dropout < 1, "from 0 to below 1"),
         }
         every = "width", "layers", "code", "channels", "features", "depth"
-        settings.check(self, rules | settings.sizes(self, *every) | settings.expansion(self))
+        choices = {"symmetry": tuple(READS), "backward": BACKWARD, "readout": READOUTS}
+        settings.check(self, rules, choices=choices, sizes=every, rates=["dropout"])
 
     def view(self, spec: Spec) -> ScaleView:
-        """What the encoder needs to know of an architecture.
+        """The view of an architecture.
 
         Raises:
             ValueError: see `scale_view.scale_view`; or the network cannot be probed.
@@ -158,40 +156,26 @@ class ScaleGMN(Encoder):
         if not self.probes:
             return view
         probes.assert_chain(spec, self.coordinates)
-        return view.replace(omega=probes.omegas(spec, view.graph), levels=len(spec.layers))
+        omega = probes.omegas(spec, view.graph)
+        return dataclasses.replace(view, omega=omega, levels=len(spec.layers))
 
     def calibrate(
-        self, vectors: np.ndarray, view: ScaleView, scales: Mapping[str, float] | None = None
+        self, vectors: np.ndarray, view: ScaleView, scales: Mapping[str, float]
     ) -> dict[str, jax.Array]:
-        """What probed networks must be multiplied by to be what they were: `probes.units`.
-
-        Args:
-            vectors: [network, entry], in units; not looked at.
-            view: likewise.
-            scales: see `probes.units`.
+        """Factors that undo the normalisation of probed networks: `probes.scales_by_level`.
 
         Raises:
             ValueError: networks are probed, and the scales are not given.
         """
-        return probes.units(scales) if self.probes else {}
+        return probes.scales_by_level(scales) if self.probes else {}
 
     @nn.compact
     def __call__(self, vectors: jax.Array, view: ScaleView, train: bool = False) -> jax.Array:
-        """Encodes networks.
-
-        Args:
-            vectors: [batch, entry], as `networks.ravel` lays them out.
-            view: of their architecture, or `stack` of theirs.
-            train: drop out; takes an rng "dropout".
-
-        Returns:
-            [batch, code]; [batch, entry] if the read-out is "edit".
-        """
+        """[batch, entry] -> [batch, code]; [batch, entry] if the read-out is "edit"."""
         edit = self.readout == "edit"
         rows = start_rows(view, vectors.shape[0])
-        where = [
-            None if p is None else p.astype(vectors.dtype) for p in self._positions(view, rows)
-        ]
+        cast = lambda p: None if p is None else p.astype(vectors.dtype)
+        where = [cast(p) for p in self._positions(view, rows)]
         nodes, streams = self._begin(vectors, view, rows, where)
         nets = Nets(
             self.symmetry,
@@ -207,7 +191,7 @@ class ScaleGMN(Encoder):
             last = i == self.layers - 1
             out = (self.width, 0 if last else self.width)
             if last and edit:
-                out = tuple(n * self.expansion for n in (self.features, view.weight.shape[-1]))
+                out = self.features * self.expansion, view.weight.shape[-1] * self.expansion
             layer = Layer(
                 nets,
                 self.width,
@@ -226,10 +210,10 @@ class ScaleGMN(Encoder):
         return readout(nodes, rows, train)
 
     def _positions(self, view, rows):
-        """Of neurons and of pairs, [row, lane or 1, width]; None for either without."""
+        """Positions of neurons and of pairs, [row, lane or 1, width]; None for either without."""
         graph, table = view.graph, nn.initializers.normal(1.0)
-        found = []
-        counts = types(self.layout) if self.layout else (0, 0)
+        positions = []
+        counts = types(*self.layout) if self.layout else (0, 0)
         for what, wanted, index, count in (
             ("nodes", self.node_positions, view.node_type, counts[0]),
             ("pairs", self.pair_positions, view.pair_type, counts[1]),
@@ -246,8 +230,8 @@ class ScaleGMN(Encoder):
                     rows.spread(NodeFeatures(self.width, self.waves, name=n)(graph), "nodes")[at]
                     for n, at in names
                 )
-            found.append(x)
-        return found
+            positions.append(x)
+        return positions
 
     def _begin(self, vectors, view, rows, where):
         """First states of neurons and of pairs, [row, lane, width]."""
@@ -259,11 +243,11 @@ class ScaleGMN(Encoder):
         if self.probes:
             bias = gather(vectors, view.own[..., :1])[..., 0]
             chain = probes.Chain(weight[..., 0], bias, view.graph, view.omega, view.levels)
-            asked = probes.variables(self, self.probes, self.coordinates, view.levels)
-            answers = rows.spread(chain.activations(*asked), "nodes").astype(nodes.dtype)
-            nodes = nodes + nn.Dense(self.width, use_bias=False, name="answers")(answers)
+            points = probes.variables(self, self.probes, self.coordinates, view.levels)
+            activations = rows.spread(chain.activations(*points), "nodes").astype(nodes.dtype)
+            nodes = nodes + nn.Dense(self.width, use_bias=False, name="answers")(activations)
         p, plain = where[0], self.symmetry == "permutation"
-        # a factor of a table is what it says; of features, one that begins near one
+        # a position of a table multiplies as it is; of features, by a factor that begins near one
         times = lambda x, p: x * (p if self.layout else 1 + p)
         if p is not None:
             pieces = []
@@ -291,7 +275,7 @@ class ScaleGMN(Encoder):
         return nodes, streams
 
     def _change(self, vectors, view, rows, nodes, pairs):
-        """What each parameter's neuron or pair was told, [batch, entry]."""
+        """The change of each parameter, from its neuron or pair, [batch, entry]."""
         count = vectors.shape[-1]
         out = jnp.zeros_like(vectors)
         for x, index, what in ((nodes, view.own, "nodes"), (pairs, view.weight, "pairs")):
