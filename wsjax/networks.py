@@ -261,7 +261,7 @@ def ravel(params: Params, spec: Spec) -> jax.Array:
     return xp.concatenate(parts, axis=-1)
 
 
-def unravel(vector: jax.Array, spec: Spec) -> Params:
+def unravel(vector: jax.Array | np.ndarray, spec: Spec) -> Params:
     """Takes a vector [..., spec.count] apart into arrays [..., *shape]; undoes `ravel`."""
     if vector.shape[-1] != spec.count:
         raise ValueError(f"expected {spec.count} parameters, got a vector {vector.shape}")
