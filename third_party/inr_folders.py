@@ -62,7 +62,6 @@ from third_party.published import Published
 from wsjax import architectures
 from wsjax.files import torch_files
 from wsjax.networks import Params, Spec
-from wsjax.zoos import Zoo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,86 +113,19 @@ def pixels(params: Params, convention: Convention) -> jax.Array:
     return output + convention.offset
 
 
-def read_mnist(
-    folder: str | os.PathLike, splits: str | os.PathLike | None = None, nonfinite: str = "refuse"
-) -> Zoo:
-    """DWSNets' INRs of MNIST, of one architecture: `of(0)` is the `Zoo`.
+def read_mnist(folder: str | os.PathLike, splits: str | os.PathLike | None = None) -> Published:
+    """DWSNets' INRs of MNIST.
 
     Labels are `label`, the digit, and `image`, the number in the folder's name.
 
     Args:
         folder: with the folders mnist_png_*.
         splits: DWSNets' JSON; by default "train" and "test" as the folders say.
-        nonfinite: "refuse" or "exclude", of networks with a NaN or an infinity.
 
     Raises:
         FileNotFoundError: a file, or what the JSON names, is missing.
         ValueError: a file is damaged or not of this layout.
     """
-    return collect_mnist(folder, splits).zoo(nonfinite)
-
-
-def read_fashion(
-    folder: str | os.PathLike, splits: str | os.PathLike | None = None, nonfinite: str = "refuse"
-) -> Zoo:
-    """DWSNets' INRs of Fashion-MNIST; labels as for `read_mnist`.
-
-    Args:
-        folder: with train, test and splits.json.
-        splits: another JSON than the folder's.
-        nonfinite: as for `read_mnist`.
-
-    Raises:
-        FileNotFoundError: as for `read_mnist`.
-        ValueError: as for `read_mnist`; or a JSON's label is not the one in the file.
-    """
-    return collect_fashion(folder, splits).zoo(nonfinite)
-
-
-def read_sines(
-    folder: str | os.PathLike, splits: str | os.PathLike | None = None, nonfinite: str = "refuse"
-) -> Zoo:
-    """DWSNets' INRs of waves a sin(b x); labels are `amplitude` and `frequency`.
-
-    Args:
-        folder: with the files, or folders of them.
-        splits: DWSNets' JSON; by default there are none, see `zoos.split`.
-        nonfinite: as for `read_mnist`.
-
-    Raises:
-        FileNotFoundError: as for `read_mnist`.
-        ValueError: as for `read_mnist`; or the y in a file is not a sin(b x).
-    """
-    return collect_sines(folder, splits).zoo(nonfinite)
-
-
-def read_nfn(
-    folder: str | os.PathLike,
-    data: str,
-    views: Sequence[int] = (0,),
-    points: tuple[int, int] = POINTS,
-    nonfinite: str = "refuse",
-) -> Zoo:
-    """NFN's INRs; labels are `label`, `image` and `view`.
-
-    Args:
-        folder: siren_mnist_wts or the like.
-        data: "mnist", "fashion" or "cifar".
-        views: 0 is the image itself, k + 1 its augmentation `augK`. All views of an image
-            share its number in `runs`; those from 1 on are in no split but "train".
-        points: the first image of validation and of test. As published for all three data
-            sets; Zhou et al. (2023b) have (55 000, 60 000) for the MNISTs (unconfirmed).
-        nonfinite: as for `read_mnist`.
-
-    Raises:
-        FileNotFoundError: a view is missing.
-        ValueError: as for `read_mnist`; or an image is there twice.
-    """
-    return collect_nfn(folder, data, views, points).zoo(nonfinite)
-
-
-def collect_mnist(folder: str | os.PathLike, splits: str | os.PathLike | None = None) -> Published:
-    """As `read_mnist`, whatever the numbers are."""
     folder = pathlib.Path(folder)
     found = []
     for path in sorted(folder.glob("mnist_png_*")):
@@ -213,10 +145,17 @@ def collect_mnist(folder: str | os.PathLike, splits: str | os.PathLike | None = 
     return dataclasses.replace(zoo, splits=parts)
 
 
-def collect_fashion(
-    folder: str | os.PathLike, splits: str | os.PathLike | None = None
-) -> Published:
-    """As `read_fashion`, whatever the numbers are."""
+def read_fashion(folder: str | os.PathLike, splits: str | os.PathLike | None = None) -> Published:
+    """DWSNets' INRs of Fashion-MNIST; labels as for `read_mnist`.
+
+    Args:
+        folder: with train, test and splits.json.
+        splits: another JSON than the folder's.
+
+    Raises:
+        FileNotFoundError: as for `read_mnist`.
+        ValueError: as for `read_mnist`; or a JSON's label is not the one in the file.
+    """
     folder = pathlib.Path(folder)
     found = [
         (path, half, {"image": _number(path, "model_")})
@@ -229,8 +168,17 @@ def collect_fashion(
     return dataclasses.replace(zoo, splits=parts)
 
 
-def collect_sines(folder: str | os.PathLike, splits: str | os.PathLike | None = None) -> Published:
-    """As `read_sines`, whatever the numbers are."""
+def read_sines(folder: str | os.PathLike, splits: str | os.PathLike | None = None) -> Published:
+    """DWSNets' INRs of waves a sin(b x); labels are `amplitude` and `frequency`.
+
+    Args:
+        folder: with the files, or folders of them.
+        splits: DWSNets' JSON; by default there are none, see `zoos.split`.
+
+    Raises:
+        FileNotFoundError: as for `read_mnist`.
+        ValueError: as for `read_mnist`; or the y in a file is not a sin(b x).
+    """
     folder = pathlib.Path(folder)
     found = [(p, "", {"image": _number(p, "model_")}) for p in sorted(folder.rglob("*.pth"))]
     keys = [path.name for path, _, _ in found]
@@ -242,13 +190,26 @@ def collect_sines(folder: str | os.PathLike, splits: str | os.PathLike | None = 
     return dataclasses.replace(zoo, labels=labels, splits=parts)
 
 
-def collect_nfn(
+def read_nfn(
     folder: str | os.PathLike,
     data: str,
     views: Sequence[int] = (0,),
     points: tuple[int, int] = POINTS,
 ) -> Published:
-    """As `read_nfn`, whatever the numbers are."""
+    """NFN's INRs; labels are `label`, `image` and `view`.
+
+    Args:
+        folder: siren_mnist_wts or the like.
+        data: "mnist", "fashion" or "cifar".
+        views: 0 is the image itself, k + 1 its augmentation `augK`. All views of an image
+            share its number in `runs`; those from 1 on are in no split but "train".
+        points: the first image of validation and of test. As published for all three data
+            sets; Zhou et al. (2023b) have (55 000, 60 000) for the MNISTs (unconfirmed).
+
+    Raises:
+        FileNotFoundError: a view is missing.
+        ValueError: as for `read_mnist`; or an image is there twice.
+    """
     if f"nfn_{data}" not in CONVENTIONS:
         raise ValueError(f"expected data 'mnist', 'fashion' or 'cifar', got {data!r}")
     folder, found = pathlib.Path(folder), []
@@ -404,9 +365,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _check(parsed: argparse.Namespace) -> Published:
     family, _, data = parsed.layout.partition("_")
     if family == "nfn":
-        return collect_nfn(parsed.folder, data)
-    collect = {"mnist": collect_mnist, "fashion": collect_fashion, "sines": collect_sines}[data]
-    return collect(parsed.folder, parsed.splits)
+        return read_nfn(parsed.folder, data)
+    read = {"mnist": read_mnist, "fashion": read_fashion, "sines": read_sines}[data]
+    return read(parsed.folder, parsed.splits)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What the readers of published zoos share: refusing what is not finite, and a summary.
+"""Networks as they were published, and the tools that all readers use.
 
     files  --a reader-->  Published  --zoo-->  Zoo
                           Published  --summary-->  what `python -m third_party.NAME` prints
 
-`Published` may hold NaN and infinities, so that a check can say in which layers they are;
+`Published` may hold NaN and infinities, so that a check can list the layers that have them;
 a `Zoo` may not.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from wsjax.networks import Spec, unravel
 from wsjax.zoos import Zoo
 
-BLOCK = 4096  # networks looked at in one go: zoos are as large as the memory
+BLOCK = 4096  # networks inspected in one go: zoos are as large as the memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,17 +51,8 @@ class Published:
             fine &= np.isfinite(values)
         return fine
 
-    def select(self, networks: np.ndarray) -> "Published":
-        """Some of the networks, [i] int, in that order; splits keep those among them."""
-        place = np.full(len(self.vectors), -1)
-        place[networks] = np.arange(len(networks))
-        splits = {k: place[v][place[v] >= 0] for k, v in self.splits.items()}
-        labels = {k: v[networks] for k, v in self.labels.items()}
-        rest = (self.which[networks], labels, self.runs[networks], splits)
-        return Published(self.vectors[networks], self.specs, *rest)
-
     def zoo(self, nonfinite: str = "refuse") -> Zoo:
-        """The zoo.
+        """The networks as a `Zoo`.
 
         Args:
             nonfinite: "refuse" raises if a weight or a label of any network is NaN or
@@ -83,16 +74,20 @@ class Published:
                 "nonfinite='exclude' leaves them out; networks by array or label:\n"
                 + "\n".join(lines)
             )
-        return self.select(np.flatnonzero(fine)).zoo()
+        place = np.cumsum(fine) - 1
+        splits = {k: place[v[fine[v]]] for k, v in self.splits.items()}
+        labels = {k: v[fine] for k, v in self.labels.items()}
+        rest = (self.which[fine], labels, self.runs[fine], splits)
+        return Zoo(self.vectors[fine], self.specs, *rest)
 
     def nonfinite(self) -> dict[str, int]:
         """For each array and label, the number of networks where it is NaN or infinite."""
         out = collections.Counter()
         for rows in _blocks(len(self.vectors)):
             for s, spec in enumerate(self.specs):
-                mine = self.vectors[rows][self.which[rows] == s, : spec.count]
-                for name, array in unravel(mine, spec).items():
-                    out[name] += int((~np.isfinite(array.reshape(len(mine), -1)).all(1)).sum())
+                own = self.vectors[rows][self.which[rows] == s, : spec.count]
+                for name, array in unravel(own, spec).items():
+                    out[name] += int((~np.isfinite(array.reshape(len(own), -1)).all(1)).sum())
         for name, values in self.labels.items():
             out[f"label {name}"] = int((~np.isfinite(values)).sum())
         return dict(out)
@@ -103,12 +98,12 @@ class Published:
         lines += [f"split {k}: {len(v)} networks" for k, v in self.splits.items()]
         bad = self.nonfinite()
         for s, spec in enumerate(self.specs):
-            mine = np.flatnonzero(self.which == s)
+            own = np.flatnonzero(self.which == s)
             activations = [x.activation for x in spec.layers if x.activation != "none"]
             what = f"{spec.count} parameters, {' '.join(dict.fromkeys(activations))}"
-            lines.append(f"architecture {s} ({what}): {len(mine)} networks")
-            if len(mine):
-                lines += _spread(unravel(self.vectors[mine[:BLOCK], : spec.count], spec), bad)
+            lines.append(f"architecture {s} ({what}): {len(own)} networks")
+            if len(own):
+                lines += _spread(unravel(self.vectors[own[:BLOCK], : spec.count], spec), bad)
         lines.append("labels:")
         return "\n".join(lines + _spread(self.labels, {k: bad[f"label {k}"] for k in self.labels}))
 
@@ -186,17 +181,17 @@ def flat(arrays: Sequence[object], spec: Spec, where: object) -> np.ndarray:
         ValueError: they are not arrays of numbers with the spec's shapes, in PyTorch's order.
     """
     wanted = torch_shapes(spec)
-    found = [x.shape if isinstance(x, np.ndarray) else type(x).__name__ for x in arrays]
-    if found != wanted or any(x.dtype.kind != "f" for x in arrays):
+    shapes = [x.shape if isinstance(x, np.ndarray) else type(x).__name__ for x in arrays]
+    if shapes != wanted or any(x.dtype.kind != "f" for x in arrays):
         kinds = sorted({str(getattr(x, "dtype", "")) for x in arrays})
-        raise ValueError(f"{where}: expected arrays {wanted}, got {found} {kinds}")
+        raise ValueError(f"{where}: expected arrays {wanted}, got {shapes} {kinds}")
     return np.concatenate([np.asarray(x, np.float32).ravel() for x in arrays])
 
 
 def numbered(names: Sequence[str]) -> np.ndarray:
     """[i] int: equal names have one number, in the order in which they first appear."""
-    known = {}
-    return np.array([known.setdefault(n, len(known)) for n in names], np.int64)
+    numbers = {}
+    return np.array([numbers.setdefault(n, len(numbers)) for n in names], np.int64)
 
 
 def command(
@@ -205,11 +200,11 @@ def command(
     options: Mapping[str, Mapping[str, object]],
     arguments: Sequence[str] | None = None,
 ) -> None:
-    """What `python -m third_party.NAME` does: reads a folder, prints a summary of it.
+    """The command `python -m third_party.NAME`: reads a folder, prints a summary of it.
 
     Args:
         doc: the module's, shown by `--help`.
-        check: reads what the parsed arguments say; `folder` is one of them.
+        check: parsed arguments, `folder` among them -> the networks.
         options: flag -> keywords of `add_argument`.
         arguments: of the command line.
 

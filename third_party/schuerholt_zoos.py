@@ -56,7 +56,6 @@ from wsjax import architectures
 from wsjax.files import torch_files
 from wsjax.files.torch_files import Numbers, Record
 from wsjax.networks import Spec
-from wsjax.zoos import Zoo
 
 RECORDS = (
     "checkpoints_to_datasets.dataset_base.ModelDatasetBase",
@@ -99,8 +98,7 @@ def read(
     path: str | os.PathLike,
     epochs: Sequence[int] = (50,),
     activation: str | None = None,
-    nonfinite: str = "refuse",
-) -> Zoo:
+) -> Published:
     """A preprocessed zoo, one `.pt` file; its splits are "train", "validation", "test".
 
     Labels are `test_accuracy` in [0, 1], `epoch`, `generalization_gap` (train accuracy
@@ -113,46 +111,11 @@ def read(
         epochs: to read, of each run; all of a run share its number in `runs`.
         activation: of all networks, where the file does not tell, as in the seed zoos:
             "tanh" there, "gelu" for CIFAR-10.
-        nonfinite: "refuse" or "exclude", of networks with a NaN or an infinity.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, is no such zoo, or has no network of these epochs.
     """
-    return collect(path, epochs, activation).zoo(nonfinite)
-
-
-def read_raw(
-    folder: str | os.PathLike,
-    epochs: Sequence[int] = (50,),
-    activation: str | None = None,
-    missing: str = "refuse",
-    nonfinite: str = "refuse",
-) -> Zoo:
-    """A raw zoo, a folder with one of each run; without splits, see `zoos.split`.
-
-    Labels and arguments are those of `read`, and `test_loss`, `train_loss`,
-    `train_accuracy`, but for epoch 0.
-
-    Args:
-        folder: with the runs.
-        epochs: as for `read`.
-        activation: as for `read`.
-        missing: "refuse" raises if a run lacks one of the epochs; "exclude" leaves out
-            what is not there.
-        nonfinite: as for `read`.
-
-    Raises:
-        FileNotFoundError: the folder has no runs, or a run lacks a file.
-        ValueError: as for `read`.
-    """
-    return collect_raw(folder, epochs, activation, missing).zoo(nonfinite)
-
-
-def collect(
-    path: str | os.PathLike, epochs: Sequence[int] = (50,), activation: str | None = None
-) -> Published:
-    """As `read`, whatever the numbers are."""
     vectors, table, of_split = [], [], []
     with torch_files.opened(path, RECORDS, LIMITS) as found:
         if type(found) is not dict or not set(SPLITS.values()) <= set(found):
@@ -168,13 +131,28 @@ def collect(
     return Published(*zoo, splits)
 
 
-def collect_raw(
+def read_raw(
     folder: str | os.PathLike,
     epochs: Sequence[int] = (50,),
     activation: str | None = None,
     missing: str = "refuse",
 ) -> Published:
-    """As `read_raw`, whatever the numbers are."""
+    """A raw zoo, a folder with one of each run; without splits, see `zoos.split`.
+
+    Labels and arguments are those of `read`, and `test_loss`, `train_loss`,
+    `train_accuracy`, but for epoch 0.
+
+    Args:
+        folder: with the runs.
+        epochs: as for `read`.
+        activation: as for `read`.
+        missing: "refuse" raises if a run lacks one of the epochs; "exclude" leaves out
+            what is not there.
+
+    Raises:
+        FileNotFoundError: the folder has no runs, or a run lacks a file.
+        ValueError: as for `read`.
+    """
     if missing not in ("refuse", "exclude"):
         raise ValueError(f"expected missing 'refuse' or 'exclude', got {missing!r}")
     folder = pathlib.Path(folder)
@@ -350,7 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _check(parsed: argparse.Namespace) -> Published:
-    reader = collect if pathlib.Path(parsed.folder).is_file() else collect_raw
+    reader = read if pathlib.Path(parsed.folder).is_file() else read_raw
     zoo = reader(parsed.folder, parsed.epochs, parsed.activation)
     for s in zoo.specs:
         if s.layers[0].activation not in MONOTONE:

@@ -48,7 +48,6 @@ import numpy as np
 from third_party import published
 from third_party.published import Published
 from wsjax import architectures
-from wsjax.zoos import Zoo
 
 STEPS = (0, 1, 2, 3, 20, 40, 60, 80, 86)
 ROWS = {"cifar10": 270_000, "svhn_cropped": 269_892, "mnist": 269_973, "fashion_mnist": 270_000}
@@ -73,8 +72,7 @@ def read(
     steps: Sequence[int] = (86,),
     activations: Sequence[str] = ("relu", "tanh"),
     split: str | os.PathLike | None = None,
-    nonfinite: str = "refuse",
-) -> Zoo:
+) -> Published:
     """The zoo of one data set.
 
     Labels are `test_accuracy` and `train_accuracy` in [0, 1], `test_loss`, `train_loss`,
@@ -89,23 +87,12 @@ def read(
         split: NFN's file for this data set: then there are splits "train", "validation"
             and "test", the other checkpoints of a run where its last is. By default none;
             `zoos.split` shuffles runs.
-        nonfinite: "refuse" or "exclude", of networks with a NaN or an infinity.
 
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: a file is damaged, of other shape or order than published, or holds
             what it should not; one message says what was expected and what is there.
     """
-    return collect(folder, steps, activations, split).zoo(nonfinite)
-
-
-def collect(
-    folder: str | os.PathLike,
-    steps: Sequence[int] = (86,),
-    activations: Sequence[str] = ("relu", "tanh"),
-    split: str | os.PathLike | None = None,
-) -> Published:
-    """As `read`, whatever the numbers are."""
     folder = pathlib.Path(folder)
     unknown = [*(set(steps) - set(STEPS)), *(set(activations) - set(SPECS))]
     if unknown or not steps or not activations:
@@ -319,7 +306,7 @@ def _check(parsed):
         digest = hashlib.sha256(_file(split.parent, split.name).read_bytes()).hexdigest()
         names = [k for k, v in SPLIT_SHA256.items() if v == digest]
         print(f"{parsed.split}: {f'as published, {names[0]}' if names else 'NOT as published'}")
-    zoo = collect(folder, STEPS if parsed.all else STEPS[-1:], tuple(SPECS), parsed.split)
+    zoo = read(folder, STEPS if parsed.all else STEPS[-1:], tuple(SPECS), parsed.split)
     rows = len(_weights(folder / "weights.npy"))
     names = [k for k, v in ROWS.items() if v == rows]
     print(f"{rows} rows: {f'as published for {names}' if names else f'NOT as published, {ROWS}'}")

@@ -1,7 +1,7 @@
-"""Files that are whole or absent, and say so when they were altered.
+"""Files that are whole or absent, and in which every change is noticed.
 
 write_bytes, write_text, write_json     all of it or nothing: beside its place, then moved
-write_sealed / read_sealed              JSON with the sha256 of all else it says
+write_sealed / read_sealed              JSON with the sha256 of all its other values
 fingerprint                             sha256 and size of a file's bytes
 """
 
@@ -49,7 +49,7 @@ def write_json(path: pathlib.Path, data: Any) -> None:
 
 
 def write_sealed(path: pathlib.Path, data: Mapping[str, Any], key: str = SEAL) -> dict[str, Any]:
-    """Writes JSON with a seal, the sha256 of all else it says; returns it as written."""
+    """Writes JSON with a seal, the sha256 of all its other values; returns it as written."""
     sealed = plain(dict(data))
     sealed[key] = seal(sealed, key)
     write_json(path, sealed)
@@ -84,7 +84,7 @@ def read_sealed(path: pathlib.Path, key: str = SEAL, limit: int | None = None) -
 
 
 def seal(data: Mapping[str, Any], key: str = SEAL) -> str:
-    """sha256 of all that JSON data says apart from the seal itself."""
+    """sha256 of all values of JSON data but the seal itself."""
     rest = {k: v for k, v in data.items() if k != key}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 

@@ -127,7 +127,7 @@ def load(
                 f"zoo {name!r}: expected a family with a published zoo, {sorted(READERS)}, got "
                 f"{recipe.family!r}"
             )
-        zoo = READERS[recipe.family](published, nonfinite="exclude")
+        zoo = READERS[recipe.family](published).zoo("exclude")
         shape = {"kind": 0, "norm": 0, "width": recipe.kinds[0].widths[0]}  # one for all
         labels = {k: np.full(len(zoo), v, np.float32) for k, v in shape.items()}
         drawn = np.array([s.layers[0].activation for s in zoo.specs])[zoo.which]

@@ -283,7 +283,7 @@ def test_wrong_command_lines_are_one_clear_error(run, tmp_path, capsys):
 def test_who_cannot_read_the_networks_is_told_beforehand(capsys):
     found = inr_tasks.Subject(
         "own",
-        inr_tasks.inrs.pictures(np.zeros((60, 4, 4, 3), np.uint8), np.arange(60) % 2),
+        inr_tasks.image_folders.image_set(np.zeros((60, 4, 4, 3), np.uint8), np.arange(60) % 2),
         ("a", "b"),
         inr_tasks.RECIPES["dws"],
     )
@@ -302,7 +302,9 @@ def test_who_cannot_read_the_networks_is_told_beforehand(capsys):
 
 def test_validation_and_test_are_dealt_by_image_and_class():
     plan = dataclasses.replace(inr_tasks.RECIPES["nfn"], views=3)
-    pictures = inr_tasks.inrs.pictures(np.zeros((40, 2, 2, 1), np.uint8), np.arange(40) % 4)
+    pictures = inr_tasks.image_folders.image_set(
+        np.zeros((40, 2, 2, 1), np.uint8), np.arange(40) % 4
+    )
     found = inr_tasks.Subject("x", pictures, tuple("abcd"), plan)
     runs = np.repeat(np.arange(40), 3)
     labels = {"class": (runs % 4).astype(np.float32), "view": np.tile([0.0, 1, 2], 40)}

@@ -77,7 +77,7 @@ def nfn(tmp_path):
 
 
 def test_mnist(mnist):
-    zoo = inr_folders.read_mnist(mnist)
+    zoo = inr_folders.read_mnist(mnist).zoo()
     np.testing.assert_array_equal(zoo.labels["label"], [7, 2, 5])
     np.testing.assert_array_equal(zoo.labels["image"], [0, 23089, 0])
     assert len(np.unique(zoo.runs)) == 3  # the two images 0 are of two halves
@@ -91,7 +91,7 @@ def test_an_image_as_dwsnets_draws_it(mnist):
     u = np.linspace(-1, 1, 28)
     x, y = np.meshgrid(u, u)
     want = theirs(siren(seed=2), np.stack([x.ravel(), y.ravel()], 1)).reshape(28, 28, 1) + 0.5
-    zoo = inr_folders.read_mnist(mnist).of(0)
+    zoo = inr_folders.read_mnist(mnist).zoo().of(0)
     got = PIXELS(zoo.params(1), inr_folders.CONVENTIONS["dws_mnist"])
     np.testing.assert_allclose(got, want, atol=2e-4)
     assert np.abs(want - want.transpose(1, 0, 2)).max() > 0.1
@@ -102,14 +102,14 @@ def test_an_image_as_nfn_draws_it(nfn):
     u = np.linspace(-1, 1, 32)
     grid = np.stack(np.meshgrid(u, u, indexing="ij"), -1).reshape(-1, 2)
     want = theirs(siren(2, 3, 1, nfn=True), grid).reshape(32, 32, 3)
-    zoo = inr_folders.read_nfn(nfn, "cifar").of(0)
+    zoo = inr_folders.read_nfn(nfn, "cifar").zoo().of(0)
     row = zoo.labels["image"].tolist().index(44_999)
     got = PIXELS(zoo.params(row), inr_folders.CONVENTIONS["nfn_cifar"])
     np.testing.assert_allclose(got, want, atol=2e-4)
 
 
 def test_fashion(fashion):
-    zoo = inr_folders.read_fashion(fashion)
+    zoo = inr_folders.read_fashion(fashion).zoo()
     np.testing.assert_array_equal(zoo.labels["label"], [9, 3, 2])
     assert {k: v.tolist() for k, v in zoo.splits.items()} == {
         "train": [1],
@@ -125,7 +125,7 @@ def test_splits_as_neural_graphs_and_dwsnets_write_them(fashion, mnist, tmp_path
     theirs |= {"val": form([], []), "test": form(["fmnist_inrs/test/model_0.pth"], [2])}
     path = tmp_path / "fmnist_splits.json"
     path.write_text(json.dumps(theirs))
-    parts = inr_folders.read_fashion(fashion, path).splits
+    parts = inr_folders.read_fashion(fashion, path).zoo().splits
     assert {k: v.tolist() for k, v in parts.items()} == {
         "train": [0],
         "validation": [],
@@ -136,7 +136,7 @@ def test_splits_as_neural_graphs_and_dwsnets_write_them(fashion, mnist, tmp_path
     theirs |= {"val": form([f"/d/mnist-inrs/mnist_png_training_2_23089/{end}"], ["2"])}
     theirs |= {"test": form([f"/d/mnist-inrs/mnist_png_testing_7_0/{end}"], ["7"])}
     path.write_text(json.dumps(theirs))
-    parts = inr_folders.read_mnist(mnist, path).splits
+    parts = inr_folders.read_mnist(mnist, path).zoo().splits
     assert {k: v.tolist() for k, v in parts.items()} == {
         "train": [2],
         "validation": [1],
@@ -145,7 +145,7 @@ def test_splits_as_neural_graphs_and_dwsnets_write_them(fashion, mnist, tmp_path
 
 
 def test_sines(sines, tmp_path):
-    zoo = inr_folders.read_sines(sines)
+    zoo = inr_folders.read_sines(sines).zoo()
     np.testing.assert_array_equal(zoo.labels["amplitude"], [2, 9])
     np.testing.assert_array_equal(zoo.labels["frequency"], [3.5, 0.5])
     assert (set(zoo.labels), zoo.splits) == ({"amplitude", "frequency"}, {})
@@ -154,11 +154,11 @@ def test_sines(sines, tmp_path):
     np.testing.assert_allclose(got, theirs(siren(1, seed=1), x), atol=2e-4)
     path = tmp_path / "ssl_splits.json"
     path.write_text('{"train": ["d/model_1.pth"], "val": [], "test": ["d/model_0.pth"]}')
-    assert inr_folders.read_sines(sines, path).splits["train"].tolist() == [1]
+    assert inr_folders.read_sines(sines, path).zoo().splits["train"].tolist() == [1]
 
 
 def test_views_of_an_image_stay_together(nfn):
-    zoo = inr_folders.read_nfn(nfn, "cifar")
+    zoo = inr_folders.read_nfn(nfn, "cifar").zoo()
     np.testing.assert_array_equal(zoo.labels["image"], [50_000, 0, 44_999, 45_000])
     np.testing.assert_array_equal(zoo.labels["label"], [0, 3, 5, 5])
     assert {k: v.tolist() for k, v in zoo.splits.items()} == {
@@ -166,7 +166,7 @@ def test_views_of_an_image_stay_together(nfn):
         "validation": [3],
         "test": [0],
     }
-    zoo = inr_folders.read_nfn(nfn, "cifar", views=(0, 1, 4))
+    zoo = inr_folders.read_nfn(nfn, "cifar", views=(0, 1, 4)).zoo()
     np.testing.assert_array_equal(zoo.labels["view"], [0, 0, 0, 0, 1, 1, 4])
     assert zoo.splits["train"].tolist() == [1, 2, 4, 6]
     assert zoo.splits["validation"].tolist() == [3]  # its view is in no split
@@ -276,10 +276,10 @@ def test_damage_to_a_folder_is_one_clear_error(damage, request):
         "mnist": inr_folders.read_mnist,
         "fashion": inr_folders.read_fashion,
         "sines": inr_folders.read_sines,
-        "nfn": lambda f: inr_folders.read_nfn(f, "cifar"),
+        "nfn": lambda f: inr_folders.read_nfn(f, "cifar").zoo(),
     }[kind]
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        read(folder)
+        read(folder).zoo()
 
 
 def test_an_empty_folder_and_other_data(tmp_path):
@@ -287,7 +287,7 @@ def test_an_empty_folder_and_other_data(tmp_path):
         with pytest.raises(FileNotFoundError, match=r"layout dws_.* found none"):
             read(tmp_path)
     with pytest.raises(ValueError, match="'mnist', 'fashion' or 'cifar', got 'svhn'"):
-        inr_folders.read_nfn(tmp_path, "svhn")
+        inr_folders.read_nfn(tmp_path, "svhn").zoo()
 
 
 # The commands

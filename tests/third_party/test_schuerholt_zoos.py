@@ -77,7 +77,7 @@ def zoo_pt(tmp_path):
 
 
 def test_a_preprocessed_zoo(zoo_pt):
-    zoo = schuerholt_zoos.read(zoo_pt)
+    zoo = schuerholt_zoos.read(zoo_pt).zoo()
     activations = [zoo.specs[s].layers[0].activation for s in zoo.which]
     assert activations == ["tanh", "relu", "gelu", "sigmoid"]
     assert {k: v.tolist() for k, v in zoo.splits.items()} == {
@@ -89,7 +89,7 @@ def test_a_preprocessed_zoo(zoo_pt):
     np.testing.assert_allclose(zoo.labels["generalization_gap"], 0.01 * np.arange(4), 1e-6)
     np.testing.assert_array_equal(zoo.labels["epoch"], 50)
     np.testing.assert_array_equal(zoo.labels["init_kaiming_normal"], 1)
-    both = schuerholt_zoos.read(zoo_pt, (0, 25))
+    both = schuerholt_zoos.read(zoo_pt, (0, 25)).zoo()
     np.testing.assert_array_equal(both.runs, [0, 0, 1, 1, 2, 2, 3, 3])
     assert "generalization_gap" not in both.labels  # epoch 0 has none
     np.testing.assert_array_equal(both.splits["test"], [6, 7])
@@ -99,7 +99,7 @@ def test_a_preprocessed_zoo(zoo_pt):
     ("run", "activation"), [(0, "tanh"), (1, "relu"), (2, "gelu"), (3, "sigmoid")]
 )
 def test_pooling_first_is_the_same_function_unless_the_activation_falls(zoo_pt, run, activation):
-    zoo, x = schuerholt_zoos.read(zoo_pt), draw(1, 28, 28, scale=1.0)
+    zoo, x = schuerholt_zoos.read(zoo_pt).zoo(), draw(1, 28, 28, scale=1.0)
     spec = zoo.specs[zoo.which[run]]
     params = unravel(zoo.vectors[run, : spec.count], spec)
     state = torch_network(seed=100 * run + 50, dropout=0.5 * (run % 2))
@@ -117,7 +117,7 @@ def test_every_family_is_known_by_its_shapes_and_converted(family, channels, tmp
     state = torch_network(family, channels)
     write(run / "checkpoint_000050" / "checkpoints", state)
     (run / "result.json").write_text(result_lines(50))
-    zoo = schuerholt_zoos.read_raw(tmp_path)
+    zoo = schuerholt_zoos.read_raw(tmp_path).zoo()
     spec = schuerholt_zoos.spec(family, channels, "tanh")
     assert zoo.specs == (spec,)
     size = 32 if family.endswith("large") else 28
@@ -141,8 +141,8 @@ def test_vectors_instead_of_state_dicts(tmp_path):
             rows = [np.concatenate([a.ravel() for a in s.values()]) for s in part.fields["data_in"]]
             part.fields["data_in"] = np.stack(rows)
 
-    want = schuerholt_zoos.read(zoo_file(tmp_path / "a.pt"))
-    found = schuerholt_zoos.read(zoo_file(tmp_path / "b.pt", change))
+    want = schuerholt_zoos.read(zoo_file(tmp_path / "a.pt")).zoo()
+    found = schuerholt_zoos.read(zoo_file(tmp_path / "b.pt", change)).zoo()
     np.testing.assert_array_equal(found.vectors, want.vectors)
 
 
@@ -153,10 +153,10 @@ def test_a_seed_zoo_is_told_its_activation(tmp_path):
 
     path = zoo_file(tmp_path / "dataset_mnist_seed.pt", change)
     with pytest.raises(ValueError, match="does not tell the activation; give it: 'tanh'"):
-        schuerholt_zoos.read(path)
-    assert [s.layers[0].activation for s in schuerholt_zoos.read(path, (50,), "tanh").specs] == [
-        "tanh"
-    ]
+        schuerholt_zoos.read(path).zoo()
+    assert [
+        s.layers[0].activation for s in schuerholt_zoos.read(path, (50,), "tanh").zoo().specs
+    ] == ["tanh"]
 
 
 def part_of(name, change):
@@ -221,7 +221,7 @@ def test_damage_to_a_preprocessed_zoo_is_one_clear_error(damage, tmp_path):
     change, message = ZOO_DAMAGE[damage]
     path = zoo_file(tmp_path / "dataset.pt", change)
     with pytest.raises(ValueError, match=message):
-        schuerholt_zoos.read(path)
+        schuerholt_zoos.read(path).zoo()
 
 
 def result_lines(last, accuracy=0.5, **more):
@@ -246,26 +246,26 @@ def raw(tmp_path):
 
 
 def test_a_raw_zoo(raw):
-    zoo = schuerholt_zoos.read_raw(raw)
+    zoo = schuerholt_zoos.read_raw(raw).zoo()
     assert (len(zoo), zoo.splits) == (2, {})
     np.testing.assert_allclose(zoo.labels["generalization_gap"], 0.2, rtol=1e-5)
-    every = schuerholt_zoos.read_raw(raw, (0, 50))
+    every = schuerholt_zoos.read_raw(raw, (0, 50)).zoo()
     np.testing.assert_array_equal(every.runs, [0, 0, 1, 1])
     assert "train_accuracy" not in every.labels
     (raw / "NN_tune_trainable_a" / "checkpoint_50" / "checkpoints").unlink()
     with pytest.raises(FileNotFoundError, match="checkpoint_50"):
-        schuerholt_zoos.read_raw(raw)
-    assert len(schuerholt_zoos.read_raw(raw, missing="exclude")) == 1
+        schuerholt_zoos.read_raw(raw).zoo()
+    assert len(schuerholt_zoos.read_raw(raw, missing="exclude").zoo()) == 1
     write(raw / "NN_tune_trainable_a" / "checkpoint_50" / "checkpoints", torch_network())
     result = raw / "NN_tune_trainable_b" / "result.json"
     result.write_text(result_lines(40))
     with pytest.raises(FileNotFoundError, match=r"\[50\] are missing"):
-        schuerholt_zoos.read_raw(raw)
+        schuerholt_zoos.read_raw(raw).zoo()
     result.write_text("[" * 100_000)
     with pytest.raises(ValueError, match="lines of JSON"):
-        schuerholt_zoos.read_raw(raw, missing="exclude")
+        schuerholt_zoos.read_raw(raw, missing="exclude").zoo()
     with pytest.raises(FileNotFoundError, match="a folder of runs"):
-        schuerholt_zoos.read_raw(raw / "absent")
+        schuerholt_zoos.read_raw(raw / "absent").zoo()
 
 
 def test_the_sizes_that_the_paper_prints():

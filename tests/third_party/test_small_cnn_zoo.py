@@ -93,7 +93,7 @@ def small(tmp_path):
 
 
 def test_small_zoo_labels_runs_and_architectures(small):
-    zoo = small_cnn_zoo.read(small)
+    zoo = small_cnn_zoo.read(small).zoo()
     assert len(zoo) == RUNS
     assert [s.layers[0].activation for s in zoo.specs] == ["relu", "tanh"]
     np.testing.assert_array_equal(zoo.which, np.arange(RUNS) % 2)
@@ -103,7 +103,7 @@ def test_small_zoo_labels_runs_and_architectures(small):
     np.testing.assert_array_equal(zoo.labels["optimizer_rmsprop"], np.arange(RUNS) % 3 == 2)
     np.testing.assert_array_equal(zoo.labels["w_init_orthogonal"], np.arange(RUNS) % 2)
     np.testing.assert_allclose(zoo.labels["init_std"], 0.1 * (np.arange(RUNS) % 3 == 0), 1e-6)
-    every = small_cnn_zoo.read(small, STEPS, ["tanh"])
+    every = small_cnn_zoo.read(small, STEPS, ["tanh"]).zoo()
     assert len(every) == RUNS // 2 * 9
     assert len(np.unique(every.runs)) == RUNS // 2
     dealt = zoos.split(every, {"train": 2, "test": 2}, seed=0)
@@ -124,19 +124,19 @@ def test_a_small_networks_weights_are_where_the_layout_says(small, row):
         y = f(conv(y, kernel, p[f"{layer}/bias:0"], stride=2))
     assert y.shape == (16, 2, 2)
     y = y.mean((1, 2)) @ p["dense/kernel:0"] + p["dense/bias:0"]
-    zoo = small_cnn_zoo.read(small).of(row // 9 % 2)
+    zoo = small_cnn_zoo.read(small).zoo().of(row // 9 % 2)
     ours = FORWARD(zoo.params(row // 18), x[..., None], zoo.spec)
     np.testing.assert_allclose(ours, y, rtol=1e-4, atol=1e-5)
     assert np.ptp(y) > 0.1
 
 
 def test_any_order_of_the_layout_is_followed(small):
-    want = small_cnn_zoo.read(small).vectors
+    want = small_cnn_zoo.read(small).zoo().vectors
     moved, weights = SMALL_LAYOUT[::-1], np.load(small / "weights.npy")
     ends = np.cumsum([np.prod(s) for _, s in SMALL_LAYOUT])[:-1]
     write_layout(small / "layout.csv", moved)
     np.save(small / "weights.npy", np.hstack(np.split(weights, ends, axis=1)[::-1]))
-    np.testing.assert_array_equal(small_cnn_zoo.read(small).vectors, want)
+    np.testing.assert_array_equal(small_cnn_zoo.read(small).zoo().vectors, want)
 
 
 def nfn_rows(order, metrics, keep=86):
@@ -154,14 +154,14 @@ def test_nfns_split(small, tmp_path):
     order = list(map(int, (tmp_path / "split.csv").read_text().split()))[1:]
     want = nfn_rows(order, small_metrics())
     assert [len(v) for v in want.values()] == [3, 1, 4]
-    zoo = small_cnn_zoo.read(small, split=tmp_path / "split.csv")
+    zoo = small_cnn_zoo.read(small, split=tmp_path / "split.csv").zoo()
     for name, rows in want.items():
         assert sorted(zoo.splits[name]) == sorted(r // 9 for r in rows)
-    every = small_cnn_zoo.read(small, STEPS, split=tmp_path / "split.csv")
+    every = small_cnn_zoo.read(small, STEPS, split=tmp_path / "split.csv").zoo()
     for name, rows in want.items():
         assert {int(r) for r in every.runs[every.splits[name]]} == {r // 9 for r in rows}
         assert len(every.splits[name]) == 9 * len(rows)
-    relu = small_cnn_zoo.read(small, activations=["relu"], split=tmp_path / "split.csv")
+    relu = small_cnn_zoo.read(small, activations=["relu"], split=tmp_path / "split.csv").zoo()
     kept = {int(r) for v in relu.splits.values() for r in relu.runs[v]}
     assert kept == set(range(0, RUNS, 2))
 
@@ -248,19 +248,19 @@ def test_damage_to_the_small_zoo_is_one_clear_error(damage, small):
     break_, message = SMALL_DAMAGE[damage]
     break_(small)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        small_cnn_zoo.read(small)
+        small_cnn_zoo.read(small).zoo()
 
 
 def test_networks_that_are_not_finite_can_be_left_out(small, tmp_path):
-    whole = small_cnn_zoo.read(small, split=tmp_path / "split.csv")
+    whole = small_cnn_zoo.read(small, split=tmp_path / "split.csv").zoo()
     nan_at(8, 180)(small)
     metric(26, test_loss="")(small)
-    rest = small_cnn_zoo.read(small, split=tmp_path / "split.csv", nonfinite="exclude")
+    rest = small_cnn_zoo.read(small, split=tmp_path / "split.csv").zoo("exclude")
     np.testing.assert_array_equal(rest.runs, [1, 3, 4, 5, 6, 7])
     for name, rows in whole.splits.items():
         assert set(rest.runs[rest.splits[name]]) == set(whole.runs[rows]) - {0, 2}
     with pytest.raises(ValueError, match="'refuse' or 'exclude', got 'zero'"):
-        small_cnn_zoo.read(small, nonfinite="zero")
+        small_cnn_zoo.read(small).zoo("zero")
 
 
 @pytest.mark.parametrize(
@@ -275,11 +275,11 @@ def test_networks_that_are_not_finite_can_be_left_out(small, tmp_path):
 def test_a_split_that_is_no_order_of_the_rows(small, tmp_path, content, message):
     (tmp_path / "bad.csv").write_text(content)
     with pytest.raises(ValueError, match=message):
-        small_cnn_zoo.read(small, split=tmp_path / "bad.csv")
+        small_cnn_zoo.read(small, split=tmp_path / "bad.csv").zoo()
 
 
 def test_what_can_be_asked_of_the_small_zoo(small):
     with pytest.raises(ValueError, match="got \\[5\\] and"):
-        small_cnn_zoo.read(small, [5])
+        small_cnn_zoo.read(small, [5]).zoo()
     with pytest.raises(ValueError, match=r"activations of .*gelu"):
-        small_cnn_zoo.read(small, activations=["gelu"])
+        small_cnn_zoo.read(small, activations=["gelu"]).zoo()

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from wsjax.architectures import convolution, feature_grids, layer_settings
 from wsjax.architectures.activations import ACTIVATIONS
@@ -102,7 +103,7 @@ USE = Mode()
 
 def forward(
     params: Params,
-    x: jax.Array,
+    x: jax.Array | np.ndarray,
     spec: Spec,
     convolve: convolution.Convolve = convolution.by_xla,
     mode: Mode = USE,

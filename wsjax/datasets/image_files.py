@@ -7,7 +7,7 @@
     svhn                   train_32x32.mat  test_32x32.mat
                            or svhn_crop_0.bin svhn_crop_1.bin ..., the last held out
 
-each as it is, as .gz or as .xz. `find` says which of them a folder holds, `read` turns them
+each as it is, as .gz or as .xz. `find` lists those that a folder holds, `read` turns them
 into arrays. Nothing is unpacked onto the disk, nothing is executed, no size is taken on
 trust, and a file with a published sha256 must have it; the .mat files are read only if they do.
 """
@@ -99,7 +99,7 @@ def find(name: str, folder: str | os.PathLike) -> dict[str, pathlib.Path]:
 
     Args:
         name: a key of `LAYOUTS`.
-        folder: looked into itself, not into its folders.
+        folder: searched itself, not its folders.
 
     Raises:
         FileNotFoundError: no folder, no file of the data set in it, or not all of them.
@@ -192,7 +192,7 @@ def read(
         arrays = _joined([_matrix(data) for data, _ in contents.values()])
     else:
         arrays = _joined([_records(*content) for content in contents.values()])
-    for file in contents:  # after its structure: "cut short" says more than another sha256
+    for file in contents:  # structure first: "cut short" is the better message
         expect_published(file)
     return arrays
 
@@ -262,24 +262,25 @@ def _unpacked(data, stream, place):
 
 
 def _members(content, path):
-    """The batches in CIFAR-10's archive, by name; nothing else in it is looked at."""
+    """The batches in CIFAR-10's archive, by name; nothing else in it is read."""
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-            found = {m.name.removeprefix("cifar-10-batches-bin/"): m for m in archive}
-            missing = [file for file in BATCHES if file not in found or not found[file].isreg()]
+            members = {m.name.removeprefix("cifar-10-batches-bin/"): m for m in archive}
+            missing = [f for f in BATCHES if f not in members or not members[f].isreg()]
             if not missing:
-                return {file: archive.extractfile(found[file]).read() for file in BATCHES}
+                read = lambda file: (archive.extractfile(members[file]) or io.BytesIO()).read()
+                return {file: read(file) for file in BATCHES}
     except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} is no tar archive, or cut short: {error}") from error
-    names = _some(sorted(found))
+    names = _some(sorted(members))
     raise ValueError(f"{path}: expected the plain files {', '.join(missing)}, found {names}")
 
 
 def _idx_arrays(contents):
     arrays = []
     for images, labels in (IDX[:2], IDX[2:]):
-        pixels = _idx(*contents[images], (28, 28))[..., None]
-        numbers = _labels(_idx(*contents[labels], ()), contents[labels][1])
+        pixels = _idx(*contents[images], shape=(28, 28))[..., None]
+        numbers = _labels(_idx(*contents[labels], shape=()), contents[labels][1])
         if len(pixels) != len(numbers):
             raise ValueError(
                 f"{contents[images][1]} has {len(pixels)} images, {contents[labels][1]} "

@@ -8,7 +8,7 @@
         --prepare-->  float32 in [0, 1] or [-1, 1], gray or resized as a zoo's recipe has it
 
 tensorflow-datasets shuffles when it prepares: its MNIST has the images of the original
-files in another order. `Images.fingerprint` tells the two apart; a recipe should keep it.
+files in another order. `Images.fingerprint` differs; a recipe should keep it.
 """
 
 import dataclasses
@@ -21,10 +21,11 @@ import os
 import pathlib
 import warnings
 import zipfile
+from typing import Any
 
 import numpy as np
 
-from wsjax import storage
+from wsjax import checks, storage
 from wsjax.datasets import image_files
 
 DIGITS = tuple("0123456789")
@@ -85,25 +86,24 @@ class Images:
         for part in ("train", "test"):
             images, labels = getattr(self, part), getattr(self, f"{part}_labels")
             if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3:] not in ((1,), (3,)):
-                wrong.append(f"  {part}: expected uint8 [n, row, col, 1 or 3], got {_of(images)}")
+                wrong.append(f"{part}: expected uint8 [n, row, col, 1 or 3], got {_of(images)}")
             elif not images.size:
-                wrong.append(f"  {part}: expected at least one image, got {_of(images)}")
+                wrong.append(f"{part}: expected at least one image, got {_of(images)}")
             if labels.dtype != np.int32 or labels.shape != images.shape[:1]:
-                wrong.append(f"  {part}_labels: expected int32 [{len(images)}], got {_of(labels)}")
+                wrong.append(f"{part}_labels: expected int32 [{len(images)}], got {_of(labels)}")
             elif (odd := np.flatnonzero((labels < 0) | (labels >= len(self.classes)))).size:
                 wrong.append(
-                    f"  {part}_labels: label {labels[odd[0]]} of image {odd[0]} is not one of 0 to "
+                    f"{part}_labels: label {labels[odd[0]]} of image {odd[0]} is not one of 0 to "
                     f"{len(self.classes) - 1}"
                 )
         if self.train.shape[1:] != self.test.shape[1:]:
             wrong.append(
-                f"  test: expected images of the shape in train, {self.train.shape[1:]}, got "
+                f"test: expected images of the shape in train, {self.train.shape[1:]}, got "
                 f"{self.test.shape[1:]}"
             )
         if len(set(self.classes)) < len(self.classes) or len(self.classes) < 2:
-            wrong.append(f"  classes: expected two or more different names, got {self.classes}")
-        if wrong:
-            raise ValueError(f"images of {self.name!r} make no sense:\n" + "\n".join(wrong))
+            wrong.append(f"classes: expected two or more different names, got {self.classes}")
+        checks.raise_all(f"images of {self.name!r} make no sense", wrong)
 
     def fingerprint(self) -> str:
         """sha256 of the name, the classes and all numbers, in their order."""
@@ -120,7 +120,7 @@ def load(
 ) -> Images:
     """The images of a data set, always from the source that is named.
 
-    Without a folder they are tensorflow-datasets', kept where TFDS_DATA_DIR says and made
+    Without a folder they are tensorflow-datasets', kept in TFDS_DATA_DIR and made
     there on first use: that downloads (1.5 GB for svhn) and needs TensorFlow; offline it
     finds MNIST's and Fashion-MNIST's original files in TFDS_DATA_DIR/downloads/manual. SVHN
     is always the cropped digits, digit 0 as class 0.
@@ -176,12 +176,11 @@ def save(path: str | os.PathLike, images: Images) -> None:
         **{k: getattr(images, k) for k in ("name", "classes", "source")},
         "sha256": images.fingerprint(),
     }
-    arrays = {k: getattr(images, k) for k in MEMBERS if k != "about"}
+    arrays: dict[str, Any] = {k: getattr(images, k) for k in MEMBERS if k != "about"}
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     out = io.BytesIO()
-    np.savez_compressed(
-        out, **{k: np.ascontiguousarray(v, MEMBERS[k][0]) for k, v in arrays.items()}
-    )
+    arrays = {k: np.ascontiguousarray(v, MEMBERS[k][0]) for k, v in arrays.items()}
+    np.savez_compressed(out, **arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
     storage.write_bytes(path, out.getvalue())
 
@@ -201,9 +200,10 @@ def read(path: str | os.PathLike) -> Images:
     data = io.BytesIO(path.read_bytes())
     try:
         about, arrays = _members(data)
-        images = Images(about["name"], *arrays, tuple(about["classes"]), about["source"])
-        if (came := images.fingerprint()) != about["sha256"]:
-            raise ValueError(f"expected numbers of sha256 {about['sha256']}, got {came}")
+        rest = {"classes": tuple(about["classes"]), "source": about["source"]}
+        images = Images(about["name"], **arrays, **rest)
+        if (digest := images.fingerprint()) != about["sha256"]:
+            raise ValueError(f"expected numbers of sha256 {about['sha256']}, got {digest}")
     except Exception as error:  # of a damaged .npz, zipfile and NumPy raise nearly anything
         raise ValueError(f"{path} is damaged, or no .npz file: {error}") from error
     return images
@@ -310,9 +310,9 @@ def _digits():
         import sklearn.datasets
     except ImportError as error:
         raise ImportError("digits need scikit-learn: pip install scikit-learn") from error
-    data = sklearn.datasets.load_digits()
-    images = ((data.images.astype(np.int32) * 255 + 8) // 16).astype(np.uint8)[..., None]
-    labels = data.target.astype(np.int32)
+    pixels, labels = sklearn.datasets.load_digits(return_X_y=True)
+    images = ((np.asarray(pixels, np.int32) * 255 + 8) // 16).astype(np.uint8).reshape(-1, 8, 8, 1)
+    labels = np.asarray(labels, np.int32)
     n = len(images) - DIGITS_TEST
     return Images("digits", images[:n], labels[:n], images[n:], labels[n:], DIGITS, "sklearn")
 
@@ -330,7 +330,7 @@ def _prepared(name):
     # Its bucket holds other formats only.
     config = tfds.download.DownloadConfig(try_download_gcs=False)
     try:
-        parts = tfds.data_source(
+        parts: Any = tfds.data_source(
             TFDS[name],
             split=["train", "test"],
             download_and_prepare_kwargs={"download_config": config},
@@ -354,12 +354,12 @@ def _prepared(name):
 
 
 def _members(data):
-    """What a kept .npz says of itself, and its arrays: sizes first, before any is allocated."""
+    """Facts and arrays of a kept .npz: sizes first, before any is allocated."""
     with zipfile.ZipFile(data) as archive:
-        found = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
-        if set(found) != set(MEMBERS):
-            raise ValueError(f"expected {sorted(MEMBERS)} in it, found {sorted(found)}")
-        for name, member in found.items():
+        members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
+        if set(members) != set(MEMBERS):
+            raise ValueError(f"expected {sorted(MEMBERS)} in it, found {sorted(members)}")
+        for name, member in members.items():
             dtype, rank = np.dtype(MEMBERS[name][0]), MEMBERS[name][1]
             most = ABOUT_BYTES if name == "about" else ARRAY_BYTES
             if member.file_size > most:
@@ -375,11 +375,11 @@ def _members(data):
                 )
     data.seek(0)
     with np.load(data, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in MEMBERS}
+        arrays: dict[str, Any] = {name: archive[name] for name in MEMBERS}
     about = json.loads(arrays.pop("about").tobytes())
     if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise ValueError(f"expected it to say that it has format {FORMAT}, got {about}")
-    return about, [arrays[k] for k in ("train", "train_labels", "test", "test_labels")]
+        raise ValueError(f"expected facts with the format {FORMAT}, got {about}")
+    return about, arrays
 
 
 def _of(array):

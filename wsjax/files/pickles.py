@@ -48,7 +48,7 @@ class TorchFileError(ValueError):
 
 
 class Record:
-    """What is left of an instance of a class that is not here: its name and its fields."""
+    """An instance of a class that is not here: its name and its fields."""
 
     __slots__ = ("fields", "name")
 
@@ -134,7 +134,7 @@ class Numbers:
 def rebuild(
     program: bytes, read: Callable[[str, int], bytes], records: Collection[str] = ()
 ) -> Any:
-    """What a pickle describes, as dicts, lists, tuples, numbers, strings, `Numbers`, `Record`.
+    """Rebuilds a pickle as dicts, lists, tuples, numbers, strings, `Numbers`, `Record`.
 
     Args:
         program: the pickle.
@@ -159,7 +159,7 @@ _BROKEN = (
 
 
 class _Name:
-    """A name that a pickle looked up. It stands for nothing but itself."""
+    """A name that a pickle looked up; a token without attributes."""
 
     __slots__ = ("full",)
 
@@ -265,6 +265,9 @@ def _refusal(name):
 class _Reader(pickle._Unpickler):
     """Python's unpickler: the instructions above, names as tokens, calls as builders."""
 
+    stack: list[Any]
+    pop_mark: Callable[[], list[Any]]
+
     def __init__(self, program, read, records):
         super().__init__(io.BytesIO(program))
         self._storage, self._records = read, frozenset(records)
@@ -303,8 +306,8 @@ class _Reader(pickle._Unpickler):
 
     def load_newobj(self):
         args, name = self.stack.pop(), self.stack[-1]
-        known = type(name) is _Name and name.full in self._records
-        if not known or type(args) is not tuple or args:
+        record = type(name) is _Name and name.full in self._records
+        if not record or type(args) is not tuple or args:
             raise TorchFileError(f"its pickle makes a {_what(name)}, which is not made here")
         self.stack[-1] = Record(name.full)
 

@@ -6,7 +6,7 @@
 
 `pickles` rebuilds the pickle as plain data. Here sizes are checked before anything is read
 (`Limits`); a zip that could grow on reading, by compression or by members that overlap, is
-refused; members are found by name in the zip's own directory, and nothing is ever written
+not supported; members are found by name in the zip's own directory, and nothing is ever written
 to disk.
 """
 
@@ -16,7 +16,7 @@ import os
 import pathlib
 import struct
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 from typing import Any
 
 from wsjax.files import pickles
@@ -45,7 +45,7 @@ class Limits:
 @contextlib.contextmanager
 def opened(
     path: str | os.PathLike, records: Collection[str] = (), limits: Limits | None = None
-) -> Iterator[Any]:
+) -> Generator[Any]:
     """The object that a file holds, for as long as the file is open.
 
     Tensors and NumPy's arrays are `Numbers`, read on demand; ordered dicts are dicts, paths
@@ -85,10 +85,10 @@ def state(path: str | os.PathLike, limits: Limits | None = None) -> dict[str, An
         FileNotFoundError: there is no such file.
         TorchFileError: the file is not read, or holds something other than a dict by name.
     """
-    with opened(path, limits=limits) as found:
-        if type(found) is not dict or not all(type(k) is str for k in found):
-            raise TorchFileError(f"expected arrays by name, got a {type(found).__name__}")
-        return {k: v.array() if type(v) is Numbers else v for k, v in found.items()}
+    with opened(path, limits=limits) as saved:
+        if type(saved) is not dict or not all(type(k) is str for k in saved):
+            raise TorchFileError(f"expected arrays by name, got a {type(saved).__name__}")
+        return {k: v.array() if type(v) is Numbers else v for k, v in saved.items()}
 
 
 class _Archive:
@@ -147,12 +147,12 @@ def _directory_bytes(file, size):
     end = tail.rfind(b"PK\x05\x06")
     if end < 0 or len(tail) - end < 22:
         raise TorchFileError("the zip is cut short: it has no directory")
-    found = struct.unpack_from("<I", tail, end + 12)[0]
+    stated = struct.unpack_from("<I", tail, end + 12)[0]
     if end >= 20 and tail[end - 20 : end - 16] == b"PK\x06\x07":  # of zips too large for it
         file.seek(struct.unpack_from("<Q", tail, end - 12)[0])
         record = file.read(56)
         if len(record) < 56 or record[:4] != b"PK\x06\x06":
             raise TorchFileError("the zip's directory is damaged")
-        found = struct.unpack_from("<Q", record, 40)[0]
+        stated = struct.unpack_from("<Q", record, 40)[0]
     file.seek(0)
-    return found
+    return stated

@@ -75,10 +75,10 @@ class Job(Generic[B]):
             there are; zoos that differ in these alone have one folder.
         blocks: all of them, in the order they are made.
         start: called once, before the first block: devices -> (block -> `Run`).
-        collect: arrays of all blocks -> the zoo, and what the manifest is to say of it.
+        collect: arrays of all blocks -> the zoo, and facts for its manifest.
         licence: of the networks.
         images: what they are made of: JSON, with the images' "sha256" and "source".
-        devices: share each block out.
+        devices: each block is divided among them.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Job(Generic[B]):
 
     @property
     def begun(self) -> dict[str, Any]:
-        """What all zoos of one folder have in common."""
+        """The settings and images that all zoos of one folder have in common."""
         recipe = storage.plain(dataclasses.asdict(self.recipe))
         data = {"recipe": {k: v for k, v in recipe.items() if k not in self.free}}
         return data if self.images is None else data | {"images": storage.plain(dict(self.images))}
@@ -166,7 +166,7 @@ def begin(job: Job[Any], cache: str | os.PathLike) -> pathlib.Path:
 
     Raises:
         ValueError: it was begun with another recipe or other images.
-        DamagedError: the file that says so is damaged.
+        DamagedError: the file that names them is damaged.
     """
     folder, expected = job.folder(cache), job.begun
     path = folder / "begun.json"

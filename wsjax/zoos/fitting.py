@@ -41,9 +41,9 @@ class Fit(NamedTuple):
         steps: [network], Adam's.
     """
 
-    vectors: jax.Array
-    mse: jax.Array
-    steps: jax.Array
+    vectors: jax.Array | np.ndarray
+    mse: jax.Array | np.ndarray
+    steps: jax.Array | np.ndarray
 
 
 def begin(params: Params, optimizer: optax.GradientTransformation) -> State:

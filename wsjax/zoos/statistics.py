@@ -1,4 +1,4 @@
-"""Norms and signs of what comes into the neurons of a zoo's networks, array by array.
+"""Norms and signs of the weights that come into neurons, array by array.
 
     Dense_1/kernel [32, 32]    a column each      norms [network, 32], shares of + and - [network]
     Dense_1/bias       [32]    a number each      norms are absolute values
@@ -19,7 +19,7 @@ ROLES = ("kernel", "scale", "bias")  # a norm's mean and variance are measured, 
 
 
 class Incoming(NamedTuple):
-    """What comes into neurons through one array.
+    """The weights that come into neurons through one array.
 
     Attributes:
         layer: the name of the array's layer.
@@ -50,7 +50,7 @@ def incoming(zoo: Zoo) -> dict[str, Incoming]:
     for layer in zoo.spec.layers:
         for a in layer.arrays:
             if a.role in ROLES:
-                array, axes = params[a.name], range(1, 1 + len(a.axes))
+                array, axes = np.asarray(params[a.name]), range(1, 1 + len(a.axes))
                 others = tuple(i for i in axes if i - 1 not in a.writes)
                 norms = np.sqrt((array**2).sum(others)).reshape(len(zoo), -1)
                 positive, negative = ((s * array > 0).mean(tuple(axes)) for s in (1, -1))

@@ -116,14 +116,16 @@ def test_every_mistake_in_a_recipe_is_named():
 
 @pytest.mark.parametrize("n", [1, 2, 7, 100])
 def test_a_shuffle_is_a_permutation(n):
-    draw = jax.jit(lambda key, n: shuffling.drawn(shuffling.deal(key), jnp.arange(100) % n, n))
+    draw = jax.jit(
+        lambda key, n: shuffling.shuffled(shuffling.shuffle(key), jnp.arange(100) % n, n)
+    )
     one, two = (np.asarray(draw(jax.random.key(i), n))[:n] for i in (0, 1))
     assert sorted(one.tolist()) == list(range(n))
     assert n < 7 or not np.array_equal(one, two)
 
 
 def test_shuffles_are_even():
-    draw = jax.vmap(lambda key: shuffling.drawn(shuffling.deal(key), jnp.arange(4), 4))
+    draw = jax.vmap(lambda key: shuffling.shuffled(shuffling.shuffle(key), jnp.arange(4), 4))
     decks = np.asarray(jax.jit(draw)(jax.random.split(jax.random.key(0), 4800)))
     counts = np.unique(decks, axis=0, return_counts=True)[1]
     assert len(counts) == 24

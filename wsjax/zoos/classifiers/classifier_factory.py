@@ -138,7 +138,7 @@ def job(
 
 
 def inputs(recipe: Recipe, images: Images) -> Data:
-    """What networks of a recipe read: the images it takes, gray, resized and ranged."""
+    """The inputs of a recipe's networks: the images it takes, gray, resized and ranged."""
     images = subset(images, recipe.seed, recipe.train_images or None, recipe.test_images or None)
     how = Preparation(recipe.gray, recipe.side or None, float(recipe.low))
     train, test = prepare(images.train, how), prepare(images.test, how)
@@ -175,7 +175,7 @@ def plan_of(recipe: Recipe, block: Block, data: Data, classes: int) -> Plan:
 def settings_of(
     drawn: dict[str, np.ndarray], keys: jax.Array, block: Block, images: int, count: int
 ) -> Settings:
-    """What the networks of a block have drawn, with idle ones behind them up to a count."""
+    """The draws of a block's networks, with idle ones behind them up to a count."""
     numbers = np.array(block.numbers)
     rows = np.concatenate([numbers, np.full(count - len(numbers), numbers[0])])
     own = ("keys", "images")
@@ -191,7 +191,7 @@ def collect(
     images: Images,
     blocks: Sequence[tuple[Block, Arrays]],
 ) -> tuple[Zoo, dict[str, Any]]:
-    """The zoo of those networks that stayed finite, and what its manifest is to say.
+    """The zoo of those networks that stayed finite, and facts for its manifest.
 
     Raises:
         ValueError: none did.

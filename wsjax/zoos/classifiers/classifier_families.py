@@ -17,11 +17,11 @@ from wsjax import architectures
 from wsjax.networks import Spec
 from wsjax.zoos.classifiers.classifier_recipe import Kind, Recipe
 
-GROUPS = 4  # of a GroupNorm; table 5 of GMN does not say
+GROUPS = 4  # of a GroupNorm; table 5 of GMN does not state it
 
 
 class Shape(NamedTuple):
-    """A network's shape, and the images it reads: side and channels, classes to tell."""
+    """A network's shape, and its images: their side, channels and number of classes."""
 
     width: int
     depth: int

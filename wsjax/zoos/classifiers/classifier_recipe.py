@@ -4,18 +4,19 @@
     drawn = hyperparameters(recipe)       name -> [network]
     drawn["learning_rate"][7]             the same in a zoo of 8 networks and of 8,000
 
-A network draws all that is its own from its number and the recipe's seed. What can be drawn
-is in the recipe, so that a recipe says all: `zoos.families` fills it in as published, and
-`zoos.factory` makes the zoo.
+A network draws all that is its own from its number and the recipe's seed. The choices are in
+the recipe: `classifier_families` has the published ones, `classifier_factory` makes the zoo.
 """
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax import checks
 from wsjax.architectures.layer_settings import NORMS
 from wsjax.networks import ACTIVATIONS
 from wsjax.zoos.classifiers.classifier_training import OPTIMIZERS
@@ -33,7 +34,7 @@ class Kind:
     """A kind of network, and what its shape is drawn from.
 
     Attributes:
-        name: of a builder in `zoos.families`.
+        name: of a builder in `classifier_families`.
         widths: of its hidden layers.
         depths: convolutions, equivariant layers or blocks.
         dense: dense layers at the end.
@@ -51,7 +52,7 @@ class Kind:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a zoo of classifiers is made; see `families` for the published ones.
+    """How a zoo of classifiers is made; see `classifier_families` for the published ones.
 
     A draw is ("log", low, high), ("uniform", low, high) or ("choice", one, another, ...).
 
@@ -133,13 +134,13 @@ class Recipe:
         least = ("side", "train_images", "test_images", "translate", "cutout")
         rules |= {name: (getattr(self, name) >= 0, "0 or more") for name in least}
         rules |= {name: (_sensible(getattr(self, name)), "a draw") for name in NUMBERS}
-        for name, known in (
+        for name, choices in (
             ("initializers", INITIALIZERS),
             ("activations", ACTIVATIONS),
             ("optimizers", OPTIMIZERS),
         ):
             given = getattr(self, name)
-            rules[name] = (bool(given) and set(given) <= set(known), f"some of {sorted(known)}")
+            rules[name] = (bool(given) and set(given) <= set(choices), f"some of {sorted(choices)}")
         high = lambda name: max(x for x in getattr(self, name)[1:])
         kinds = ("penalty", "gradient", "decoupled")
         rules |= {
@@ -169,23 +170,18 @@ class Recipe:
                 isinstance(e, int) and e >= 1 for e in self.epochs[1:]
             )
             rules["epochs"] = (whole, "a choice of whole numbers from 1")
-        wrong = [
-            f"  {name}: expected {rule}, got {getattr(self, name)!r}"
-            for name, (right, rule) in rules.items()
-            if not right
-        ]
-        if wrong:
-            raise ValueError("recipe makes no sense:\n" + "\n".join(wrong))
+        checks.attributes("recipe makes no sense", self, rules)
 
 
 def from_json(data: Mapping) -> Recipe:
     """The recipe that `dataclasses.asdict` and JSON wrote down."""
     kinds = tuple(Kind(**{k: _tuple(v) for k, v in kind.items()}) for kind in data["kinds"])
-    return Recipe(**{**{k: _tuple(v) for k, v in data.items()}, "kinds": kinds})
+    settings: dict[str, Any] = {k: _tuple(v) for k, v in data.items()}
+    return Recipe(**settings | {"kinds": kinds})
 
 
 def hyperparameters(recipe: Recipe) -> dict[str, np.ndarray]:
-    """What each network of a recipe draws, name -> [network].
+    """The draws of each network of a recipe, name -> [network].
 
     Numbers are float32, "epochs" int32. "initializer", "activation" and "optimizer" are
     positions in the recipe's lists, "kind" in its kinds, "norm" in its kind's norms; the
@@ -194,27 +190,27 @@ def hyperparameters(recipe: Recipe) -> dict[str, np.ndarray]:
     root = jax.random.key(recipe.seed)
     names = (*SHAPE, *NUMBERS, *WORDS)
 
-    def shares(number):
+    def fractions(number):
         key = jax.random.fold_in(jax.random.fold_in(root, number), 0)
         return jax.random.uniform(key, (len(names),))
 
-    table = np.asarray(jax.jit(jax.vmap(shares))(jnp.arange(recipe.networks)))
-    share = dict(zip(names, table.T.astype(np.float64), strict=True))
-    kind = _pick(share["kind"], len(recipe.kinds))
+    table = np.asarray(jax.jit(jax.vmap(fractions))(jnp.arange(recipe.networks)))
+    fraction = dict(zip(names, table.T.astype(np.float64), strict=True))
+    kind = _pick(fraction["kind"], len(recipe.kinds))
     out = {"kind": kind}
     for name, field in (("width", "widths"), ("depth", "depths"), ("dense", "dense")):
         out[name] = np.zeros(recipe.networks, np.int32)
         for i, k in enumerate(recipe.kinds):
-            mine, choices = kind == i, np.array(getattr(k, field), np.int32)
-            out[name][mine] = choices[_pick(share[name][mine], len(choices))]
+            rows, choices = kind == i, np.array(getattr(k, field), np.int32)
+            out[name][rows] = choices[_pick(fraction[name][rows], len(choices))]
     counts = np.array([len(k.norms) for k in recipe.kinds])[kind]
-    out["norm"] = _pick(share["norm"], counts)
+    out["norm"] = _pick(fraction["norm"], counts)
     for name in NUMBERS:
-        out[name] = _draw(getattr(recipe, name), share[name]).astype(np.float32)
+        out[name] = _draw(getattr(recipe, name), fraction[name]).astype(np.float32)
     out["epochs"] = out["epochs"].astype(np.int32)
     out["dropout"] *= np.array([k.drops for k in recipe.kinds], np.float32)[kind]
     for name, field in WORDS.items():
-        out[name] = _pick(share[name], len(getattr(recipe, field)))
+        out[name] = _pick(fraction[name], len(getattr(recipe, field)))
     return out
 
 
@@ -224,22 +220,22 @@ def keys(recipe: Recipe) -> jax.Array:
     return jax.jit(jax.vmap(lambda i: jax.random.fold_in(root, i)))(jnp.arange(recipe.networks))
 
 
-def _draw(draw: Draw, share: np.ndarray) -> np.ndarray:
+def _draw(draw: Draw, fraction: np.ndarray) -> np.ndarray:
     how, *values = draw
     if how == "choice":
-        return np.array(values)[_pick(share, len(values))]
+        return np.array(values)[_pick(fraction, len(values))]
     low, high = values
     if how == "log":
-        return np.exp(np.log(low) + share * (np.log(high) - np.log(low)))
-    return low + share * (high - low)
+        return np.exp(np.log(low) + fraction * (np.log(high) - np.log(low)))
+    return low + fraction * (high - low)
 
 
-def _pick(share, count):
-    """Positions below a count, from shares in [0, 1)."""
-    return np.minimum(np.floor(share * count), count - 1).astype(np.int32)
+def _pick(fraction: np.ndarray, count: int | np.ndarray) -> np.ndarray:
+    """Positions below a count, from fractions in [0, 1)."""
+    return np.minimum(np.floor(fraction * count), count - 1).astype(np.int32)
 
 
-def _sensible(draw) -> bool:
+def _sensible(draw: Draw) -> bool:
     """Whether this is a draw of numbers from 0 on."""
     if len(draw) < 2 or not all(isinstance(x, int | float) and x >= 0 for x in draw[1:]):
         return False
@@ -247,5 +243,5 @@ def _sensible(draw) -> bool:
     return draw[0] == "choice" or (draw[0] in ("log", "uniform") and ranged)
 
 
-def _tuple(value):
+def _tuple(value: Any) -> Any:
     return tuple(map(_tuple, value)) if isinstance(value, list | tuple) else value

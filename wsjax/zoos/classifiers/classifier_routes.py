@@ -28,8 +28,8 @@ from wsjax.zoos.classifiers.classifier_training import (
     Trained,
     begin,
     counted,
-    looked_at,
     measure,
+    measured_on,
     right_and_loss,
     step,
 )
@@ -43,7 +43,7 @@ ROUTES = {
 # more, of which a process has 65,530 on Linux; zoos of many architectures have hundreds of them.
 EXECUTABLES = 32
 HELD = 4  # a compiled step holds less than one in so many bytes of its `appetite`, by trials
-LOOK = 50  # steps between two looks at whether a network is still finite, on the route "steps"
+CHECK = 50  # steps between two checks that a network is still finite, on the route "steps"
 
 
 def run(
@@ -159,28 +159,28 @@ def _stepwise(plan, shapes, devices):
         part: score.lower(state.vector, data, one, first, part=part).compile()
         for part in ("test", "train")
     }
-    sizes = {part: looked_at(plan, data, part) for part in scores}
+    sizes = {part: measured_on(plan, data, part) for part in scores}
 
     def figures(vector, data, settings):
-        found = []
+        means = []
         for part, size in sizes.items():
             starts = range(0, size, MEASURED)
             total = sum(scores[part](vector, data, settings, jnp.int32(s)) for s in starts)
-            found.append(np.asarray(total) / np.float32(counted(plan, data, settings, part)))
-        return np.concatenate(found)
+            means.append(np.asarray(total) / np.float32(counted(plan, data, settings, part)))
+        return np.concatenate(means)
 
     def train(data, settings):
-        state, found, taken = start(settings), [], 0
+        state, trained, taken = start(settings), [], 0
         epochs, each = int(settings.epochs), int(settings.images) // plan.batch
         for checkpoint in (*plan.checkpoints, epochs):
             while taken < min(checkpoint, epochs) * each:
-                if taken % LOOK == 0 and not state.finite:
+                if taken % CHECK == 0 and not state.finite:
                     break
                 state, taken = advance(state, data, settings), taken + 1
-            seen = figures(state.vector, data, settings) if epochs else np.zeros(4, np.float32)
+            own = figures(state.vector, data, settings) if epochs else np.zeros(4, np.float32)
             # a copy: the next step may write where the vector lies
-            found.append(Trained(np.array(state.vector), np.array(seen), np.array(state.steps)))
-        return jax.tree.map(lambda *parts: np.stack(parts), *found)
+            trained.append(Trained(np.array(state.vector), np.array(own), np.array(state.steps)))
+        return jax.tree.map(lambda *parts: np.stack(parts), *trained)
 
     def program(data, settings):
         own = jax.tree.map(lambda x: jax.device_put(x, devices[0]), (data, settings))
@@ -200,7 +200,7 @@ def _described(*axes, **more):
 
 
 def appetite(plan: Plan, data: Data, settings: Settings, convolve: Convolve) -> int:
-    """Bytes that all arrays of a network's step, or look at images, take, were none overwritten.
+    """Bytes of all arrays of a network's step, or of a measurement, were none overwritten.
 
     Compiled steps hold much less at once, see `HELD`.
 
@@ -226,29 +226,30 @@ def appetite(plan: Plan, data: Data, settings: Settings, convolve: Convolve) -> 
     def train(data, settings):
         return step(plan, data, settings, begin(plan, settings), convolve)
 
-    def look(data, settings):
+    def score(data, settings):
         vector = begin(plan, settings).vector
         return right_and_loss(plan, data, settings, vector, convolve, "train", 0)
 
-    return max(size(jax.make_jaxpr(f)(data, settings).jaxpr) for f in (train, look))
+    return max(size(jax.make_jaxpr(f)(data, settings).jaxpr) for f in (train, score))
 
 
 def _memory(device):
-    """Bytes that a device has for us; a CPU tells of none, and swaps in the end."""
+    """Bytes that a device has for us; a CPU states none, and swaps in the end."""
     return (device.memory_stats() or {}).get("bytes_limit", 1 << 62)
 
 
 @functools.lru_cache(maxsize=EXECUTABLES)
 def _compiled(plan, shapes, count, route, devices):
     convolve = ROUTES[route]
-    batch, mine = None, count // len(devices)
+    batch, local_count = None, count // len(devices)
     if route == "vmap":
         whole = Data(*(jax.ShapeDtypeStruct(s, d) for s, d in shapes))
         each = appetite(plan, whole, _described(), convolve)
-        most = min(max(HELD * _memory(devices[0]) // each, 1), mine)
+        most = min(max(HELD * _memory(devices[0]) // each, 1), local_count)
         # as equal as can be: a remainder is compiled as a program of its own
-        parts = next((n for n in range(-(-mine // most), mine + 1) if mine % n == 0), mine)
-        batch = mine // parts if mine // parts > most // 2 else most
+        least = -(-local_count // most)
+        parts = next(n for n in range(least, local_count + 1) if local_count % n == 0)
+        batch = local_count // parts if local_count // parts > most // 2 else most
 
     def local(data, settings):
         one = functools.partial(train_one, plan, data, convolve=convolve)

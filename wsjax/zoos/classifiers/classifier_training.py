@@ -9,7 +9,8 @@
 
 import dataclasses
 import functools
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,8 @@ from wsjax.architectures.convolution import Convolve
 from wsjax.architectures.training_forward import moved, picking, training_forward
 from wsjax.networks import Spec, ravel, unravel
 from wsjax.zoos.classifiers import image_augmentation, initializers, shuffling
+
+Leaf = Any  # an array, on a device or not, or the shape of one
 
 MEASURED = 250  # images in one forward pass of a measurement: what a CPU's cache holds
 
@@ -34,14 +37,14 @@ OPTIMIZERS = {
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What networks of one compiled program have in common.
+    """The settings that networks of one compiled program have in common.
 
     Attributes:
         spec: of all of them; `activations` stand in for its own.
         layout: how an image is read: a key of `LAYOUTS`.
         activations: to pick from.
         initializers: to pick from.
-        optimizers: to pick from, Keras's defaults where not said otherwise.
+        optimizers: to pick from, Keras's defaults unless stated otherwise.
         momentum: of SGD.
         decay_kind: "penalty", l2 times the sum of squared kernels in the loss (Keras);
             "gradient", the decay times all weights in the gradient (PyTorch); "decoupled",
@@ -75,33 +78,33 @@ class Plan:
 
 
 class Settings(NamedTuple):
-    """What a network has of its own; each [network].
+    """The settings that a network has of its own; each [network].
 
     `images` is how many it trains on, `keys` its random numbers'; `initializer`,
     `activation` and `optimizer` are positions in the plan's lists. With no epochs it is
     neither trained nor measured.
     """
 
-    keys: jax.Array
-    learning_rate: jax.Array
-    decay: jax.Array
-    dropout: jax.Array
-    smoothing: jax.Array
-    deviation: jax.Array
-    initializer: jax.Array
-    activation: jax.Array
-    optimizer: jax.Array
-    images: jax.Array
-    epochs: jax.Array
+    keys: Leaf
+    learning_rate: Leaf
+    decay: Leaf
+    dropout: Leaf
+    smoothing: Leaf
+    deviation: Leaf
+    initializer: Leaf
+    activation: Leaf
+    optimizer: Leaf
+    images: Leaf
+    epochs: Leaf
 
 
 class Data(NamedTuple):
     """Images [n, row, col, channel] float32 with their labels [n] int32."""
 
-    train: jax.Array
-    train_labels: jax.Array
-    test: jax.Array
-    test_labels: jax.Array
+    train: Leaf
+    train_labels: Leaf
+    test: Leaf
+    test_labels: Leaf
 
 
 class Trained(NamedTuple):
@@ -115,9 +118,9 @@ class Trained(NamedTuple):
             which ends a training.
     """
 
-    vectors: jax.Array
-    figures: jax.Array
-    steps: jax.Array
+    vectors: Leaf
+    figures: Leaf
+    steps: Leaf
 
 
 class State(NamedTuple):
@@ -142,7 +145,7 @@ def as_sequence(images: jax.Array) -> jax.Array:
 def as_set(images: jax.Array) -> jax.Array:
     """[..., position, channel + 2]: each pixel with its row and column, both in [-1, 1].
 
-    GMN feeds DeepSets "pixel sets" with "positional encodings" and does not say which.
+    GMN feeds DeepSets "pixel sets" with "positional encodings" without details.
     """
     rows, cols = images.shape[-3:-1]
     grid = jnp.meshgrid(jnp.linspace(-1, 1, rows), jnp.linspace(-1, 1, cols), indexing="ij")
@@ -169,8 +172,8 @@ def step(plan: Plan, data: Data, settings: Settings, state: State, convolve: Con
     per_epoch = settings.images // plan.batch
     epoch, turn = jnp.divmod(state.steps, per_epoch)
     places = turn * plan.batch + jnp.arange(plan.batch)
-    order = shuffling.deal(jax.random.fold_in(_key(settings, "order"), epoch))
-    chosen = own(data, settings, shuffling.drawn(order, places, settings.images))
+    order = shuffling.shuffle(jax.random.fold_in(_key(settings, "order"), epoch))
+    chosen = own(data, settings, shuffling.shuffled(order, places, settings.images))
     one, two = jax.random.split(jax.random.fold_in(_key(settings, "noise"), state.steps))
     images = image_augmentation.augment(
         data.train[chosen], one, plan.flip, plan.translate, plan.cutout
@@ -220,8 +223,8 @@ def schedule(plan: Plan, taken: jax.Array, total: jax.Array) -> jax.Array:
 
 def own(data: Data, settings: Settings, places: jax.Array) -> jax.Array:
     """Which training images are at these places of the network's own; below `images`."""
-    deck = shuffling.deal(_key(settings, "images"))
-    return shuffling.drawn(deck, places, data.train.shape[0])
+    deck = shuffling.shuffle(_key(settings, "images"))
+    return shuffling.shuffled(deck, places, data.train.shape[0])
 
 
 def measure(
@@ -234,21 +237,21 @@ def measure(
             more = right_and_loss(plan, data, settings, vector, convolve, part, start)
             return total + more, None
 
-        starts = jnp.arange(0, looked_at(plan, data, part), MEASURED)
+        starts = jnp.arange(0, measured_on(plan, data, part), MEASURED)
         total, _ = jax.lax.scan(add, jnp.zeros(2), starts)
         return total / counted(plan, data, settings, part)
 
     return jnp.concatenate([mean("test"), mean("train")])
 
 
-def looked_at(plan: Plan, data: Data, part: str) -> int:
+def measured_on(plan: Plan, data: Data, part: str) -> int:
     """How many images of a part, "test" or "train", the largest measurement takes."""
     return len(data.test) if part == "test" else min(plan.measured, len(data.train))
 
 
 def counted(plan: Plan, data: Data, settings: Settings, part: str) -> jax.Array | int:
     """Of those, how many count for a network: of the training images its own."""
-    most = looked_at(plan, data, part)
+    most = measured_on(plan, data, part)
     return most if part == "test" else jnp.minimum(most, settings.images)
 
 
@@ -259,12 +262,12 @@ def right_and_loss(
     vector: jax.Array,
     convolve: Convolve,
     part: str,
-    start: jax.Array,
+    start: jax.Array | int,
 ) -> jax.Array:
-    """Right answers and sum of cross-entropies for `MEASURED` images of a part from one on, [2]."""
+    """Right classes and sum of cross-entropies, [2], of `MEASURED` images of a part from one on."""
     mode = picking(plan.activations, settings.activation)
     places = start + jnp.arange(MEASURED)
-    rows = jnp.minimum(places, looked_at(plan, data, part) - 1)
+    rows = jnp.minimum(places, measured_on(plan, data, part) - 1)
     if part == "train":
         rows = own(data, settings, rows)
     images, labels = getattr(data, part), getattr(data, f"{part}_labels")
@@ -278,8 +281,7 @@ def right_and_loss(
 @functools.lru_cache(maxsize=256)
 def masks(spec: Spec) -> tuple[np.ndarray, np.ndarray]:
     """[entry] float32, one where an entry is of a kernel; and where it is learnt at all."""
-    roles = {a.name: np.full(spec.shape(a), a.role) for a in spec.arrays}
-    role = np.asarray(ravel(roles, spec))
+    role = np.concatenate([np.full(math.prod(spec.shape(a)), a.role) for a in spec.arrays])
     learnt = ~np.isin(role, ("mean", "variance"))
     return (role == "kernel").astype(np.float32), learnt.astype(np.float32)
 

@@ -78,9 +78,10 @@ def initial(
 def _fans(spec: Spec, array: Array) -> tuple[int, int, int]:
     """The array's taps, inputs and outputs."""
     shape = spec.shape(array)
-    return tuple(
+    taps, inputs, outputs = (
         math.prod(shape[i] for i in axes) for axes in (array.taps, array.reads, array.writes)
     )
+    return taps, inputs, outputs
 
 
 def _stored(values: jax.Array, array: Array, shape: tuple[int, ...]) -> jax.Array:

@@ -1,7 +1,7 @@
 """Shuffles that need no memory: where one position of a shuffled deck comes from.
 
-    rounds = deal(key)                    a shuffle
-    cards = drawn(rounds, positions, n)   the cards at some positions of a deck of n
+    rounds = shuffle(key)                    a shuffle
+    cards = shuffled(rounds, positions, n)   the cards at some positions of a deck of n
 
 Thousands of networks in one program each shuffle images of their own, as many as they have,
 at every epoch; sorting random numbers for each would need an array of all of them.
@@ -24,12 +24,12 @@ class Rounds(NamedTuple):
     seeds: jax.Array
 
 
-def deal(key: jax.Array) -> Rounds:
+def shuffle(key: jax.Array) -> Rounds:
     """A shuffle from a key."""
     return Rounds(*jax.random.bits(key, (2, ROUNDS), jnp.uint32))
 
 
-def drawn(rounds: Rounds, positions: jax.Array, n: int | jax.Array) -> jax.Array:
+def shuffled(rounds: Rounds, positions: jax.Array, n: int | jax.Array) -> jax.Array:
     """The cards at some positions of a shuffled deck: a permutation of 0..n - 1.
 
     Swap-or-not (Hoang, Morris and Rogaway, 2012): each round pairs the cards whose sum is

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from wsjax import architectures
+from wsjax import architectures, checks
 from wsjax.networks import Params, Spec
 from wsjax.zoos import Zoo
 from wsjax.zoos.inrs import inr_factory
@@ -106,8 +106,7 @@ def image_set(images: np.ndarray, labels: np.ndarray | None = None) -> ImageSet:
             wrong.append(
                 f"labels: expected int [{len(images)}], got {labels.dtype} {[*labels.shape]}"
             )
-    if wrong:
-        raise ValueError("cannot fit:\n  " + "\n  ".join(wrong))
+    checks.raise_all("cannot fit", wrong)
     digest = hashlib.sha256(json.dumps([images.shape, labels is not None]).encode())
     digest.update(np.ascontiguousarray(images).data)
     if labels is not None:
@@ -143,7 +142,7 @@ def fit(
 
 
 def read_folder(folder: str | os.PathLike) -> Folder:
-    """A user's PNG and JPEG files, all gray or all red, green and blue, and of one size.
+    """Reads a user's PNG and JPEG files, all gray or all red, green and blue, and of one size.
 
     They lie in the folder itself, or in sub-folders whose names are their classes. Names
     that begin with a dot are passed over. Nothing is resized or converted: what does not fit
@@ -169,34 +168,37 @@ def read_folder(folder: str | os.PathLike) -> Folder:
             kinds[path] = _kind(PIL.Image, path)
         except Exception as error:  # of a damaged image Pillow raises nearly anything
             wrong[path] = str(error)
-    if kinds:
-        (usual, _) = collections.Counter(kinds.values()).most_common(1)[0]
-        words = lambda kind: f"{kind[0]} x {kind[1]} {kind[2]}"
-        for path, kind in kinds.items():
-            if kind != usual:
-                wrong[path] = f"is {words(kind)}, most are {words(usual)}"
-        each = usual[0] * usual[1] * CHANNELS[usual[2]]
-        if each * len(kinds) > TOTAL_BYTES:
-            wrong[folder] = f"has {each * len(kinds)} bytes of pixels, of at most {TOTAL_BYTES}"
-    elif not wrong:
-        wrong[folder] = "holds no image: expected .png or .jpg files, or sub-folders of them"
-    if not wrong:
-        images = np.empty((len(paths), *usual[:2], CHANNELS[usual[2]]), np.uint8)
-        for i, path in enumerate(paths):
-            try:
-                with PIL.Image.open(path, formats=("PNG", "JPEG")) as image:
-                    images[i] = np.asarray(image).reshape(images.shape[1:])
-            except Exception as error:
-                wrong[path] = f"is damaged: {error}"
-    if wrong:
-        lines = [f"  {_name(folder, p)} {reason}" for p, reason in sorted(wrong.items())]
-        more = [f"  and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
-        raise ValueError(f"images of {folder} cannot be used:\n" + "\n".join(lines[:LISTED] + more))
+    if not kinds:
+        nothing = "holds no image: expected .png or .jpg files, or sub-folders of them"
+        _expect_none(folder, wrong or {folder: nothing})
+    usual, _ = collections.Counter(kinds.values()).most_common(1)[0]
+    words = lambda kind: f"{kind[0]} x {kind[1]} {kind[2]}"
+    for path, kind in kinds.items():
+        if kind != usual:
+            wrong[path] = f"is {words(kind)}, most are {words(usual)}"
+    each = usual[0] * usual[1] * CHANNELS[usual[2]]
+    if each * len(kinds) > TOTAL_BYTES:
+        wrong[folder] = f"has {each * len(kinds)} bytes of pixels, of at most {TOTAL_BYTES}"
+    _expect_none(folder, wrong)
+    images = np.empty((len(paths), *usual[:2], CHANNELS[usual[2]]), np.uint8)
+    for i, path in enumerate(paths):
+        try:
+            with PIL.Image.open(path, formats=("PNG", "JPEG")) as image:
+                images[i] = np.asarray(image).reshape(images.shape[1:])
+        except Exception as error:
+            wrong[path] = f"is damaged: {error}"
+    _expect_none(folder, wrong)
     names = tuple(_name(folder, path) for path in paths)
     classes = tuple(sorted({p.parent.name for p in paths if p.parent != folder}))
     place = {name: i for i, name in enumerate(classes)}
     labels = np.array([place[p.parent.name] for p in paths], np.int32) if classes else None
     return Folder(images, labels, classes, names)
+
+
+def _expect_none(folder, wrong):
+    lines = [f"{_name(folder, p)} {reason}" for p, reason in sorted(wrong.items())]
+    more = [f"and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
+    checks.raise_all(f"images of {folder} cannot be used", lines[:LISTED] + more)
 
 
 def _files(folder):
@@ -229,7 +231,7 @@ def _files(folder):
 
 
 def _kind(pillow, path):
-    """(rows, columns, mode) as the file's head says; decodes nothing."""
+    """(rows, columns, mode) by the file's head; decodes nothing."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Pillow warns of images that are too large
         try:

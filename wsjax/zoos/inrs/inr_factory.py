@@ -173,7 +173,7 @@ def collect(
     images: ImageSet,
     blocks: Sequence[tuple[Block, Arrays]],
 ) -> tuple[Zoo, dict[str, Any]]:
-    """The zoo of those networks that stayed finite, and what its manifest is to say.
+    """The zoo of those networks that stayed finite, and facts for its manifest.
 
     Raises:
         ValueError: none did.

@@ -63,7 +63,7 @@ def initial(recipe: Recipe, spec: Spec, key: jax.Array) -> Params:
 
 def fit_one(
     recipe: Recipe,
-    points: jax.Array,
+    points: jax.Array | np.ndarray,
     image: jax.Array,
     params: Params,
     limit: jax.Array | int,
@@ -173,7 +173,8 @@ def _program(recipe):
 
 def _points(recipe, shape):
     """[2, point] of images [row, col, channel]."""
-    return grid(*shape[:2], recipe.indexing).reshape(-1, 2).T
+    rows, cols = shape[:2]
+    return grid(rows, cols, recipe.indexing).reshape(-1, 2).T
 
 
 def _each(one, rows, batch):

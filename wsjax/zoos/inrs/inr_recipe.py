@@ -3,7 +3,7 @@
     RECIPES["dws"]    2-32-32-1 on [0, 1], output + 0.5, "xy"   (Navon et al., 2023)
     RECIPES["nfn"]    2-32-32-1 on [-1, 1], no offset, "ij"     (Zhou et al., 2023)
 
-The two conventions do not mix: a network of one, read by the other, shows a transposed
+The two conventions do not mix: a network of one, rendered by the other, gives a transposed
 image of another range. `Recipe` names every one of them, and a zoo's manifest keeps it.
 """
 
@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from wsjax import architectures
+from wsjax import architectures, checks
 from wsjax.networks import Spec
 
 INITIALIZATIONS = ("dws", "siren")
@@ -75,16 +75,10 @@ class Recipe:
             "train_images": (self.train_images >= 0, "at least 0"),
             "test_images": (self.test_images >= 0, "at least 0"),
         }
-        wrong = [
-            f"  {name}: expected {rule}, got {getattr(self, name)!r}"
-            for name, (right, rule) in rules.items()
-            if not right
-        ]
-        if wrong:
-            raise ValueError("recipe makes no sense:\n" + "\n".join(wrong))
+        checks.attributes("recipe makes no sense", self, rules)
 
     def spec(self, channels: int) -> Spec:
-        """What the weights mean, for images of so many channels."""
+        """The architecture of networks for images of so many channels."""
         return architectures.mlp([2, *self.hidden, channels], "sin", omega=self.omega)
 
     @property
@@ -94,7 +88,7 @@ class Recipe:
 
 
 # DWSNets' issue 6 has the optimizer, its code the rest. The published networks' statistics
-# ask for more steps than that, see `experiments.make.inr_zoo`.
+# take more steps than that, see `experiments.make.inr_zoo`.
 DWS = Recipe(
     hidden=(32, 32),
     omega=30.0,
@@ -127,7 +121,7 @@ RECIPES = {"dws": DWS, "nfn": NFN}
 
 
 def grid(rows: int, cols: int, indexing: str) -> np.ndarray:
-    """[row, col, 2] float32: what a network is asked for each pixel, corners at -1 and 1.
+    """The points that a network is evaluated on, [row, col, 2] float32, corners at -1 and 1.
 
     Args:
         rows: of the image.

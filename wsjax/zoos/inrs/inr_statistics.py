@@ -1,4 +1,4 @@
-"""What to compare zoos of image INRs by: each layer's weights, and how well images are fitted.
+"""Figures to compare zoos of image INRs by: each layer's weights, and how well images are fitted.
 
 weight std   .0628 .0183 .1179      DWSNets' MNIST, layer by layer
 bias std     .0213 .0110 .0999      mean of the last bias -.0124
@@ -12,7 +12,7 @@ from wsjax.networks import Spec, unravel
 
 PERCENTILES = (0, 5, 25, 50, 75, 95, 100)
 # Of DWSNets' zoos, as Neural Graphs' code normalises by them (Kofinas et al., 2024).
-PUBLISHED = {
+PUBLISHED: dict[str, dict[str, Any]] = {
     "mnist": {
         "weight_std": [0.0628, 0.0183, 0.1179],
         "bias_std": [0.0213, 0.0110, 0.0999],
@@ -45,8 +45,8 @@ def layers(vectors: np.ndarray, spec: Spec) -> dict[str, Any]:
 
 def percentiles(values: np.ndarray) -> dict[str, float]:
     """Percentile -> value, as JSON types."""
-    found = np.percentile(np.asarray(values, np.float64), PERCENTILES)
-    return {str(p): float(f"{v:.5g}") for p, v in zip(PERCENTILES, found, strict=True)}
+    points = np.percentile(np.asarray(values, np.float64), PERCENTILES)
+    return {str(p): float(f"{v:.5g}") for p, v in zip(PERCENTILES, points, strict=True)}
 
 
 def compare(vectors: np.ndarray, spec: Spec, data: str) -> tuple[dict[str, Any], list[str]]:

@@ -207,7 +207,7 @@ def job(
         program, compiling = _compiled(_program(recipe), size, trigonometry.sin, block, devices)
 
         def one(own):
-            some = Waves(*(w[np.array(own.numbers)] for w in every()))
+            some = jax.tree.map(lambda w: w[np.array(own.numbers)], every())
             run = lambda: _run(program, some, size, devices)._asdict()
             return compiling, run, {"networks": list(own.numbers)}
 
@@ -291,7 +291,7 @@ def _compiled(recipe, count, sine, block, devices):
     block = min(block or _block(devices), count // len(devices))
 
     def local(frequencies, amplitudes, keys):
-        one = lambda wave: fit_one(recipe, *wave, sine)
+        one = lambda wave: fit_one(recipe, *wave, sine=sine)
         return jax.lax.map(one, (frequencies, amplitudes, keys), batch_size=block)
 
     types = (jnp.float32,), (jnp.float32,), (jax.random.key(0).dtype,)

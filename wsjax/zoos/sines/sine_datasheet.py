@@ -1,4 +1,4 @@
-"""What a user of a sine zoo should know: its datasheet, and figures to compare zoos by.
+"""The datasheet of a sine zoo, and figures to compare zoos by.
 
 statistics(zoo) -> {"networks", "arrays": {name: {mean, std}}, "fit_mse", "fit_steps"}
 datasheet(zoo, manifest, reference) -> text, those of a reference beside the zoo's own
@@ -24,7 +24,7 @@ UNITS = {
 
 
 def statistics(zoo: Zoo) -> dict[str, Any]:
-    """What to compare two zoos by, as JSON types.
+    """Figures to compare two zoos by, as JSON types.
 
     Returns:
         `networks`; `arrays`, name -> mean and std over networks and entries; `fit_mse`
@@ -32,8 +32,8 @@ def statistics(zoo: Zoo) -> dict[str, Any]:
     """
 
     def percentiles(values):
-        found = np.percentile(np.asarray(values, np.float64), PERCENTILES)
-        return {str(p): float(v) for p, v in zip(PERCENTILES, found, strict=True)}
+        points = np.percentile(np.asarray(values, np.float64), PERCENTILES)
+        return {str(p): float(v) for p, v in zip(PERCENTILES, points, strict=True)}
 
     arrays = {k: np.asarray(v, np.float64) for k, v in unravel(zoo.vectors, zoo.spec).items()}
     return {
@@ -67,7 +67,7 @@ def departures(recipe: Mapping[str, Any]) -> list[str]:
 def datasheet(
     zoo: Zoo, manifest: Mapping[str, Any], reference: Mapping[str, Any] | None = None
 ) -> str:
-    """What a user of a sine zoo should know, as text.
+    """The datasheet of a sine zoo, as text.
 
     Args:
         zoo: from `sine.make`.
@@ -85,8 +85,8 @@ def datasheet(
         f"  {excluded['count']} excluded by the rule: {excluded['rule']}",
     ]
     if excluded["count"]:
-        found = excluded["frequencies"]
-        lines.append(f"  their frequencies lie in {min(found):.4g} .. {max(found):.4g}")
+        waves = excluded["frequencies"]
+        lines.append(f"  their frequencies lie in {min(waves):.4g} .. {max(waves):.4g}")
     lines += ["", "Labels"]
     for name, values in zoo.labels.items():
         span = f"{values.min():.4g} .. {values.max():.4g}"

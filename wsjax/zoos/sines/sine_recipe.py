@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from wsjax import architectures
+from wsjax import architectures, checks
 from wsjax.networks import ACTIVATIONS, Spec
 
 
@@ -67,18 +67,13 @@ class Recipe:
             "steps": (self.steps >= 1, "at least 1"),
             "tolerance": (self.tolerance > 0, "above 0"),
         }
-        wrong = [
-            f"  {name}: expected {rule}, got {getattr(self, name)}"
-            for name, (right, rule) in rules.items()
-            if not right
-        ]
-        if wrong:
-            raise ValueError("recipe makes no sense:\n" + "\n".join(wrong))
+        checks.attributes("recipe makes no sense", self, rules)
 
     @classmethod
     def published(cls, **changes: Any) -> "Recipe":
         """The frequency zoo on the published grid, fifteen times the work of the default."""
-        return cls(**{"points": 2000, **changes})
+        ours: dict[str, Any] = {"points": 2000}
+        return cls(**ours | changes)
 
     @classmethod
     def self_supervised(cls, **changes: Any) -> "Recipe":
@@ -87,8 +82,8 @@ class Recipe:
         More than a quarter of these miss the tolerance, all of them high waves. They stay,
         as published: without them the labels would not be uniform.
         """
-        ranges = {"low": 0.0, "amplitude_low": 0.0, "amplitude_high": 10.0}
-        return cls(**{**ranges, "keep_unfit": True, **changes})
+        ours: dict[str, Any] = {"low": 0.0, "amplitude_low": 0.0, "amplitude_high": 10.0}
+        return cls(**ours | {"keep_unfit": True} | changes)
 
     @classmethod
     def relu(cls, **changes: Any) -> "Recipe":
@@ -96,11 +91,11 @@ class Recipe:
 
         They stay however well they fit.
         """
-        ours = {"high": 3.0, "learning_rate": 5e-3, "weight_decay": 0.0, "keep_unfit": True}
-        return cls(**{"activation": "relu", **ours, **changes})
+        ours: dict[str, Any] = {"activation": "relu", "high": 3.0, "learning_rate": 5e-3}
+        return cls(**ours | {"weight_decay": 0.0, "keep_unfit": True} | changes)
 
     @property
     def spec(self) -> Spec:
-        """What the weights mean."""
+        """The architecture of the networks."""
         omega = self.omega if self.activation == "sin" else 1.0
         return architectures.mlp(self.widths, self.activation, omega=omega)
