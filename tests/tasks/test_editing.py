@@ -152,7 +152,7 @@ def two_architectures():
         ({"target": TARGET[..., :4, :]}, "got (48, 4, 4, 1)"),
         ({"target": TARGET * np.nan}, "expected finite images (48, 4, 5, 1)"),
         ({"zoo": two_architectures()}, "networks of one architecture, got 2"),
-        ({"encoder": "sne", "settings": {}}, "SNE"),
+        ({"encoder": "sne", "settings": {}}, "got SNE"),
         ({"settings": {"size": 3}}, "got ['size']"),
         ({"target": None}, "one for each network, got ()"),
         ({"phase": -1}, "phase: -1"),

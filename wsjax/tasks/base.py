@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import flax.linen as nn
 import jax
@@ -26,6 +26,7 @@ from wsjax.tasks.scaling import InputScale
 from wsjax.views import padding
 from wsjax.zoos import Zoo
 
+Result = TypeVar("Result", bound="Trained")
 Loss = tuple[jax.Array, dict[str, jax.Array]]  # the mean over a batch, and its parts by name
 
 
@@ -155,7 +156,7 @@ class Part(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Task(abc.ABC):
+class Task(abc.ABC, Generic[Result]):
     """A task: its module, targets, loss and measures. Subclasses are frozen dataclasses.
 
     A task of your own subclasses it as `regression.Regression` does, and its results subclass
@@ -188,7 +189,7 @@ class Task(abc.ABC):
             ValueError: the encoder does not support the task.
         """
 
-    def check(self, zoo: Zoo, settings: training.Settings) -> None:  # noqa: B027, an option
+    def check(self, zoo: Zoo, settings: training.Settings) -> None:
         """Raises a ValueError if the task cannot be trained on the zoo with these settings."""
 
     def constants(self, train: Zoo) -> dict[str, float]:
@@ -210,14 +211,14 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def evaluate(self, trained: Any, train: Part, validation: Part) -> dict[str, float]:
+    def evaluate(self, trained: Result, train: Part, validation: Part) -> dict[str, float]:
         """Measures on the validation split, `select` among them."""
 
-    def finish(self, trained: Any, train: Part, folder: pathlib.Path) -> Any:
+    def finish(self, trained: Result, train: Part, folder: pathlib.Path) -> Result:
         """Completes a result when training ends; keeps in the folder what `reopen` needs."""
         return trained
 
-    def reopen(self, trained: Any, folder: pathlib.Path) -> Any:
+    def reopen(self, trained: Result, folder: pathlib.Path) -> Result:
         """Completes a result that `restore` read from the checkpoints in the folder."""
         return trained
 

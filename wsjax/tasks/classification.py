@@ -125,7 +125,7 @@ class TrainedClassifier(Trained):
 
 
 @dataclasses.dataclass(frozen=True)
-class Classification(Task):
+class Classification(Task[TrainedClassifier]):
     """Predicts a class.
 
     Attributes:

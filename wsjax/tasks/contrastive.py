@@ -199,7 +199,7 @@ class TrainedContrastive(Trained):
 
 
 @dataclasses.dataclass(frozen=True)
-class Contrastive(Task):
+class Contrastive(Task[TrainedContrastive]):
     """Embeds networks without labels; a probe predicts the labels.
 
     Attributes:

@@ -146,7 +146,7 @@ class TrainedEditor(Trained):
 
 
 @dataclasses.dataclass(frozen=True)
-class Editing(Task):
+class Editing(Task[TrainedEditor]):
     """Edits INRs towards target images.
 
     Attributes:

@@ -19,7 +19,7 @@ import numpy as np
 
 from wsjax import encoders, networks, training
 from wsjax.encoders import Encoder
-from wsjax.tasks.base import Part, Step, Task, views
+from wsjax.tasks.base import Part, Result, Step, Task, views
 from wsjax.tasks.classification import Classification
 from wsjax.tasks.contrastive import Contrastive
 from wsjax.tasks.editing import Editing
@@ -37,7 +37,7 @@ OURS = "wsjax"  # the key of a checkpoint's config that `restore` reads
 
 def fit(
     zoo: Zoo,
-    task: Task | str,
+    task: Task[Result] | str,
     encoder: Encoder,
     *,
     head: Sequence[int] = (512, 512),
@@ -45,7 +45,7 @@ def fit(
     folder: str | pathlib.Path | None = None,
     config: Mapping[str, Any] | None = None,
     progress: bool = True,
-) -> Any:
+) -> Result:
     """Trains an encoder with a head on a zoo's "train" split, selected on "validation".
 
     Continues from the folder's newest checkpoint if there is one.
@@ -138,7 +138,7 @@ def fit(
         return task.finish(best, train, pathlib.Path(folder))
 
 
-def restore(path: str | pathlib.Path, kind: type[Task] | None = None) -> Any:
+def restore(path: str | pathlib.Path, kind: type[Task[Result]] | None = None) -> Result:
     """The `Trained` of a training run, from nothing but the path of its folder.
 
     Args:

@@ -111,7 +111,7 @@ class TrainedAutoEncoder(Trained):
 
 
 @dataclasses.dataclass(frozen=True)
-class Reconstruction(Task):
+class Reconstruction(Task[TrainedAutoEncoder]):
     """Embeds networks so that they can be decoded; selected by the error of decoded networks.
 
     Attributes:
@@ -144,7 +144,9 @@ class Reconstruction(Task):
         total = aim.gamma * contrast + (1 - aim.gamma) * error
         return total, {"contrast": contrast, "reconstruction": error}
 
-    def evaluate(self, trained: Any, train: Part, validation: Part) -> dict[str, float]:
+    def evaluate(
+        self, trained: TrainedAutoEncoder, train: Part, validation: Part
+    ) -> dict[str, float]:
         """The mean squared error of normalised networks, whole and in their own order."""
         spec, vectors = validation.networks.spec, validation.networks.vectors
         both = trained.reconstruct(vectors), vectors

@@ -67,7 +67,7 @@ class TrainedRegression(Trained):
 
 
 @dataclasses.dataclass(frozen=True)
-class Regression(Task):
+class Regression(Task[TrainedRegression]):
     """Predicts one label.
 
     Attributes:
