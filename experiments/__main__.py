@@ -1,4 +1,7 @@
-"""Lists every experiment with the table it reproduces and what its presets cost."""
+"""Lists every experiment with what its presets cost, and the other commands."""
+
+import ast
+import pathlib
 
 from experiments import (
     accuracy_prediction,
@@ -14,48 +17,41 @@ from experiments import (
 )
 
 EXPERIMENTS = {
-    "inr_frequency": ("SNE, table 1: frequencies of INRs", inr_frequency.PRESETS),
+    "inr_frequency": ("SNE, table 1", inr_frequency.PRESETS),
     "inr_ablation": ("SNE, tables 6 and 7, figure 3, appendix E.3", inr_ablation.PRESETS),
-    "inr_self_supervised": (
-        "GMN, table 3: codes learned without labels",
-        inr_self_supervised.PRESETS,
-    ),
-    "inr_classification": (
-        "ScaleGMN, table 1: classes of images, by the weights of their INRs",
-        inr_classification.PRESETS,
-    ),
-    "inr_editing": ("GMN, table 2: INRs whose images are edited", inr_editing.PRESETS),
-    "cross_dataset": ("SNE, tables 5 and 8: judges of classifiers", cross_dataset.PRESETS),
-    "cross_architecture": ("SNE, tables 2, 3, 4 and 9: the same", cross_architecture.PRESETS),
-    "accuracy_prediction": (
-        "GMN, tables 1 and 6, figures 5 and 8: classifiers of many architectures",
-        accuracy_prediction.PRESETS,
-    ),
-    "generalization": ("ScaleGMN: classifiers of ReLU, of tanh, of both", generalization.PRESETS),
-    "embeddings": ("SNE, figure 2: t-SNE of codes, and how far they tell zoos", embeddings.PRESETS),
+    "inr_self_supervised": ("GMN, table 3", inr_self_supervised.PRESETS),
+    "inr_classification": ("ScaleGMN, table 1", inr_classification.PRESETS),
+    "inr_editing": ("GMN, table 2", inr_editing.PRESETS),
+    "cross_dataset": ("SNE, tables 5 and 8", cross_dataset.PRESETS),
+    "cross_architecture": ("SNE, tables 2, 3, 4 and 9", cross_architecture.PRESETS),
+    "accuracy_prediction": ("GMN, tables 1 and 6, figures 5, 8", accuracy_prediction.PRESETS),
+    "generalization": ("ScaleGMN, its table of predictors", generalization.PRESETS),
+    "embeddings": ("SNE, figure 2", embeddings.PRESETS),
 }
-TOOLS = {
-    "classifier_zoo": "zoos of image classifiers; how fast they are made",
-    "inr_zoo": "zoos of image INRs by two published recipes; how fast they are made",
-    "sine_zoo": "the sine zoo against the published recipe; how fast it is made",
-    "benchmarks": "milliseconds and memory of a training step of SNE",
-    "graph_benchmarks": "message passing by three routes and in PyTorch; graphs of large networks",
-    "scalegmn_benchmarks": "a training step of ScaleGMN, sliced and masked",
-    "rival_benchmarks": "a training step of every encoder; NFN and StatNN beside PyTorch",
-    "interpolation": "the loss between two classifiers, before and after weight matching",
-    "audits": "which symmetries every encoder respects, in float32 and float64",
-    "records": "renders the README's tables from the records",
-}
+HERE = pathlib.Path(__file__).parent
+
+
+def commands() -> dict[str, str]:
+    """Every command below this folder: module -> the first line of its docstring."""
+    found = {}
+    for path in sorted(HERE.glob("*.py")) + sorted(HERE.glob("[bm]*/*.py")):
+        text = path.read_text()
+        if '__name__ == "__main__"' in text and path.name != "__main__.py":
+            module = ".".join(path.relative_to(HERE.parent).with_suffix("").parts)
+            found[module] = (ast.get_docstring(ast.parse(text)) or "").splitlines()[0]
+    return found
 
 
 def main() -> None:
     """Prints the list."""
+    words = commands()
     for name, (table, presets) in EXPERIMENTS.items():
-        print(f"python -m experiments.{name}\n    {table}")
+        print(f"python -m experiments.{name}    {table}")
+        print(f"    {words.pop(f'experiments.{name}')}")
         for preset, settings in presets.items():
-            print(f"    --preset {preset:8} {settings.cost}; rows {', '.join(settings.rows)}")
-    for name, words in TOOLS.items():
-        print(f"python -m experiments.{name}\n    {words}")
+            print(f"    --preset {preset:8} {settings.cost}; methods {', '.join(settings.methods)}")
+    for module, first in words.items():
+        print(f"python -m {module}\n    {first}")
 
 
 if __name__ == "__main__":
