@@ -1,7 +1,7 @@
-"""What each encoder is, which architectures it reads, and how large it is.
+"""Method, paper, supported architectures, symmetries and size of each encoder.
 
-A line of `ABOUT` says who proposed it and which symmetries its codes have; everything else is
-asked of the encoder itself. `rows` makes the table in the README.
+`ABOUT` states papers and symmetries; everything else is measured on the encoders themselves.
+`rows` makes the tables of encoders in the READMEs.
 """
 
 import dataclasses
@@ -14,19 +14,19 @@ import jax.numpy as jnp
 from wsjax import architectures
 from wsjax.encoders import ENCODERS
 
-SYMMETRIES = ("permutation", "sign", "scale")
+SYMMETRIES = ("permutation", "sign", "scale", "phase")
 
 
 @dataclasses.dataclass(frozen=True)
 class About:
-    """What an encoder is.
+    """An encoder as its paper describes it.
 
     Attributes:
         method: its name.
         paper: who proposed it, or where it is a baseline.
-        exact: of `SYMMETRIES`, those that codes have by construction.
-        learned: those that training is meant to teach.
-        words: what else to know when its row is compared with others.
+        exact: of `SYMMETRIES`, those that embeddings have by construction.
+        learned: those that training with augmented copies is to teach.
+        words: a caveat for comparisons.
     """
 
     method: str
@@ -37,13 +37,13 @@ class About:
 
 
 NUMBERS = ("permutation",)
-BLIND = "knows not which weight meets which"
+BLIND = "blind to which weights meet in a neuron"
 ABOUT: Mapping[str, About] = {
     "sne": About("SNE", "Andreis et al., 2024", learned=NUMBERS),
     "gmn": About("GMN", "Lim et al., 2024", NUMBERS),
     "grit": About("GMN with GRIT", "Ma et al., 2023; Lim et al., 2024", NUMBERS),
     "neural_graph": About("Neural Graphs", "Kofinas et al., 2024", NUMBERS),
-    "scalegmn": About("ScaleGMN", "Kalogeropoulos et al., 2024", SYMMETRIES),
+    "scalegmn": About("ScaleGMN", "Kalogeropoulos et al., 2024", SYMMETRIES[:3]),
     "dwsnet": About("DWSNet", "Navon et al., 2023", NUMBERS),
     "nfn": About("NFN", "Zhou et al., 2023", NUMBERS),
     "nft": About("NFT", "Zhou et al., 2023 (Transformers)", NUMBERS),
@@ -75,16 +75,16 @@ READS = {
 INR = architectures.mlp([1, 32, 32, 1], "sin", 30.0)
 
 
-def readable(name: str) -> list[str]:
-    """The keys of `READS` that an encoder reads at its default settings."""
-    found = []
+def supported(name: str) -> list[str]:
+    """The keys of `READS` that an encoder supports at its default settings."""
+    kinds = []
     for kind, spec in READS.items():
         try:
             ENCODERS[name]().view(spec)
         except ValueError:
             continue
-        found.append(kind)
-    return found
+        kinds.append(kind)
+    return kinds
 
 
 def parameters(name: str) -> int:
@@ -102,7 +102,7 @@ def rows() -> tuple[list[str], list[list[str]]]:
     header += ["learned", "edits", "parameters", ""]
     lines = []
     for name, encoder in ENCODERS.items():
-        about, kinds = ABOUT[name], readable(name)
+        about, kinds = ABOUT[name], supported(name)
         lines.append([
             f"`{name}`",
             about.method,
