@@ -75,7 +75,7 @@ READS = {
 INR = architectures.mlp([1, 32, 32, 1], "sin", 30.0)
 
 
-def readable(name: str) -> list[str]:
+def supported(name: str) -> list[str]:
     """The keys of `READS` that an encoder supports at its default settings."""
     kinds = []
     for kind, spec in READS.items():
@@ -102,7 +102,7 @@ def rows() -> tuple[list[str], list[list[str]]]:
     header += ["learned", "edits", "parameters", ""]
     lines = []
     for name, encoder in ENCODERS.items():
-        about, kinds = ABOUT[name], readable(name)
+        about, kinds = ABOUT[name], supported(name)
         lines.append([
             f"`{name}`",
             about.method,

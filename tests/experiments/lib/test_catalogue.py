@@ -34,6 +34,6 @@ def test_symmetries_agree_with_the_audits(name):
 
 
 def test_supported_architectures():
-    assert catalogue.readable("inr2vec") == ["MLPs"]
-    assert "attention" not in catalogue.readable("scalegmn")
-    assert catalogue.readable("gmn") == list(catalogue.READS)
+    assert catalogue.supported("inr2vec") == ["MLPs"]
+    assert "attention" not in catalogue.supported("scalegmn")
+    assert catalogue.supported("gmn") == list(catalogue.READS)

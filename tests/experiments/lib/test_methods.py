@@ -40,7 +40,9 @@ def test_changes_are_of_one_part():
 
 
 def test_settings_from_text_reach_the_methods_that_have_them():
-    method = Method("sne").override({"encoder.chunk": "8", "training.steps": "5", "encoder.no": "1"})
+    method = Method("sne").override(
+        {"encoder.chunk": "8", "training.steps": "5", "encoder.no": "1"}
+    )
     assert method.settings == {"chunk": 8}
     assert method.training.steps == 5
     assert Method(compute=len).override({"training.steps": "5"}) == Method(compute=len)
