@@ -153,7 +153,7 @@ def headline(results: pathlib.Path) -> str:
             notes.append(f"{mark} {entry.differs}.")
     head = ["experiment", "metric", "published", "ours", "device", "command"]
     table = tables.markdown(head, cells)
-    return f"{table}\n\n" + "\\\n".join(notes) if cells else tables.EMPTY
+    return f"{table}\n\n" + " ".join(notes) if cells else tables.EMPTY
 
 
 def methods(_: pathlib.Path) -> str:
