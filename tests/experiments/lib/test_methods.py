@@ -46,7 +46,7 @@ def test_settings_from_text_reach_the_methods_that_have_them():
     assert method.settings == {"chunk": 8}
     assert method.training.steps == 5
     assert Method(compute=len).override({"training.steps": "5"}) == Method(compute=len)
-    with pytest.raises(ValueError, match="encoder.chunk: expected int such as 32, got 'many'"):
+    with pytest.raises(ValueError, match=r"encoder\.chunk: expected int such as 32, got 'many'"):
         Method("sne").override({"encoder.chunk": "many"})
     with pytest.raises(ValueError, match="warmup: expected 0 or more, below steps"):
         Method("sne").override({"training.steps": "5", "training.warmup": "9"})

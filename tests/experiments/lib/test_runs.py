@@ -67,7 +67,7 @@ def test_side_by_side_failures_are_named_and_the_others_finish(tmp_path, capsys)
 
 
 def test_in_one_process_a_failure_is_named_and_the_others_finish(tmp_path):
-    with pytest.raises(SystemExit, match="^fails, seed 0 failed: ValueError: expected better"):
+    with pytest.raises(SystemExit, match=r"^fails, seed 0 failed: ValueError: expected better"):
         runs.execute(*works.plan(tmp_path, "fails,a", 1))
     assert [r["row"] for r in lines(tmp_path)] == ["a"]
 
