@@ -229,7 +229,7 @@ DAMAGE = {
     "one absent": (lambda p: altered(p, test=None), r"expected \['about', .* found"),
     "no statement": (lambda p: altered(p, about=np.zeros(3, np.uint8)), r"is damaged, or"),
     "too much said": (lambda p: altered(p, about=np.zeros(1 << 17, np.uint8)), r"about has 13"),
-    "another format": (lambda p: said(p, format=2), r"that it has format 1, got"),
+    "another format": (lambda p: said(p, format=2), r"facts with the format 1, got"),
     "a class less": (lambda p: said(p, classes=list("01234567")), r"not one of 0 to 7"),
     "no classes": (lambda p: said(p, classes=None), r"is damaged, or"),
     "a boast": (boast, r"train is uint8\[16777216, 64, 64, 1\] in \d+ bytes"),

@@ -1,0 +1,113 @@
+"""A user's own images: arrays and folders of files, fitted as INRs."""
+
+import dataclasses
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from wsjax.zoos.inrs import image_folders
+from wsjax.zoos.inrs.inr_recipe import DWS
+
+pytestmark = pytest.mark.trains
+
+
+def test_a_users_own_array(tmp_path):
+    recipe = dataclasses.replace(DWS, steps=5, views=2, block=8)
+    colour = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 3), np.uint8)
+    zoo, _ = image_folders.fit(colour, recipe=recipe, cache=tmp_path)
+    assert len(zoo) == 6
+    assert zoo.specs == (DWS.spec(3),)
+    assert sorted(np.bincount(zoo.runs)) == [2, 2, 2]
+    assert not zoo.splits
+    assert "class" not in zoo.labels
+    labelled, _ = image_folders.fit(colour, np.array([2, 0, 1]), recipe)
+    np.testing.assert_array_equal(labelled.vectors, zoo.vectors)
+    np.testing.assert_array_equal(labelled.labels["class"], np.array([2, 0, 1])[zoo.runs])
+    with pytest.raises(ValueError, match=r"(?s)images: .*float64.*labels: expected int \[3\]"):
+        image_folders.fit(colour / 255.0, np.zeros(2))
+
+
+def save(path, shape=(5, 6), mode="L", **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    channels = {"L": (), "RGB": (3,), "RGBA": (4,)}[mode]
+    seed = sum(map(ord, path.name))
+    array = np.random.default_rng(seed).integers(0, 256, (*shape, *channels), np.uint8)
+    PIL.Image.fromarray(array).save(path, **options)
+    return array
+
+
+def test_a_folder_of_classes(tmp_path):
+    arrays = {name: save(tmp_path / name, mode="RGB") for name in ("b/1.png", "a/2.png", "a/1.PNG")}
+    (tmp_path / ".DS_Store").write_bytes(b"passed over")
+    found = image_folders.read_folder(tmp_path)
+    assert found.names == ("a/1.PNG", "a/2.png", "b/1.png")
+    assert found.classes == ("a", "b")
+    assert found.labels.tolist() == [0, 0, 1]
+    np.testing.assert_array_equal(found.images, [arrays[name] for name in found.names])
+
+
+def test_a_folder_without_classes(tmp_path):
+    gray = save(tmp_path / "1.png")
+    save(tmp_path / "2.jpg", quality=95)
+    found = image_folders.read_folder(tmp_path)
+    assert found.images.shape == (2, 5, 6, 1)
+    assert found.labels is None
+    assert found.classes == ()
+    np.testing.assert_array_equal(found.images[0, ..., 0], gray)
+
+
+def test_a_folder_that_cannot_be_used_says_all_that_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_folders, "FILE_BYTES", 10_000)
+    monkeypatch.setattr(image_folders, "SIDE", 40)
+    outside = tmp_path / "outside.png"
+    save(outside)
+    folder = tmp_path / "pictures"
+    for i in range(4):
+        save(folder / "a" / f"{i}.png")
+    save(folder / "a" / "size.png", (6, 5))
+    save(folder / "a" / "mode.png", mode="RGB")
+    save(folder / "a" / "alpha.png", mode="RGBA")
+    save(folder / "a" / "wide.png", (2, 41))
+    save(folder / "a" / "big.png", (200, 200))
+    (folder / "a" / "notes.txt").write_text("no image")
+    (folder / "a" / "fake.png").write_text("no image either")
+    (folder / "a" / "link.png").symlink_to(outside)
+    (folder / "a" / "deep" / "deeper").mkdir(parents=True)
+    (folder / "empty").mkdir()
+    save(folder / "beside.png")
+    with pytest.raises(ValueError, match="cannot be used") as error:
+        image_folders.read_folder(folder)
+    for name, reason in {
+        "a/size.png": "is 6 x 5 L, most are 5 x 6 L",
+        "a/mode.png": "is 5 x 6 RGB, most are 5 x 6 L",
+        "a/alpha.png": "is of mode RGBA: expected one of L, RGB",
+        "a/wide.png": "is 2 x 41, of at most 40 x 40",
+        "a/big.png": "bytes, of at most 10000",
+        "a/notes.txt": "is no image: expected one of .png",
+        "a/fake.png": "is no PNG or JPEG, or damaged",
+        "a/link.png": "is a link",
+        "a/deep": "is no file",
+        "empty": "is an empty folder",
+        "beside.png": "lies beside sub-folders",
+    }.items():
+        (line,) = [x for x in str(error.value).splitlines() if x.strip().startswith(f"{name} ")]
+        assert reason in line
+    assert "a/0.png" not in str(error.value)
+
+
+def test_a_folder_of_nothing_or_of_halves(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="holds no image"):
+        image_folders.read_folder(tmp_path)
+    with pytest.raises(FileNotFoundError, match="found none"):
+        image_folders.read_folder(tmp_path / "none")
+    for i in range(3):
+        save(tmp_path / f"{i}.png", (30, 30))
+    half = tmp_path / "1.png"
+    half.write_bytes(half.read_bytes()[:400])
+    with pytest.raises(ValueError, match=r"1\.png is damaged"):
+        image_folders.read_folder(tmp_path)
+    half.unlink()
+    monkeypatch.setattr(image_folders, "TOTAL_BYTES", 1000)
+    with pytest.raises(ValueError, match="it has 1800 bytes of pixels, of at most 1000"):
+        image_folders.read_folder(tmp_path)
