@@ -30,7 +30,7 @@ Layer i is `seq.i.weight`, `seq.i.bias`, in NFN's files `net.i.linear.weight`, t
 
 with u from -1 to 1, both ends included. No weight holds the 0.5: `architectures.forward`
 gives the network alone, `pixels` the image. DWSNets' first layer is initialised like the
-second, NFN's as SIREN says.
+second, NFN's as in SIREN.
 
 Splits    MNIST: training and testing; DWSNets draw 5 000 for validation without a seed, so
           give the JSON that was used, or use `zoos.split`. Fashion-MNIST:
@@ -101,7 +101,7 @@ JSON_BYTES = 64 << 20
 
 
 def coordinates(convention: Convention) -> np.ndarray:
-    """[row, column, 2]: what the network is asked for each pixel."""
+    """The points that a network is evaluated on, [row, column, 2]."""
     u = np.linspace(-1, 1, convention.size, dtype=np.float32)
     grid = np.stack(np.meshgrid(u, u, indexing="ij"), axis=-1)
     return grid[..., ::-1] if convention.columns_first else grid
@@ -120,24 +120,24 @@ def read_mnist(folder: str | os.PathLike, splits: str | os.PathLike | None = Non
 
     Args:
         folder: with the folders mnist_png_*.
-        splits: DWSNets' JSON; by default "train" and "test" as the folders say.
+        splits: DWSNets' JSON; by default "train" and "test" by the names of the folders.
 
     Raises:
         FileNotFoundError: a file, or what the JSON names, is missing.
         ValueError: a file is damaged or not of this layout.
     """
     folder = pathlib.Path(folder)
-    found = []
+    files = []
     for path in sorted(folder.glob("mnist_png_*")):
         match = re.fullmatch(r"mnist_png_(training|testing)_(\d)_(\d+)", path.name)
         if match is None:
             raise ValueError(f"{path}: expected a name mnist_png_training_LABEL_ID, or testing")
         facts = {"label": int(match[2]), "image": int(match[3])}
-        found.append((path / "checkpoints" / "model_final.pth", match[1], facts))
-    keys = [path.parent.parent.name for path, _, _ in found]
-    zoo = _zoo("dws_mnist", folder, found)
+        files.append((path / "checkpoints" / "model_final.pth", match[1], facts))
+    keys = [path.parent.parent.name for path, _, _ in files]
+    zoo = _zoo("dws_mnist", folder, files)
     if splits is None:
-        half = np.array([h for _, h, _ in found])
+        half = np.array([h for _, h, _ in files])
         parts = {"train": half == "training", "test": half == "testing"}
         parts = {k: np.flatnonzero(v) for k, v in parts.items()}
     else:
@@ -157,13 +157,13 @@ def read_fashion(folder: str | os.PathLike, splits: str | os.PathLike | None = N
         ValueError: as for `read_mnist`; or a JSON's label is not the one in the file.
     """
     folder = pathlib.Path(folder)
-    found = [
+    files = [
         (path, half, {"image": _number(path, "model_")})
         for half in ("train", "test")
         for path in sorted((folder / half).glob("*.pth"))
     ]
-    keys = [f"{half}/{path.name}" for path, half, _ in found]
-    zoo = _zoo("dws_fashion", folder, found)
+    keys = [f"{half}/{path.name}" for path, half, _ in files]
+    zoo = _zoo("dws_fashion", folder, files)
     parts = _splits(splits or folder / "splits.json", keys, -2, zoo.labels["label"])
     return dataclasses.replace(zoo, splits=parts)
 
@@ -180,11 +180,11 @@ def read_sines(folder: str | os.PathLike, splits: str | os.PathLike | None = Non
         ValueError: as for `read_mnist`; or the y in a file is not a sin(b x).
     """
     folder = pathlib.Path(folder)
-    found = [(p, "", {"image": _number(p, "model_")}) for p in sorted(folder.rglob("*.pth"))]
-    keys = [path.name for path, _, _ in found]
+    files = [(p, "", {"image": _number(p, "model_")}) for p in sorted(folder.rglob("*.pth"))]
+    keys = [path.name for path, _, _ in files]
     if len(set(keys)) < len(keys):
         raise ValueError(f"{folder}: expected files of different names, got two of one")
-    zoo = _zoo("dws_sines", folder, found)
+    zoo = _zoo("dws_sines", folder, files)
     labels = {k: v for k, v in zoo.labels.items() if k != "image"}
     parts = {} if splits is None else _splits(splits, keys, -1, None)
     return dataclasses.replace(zoo, labels=labels, splits=parts)
@@ -212,7 +212,7 @@ def read_nfn(
     """
     if f"nfn_{data}" not in CONVENTIONS:
         raise ValueError(f"expected data 'mnist', 'fashion' or 'cifar', got {data!r}")
-    folder, found = pathlib.Path(folder), []
+    folder, files = pathlib.Path(folder), []
     for view in views:
         middle = f"_aug{view - 1}" if view else ""
         here = [
@@ -224,8 +224,8 @@ def read_nfn(
             raise FileNotFoundError(f"expected {folder}/randinit_smaller{middle}_0s/net0.pth, ...")
         if len({facts["image"] for *_, facts in here}) < len(here):
             raise ValueError(f"{folder}: view {view} has an image twice, under two labels")
-        found += here
-    zoo = _zoo(f"nfn_{data}", folder, found)
+        files += here
+    zoo = _zoo(f"nfn_{data}", folder, files)
     image, view = zoo.labels["image"], zoo.labels["view"]
     parts = {
         "train": image < points[0],
@@ -235,14 +235,14 @@ def read_nfn(
     return dataclasses.replace(zoo, splits={k: np.flatnonzero(v) for k, v in parts.items()})
 
 
-def _zoo(name, folder, found):
+def _zoo(name, folder, files):
     """The networks of (path, half, facts), without splits; a run is an image of a half."""
-    if not found:
+    if not files:
         raise FileNotFoundError(f"expected networks of the layout {name} in {folder}, found none")
     spec = CONVENTIONS[name].spec
     order, table = published.torch_order(spec), []
-    vectors = np.empty((len(found), spec.count), np.float32)
-    for i, (path, _, facts) in enumerate(found):
+    vectors = np.empty((len(files), spec.count), np.float32)
+    for i, (path, _, facts) in enumerate(files):
         arrays, beside = _layers(torch_files.state(path), path)
         vectors[i] = published.flat(arrays, spec, path)[order]
         table.append(facts | _facts(beside, name, path))
@@ -253,8 +253,8 @@ def _zoo(name, folder, found):
     labels = {k: np.array([facts[k] for facts in table], np.float32) for k in table[0]}
     if "label" in labels:
         published.check_range("label", labels["label"], 0, 9, folder)
-    runs = published.numbered([f"{half} {facts['image']}" for _, half, facts in found])
-    return Published(vectors, (spec,), np.zeros(len(found), int), labels, runs)
+    runs = published.numbered([f"{half} {facts['image']}" for _, half, facts in files])
+    return Published(vectors, (spec,), np.zeros(len(files), int), labels, runs)
 
 
 def _layers(state, path):
@@ -272,7 +272,7 @@ def _layers(state, path):
 
 
 def _facts(beside, name, path):
-    """What a file itself says of its signal."""
+    """The labels that a file states itself."""
     if name == "dws_fashion":
         label = np.asarray(beside.get("label", "absent"))
         if label.shape not in ((), (1,)) or label.dtype.kind not in "iu":
@@ -308,13 +308,13 @@ def _splits(path, keys, depth, labels):
     if path.stat().st_size > JSON_BYTES:
         raise ValueError(f"{path}: expected at most {JSON_BYTES} bytes")
     try:
-        found = json.loads(path.read_text("utf-8"))
+        data = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON ({error!r:.80})") from error
-    if not isinstance(found, dict) or not {"train", "test"} <= set(found) <= set(SPLITS):
+    if not isinstance(data, dict) or not {"train", "test"} <= set(data) <= set(SPLITS):
         raise ValueError(f"{path}: expected a JSON object of {[*SPLITS]}")
     place, parts = {key: i for i, key in enumerate(keys)}, {}
-    for name, part in found.items():
+    for name, part in data.items():
         listed = part.get("path") if isinstance(part, dict) else part
         if not isinstance(listed, list) or not all(isinstance(p, str) for p in listed):
             raise ValueError(f"{path}: expected paths as {name!r}")

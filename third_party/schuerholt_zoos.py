@@ -35,7 +35,7 @@ The published networks pool before the activation, a `Spec` of ours after it. Wh
 activation never falls the two are one function, as max f(x) = f(max x): tanh, ReLU,
 sigmoid. GELU falls before it rises, so there they differ: read its networks' weights, but
 do not run them by `architectures.forward` (which also has the tanh form of GELU, where
-PyTorch has the exact one). The CIFAR-10 seed zoos are GELU throughout; `MONOTONE` tells.
+PyTorch has the exact one). The CIFAR-10 seed zoos are GELU throughout; `MONOTONE` lists the others.
 
 Splits    70 / 15 / 15 by run, as the preprocessed files have them. The raw zoos have none:
           theirs hung on the order in which a file system lists folders.
@@ -103,13 +103,13 @@ def read(
 
     Labels are `test_accuracy` in [0, 1], `epoch`, `generalization_gap` (train accuracy
     less test accuracy; not if epoch 0 is read, which has no train accuracy), and of the
-    recipe what the file tells: `dropout`, `learning_rate`, `weight_decay`, and 0 or 1 for
+    recipe what the file states: `dropout`, `learning_rate`, `weight_decay`, and 0 or 1 for
     words, such as `optimizer_adam` and `init_kaiming_normal`.
 
     Args:
         path: of the file.
         epochs: to read, of each run; all of a run share its number in `runs`.
-        activation: of all networks, where the file does not tell, as in the seed zoos:
+        activation: of all networks, where the file does not state it, as in the seed zoos:
             "tanh" there, "gelu" for CIFAR-10.
 
     Raises:
@@ -117,11 +117,11 @@ def read(
         ValueError: the file is damaged, is no such zoo, or has no network of these epochs.
     """
     vectors, table, of_split = [], [], []
-    with torch_files.opened(path, RECORDS, LIMITS) as found:
-        if type(found) is not dict or not set(SPLITS.values()) <= set(found):
+    with torch_files.opened(path, RECORDS, LIMITS) as saved:
+        if type(saved) is not dict or not set(SPLITS.values()) <= set(saved):
             raise ValueError(f"{path}: expected a dict of {[*SPLITS.values()]}")
         for split, name in SPLITS.items():
-            rows = _rows(found[name], epochs, f"{path}: {name}")
+            rows = _rows(saved[name], epochs, f"{path}: {name}")
             for weights, facts in rows:
                 vectors.append(_identified(weights, f"{path}: {name}: {facts['run']}"))
                 table.append(facts)
@@ -179,13 +179,13 @@ def _rows(part, epochs, where):
     if type(part) is not Record or part.fields is None:
         raise ValueError(f"{where}: expected an instance of {RECORDS[0]}")
     fields = {"properties": None, **part.fields}
-    data, paths, known = (fields.get(k) for k in ("data_in", "paths", "epochs"))
+    data, paths, stored = (fields.get(k) for k in ("data_in", "paths", "epochs"))
     properties = fields["properties"]
     if type(data) is Numbers:  # vectors of all checkpoints
         data = list(data.array())
-    if not all(type(x) is list for x in (data, paths, known)) or type(properties) is not dict:
+    if not all(type(x) is list for x in (data, paths, stored)) or type(properties) is not dict:
         raise ValueError(f"{where}: expected lists data_in, paths, epochs, and properties")
-    lengths = {"paths": len(paths), "epochs": len(known)}
+    lengths = {"paths": len(paths), "epochs": len(stored)}
     lengths |= {k: len(v) if type(v) is list else -1 for k, v in properties.items()}
     wrong = {k: n for k, n in lengths.items() if n != len(data)}
     if wrong or "test_acc" not in properties:
@@ -193,7 +193,7 @@ def _rows(part, epochs, where):
             f"{where}: expected test_acc and more for each of {len(data)} checkpoints, got "
             f"{wrong or sorted(properties)}"
         )
-    for i, epoch in enumerate(known):
+    for i, epoch in enumerate(stored):
         if epoch in epochs:
             facts = {k: v[i] for k, v in properties.items()}
             yield data[i], {**facts, "run": paths[i], "epoch": epoch}
@@ -210,21 +210,21 @@ def _results(run, epochs):
         raise FileNotFoundError(f"expected {path}, found none")
     if path.stat().st_size > RESULT_BYTES:
         raise ValueError(f"{path}: expected at most {RESULT_BYTES} bytes")
-    found = {}
+    measured = {}
     try:
         for line in path.read_text("utf-8").splitlines():
             facts = json.loads(line)
             epoch = facts["training_iteration"]
             if epoch in epochs:
-                found[epoch] = {**facts["config"], **facts, "run": run.name, "epoch": epoch}
+                measured[epoch] = {**facts["config"], **facts, "run": run.name, "epoch": epoch}
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(
             f"{path}: expected lines of JSON with training_iteration and config ({error!r:.80})"
         ) from error
-    absent = sorted(set(epochs) - set(found))
+    absent = sorted(set(epochs) - set(measured))
     if absent:
         raise FileNotFoundError(f"{path}: expected epochs {list(epochs)}, {absent} are missing")
-    return found
+    return measured
 
 
 def _identified(weights, where):
@@ -232,17 +232,17 @@ def _identified(weights, where):
     if type(weights) is Numbers:
         weights = weights.array()
     if isinstance(weights, np.ndarray):
-        for key, known in _KNOWN.items():
-            if weights.shape == (known.count,) and weights.dtype.kind == "f":
+        for key, candidate in _SPECS.items():
+            if weights.shape == (candidate.count,) and weights.dtype.kind == "f":
                 return *key, np.asarray(weights, np.float32)
         raise ValueError(f"{where}: expected a vector of these zoos, got {weights.shape}")
     if type(weights) is not dict:
         raise ValueError(f"{where}: expected a state dict, got a {type(weights).__name__}")
     arrays = _in_order(weights, where)
     shapes = [getattr(x, "shape", None) for x in arrays]
-    for key, known in _KNOWN.items():
-        if published.torch_shapes(known) == shapes:
-            return *key, published.flat(arrays, known, where)
+    for key, candidate in _SPECS.items():
+        if published.torch_shapes(candidate) == shapes:
+            return *key, published.flat(arrays, candidate, where)
     raise ValueError(f"{where}: expected a network of {[*FAMILIES]}, got shapes {shapes}")
 
 
@@ -258,7 +258,7 @@ def _in_order(weights, where):
     return [arrays[k] for k in sorted(arrays)]
 
 
-_KNOWN = {(f, c): spec(f, c, "relu") for f in FAMILIES for c in (1, 3)}
+_SPECS = {(f, c): spec(f, c, "relu") for f in FAMILIES for c in (1, 3)}
 
 
 def _assembled(networks, table, activation, epochs, where):
@@ -270,15 +270,15 @@ def _assembled(networks, table, activation, epochs, where):
         name = facts.get("model::nlin", activation)
         if name is None:
             raise ValueError(
-                f"{where}: does not tell the activation; give it: 'tanh' for the seed zoos, "
+                f"{where}: does not state the activation; give it: 'tanh' for the seed zoos, "
                 "'gelu' for those of CIFAR-10"
             )
         if name not in ACTIVATIONS:
             raise ValueError(f"{where}: expected an activation of {[*ACTIVATIONS]}, got {name!r}")
         kinds.append((family, channels, ACTIVATIONS[name]))
-    known = sorted(set(kinds))
-    specs = tuple(spec(*k) for k in known)
-    which = np.array([known.index(k) for k in kinds])
+    distinct = sorted(set(kinds))
+    specs = tuple(spec(*k) for k in distinct)
+    which = np.array([distinct.index(k) for k in kinds])
     vectors = np.zeros((len(networks), max(s.count for s in specs)), np.float32)
     orders = [published.torch_order(s) for s in specs]
     for row, s, (_, _, vector) in zip(vectors, which, networks, strict=True):
@@ -307,8 +307,8 @@ def _labels(table, where):
     for key, name in WORDS.items():
         if all(key in x for x in table):
             for word in sorted({str(x[key]) for x in table}):
-                mine = [float(str(x[key]) == word) for x in table]
-                labels[re.sub(r"\W", "_", f"{name}_{word}")] = np.array(mine, np.float32)
+                drawn = [float(str(x[key]) == word) for x in table]
+                labels[re.sub(r"\W", "_", f"{name}_{word}")] = np.array(drawn, np.float32)
     return labels
 
 
@@ -322,7 +322,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Checks a preprocessed file, or the folder of a raw zoo, and prints what is in it."""
     options = {
         "--epochs": {"type": int, "nargs": "+", "default": [50], "help": "to read"},
-        "--activation": {"choices": [*ACTIVATIONS], "help": "where the files do not tell"},
+        "--activation": {"choices": [*ACTIVATIONS], "help": "where the files do not state it"},
     }
     published.command(__doc__, _check, options, arguments)
 

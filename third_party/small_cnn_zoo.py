@@ -23,7 +23,7 @@ Networks  three convolutions 3x3 of 16 channels, stride 2, no padding, the activ
           each; the mean over positions; a dense layer of 10. Images in [-1, 1]. 4 970
           numbers, of each layer the bias before the kernel; kernels [row, column, in, out].
           ReLU or tanh: a `Spec` each.
-Steps     epochs 0, 1, 2, 3, 20, 40, 60, 80, 86 of a training run, known by its modeldir
+Steps     epochs 0, 1, 2, 3, 20, 40, 60, 80, 86 of a training run, named by its modeldir
 Splits    those of NFN (Zhou et al., 2023): github.com/AllanYangZhou/nfn,
           experiments/predict_gen_data_splits/{cifar10,svhn,mnist,fashion_mnist}_split.csv,
           MIT, 1.8 MB each. 12 000, 3 000 and 15 000 final networks of CIFAR-10.
@@ -91,7 +91,7 @@ def read(
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: a file is damaged, of other shape or order than published, or holds
-            what it should not; one message says what was expected and what is there.
+            what it should not; one message names what was expected and what came.
     """
     folder = pathlib.Path(folder)
     unknown = [*(set(steps) - set(STEPS)), *(set(activations) - set(SPECS))]
@@ -174,7 +174,7 @@ def layout(path: str | os.PathLike) -> np.ndarray:
     """
     path, spec = pathlib.Path(path), SPECS["relu"]
     with open(path, newline="", encoding="utf-8") as file:
-        found = {}
+        listed = {}
         for line in csv.DictReader(_lines(file, path)):
             name = _array_name(line.get("varname"), path)
             try:
@@ -183,17 +183,17 @@ def layout(path: str | os.PathLike) -> np.ndarray:
                 shape = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
             except (KeyError, TypeError, ValueError, SyntaxError) as error:
                 raise ValueError(f"{path}: expected start_idx, end_idx, shape: {line}") from error
-            if name in found:
+            if name in listed:
                 raise ValueError(f"{path}: {name} is listed twice")
-            found[name] = (start, end, shape)
-    parts, wrong = [], [f"  {n}: not in the network" for n in found]
+            listed[name] = (start, end, shape)
+    parts, wrong = [], [f"  {n}: not in the network" for n in listed]
     for a in spec.arrays:
         want = spec.shape(a)
-        if a.name not in found:
+        if a.name not in listed:
             wrong.append(f"  {a.name}: expected, absent")
             continue
         wrong.remove(f"  {a.name}: not in the network")
-        start, end, shape = found[a.name]
+        start, end, shape = listed[a.name]
         if shape != want or end - start != math.prod(want) or not 0 <= start <= end <= spec.count:
             wrong.append(f"  {a.name}: expected {want}, got {shape} in columns {start} to {end}")
             continue
@@ -223,8 +223,8 @@ def _weights(path):
         raise ValueError(f"{path}: no complete array file ({error})") from error
     count = SPECS["relu"].count
     if getattr(array, "ndim", 0) != 2 or array.shape[1] != count or array.dtype.kind != "f":
-        found = f"{getattr(array, 'dtype', type(array).__name__)}{getattr(array, 'shape', '')}"
-        raise ValueError(f"{path}: expected float32 [rows, {count}], got {found}")
+        kind = f"{getattr(array, 'dtype', type(array).__name__)}{getattr(array, 'shape', '')}"
+        raise ValueError(f"{path}: expected float32 [rows, {count}], got {kind}")
     return array
 
 
@@ -285,7 +285,7 @@ def _file(folder, name):
     if not path.is_file():
         raise FileNotFoundError(
             f"expected {name} in {folder}, found none; python -m third_party.small_cnn_zoo --help "
-            "says where it comes from"
+            "describes its source"
         )
     return path
 

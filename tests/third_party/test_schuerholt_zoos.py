@@ -111,7 +111,7 @@ def test_pooling_first_is_the_same_function_unless_the_activation_falls(zoo_pt, 
     assert (error < 1e-4) == (activation in schuerholt_zoos.MONOTONE)
 
 
-@pytest.mark.parametrize(("family", "channels"), list(schuerholt_zoos._KNOWN))
+@pytest.mark.parametrize(("family", "channels"), list(schuerholt_zoos._SPECS))
 def test_every_family_is_known_by_its_shapes_and_converted(family, channels, tmp_path):
     run = tmp_path / "NN_tune_trainable_1"
     state = torch_network(family, channels)
@@ -152,7 +152,7 @@ def test_a_seed_zoo_is_told_its_activation(tmp_path):
             del part.fields["properties"]["model::nlin"]
 
     path = zoo_file(tmp_path / "dataset_mnist_seed.pt", change)
-    with pytest.raises(ValueError, match="does not tell the activation; give it: 'tanh'"):
+    with pytest.raises(ValueError, match="does not state the activation; give it: 'tanh'"):
         schuerholt_zoos.read(path).zoo()
     assert [
         s.layers[0].activation for s in schuerholt_zoos.read(path, (50,), "tanh").zoo().specs
