@@ -43,9 +43,9 @@ def test_an_encoder_is_audited_and_recorded(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(audits, "VARIANTS", {"adder": ("adder", {})})
     monkeypatch.setitem(audits.NETWORKS, "mlp_tanh", mlp([2, 6, 2], "tanh"))
     monkeypatch.setattr(audits, "MIXED", (RELU, mlp([2, 3, 2], "tanh")))
-    arguments = ["--networks", "mlp_tanh,mixed", "--samples", "1", "--results", str(tmp_path)]
-    audits.main(arguments)
-    (line,) = (tmp_path / "audits.jsonl").read_text().splitlines()
+    folder = ["--folder", str(tmp_path)]
+    audits.main(["--networks", "mlp_tanh,mixed", "--samples", "1", *folder])
+    (line,) = (tmp_path / "results" / "audits.jsonl").read_text().splitlines()
     run, printed = json.loads(line), capsys.readouterr().out
     assert (run["row"], run["preset"], run["refused"]) == ("adder", "laptop-custom", {})
     for dtype in audits.DTYPES:
@@ -57,7 +57,7 @@ def test_an_encoder_is_audited_and_recorded(tmp_path, monkeypatch, capsys):
         assert run["metrics"]["mlp_tanh"][dtype]["scale"]["verdict"] == "not applicable"
         assert f"adder on mixed, network 2 of 2: {dtype} network, {dtype} embedding" in printed
     monkeypatch.setattr(Adder, "stack", Encoder.stack)
-    audits.main(["--networks", "mixed", "--results", str(tmp_path)])
+    audits.main(["--networks", "mixed", *folder])
     printed = capsys.readouterr().out
     assert "adder does not support mixed: Adder reads one architecture at a time, got 2" in printed
 
@@ -73,25 +73,28 @@ def test_every_encoder_can_be_built_and_a_sine_is_of_typical_size():
     assert widening.widenable(spec) == ("h0", "h1")
 
 
-def test_cells_tell_networks_and_precisions_apart():
-    row = lambda verdict, change=None, reason="": dict(
+def test_cells_separate_networks_and_precisions():
+    audited = lambda verdict, change=None, reason="": dict(
         verdict=verdict, change=change, reason=reason
     )
     both = lambda one, other=None: {
         dtype: {"sign": r} for dtype, r in zip(audits.DTYPES, (one, other or one), strict=True)
     }
     cell = lambda **networks: tables.audit_cell({"metrics": networks}, "sign")
-    exact, tiny = row("exact", 2e-7), row("exact", 3e-16)
-    assert cell(a=both(exact, tiny), b=both(row("exact", 4e-7), tiny)) == "exact (4.0e-07; 3.0e-16)"
-    assert cell(a=both(row("broken", 0.3)), b=both(row("broken", 0.1))) == "broken (0.3)"
-    found = cell(a=both(exact, tiny), b=both(row("broken", 0.3)))
-    assert found == "broken (0.3): b; else exact (2.0e-07; 3.0e-16)"
-    found = cell(a=both(exact, row("broken", 1e-9)))
-    assert found == "exact (2.0e-07) in float32, broken (1.0e-09) in float64"
-    none = row("not applicable", reason="the network admits no sign")
+    exact, tiny = audited("exact", 2e-7), audited("exact", 3e-16)
+    assert (
+        cell(a=both(exact, tiny), b=both(audited("exact", 4e-7), tiny))
+        == "exact (4.0e-07; 3.0e-16)"
+    )
+    assert cell(a=both(audited("broken", 0.3)), b=both(audited("broken", 0.1))) == "broken (0.3)"
+    text = cell(a=both(exact, tiny), b=both(audited("broken", 0.3)))
+    assert text == "broken (0.3): b; else exact (2.0e-07; 3.0e-16)"
+    text = cell(a=both(exact, audited("broken", 1e-9)))
+    assert text == "exact (2.0e-07) in float32, broken (1.0e-09) in float64"
+    none = audited("not applicable", reason="the network admits no sign")
     assert cell(a=both(none)) == "–"
-    assert cell(a=both(none), b=both(row("blind", 0.0))) == "blind"
-    unread = row("not applicable", reason="the wider network: one width")
-    assert cell(a=both(unread), b=both(none)) == "not supported"
-    found = cell(a=both(exact, tiny), b=both(unread))
-    assert found == "exact (2.0e-07; 3.0e-16); not supported: b"
+    assert cell(a=both(none), b=both(audited("blind", 0.0))) == "blind"
+    unsupported = audited("not applicable", reason="the wider network: one width")
+    assert cell(a=both(unsupported), b=both(none)) == "not supported"
+    text = cell(a=both(exact, tiny), b=both(unsupported))
+    assert text == "exact (2.0e-07; 3.0e-16); not supported: b"

@@ -305,8 +305,8 @@ def test_idle_networks_fill_a_block_up(made, route):
 
 def test_the_command_makes_and_packs_a_zoo(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(classifier_zoo, "ZOOS", tmp_path / "packed")
-    small = ["--preset", "smoke", "--networks", "2", "--cache", str(tmp_path)]
-    classifier_zoo.main([*small, "--pack", "--results", str(tmp_path / "results")])
+    small = ["--preset", "smoke", "--networks", "2", "--folder", str(tmp_path)]
+    classifier_zoo.main([*small, "--pack"])
     assert "2 networks of 2 runs, 0 runs excluded" in capsys.readouterr().out
     zoo, manifest = store.load(tmp_path / "packed" / "conv3-gap.digits")
     assert manifest["facts"]["recipe"]["networks"] == len(zoo) == 2
@@ -314,5 +314,5 @@ def test_the_command_makes_and_packs_a_zoo(tmp_path, capsys, monkeypatch):
     assert manifest["facts"]["rounding"]["largest"] < 0.05
     assert (tmp_path / "results" / "zoo_conv3-gap_digits.png").stat().st_size > 1000
     with pytest.raises(SystemExit):
-        classifier_zoo.main([*small, "--share", "2/2"])
-    assert "expected --share K/N" in capsys.readouterr().err
+        classifier_zoo.main([*small, "--shard", "2/2"])
+    assert "expected --shard K/N" in capsys.readouterr().err

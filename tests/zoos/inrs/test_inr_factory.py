@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from experiments.lib import inr_tables, records
+from experiments.lib import accuracy_tables
 from experiments.make import inr_zoo
 from wsjax.datasets import images
 from wsjax.zoos import factory, store
@@ -261,19 +261,17 @@ def test_a_folder_of_nothing_or_of_halves(tmp_path, monkeypatch):
         image_folders.read_folder(tmp_path)
 
 
-def test_the_command_makes_a_zoo(tmp_path, capsys, monkeypatch):
-    small = ["--preset", "smoke", "--cache", str(tmp_path), "--steps", "3", "--train-images", "5"]
-    results = tmp_path / "results"
-    monkeypatch.setattr(records, "RESULTS", results)
-    inr_zoo.main([*small, "--share", "0/1", "--record"])
+def test_the_command_makes_a_zoo(tmp_path, capsys):
+    small = ["--preset", "smoke", "--folder", str(tmp_path), "--steps", "3", "--train-images", "5"]
+    inr_zoo.main([*small, "--shard", "0/1", "--record"])
     out = capsys.readouterr().out
-    (row,) = inr_tables.zoos_table().splitlines()[2:]
-    assert row.startswith("| `digits.dws-steps3` | 15 | 3 at 0.0005 |")
+    (line,) = accuracy_tables.inr_zoos(tmp_path / "results").splitlines()[2:]
+    assert line.startswith("| `digits.dws-steps3` | 15 | 3 at 0.0005 |")
     assert "15 networks of 15 images (5 train, 10 test), 0 excluded" in out
     assert "weight_std of layer 0" in out
     with pytest.raises(SystemExit):
-        inr_zoo.main([*small, "--share", "2/2"])
-    assert "expected --share K/N" in capsys.readouterr().err
+        inr_zoo.main([*small, "--shard", "2/2"])
+    assert "expected --shard K/N" in capsys.readouterr().err
 
 
 def test_presets_are_recipes():
