@@ -67,7 +67,8 @@ COVERED_BY = {
 }
 # words that were this repository's own; papers say permute, predict, misaligned, phase shift, zoo
 RETIRED = re.compile(r"renumber|\bjudg(e|es|ed|ing)\b|\btorn\b|\bhalf turns?\b|\bMixtures?\b")
-KEYS_OF_RECORDS = {"experiments/lib/methods.py"}  # JSON keys of old records keep their names
+# JSON keys and notes of old records keep their names
+KEYS_OF_RECORDS = {"experiments/lib/methods.py", "experiments/lib/tables.py"}
 
 
 def sources(*folders):

@@ -91,12 +91,12 @@ def statistics(data: dict[str, np.ndarray]):
 
     class Statistics(torch.nn.Module):
         def forward(self, arrays):
-            found = []
+            columns = []
             for x in arrays:
                 one = x.shape[1] == 1
                 variance = torch.zeros(len(x)) if one else x.var(1)
-                found += [x.mean(1), variance, *torch.quantile(x, levels, dim=1)]
-            return torch.stack(found, dim=1)
+                columns += [x.mean(1), variance, *torch.quantile(x, levels, dim=1)]
+            return torch.stack(columns, dim=1)
 
     arrays = networks.unravel(data["vectors"], SPEC)
     arrays = [torch.as_tensor(arrays[a.name].reshape(BATCH, -1)) for a in SPEC.arrays]

@@ -10,7 +10,7 @@ A training step (loss, gradient, AdamW) of GMN, width 64 and three rounds, on 64
     dense           broadcasts and sums over the axes of each array, no edge list
     PyTorch         the same layers in PyTorch Geometric, [v_i, v_j, e] concatenated
 
-The routes in JAX are held equal before they are timed; PyTorch has weights of its own.
+The routes in JAX are checked to be equal before they are timed; PyTorch has weights of its own.
 """
 
 import math

@@ -10,8 +10,8 @@ number for an embedding, on 32 networks. In turn:
     unfolded          sliced, but linear maps that follow one another are applied one by one
     microbatch 4      sliced, four networks at a time
 
-Their losses over three steps are held equal before they are timed; the least time counts. The
-published PyTorch code took 12.6 s (mnist) and 1.9 s (cifar10_relu) a step on two other, contended
+Their losses over three steps are checked to be equal before they are timed. The published
+PyTorch code took 12.6 s (mnist) and 1.9 s (cifar10_relu) a step on two other, contended
 CPU cores: bounds, not measured here.
 """
 

@@ -2,8 +2,8 @@
 
     python -m experiments.benchmarks.sne_step                 a few minutes on 2 CPU cores
 
-All figures of a run are measured in that run, the variants in turn. Memory is what XLA says the
-compiled step needs for temporaries, beside the weights and the batch (a few MiB).
+All figures of a run are measured in that run, the variants in turn. Memory is that of the compiled
+step's temporaries, by XLA's report, beside the weights and the batch (a few MiB).
 """
 
 import dataclasses

@@ -80,8 +80,8 @@ def training_step(
         microbatch: networks at a time; 0 for all.
 
     Returns:
-        A function that takes the next step and gives its loss, and the bytes that XLA says a
-        step takes for temporaries, beside weights and batch.
+        A function that takes the next step and gives its loss, and the bytes of
+        temporaries that XLA reports, beside weights and batch.
     """
     batch = len(next(iter(data.values())))
     settings = training.Settings(steps=1000, batch=batch, microbatch=microbatch)

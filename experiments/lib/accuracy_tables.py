@@ -42,24 +42,25 @@ def _section(preset, runs, also):
     """The methods of one preset; on several kinds of device, a line for each."""
     directions = list(tables.grouped(runs, "train_zoo", "test_zoo"))
     several = len(set(map(records.device_kind, runs))) > 1
-    found = {}
+    by_method = {}
     for r in runs:
         name = f"`{r['row']}`" + f" on {records.device_kind(r)}" * several
-        found.setdefault(name, {}).setdefault((r["train_zoo"], r["test_zoo"]), []).append(r)
+        by_method.setdefault(name, {}).setdefault((r["train_zoo"], r["test_zoo"]), []).append(r)
     tau = lambda group: [r["metrics"]["test_tau"] for r in group if "test_tau" in r["metrics"]]
     means = {
         name: np.mean([np.mean(tau(groups[d])) for d in directions])
-        for name, groups in found.items()
+        for name, groups in by_method.items()
         if all(tau(groups.get(d, [])) for d in directions)
     }
     arrow = lambda direction: " → ".join(direction)
     lines = {}
-    for name in sorted(found, key=lambda name: -means.get(name, -2.0)):
-        groups = found[name]
+    for name in sorted(by_method, key=lambda name: -means.get(name, -2.0)):
+        groups = by_method[name]
         sizes = [r["parameters"] for g in groups.values() for r in g if r["parameters"]]
         cells = {"parameters": f"{max(sizes):,}" if sizes else "–"}
-        for direction, group in groups.items():
-            cell = tables.spread(tau(group)) if tau(group) else "not supported"
+        for direction in directions:
+            group = groups.get(direction, [])
+            cell = tables.spread(tau(group)) if tau(group) else "not supported" if group else "–"
             if also and tau(group):
                 cell += f" ({np.mean([r['metrics'][also] for r in group]):.3f})"
             cells[arrow(direction)] = cell + " †" * any("adopted" in r for r in group)

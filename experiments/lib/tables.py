@@ -27,6 +27,9 @@ NOTES = {  # notes of old records, in the words of today
     "no invariance loss, no renumbered copies": "no invariance loss, no permuted copies",
     "no invariance loss; renumbered copies in training": "no invariance loss; permuted copies",
     "nothing; chunk size 32": "chunk size 32",
+    "StatNN's statistics as codes, boosted trees on them as judge": (
+        "StatNN's statistics as the embedding, boosted trees as the head"
+    ),
 }
 
 Group = Sequence[Mapping]  # records of one method on one kind of device, over seeds
@@ -42,8 +45,8 @@ def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 def pivot(lines: Mapping[str, Mapping[str, str]], corner: str) -> str:
     """A Markdown table of line -> column -> cell; a dash where a line lacks a column."""
     columns = list(dict.fromkeys(c for cells in lines.values() for c in cells))
-    cells = [[name, *(found.get(c, "–") for c in columns)] for name, found in lines.items()]
-    return markdown([corner, *columns], cells)
+    filled = [[name, *(cells.get(c, "–") for c in columns)] for name, cells in lines.items()]
+    return markdown([corner, *columns], filled)
 
 
 def spread(values: Iterable[float], digits: int = 3) -> str:
@@ -196,7 +199,7 @@ def comparison(
 def frequency(results: pathlib.Path) -> str:
     """SNE's table 1."""
     scores = {"test MSE": score("test_mse"), "Kendall's τ": score("test_tau")}
-    protocol = "the authors' zoo, said to have 1,000 training networks, and full training"
+    protocol = "the authors' zoo of about 1,000 training networks, and full training"
     return comparison("inr_frequency", results, scores, "test_mse", protocol)
 
 
@@ -257,8 +260,8 @@ def interpolation(results: pathlib.Path) -> str:
 def audit_cell(run: Mapping, symmetry: str) -> str:
     """The verdicts of an audit on one symmetry, over networks and precisions; the worst first.
 
-    Behind a verdict stands the largest change of an embedding in float32 and, where that says
-    more, in float64. A precision is named where the verdicts of the two differ.
+    Behind a verdict stands the largest change of an embedding in float32 and, of exact
+    and approximate ones, in float64. A precision is named where the verdicts of the two differ.
     """
     groups, unsupported = {}, []
     for network, by_dtype in run["metrics"].items():

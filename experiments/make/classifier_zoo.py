@@ -125,13 +125,15 @@ def estimate(
     count = 1 if alone else devices * plan.block
     seconds = 0.0
     for kind in sorted(set(drawn["kind"].tolist())):
-        mine = np.flatnonzero(drawn["kind"] == kind)
+        of_kind = np.flatnonzero(drawn["kind"] == kind)
         some = pace(plan, pictures, kind, count, steps, route)
         run = {n: lambda n=n, some=some: some.run(n) for n in (1, steps)}
         took = timing.least_seconds(run, 1)["second"]
         step = max(took[steps] - took[1], 0.0) / max(steps - 1, 1)
         rest = max(took[1] - step, 0.0) * (1 + len(plan.checkpoints))
-        seconds += ((drawn["epochs"] * per_epoch)[mine].sum() * step + len(mine) * rest) / count
+        seconds += (
+            (drawn["epochs"] * per_epoch)[of_kind].sum() * step + len(of_kind) * rest
+        ) / count
     return seconds * devices / 3600
 
 
