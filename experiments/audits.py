@@ -180,17 +180,6 @@ def encoder_audits(name: str, chosen: Iterable[str], seed: int, samples: int) ->
     return {"metrics": figures, "refused": refused}
 
 
-def summary(runs: list[dict]) -> None:
-    """Prints a line for each encoder, as in the table of `experiments/README.md`."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("encoder", *audit.SYMMETRIES, show_lines=True)
-    for run in runs:
-        table.add_row(run["row"], *(tables.audit_cell(run, s) for s in audit.SYMMETRIES))
-    Console(width=150).print(table)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     shape = argparse.RawDescriptionHelpFormatter
@@ -205,7 +194,6 @@ def main(arguments: list[str] | None = None) -> None:
     names = cli.select(options.encoders, VARIANTS, VARIANTS)
     chosen = cli.select(options.networks, AUDITED, AUDITED)
     usual = set(chosen) == set(AUDITED) and options.samples == 3
-    runs = []
     for name in names:
         begin, (encoder, settings) = time.monotonic(), VARIANTS[name]
         record = encoder_audits(name, chosen, options.seed, options.samples)
@@ -214,8 +202,8 @@ def main(arguments: list[str] | None = None) -> None:
         record["seconds"] = round(time.monotonic() - begin, 1)
         record["config"] = {"encoder": encoder, "encoder_settings": settings, "networks": chosen}
         record["config"] |= {"samples": options.samples, "noise": NOISE}
-        runs.append(records.append(record, options.results))
-    summary(runs)
+        records.append(record, options.results)
+    print(tables.audits(options.results))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from wsjax.views.graphs import NODE_ROLES, Graph
 from wsjax.zoos.statistics import Incoming
 
 MARKERS = "osD^v<>PX*"
@@ -251,65 +250,6 @@ def norms_and_signs(path: pathlib.Path, arrays: Mapping[str, Incoming], title: s
     for axes, words in zip(grid[0], headings, strict=True):
         axes.set_title(words, fontsize=9)
     grid[0, 2].legend(frameon=False, fontsize=7, ncols=2)
-    _save(figure, path)
-
-
-def parameter_graph(
-    path: pathlib.Path, graph: Graph, weights: np.ndarray, title: str, most: int = 20_000
-) -> None:
-    """A parameter graph: nodes by depth, edges coloured by their weight, free edges dashed.
-
-    Nodes of biases, norms and the like are squares above their layer; heads and groups are
-    diamonds.
-
-    Args:
-        path: of the PNG.
-        graph: `graphs.parameter_graph` of the network.
-        weights: [edge], as `graphs.weights` gives them for one network.
-        title: of the figure.
-        most: edges there may be; more could not be distinguished.
-
-    Raises:
-        ValueError: there are more edges.
-    """
-    from matplotlib.collections import LineCollection
-
-    if len(graph.sender) > most:
-        raise ValueError(f"expected at most {most} edges to draw, got {len(graph.sender)}")
-    roles = np.array(NODE_ROLES)[graph.place_role]
-    neuron = np.isin(roles, ["input", "hidden", "output"])
-    x, y = np.zeros(graph.place.size), np.zeros(graph.place.size)
-    column, above = {}, {}
-    for p in np.argsort(graph.place_level, kind="stable"):
-        at, level = np.flatnonzero(graph.place == p), int(graph.place_level[p])
-        if neuron[p]:
-            # places at one depth stand side by side: queries, values, outputs
-            k = column[level] = column.get(level, -1) + 1
-            x[at] = level + 0.3 * k
-            y[at] = np.linspace(-0.5, 0.5, len(at) + 2)[1:-1] if len(at) > 1 else 0.0
-        else:
-            k = above[level] = above.get(level, -1) + 1
-            x[at] = level - 0.35
-            y[at] = 0.62 + 0.09 * k + 0.04 * np.arange(len(at))
-    points = np.stack([x, y], axis=1)
-    figure, axes = _axes(2.2 + 2.2 * len(column), 4.5)
-    ends = np.stack([points[graph.sender], points[graph.receiver]], axis=1)
-    own = graph.parameter >= 0
-    bound = float(np.abs(weights[own]).max(initial=0)) or 1.0
-    order = np.argsort(np.abs(weights[own]))  # the heaviest on top
-    lines = LineCollection(ends[own][order], cmap="coolwarm", linewidths=0.8, alpha=0.8)
-    lines.set_array(weights[own][order])
-    lines.set_clim(-bound, bound)
-    axes.add_collection(lines)
-    free = LineCollection(ends[~own], colors="0.5", linewidths=0.7, linestyles="--")
-    axes.add_collection(free)
-    shape = np.where(neuron, "o", np.where(roles == "block", "D", "s"))[graph.place]
-    for marker in sorted(set(shape)):
-        at = shape == marker
-        axes.scatter(x[at], y[at], s=18, marker=marker, color="0.15", zorder=3)
-    figure.colorbar(lines, ax=axes, label="weight", shrink=0.7)
-    axes.set(title=title, xlabel="level", yticks=[])
-    axes.spines["left"].set_visible(False)
     _save(figure, path)
 
 

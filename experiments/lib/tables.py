@@ -296,7 +296,7 @@ def audit_cell(run: Mapping, symmetry: str) -> str:
 def audits(results: pathlib.Path) -> str:
     """The symmetries of each encoder."""
     cells = []
-    for run in records.latest(records.read("audits", results, preset="laptop")):
+    for run in records.latest(records.read("audits", results)):
         networks = "all but " + ", ".join(run["refused"]) if run["refused"] else "all"
         cells.append([f"`{run['row']}`", networks, *(audit_cell(run, s) for s in SYMMETRIES)])
     return markdown(["encoder", "networks", *SYMMETRIES], cells) if cells else EMPTY

@@ -9,7 +9,6 @@ import pytest
 from cases.corner_cases import SPECS, conv, dense, kernel, spec, vector
 from cases.families import FAMILIES
 
-from experiments.lib import plots
 from wsjax import architectures, networks
 from wsjax.networks import Layer, Spec
 from wsjax.views import graphs
@@ -312,20 +311,6 @@ def test_a_spec_survives_json_with_its_settings():
     for s in ALL.values():
         assert networks.from_json(networks.to_json(s)) == s
         assert isinstance(s, Spec)
-
-
-def test_a_picture_of_a_graph(tmp_path):
-    network = SPECS["dimensions within heads"]
-    graph = graphs.parameter_graph(network)
-    weights = np.asarray(graphs.weights(graph, np.linspace(-1, 1, network.count)))
-    plots.parameter_graph(tmp_path / "graph.png", graph, weights, "attention")
-    other = tmp_path / "other.png"
-    plots.parameter_graph(other, graph, -weights, "attention")
-    drawn = (tmp_path / "graph.png").read_bytes()
-    assert drawn.startswith(b"\x89PNG")
-    assert drawn != other.read_bytes()
-    with pytest.raises(ValueError, match="at most 100 edges to draw, got 296"):
-        plots.parameter_graph(other, graph, weights, "attention", most=100)
 
 
 def test_slots_tell_apart_what_stands_side_by_side():
