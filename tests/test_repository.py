@@ -64,7 +64,6 @@ COVERED_BY = {
     "storage.py": "tests/zoos/classifiers/test_factory.py",
     "tasks/reconstruction.py": "tests/encoders/test_hyperrep.py",
     "views/neurons.py": "tests/encoders/test_neural_graph.py",
-    "views/padding.py": "tests/encoders/test_neural_graph.py",
     "views/wiring.py": "tests/architectures/test_families.py",
     "zoos/fitting.py": "tests/zoos/inrs/test_fitting.py",
     "zoos/sines/sine_recipe.py": "tests/zoos/test_zoos.py",
