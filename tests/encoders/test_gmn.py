@@ -12,7 +12,7 @@ from wsjax.encoders import GMN, Editor
 from wsjax.encoders.gmn import GraphLayer
 from wsjax.encoders.parts import message_passing
 from wsjax.symmetries import permutations
-from wsjax.views import graphs
+from wsjax.views import graphs, padding
 
 KEY = jax.random.key(7)
 SIREN = architectures.mlp([2, 32, 32, 1], "sin", 30.0)
@@ -140,7 +140,8 @@ def loops(tree, nodes, edges, shared, graph, settings):
 
 def mixed(*specs):
     vectors = [raveled(s, seed) for seed, s in enumerate(specs)]
-    return vectors, graphs.collate(vectors, [graphs.parameter_graph(s) for s in specs])
+    stacked = graphs.stack([graphs.parameter_graph(s) for s in specs])
+    return vectors, (padding.vectors(vectors), stacked)
 
 
 def test_several_architectures_in_one_batch_and_no_second_program():

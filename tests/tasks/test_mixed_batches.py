@@ -9,7 +9,7 @@ from wsjax import architectures, networks, testing, zoos
 from wsjax.encoders import SNE
 from wsjax.tasks import losses
 from wsjax.tasks.regression import Objective, Regression
-from wsjax.views import chunks
+from wsjax.views import chunks, padding
 
 ENCODER = SNE(chunk=4, width=8, code=4, heads=2, chunk_depth=1, depth=1)
 LARGE = architectures.mlp([1, 6, 5, 1], "sin", 30.0)
@@ -21,7 +21,8 @@ def batch(*specs):
         np.asarray(networks.ravel(testing.draw(jax.random.key(i), s), s))
         for i, s in enumerate(specs)
     ]
-    return vectors, chunks.collate(vectors, [ENCODER.view(s) for s in specs])
+    views = [ENCODER.view(s) for s in specs]
+    return vectors, (padding.vectors(vectors), chunks.stack(views))
 
 
 def test_a_second_batch_of_other_architectures_does_not_recompile():

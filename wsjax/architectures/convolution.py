@@ -84,7 +84,7 @@ def max_pool(
 def positions(
     size: Sequence[int], window: Sequence[int], stride: Sequence[int], padding: Padding
 ) -> tuple[int, ...]:
-    """How many positions windows take along each dimension; less than 1 where none fits."""
+    """Number of positions of windows along each dimension; less than 1 where none fits."""
     pads = _pads(size, window, stride, padding)
     return tuple(
         (n + before + after - w) // s + 1

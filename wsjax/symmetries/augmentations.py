@@ -7,8 +7,8 @@
     entries                              another                    noise, mask, dropout
 
 Copies of the last two rows are other functions; a learner that gives them the label of the
-original must know this. Vectors are [entry] or have axes in front; each network has random
-numbers of its own, and in the last row each entry. All run under `jit` and `vmap`.
+original must take this into account. Vectors are [entry] or have axes in front; each network
+has random numbers of its own, and in the last row each entry. All run under `jit` and `vmap`.
 `Augmentation` is all of them as one setting.
 
 Published code (Navon et al., 2023; Shamsian et al., 2024) differs: its noise adds the same

@@ -151,7 +151,7 @@ def derange(key: jax.Array, params: Params, spec: Spec) -> Element:
 
 @flax.struct.dataclass
 class Moves:
-    """How permutations of the hidden axes move the entries of `ravel`'s vector.
+    """Moves of the entries of `ravel`'s vector under permutations of the hidden axes.
 
     Entry i has the coordinate `coordinate[i, k]` along its k-th hidden axis, which is
     row `axis[i, k]` of the table of permutations (a nested axis has a row for each

@@ -21,7 +21,7 @@ al., 2022; Kalogeropoulos et al., 2024):
     BatchNorm     one factor before it (kernel, bias, mean; its scale is divided) and one after
                   it (scale, bias). The variance keeps its value: epsilon is added to it
     LayerNorm     before it only one sign for all that is normalised together, for the mean
-    GroupNorm     sees all of it and epsilon its size; after it one factor each (scale, bias)
+    GroupNorm     depends on all of it and on its size; after it one factor each (scale, bias)
     attention     values have one; queries have one, and keys its inverse
     grids         features have one
 

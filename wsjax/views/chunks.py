@@ -195,17 +195,3 @@ def stack(layouts: Sequence[Layout]) -> Layout:
     """Layouts of several networks, padded to their common bucket, with a batch axis."""
     size = bucket(layouts)
     return padding.stack([pad(x, size) for x in layouts])
-
-
-def collate(networks: Sequence[np.ndarray], layouts: Sequence[Layout]) -> tuple[np.ndarray, Layout]:
-    """A batch of networks of several architectures.
-
-    Args:
-        networks: raveled, each [entry] of its own length.
-        layouts: theirs, all of one chunk size.
-
-    Returns:
-        Vectors [batch, entry], padded with zeros to a length that few different batches
-        differ in, and the layouts stacked.
-    """
-    return padding.vectors(networks), stack(layouts)

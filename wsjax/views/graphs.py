@@ -421,23 +421,3 @@ def stack(graphs: Sequence[Graph]) -> Graph:
     """Graphs of several networks, padded to their common bucket, with a batch axis."""
     size = bucket(graphs)
     return padding.stack([pad(g, size) for g in graphs])
-
-
-def collate(networks: Sequence[np.ndarray], graphs: Sequence[Graph]) -> tuple[np.ndarray, Graph]:
-    """A batch of networks of several architectures.
-
-    Args:
-        networks: raveled, each [entry] of its own length.
-        graphs: theirs.
-
-    Returns:
-        Vectors [batch, entry], padded with zeros to a length that few different batches
-        differ in, and the graphs stacked.
-
-    Raises:
-        ValueError: a network has more or fewer parameters than its graph, or is not finite.
-    """
-    for i, (vector, graph) in enumerate(zip(networks, graphs, strict=True)):
-        if len(vector) != (count := int(graph.parameter.max()) + 1):
-            raise ValueError(f"network {i}: expected {count} parameters, got {len(vector)}")
-    return padding.vectors(networks), stack(graphs)
