@@ -240,12 +240,16 @@ def test_probes_run_networks_as_they_were_before_normalisation():
     found = encoder.calibrate(divided[None], view, scales)
     points = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
     answers = probed(encoder)
-    units = (found["kernel"], found["bias"])
+    scales_by_level = (found["kernel"], found["bias"])
     want = answers(raw[None], view, points)
-    np.testing.assert_allclose(answers(divided[None], view, points, units), want, atol=2e-4)
+    np.testing.assert_allclose(
+        answers(divided[None], view, points, scales_by_level), want, atol=2e-4
+    )
     assert np.abs(answers(divided[None], view, points) - want).max() > 0.1
     assert NeuralGraph().calibrate(divided[None], view, {}) == {}
-    with pytest.raises(ValueError, match="probes run networks, which must not be in unknown"):
+    with pytest.raises(
+        ValueError, match="probes run networks, so their normalisation must be known"
+    ):
         encoder.calibrate(divided[None], view, {})
 
 

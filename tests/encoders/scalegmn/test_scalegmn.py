@@ -419,7 +419,9 @@ def test_probed_networks_are_distinguished_by_their_activations_and_in_stacks():
 
 def test_probes_need_scales_and_chains():
     encoder = ScaleGMN(probes=3)
-    with pytest.raises(ValueError, match="probes run networks, which must not be in unknown"):
+    with pytest.raises(
+        ValueError, match="probes run networks, so their normalisation must be known"
+    ):
         encoder.calibrate(np.zeros((1, TANH.count)), encoder.view(TANH), {})
     scales = {k: 2.0 for k in networks.kinds(TANH).values()}
     found = encoder.calibrate(np.zeros((1, TANH.count)), encoder.view(TANH), scales)

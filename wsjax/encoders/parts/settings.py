@@ -30,12 +30,12 @@ def check(
     Raises:
         ValueError: some are wrong; each is named, with what was expected and what came.
     """
-    rules, value = dict(rules or {}), lambda name: getattr(module, name)
-    for name, allowed in (choices or {}).items():
-        rules[name] = value(name) in allowed, f"one of {allowed}"
-    if "readout" in (choices or {}):
+    value = lambda name: getattr(module, name)
+    each = {name: (value(name) in x, f"one of {x}") for name, x in (choices or {}).items()}
+    if "readout" in each:
         right = value("expansion") == 1 or (value("expansion") > 1 and value("readout") == "edit")
-        rules["expansion"] = right, "at least 1, and 1 unless the read-out is 'edit'"
-    rules |= {name: (value(name) >= 1, "at least 1") for name in sizes}
-    rules |= {name: (0 <= value(name) < 1, "from 0 to below 1") for name in rates}
-    checks.attributes("settings make no sense", module, rules)
+        each["expansion"] = right, "at least 1, and 1 unless the read-out is 'edit'"
+    each |= rules or {}
+    each |= {name: (0 <= value(name) < 1, "from 0 to below 1") for name in rates}
+    each |= {name: (value(name) >= 1, "at least 1") for name in sizes}
+    checks.attributes("settings make no sense", module, each)
