@@ -92,7 +92,7 @@ def test_a_folder_without_the_data_set_or_no_folder_at_all(tmp_path):
         images.load("mnist", tmp_path / "nowhere")
 
 
-def test_pickles_are_refused_in_a_sentence_and_never_opened(tmp_path):
+def test_pickles_are_named_and_never_opened(tmp_path):
     ran = tmp_path / "ran"
 
     class Hostile:
@@ -283,7 +283,7 @@ def test_bytes_changed_at_random_raise_nothing_but_a_value_error(tmp_path, name,
         except ValueError as error:
             refused.append(str(error))
     assert len(refused) > 20
-    assert all(path.name in said for said in refused)
+    assert all(path.name in message for message in refused)
 
 
 # The published files

@@ -1,8 +1,8 @@
 """Images as they are loaded, kept and prepared.
 
 tensorflow-datasets is played here by a module of two functions: preparing real data needs
-TensorFlow and a download. It shows what is asked of the package and what becomes of its
-answers and errors, not that the package answers so.
+TensorFlow and a download. It tests the calls of the package and the handling of its
+results and errors, not the package.
 """
 
 import dataclasses
@@ -52,11 +52,11 @@ class FakeTFDS(types.ModuleType):
 
     def __init__(self, few, error=None):
         super().__init__("tensorflow_datasets")
-        self.few, self.error, self.asked = few, error, []
+        self.few, self.error, self.calls = few, error, []
         self.download = types.SimpleNamespace(DownloadConfig=lambda **k: ("config", k))
 
     def data_source(self, name, split, download_and_prepare_kwargs):
-        self.asked.append((name, download_and_prepare_kwargs["download_config"]))
+        self.calls.append((name, download_and_prepare_kwargs["download_config"]))
         if self.error:
             raise self.error
         part = lambda s: zip(getattr(self.few, s), getattr(self.few, f"{s}_labels"), strict=True)
@@ -69,7 +69,7 @@ class FakeTFDS(types.ModuleType):
 def test_every_mistake_in_images_is_listed(few):
     with pytest.raises(ValueError, match=r"images of 'svhn' make no sense") as error:
         Images("svhn", COLOR[:6] / 255, LABELS[:5], COLOR[:3, ..., :2], LABELS[:3], ("0",))
-    for said in (
+    for words in (
         "train: expected uint8 [n, row, col, 1 or 3], got float64[6, 32, 32, 3]",
         "train_labels: expected int32 [6], got int32[5]",
         "test: expected uint8 [n, row, col, 1 or 3], got uint8[3, 32, 32, 2]",
@@ -77,7 +77,7 @@ def test_every_mistake_in_images_is_listed(few):
         "test: expected images of the shape in train, (32, 32, 3), got (32, 32, 2)",
         "classes: expected two or more different names, got ('0',)",
     ):
-        assert said in str(error.value)
+        assert words in str(error.value)
     with pytest.raises(ValueError, match="label -1 of image 2 is not one of 0 to 9"):
         Images("svhn", COLOR[:3], np.array([0, 0, -1], np.int32), COLOR[:3], LABELS[:3], DIGITS)
     with pytest.raises(ValueError, match=r"at least one image, got uint8\[0, 32, 32, 3\]"):
@@ -117,7 +117,7 @@ def test_digits_are_scikit_learns_stretched_and_split_by_place():
     assert images.load("digits").fingerprint() == digits.fingerprint()
 
 
-def test_what_cannot_be_loaded_is_said(tmp_path):
+def test_unknown_data_sets_and_folders_of_digits_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"one of \('digits', 'mnist', .*\), got 'imagenet'"):
         images.load("imagenet")
     with pytest.raises(ValueError, match="digits come with scikit-learn: expected no folder"):
@@ -180,7 +180,7 @@ def altered(path, **changes):
         np.savez_compressed(file, **{k: v for k, v in arrays.items() if v is not None})
 
 
-def said(path, **changes):
+def restated(path, **changes):
     with np.load(path) as kept:
         about = json.loads(kept["about"].tobytes()) | changes
     altered(path, about=np.frombuffer(json.dumps(about).encode(), np.uint8))
@@ -228,10 +228,10 @@ DAMAGE = {
     "pickled": (lambda p: altered(p, test=np.array([{}])), r"test is object\[1\]"),
     "one absent": (lambda p: altered(p, test=None), r"expected \['about', .* found"),
     "no statement": (lambda p: altered(p, about=np.zeros(3, np.uint8)), r"is damaged, or"),
-    "too much said": (lambda p: altered(p, about=np.zeros(1 << 17, np.uint8)), r"about has 13"),
-    "another format": (lambda p: said(p, format=2), r"facts with the format 1, got"),
-    "a class less": (lambda p: said(p, classes=list("01234567")), r"not one of 0 to 7"),
-    "no classes": (lambda p: said(p, classes=None), r"is damaged, or"),
+    "too many facts": (lambda p: altered(p, about=np.zeros(1 << 17, np.uint8)), r"about has 13"),
+    "another format": (lambda p: restated(p, format=2), r"facts with the format 1, got"),
+    "a class less": (lambda p: restated(p, classes=list("01234567")), r"not one of 0 to 7"),
+    "no classes": (lambda p: restated(p, classes=None), r"is damaged, or"),
     "a boast": (boast, r"train is uint8\[16777216, 64, 64, 1\] in \d+ bytes"),
     "a link": (linked, r"plain file .* found none"),
 }
@@ -248,9 +248,9 @@ def test_kept_images_that_are_damaged_are_named_and_made_anew(
     with pytest.raises(ValueError, match=reason) as error:
         images.read(path)
     assert path.name in str(error.value)
-    with pytest.warns(UserWarning, match=rf"{path.name} is not used, and made anew: ") as told:
+    with pytest.warns(UserWarning, match=rf"{path.name} is not used, and made anew: ") as caught:
         equal(images.load("mnist", published, tmp_path / "cache"), expected)
-    assert len(told) == 1
+    assert len(caught) == 1
     equal(images.read(path), expected)
     assert not path.is_symlink()
 
@@ -294,24 +294,24 @@ def test_bytes_of_a_kept_file_changed_at_random_change_no_image(tmp_path, few):
         except ValueError as error:
             refused.append(str(error))
     assert len(refused) > 40
-    assert all("few.npz is damaged" in said for said in refused)
+    assert all("few.npz is damaged" in message for message in refused)
 
 
 # tensorflow-datasets
 
 
-def test_images_are_asked_of_tensorflow_datasets_and_kept(monkeypatch, tmp_path, few):
+def test_images_of_tensorflow_datasets_are_kept(monkeypatch, tmp_path, few):
     fake = FakeTFDS(few)
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", fake)
     equal(images.load("svhn", cache=tmp_path), few)
-    assert fake.asked == [("svhn_cropped", ("config", {"try_download_gcs": False}))]
+    assert fake.calls == [("svhn_cropped", ("config", {"try_download_gcs": False}))]
     # A machine without the package trains from the .npz alone.
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     assert os.listdir(tmp_path) == ["svhn-tfds.npz"]
     equal(images.load("svhn", cache=tmp_path), few)
 
 
-def test_without_tensorflow_datasets_one_sentence_says_what_to_do(monkeypatch, few):
+def test_without_tensorflow_datasets_one_sentence_gives_the_remedy(monkeypatch, few):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(ImportError, match=r"pip install tensorflow-datasets, or name a folder wi"):
         images.load("mnist")
@@ -328,7 +328,7 @@ def test_without_tensorflow_datasets_one_sentence_says_what_to_do(monkeypatch, f
 # Subsets and preparation
 
 
-def test_a_subset_is_drawn_without_replacement(few):
+def test_a_subset_is_sampled_without_replacement(few):
     some = images.subset(few, 3, train=4, test=2)
     rows = [int(np.flatnonzero((few.train == image).all((1, 2, 3)))[0]) for image in some.train]
     assert len(set(rows)) == 4

@@ -294,26 +294,26 @@ def test_an_empty_folder_and_other_data(tmp_path):
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_help_says_what_it_is_and_whose(module, capsys, monkeypatch):
+def test_help_names_source_paper_and_licence(module, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", [module, "--help"])
     monkeypatch.delitem(sys.modules, f"third_party.{module}", raising=False)
     with pytest.raises(SystemExit) as left:
         runpy.run_module(f"third_party.{module}", run_name="__main__")
     assert left.value.code == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for fact in ("icence", "arXiv", "github.com", ".pt" if module != "small_cnn_zoo" else ".npy"):
-        assert fact in said
+        assert fact in output
 
 
 def test_a_check_reports_what_is_there(fashion, capsys):
     mixed(fashion)
     inr_folders.main([str(fashion), "--layout", "dws_fashion"])
-    said = capsys.readouterr().out
-    assert "3 networks of 3 runs" in said
-    assert "split validation: 1 networks" in said
-    line = next(x for x in said.splitlines() if "Dense_1/bias" in x)
+    output = capsys.readouterr().out
+    assert "3 networks of 3 runs" in output
+    assert "split validation: 1 networks" in output
+    line = next(x for x in output.splitlines() if "Dense_1/bias" in x)
     assert line.endswith("NOT FINITE in 1")
-    assert said.count("NOT FINITE") == 1
+    assert output.count("NOT FINITE") == 1
     (fashion / "splits.json").unlink()
     with pytest.raises(SystemExit, match="error: expected the splits"):
         inr_folders.main([str(fashion), "--layout", "dws_fashion"])

@@ -146,7 +146,7 @@ def test_vectors_instead_of_state_dicts(tmp_path):
     np.testing.assert_array_equal(found.vectors, want.vectors)
 
 
-def test_a_seed_zoo_is_told_its_activation(tmp_path):
+def test_a_seed_zoo_needs_its_activation(tmp_path):
     def change(parts):
         for part in parts.values():
             del part.fields["properties"]["model::nlin"]

@@ -106,12 +106,12 @@ def test_small_zoo_labels_runs_and_architectures(small):
     every = small_cnn_zoo.read(small, STEPS, ["tanh"]).zoo()
     assert len(every) == RUNS // 2 * 9
     assert len(np.unique(every.runs)) == RUNS // 2
-    dealt = zoos.split(every, {"train": 2, "test": 2}, seed=0)
-    assert len(dealt.splits["train"]) == 18
+    shuffled = zoos.split(every, {"train": 2, "test": 2}, seed=0)
+    assert len(shuffled.splits["train"]) == 18
 
 
 @pytest.mark.parametrize("row", [8, 17])
-def test_a_small_networks_weights_are_where_the_layout_says(small, row):
+def test_a_small_networks_weights_follow_the_layout(small, row):
     """The file's own row, in NumPy, gives what `forward` gives from our vector."""
     x = draw(28, 28, scale=1.0)
     part, p, start = np.load(small / "weights.npy")[row], {}, 0
@@ -278,7 +278,7 @@ def test_a_split_that_is_no_order_of_the_rows(small, tmp_path, content, message)
         small_cnn_zoo.read(small, split=tmp_path / "bad.csv").zoo()
 
 
-def test_what_can_be_asked_of_the_small_zoo(small):
+def test_unknown_steps_and_activations_are_refused(small):
     with pytest.raises(ValueError, match="got \\[5\\] and"):
         small_cnn_zoo.read(small, [5]).zoo()
     with pytest.raises(ValueError, match=r"activations of .*gelu"):

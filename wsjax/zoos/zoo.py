@@ -121,7 +121,7 @@ class Zoo:
             raise ValueError(f"expected networks of one architecture, got {len(self.specs)}")
         return self.specs[0]
 
-    def params(self, i: int | slice | np.ndarray) -> Params:
+    def params(self, i: int | slice | np.ndarray) -> dict[str, np.ndarray]:
         """One network, or several with a batch axis, as named arrays; of one architecture."""
         return unravel(self.vectors[i, : self.spec.count], self.spec)
 

@@ -67,7 +67,7 @@ def test_a_zoo_learns(made):
     np.testing.assert_array_equal(zoo.labels["generalization_gap"], gap)
 
 
-def test_what_was_drawn_stands_beside_each_network(made):
+def test_each_network_has_its_draws_as_labels(made):
     _, zoo, manifest = made
     drawn = classifier_recipe.hyperparameters(RECIPE)
     for name, values in drawn.items():

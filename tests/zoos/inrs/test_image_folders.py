@@ -57,7 +57,7 @@ def test_a_folder_without_classes(tmp_path):
     np.testing.assert_array_equal(found.images[0, ..., 0], gray)
 
 
-def test_a_folder_that_cannot_be_used_says_all_that_is_wrong(tmp_path, monkeypatch):
+def test_all_mistakes_in_a_folder_are_listed(tmp_path, monkeypatch):
     monkeypatch.setattr(image_folders, "FILE_BYTES", 10_000)
     monkeypatch.setattr(image_folders, "SIDE", 40)
     outside = tmp_path / "outside.png"

@@ -35,7 +35,7 @@ def contents(folder):
     return {p.name: p.read_bytes() for p in sorted(folder.glob("block-*.safetensors"))}
 
 
-def test_labels_say_what_each_network_is(made):
+def test_labels_describe_each_network(made):
     _, zoo, manifest = made
     assert sorted(zoo.labels) == manifest["labels"] == sorted(inr_factory.LABELS)
     assert manifest["splits"] == {"train": 14, "test": 3}

@@ -1,4 +1,4 @@
-"""Single INRs of images: what they say, how they begin, how they are fitted."""
+"""Single INRs of images: how they are rendered, initialised and fitted."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ def by_hand(params, points, offset):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_an_image_is_what_the_network_says(channels):
+def test_rendering_is_the_forward_pass_by_hand(channels):
     spec, points = DWS.spec(channels), grid(5, 7, "xy")
     params = jax.vmap(lambda k: inr_fitting.initial(DWS, spec, k))(
         jax.random.split(jax.random.key(0), 3)

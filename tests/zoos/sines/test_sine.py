@@ -70,7 +70,7 @@ def test_a_network_is_the_same_in_a_larger_zoo(beginnings):
     assert (few.keys == many.keys[:8]).all()
 
 
-def test_order_tells_nothing_of_the_frequency():
+def test_order_and_frequency_are_uncorrelated():
     frequencies = sine.waves(sine.Recipe(networks=2000)).frequencies
     assert abs(np.corrcoef(np.arange(2000), frequencies)[0, 1]) < 0.06
     assert frequencies.min() >= 0.5
