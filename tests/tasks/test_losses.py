@@ -63,7 +63,7 @@ def test_its_weight_enters_the_loss():
     np.testing.assert_allclose(three - one, 2 * parts["invariance"], rtol=1e-5)
 
 
-def test_renumbering_keeps_the_function():
+def test_permutations_keep_the_function():
     x = jax.random.normal(KEY, (4, 2))
 
     def outputs(vectors):
@@ -136,6 +136,6 @@ def test_nt_xent_has_a_gradient_at_views_of_zeros():
         (((3, 4), (3, 4)), 0.0, "temperature above 0, got 0.0"),
     ],
 )
-def test_nt_xent_refuses(shapes, temperature, message):
+def test_bad_views_are_errors(shapes, temperature, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         losses.nt_xent(*map(jnp.ones, shapes), temperature)

@@ -26,23 +26,23 @@ def batch(*specs):
 
 
 def test_a_second_batch_of_other_architectures_does_not_recompile():
-    """And each code is the one its network has alone, though the batch is padded."""
+    """And each embedding is the one its network has alone, though the batch is padded."""
     batches = [(LARGE, OTHERS[0]), (OTHERS[1], LARGE)]
     _, (vectors, view) = batch(*batches[0])
     variables = jax.jit(ENCODER.init)(jax.random.key(0), vectors, view)
     encode = jax.jit(ENCODER.apply)
-    codes = []
+    embeddings = []
     for specs in batches:
         alone, (vectors, view) = batch(*specs)
         assert view.sizes[0] > ENCODER.view(OTHERS[0]).sizes[0]
         together = encode(variables, vectors, view)
-        for spec, vector, code in zip(specs, alone, together, strict=True):
+        for spec, vector, embedding in zip(specs, alone, together, strict=True):
             single = encode(variables, vector[None], ENCODER.view(spec))[0]
-            np.testing.assert_allclose(code, single, rtol=1e-5, atol=1e-6)
-            codes.append(np.asarray(code))
+            np.testing.assert_allclose(embedding, single, rtol=1e-5, atol=1e-6)
+            embeddings.append(np.asarray(embedding))
     # one program for all mixed batches, and one for each of the three networks alone
     assert encode._cache_size() == 1 + 3
-    assert min(np.abs(a - b).max() for a in codes for b in codes if a is not b) > 1e-6
+    assert min(np.abs(a - b).max() for a in embeddings for b in embeddings if a is not b) > 1e-6
 
 
 def test_lengths_are_rounded_up_so_that_few_occur():

@@ -393,7 +393,7 @@ def test_nan_stops_and_names_the_quantity_and_the_step(tmp_path, quantity, evalu
     assert bool(saved) == (step > 2)
 
 
-def test_another_config_is_refused_by_name(tmp_path):
+def test_the_differences_of_another_config_are_named(tmp_path):
     run(tmp_path)
     other = dataclasses.replace(WHOLE, learning_rate=0.5)
     words = (
