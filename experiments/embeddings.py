@@ -155,55 +155,46 @@ def subset(zoos: Mapping[str, Zoo]) -> tuple[Zoo, np.ndarray, np.ndarray]:
     return whole, np.repeat(list(zoos), [len(p) for p in parts]), whole.labels[LABEL]
 
 
-@dataclasses.dataclass(frozen=True)
-class Embedding:
+def embedding(
+    train: Zoo, zoos: Mapping[str, Zoo],
+    method: Method, config: Mapping[str, Any], home: pathlib.Path,
+) -> list[runs.Facts]:  # fmt: skip
     """Work of `runs.Run`: predicts, embeds, measures the separation of zoos, draws.
 
     The run's folder holds `embedding.png`, and `embedding.npz`: codes (the embeddings), points,
     zoo and test_accuracy of each network.
-
-    Attributes:
-        train: the zoos as one.
-        zoos: name -> zoo.
     """
+    found = predict(method, config, home, train, zoos, LABEL)
+    if found.unsupported:
+        reasons = "; ".join(dict.fromkeys(found.unsupported.values()))
+        return [{**found.facts, "refused": reasons}]
+    scores, tsne = _measure(found, zoos, config["row"], home)
+    return [{**found.facts, "metrics": {**found.facts["metrics"], **scores}, "tsne": tsne}]
 
-    train: Zoo
-    zoos: Mapping[str, Zoo]
 
-    def __call__(
-        self, method: Method, config: Mapping[str, Any], home: pathlib.Path
-    ) -> list[runs.Facts]:
-        """The facts of the one record."""
-        found = predict(method, config, home, self.train, self.zoos, LABEL)
-        if found.unsupported:
-            reasons = "; ".join(dict.fromkeys(found.unsupported.values()))
-            return [{**found.facts, "refused": reasons}]
-        scores, tsne = self._measure(found, config["row"], home)
-        return [{**found.facts, "metrics": {**found.facts["metrics"], **scores}, "tsne": tsne}]
-
-    def _measure(self, found: Prediction, method, home):
-        """Embeds and draws; gives figures, and the settings of t-SNE."""
-        networks, names, accuracy = subset(self.zoos)
-        trained = found.trained
-        embeddings = trained.encode(networks) if trained else baselines.statistics(networks)
-        _, counts = np.unique(names, return_counts=True)
-        scores, label = separation(embeddings, names), separation(accuracy[:, None], names)
-        scores |= {f"label_{k}": label[k] for k in ("knn_zoo_accuracy", "silhouette")}
-        scores |= {"chance": float(counts.max() / counts.sum()), "code_width": embeddings.shape[1]}
-        for name, zoo in self.zoos.items():
-            test, truth = zoo.part("test", LABEL)
-            predicted = found.predicted[name]
-            scores[f"test_tau_{name}"] = metrics.kendall_tau(predicted, truth)
-            span = metrics.bootstrap(predicted, truth, test.runs)["tau"]
-            scores[f"test_tau_{name}_interval"] = list(span)
-        scores["test_tau"] = float(np.mean([scores[f"test_tau_{k}"] for k in self.zoos]))
-        points, tsne = embed(embeddings)
-        home.mkdir(parents=True, exist_ok=True)
-        saved = {"codes": embeddings.astype(np.float32), "points": points, "zoo": names}
-        np.savez_compressed(home / "embedding.npz", **saved, test_accuracy=accuracy)
-        colored = {"zoo": (points, names), "test accuracy": (points, accuracy)}
-        plots.clouds(home / "embedding.png", colored, heading(method, scores))
-        return scores, tsne
+def _measure(found: Prediction, zoos, method, home):
+    """Embeds and draws; gives figures, and the settings of t-SNE."""
+    networks, names, accuracy = subset(zoos)
+    trained = found.trained
+    embeddings = trained.encode(networks) if trained else baselines.statistics(networks)
+    _, counts = np.unique(names, return_counts=True)
+    scores, label = separation(embeddings, names), separation(accuracy[:, None], names)
+    scores |= {f"label_{k}": label[k] for k in ("knn_zoo_accuracy", "silhouette")}
+    scores |= {"chance": float(counts.max() / counts.sum()), "code_width": embeddings.shape[1]}
+    for name, zoo in zoos.items():
+        test, truth = zoo.part("test", LABEL)
+        predicted = found.predicted[name]
+        scores[f"test_tau_{name}"] = metrics.kendall_tau(predicted, truth)
+        span = metrics.bootstrap(predicted, truth, test.runs)["tau"]
+        scores[f"test_tau_{name}_interval"] = list(span)
+    scores["test_tau"] = float(np.mean([scores[f"test_tau_{k}"] for k in zoos]))
+    points, tsne = embed(embeddings)
+    home.mkdir(parents=True, exist_ok=True)
+    saved = {"codes": embeddings.astype(np.float32), "points": points, "zoo": names}
+    np.savez_compressed(home / "embedding.npz", **saved, test_accuracy=accuracy)
+    colored = {"zoo": (points, names), "test accuracy": (points, accuracy)}
+    plots.clouds(home / "embedding.png", colored, heading(method, scores))
+    return scores, tsne
 
 
 def heading(method: str, scores: Mapping[str, float]) -> str:
@@ -295,7 +286,13 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
     sizes = {"train": len(train.splits["train"])}
     measures = {"tsne": TSNE, "neighbours": NEIGHBOURS, "most": MOST, "label": LABEL}
     plan = runs.plan(
-        options, preset, methods, Embedding(train, zoos), zoos=described, sizes=sizes, **measures
+        options,
+        preset,
+        methods,
+        functools.partial(embedding, train, zoos),
+        zoos=described,
+        sizes=sizes,
+        **measures,
     )
     named = {
         "5-NN": "knn_zoo_accuracy",

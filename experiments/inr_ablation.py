@@ -27,7 +27,7 @@ import numpy as np
 
 from experiments.lib import cli, plots, runs
 from experiments.lib.baselines import boosted_trees
-from experiments.lib.label_regression import LabelRegression
+from experiments.lib.label_regression import label_regression
 from experiments.lib.methods import Method, Preset
 from experiments.lib.zoo_loading import sine_facts, sine_zoo
 from wsjax import networks
@@ -172,19 +172,13 @@ def before_and_after(trained: Trained, vectors: np.ndarray) -> dict[str, float]:
     return {**invariance(trained, vectors), **start}
 
 
-class Ablation(LabelRegression):
+def ablation(
+    zoo: Zoo, method: Method, config: Mapping[str, Any], home: pathlib.Path
+) -> list[runs.Facts]:
     """Work of `runs.Run`: a method on its share of the training networks."""
-
-    def __call__(
-        self, method: Method, config: Mapping[str, Any], home: pathlib.Path
-    ) -> list[runs.Facts]:
-        """The facts of the one record."""
-        part = dataclasses.replace(self, zoo=reduced(self.zoo, config["row"]))
-        return LabelRegression.__call__(part, method, config, home)
-
-    def measure(self, trained: Trained) -> dict[str, float]:
-        """See `before_and_after`."""
-        return before_and_after(trained, self.zoo.vectors[self.zoo.splits["test"]][:MEASURED])
+    part = reduced(zoo, config["row"])
+    measure = lambda trained, vectors: before_and_after(trained, vectors[:MEASURED])
+    return label_regression(part, LABEL, method, config, home, measure)
 
 
 def main(arguments: Sequence[str] | None = None) -> list[dict]:
@@ -193,7 +187,9 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
     preset = PRESETS[options.preset]
     chosen = cli.choose(options, preset)
     zoo, _ = sine_zoo(preset, options.folder)
-    plan = runs.plan(options, preset, chosen, Ablation(zoo, LABEL), **sine_facts(preset))
+    plan = runs.plan(
+        options, preset, chosen, functools.partial(ablation, zoo), **sine_facts(preset)
+    )
     table = functools.partial(runs.columns, named=COLUMNS)
     finished = runs.execute(plan, options, table)
     training_size(finished, cli.home(options) / "training_size.png")

@@ -36,7 +36,6 @@ ours, at equal batches, not at equal cost. In `--images` a quarter of the images
 for the test.
 """
 
-import dataclasses
 import functools
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -178,37 +177,26 @@ def presets(data: str = "mnist", classes: int = 10) -> dict[str, Preset]:
 PRESETS = presets()
 
 
-@dataclasses.dataclass(frozen=True)
-class Classifying:
-    """Work of `runs.Run`: trains or computes; tests; draws.
-
-    Attributes:
-        source: of the networks.
-    """
-
-    source: Source
-
-    def __call__(
-        self, method: Method, config: Mapping[str, Any], home: pathlib.Path
-    ) -> list[runs.Facts]:
-        """The facts of the one record."""
-        source = self.source
-        test, labels = source.zoo.part("test", LABEL)
-        true = classification.class_numbers(labels, source.classes)
-        if method.compute:
-            predicted, facts = runs.compute(method, source, config["seed"])
-        else:
-            task = Classification(LABEL, source.classes, method.objective)
-            trained, facts = runs.learn(method, config, home, source.zoo, task, "val_error")
-            predicted = trained.predict(test)
-            _draw_embeddings(home / "codes.png", trained, test, true, config["row"])
-        scores = {f"test_{k}": v for k, v in metrics.classification(predicted, true).items()}
-        title = f"{config['row']}, {source.name}: accuracy {scores['test_accuracy']:.3f}"
-        counts = metrics.confusion(predicted, true)
-        plots.confusion(home / "confusion.png", counts, source.classes, title)
-        saved = {"predicted": predicted.astype(np.float32), "true": true}
-        np.savez_compressed(home / "predictions.npz", **saved)
-        return [{**facts, "metrics": {**scores, **facts["metrics"]}}]
+def classify(
+    source: Source, method: Method, config: Mapping[str, Any], home: pathlib.Path
+) -> list[runs.Facts]:
+    """Work of `runs.Run`: trains or computes; tests; draws."""
+    test, labels = source.zoo.part("test", LABEL)
+    true = classification.class_numbers(labels, source.classes)
+    if method.compute:
+        predicted, facts = runs.compute(method, source, config["seed"])
+    else:
+        task = Classification(LABEL, source.classes, method.objective)
+        trained, facts = runs.learn(method, config, home, source.zoo, task, "val_error")
+        predicted = trained.predict(test)
+        _draw_embeddings(home / "codes.png", trained, test, true, config["row"])
+    scores = {f"test_{k}": v for k, v in metrics.classification(predicted, true).items()}
+    title = f"{config['row']}, {source.name}: accuracy {scores['test_accuracy']:.3f}"
+    counts = metrics.confusion(predicted, true)
+    plots.confusion(home / "confusion.png", counts, source.classes, title)
+    saved = {"predicted": predicted.astype(np.float32), "true": true}
+    np.savez_compressed(home / "predictions.npz", **saved)
+    return [{**facts, "metrics": {**scores, **facts["metrics"]}}]
 
 
 def _draw_embeddings(path, trained: Trained, test: Zoo, true: np.ndarray, method: str):
@@ -266,7 +254,9 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
     plan = []
     for suffix, part in sources.items():
         named = {name + suffix: method for name, method in methods.items()}
-        plan += runs.plan(options, preset, named, Classifying(part), **inr_tasks.facts(part))
+        plan += runs.plan(
+            options, preset, named, functools.partial(classify, part), **inr_tasks.facts(part)
+        )
     table = functools.partial(runs.columns, named=COLUMNS, score=SCORE)
     finished = runs.execute(plan, options, table, SCORE, "share that is wrong")
     pictures = {"curves": cli.home(options) / f"curves.{source.name}.png"}

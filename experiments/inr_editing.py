@@ -32,7 +32,6 @@ run `edits.png` has originals, targets, renderings before and after; beside the 
 need no sub-folders.
 """
 
-import dataclasses
 import functools
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -172,44 +171,31 @@ def presets(data: str = "mnist", task: str = "dilation") -> dict[str, Preset]:
 PRESETS = presets()
 
 
-@dataclasses.dataclass(frozen=True)
-class Edits:
-    """Work of `runs.Run`: trains an editor or computes; tests; draws.
-
-    Attributes:
-        source: of the networks.
-        task: a key of `TASKS`.
-    """
-
-    source: Source
-    task: str
-
-    def __call__(
-        self, method: Method, config: Mapping[str, Any], home: pathlib.Path
-    ) -> list[runs.Facts]:
-        """The facts of the one record."""
-        source, task = self.source, self.task
-        zoo, target = source.zoo, targets(source, task)
-        canvas = Canvas.of(source.plan, *source.originals.shape[1:3])
-        render, test = lambda v: editing.images(v, zoo.spec, canvas), zoo.splits["test"]
-        if method.compute:
-            edited, facts = runs.compute(method, source, canvas, task)
-        else:
-            editor = Editing(target, canvas, method.objective, config["expansion"])
-            trained, facts = runs.learn(method, config, home, zoo, editor)
-            edited = trained.edit(zoo.vectors[test])
-        errors = editing.squared_errors(render(edited), target[test])
-        scores = {"test_mse": float(errors.mean()), "test_mse_median": float(np.median(errors))}
-        some = test[:SHOWN]
-        rows = {
-            "original": source.images[some],
-            "INR": render(zoo.vectors[some]),
-            "target": target[some],
-            "edited": render(edited[:SHOWN]),
-        }
-        title = f"{config['row']}, {source.name}, {task}: test MSE {scores['test_mse']:.4f}"
-        plots.pictures(home / "edits.png", rows, title, source.plan.low)
-        return [{**facts, "metrics": {**scores, **facts["metrics"]}}]
+def edit(
+    source: Source, task: str, method: Method, config: Mapping[str, Any], home: pathlib.Path
+) -> list[runs.Facts]:
+    """Work of `runs.Run`: trains an editor or computes; tests; draws."""
+    zoo, target = source.zoo, targets(source, task)
+    canvas = Canvas.of(source.plan, *source.originals.shape[1:3])
+    render, test = lambda v: editing.images(v, zoo.spec, canvas), zoo.splits["test"]
+    if method.compute:
+        edited, facts = runs.compute(method, source, canvas, task)
+    else:
+        editor = Editing(target, canvas, method.objective, config["expansion"])
+        trained, facts = runs.learn(method, config, home, zoo, editor)
+        edited = trained.edit(zoo.vectors[test])
+    errors = editing.squared_errors(render(edited), target[test])
+    scores = {"test_mse": float(errors.mean()), "test_mse_median": float(np.median(errors))}
+    some = test[:SHOWN]
+    rows = {
+        "original": source.images[some],
+        "INR": render(zoo.vectors[some]),
+        "target": target[some],
+        "edited": render(edited[:SHOWN]),
+    }
+    title = f"{config['row']}, {source.name}, {task}: test MSE {scores['test_mse']:.4f}"
+    plots.pictures(home / "edits.png", rows, title, source.plan.low)
+    return [{**facts, "metrics": {**scores, **facts["metrics"]}}]
 
 
 def main(arguments: Sequence[str] | None = None) -> list[dict]:
@@ -234,7 +220,9 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
             more |= {"refitted": REFITTED} if name == "refit" else {}
             one = {name: methods[task][name]}
             preset = PRESETS[options.preset]
-            plan += runs.plan(options, preset, one, Edits(source, task), **about, **more)
+            plan += runs.plan(
+                options, preset, one, functools.partial(edit, source, task), **about, **more
+            )
     table = functools.partial(runs.columns, named=COLUMNS)
     finished = runs.execute(plan, options, table, curves="MSE of images")
     for task in tasks:

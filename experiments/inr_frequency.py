@@ -33,7 +33,7 @@ from collections.abc import Sequence
 
 from experiments.lib import cli, records, runs
 from experiments.lib.baselines import boosted_trees, mean
-from experiments.lib.label_regression import LabelRegression
+from experiments.lib.label_regression import label_regression
 from experiments.lib.methods import Method, Preset
 from experiments.lib.zoo_loading import sine_facts, sine_zoo, zoo_of
 from wsjax import metrics
@@ -280,7 +280,8 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
     methods = cli.choose(options, preset)
     zoo, manifest = sine_zoo(preset, options.folder)
     print(datasheet(zoo, manifest, reference()))
-    plan = runs.plan(options, preset, methods, LabelRegression(zoo, LABEL), **sine_facts(preset))
+    work = functools.partial(label_regression, zoo, LABEL)
+    plan = runs.plan(options, preset, methods, work, **sine_facts(preset))
     table = functools.partial(runs.columns, named=COLUMNS)
     return runs.execute(plan, options, table, curves="MSE of the frequency")
 

@@ -203,36 +203,24 @@ def evaluate(path: pathlib.Path) -> float:
     return errors["mse"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Probing:
-    """Work of `runs.Run`: trains without labels, or computes; probes; plots.
-
-    Attributes:
-        zoo: with its splits.
-    """
-
-    zoo: Zoo
-
-    def __call__(
-        self, method: Method, config: Mapping[str, Any], home: pathlib.Path
-    ) -> list[runs.Facts]:
-        """The facts of the one record."""
-        zoo = aligned(self.zoo) if config["aligned"] else self.zoo
-        labels = contrastive.targets(zoo, "test", LABELS)
-        if method.compute:
-            predicted, facts = runs.compute(method, zoo, config["seed"])
-        else:
-            task = Contrastive(LABELS, method.objective)
-            trained, facts = runs.learn(method, config, home, zoo, task)
-            predicted = trained.predict(zoo.vectors[zoo.splits["test"]])
-        errors = contrastive.errors(predicted, labels, LABELS)
-        for i, label in enumerate(LABELS):
-            title = f"{config['row']}: test MSE of the {label} {errors[f'mse_{label}']:.3f}"
-            path = home / f"predictions_{label}.png"
-            plots.predictions(path, predicted[:, i], labels[:, i], label, title)
-        return [
-            {**facts, "metrics": {f"test_{k}": v for k, v in errors.items()} | facts["metrics"]}
-        ]
+def probing(
+    zoo: Zoo, method: Method, config: Mapping[str, Any], home: pathlib.Path
+) -> list[runs.Facts]:
+    """Work of `runs.Run`: trains without labels, or computes; probes; plots."""
+    zoo = aligned(zoo) if config["aligned"] else zoo
+    labels = contrastive.targets(zoo, "test", LABELS)
+    if method.compute:
+        predicted, facts = runs.compute(method, zoo, config["seed"])
+    else:
+        task = Contrastive(LABELS, method.objective)
+        trained, facts = runs.learn(method, config, home, zoo, task)
+        predicted = trained.predict(zoo.vectors[zoo.splits["test"]])
+    errors = contrastive.errors(predicted, labels, LABELS)
+    for i, label in enumerate(LABELS):
+        title = f"{config['row']}: test MSE of the {label} {errors[f'mse_{label}']:.3f}"
+        path = home / f"predictions_{label}.png"
+        plots.predictions(path, predicted[:, i], labels[:, i], label, title)
+    return [{**facts, "metrics": {f"test_{k}": v for k, v in errors.items()} | facts["metrics"]}]
 
 
 def main(arguments: Sequence[str] | None = None) -> list[dict]:
@@ -251,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
     plan = []
     for name, method in methods.items():
         about = {**sine_facts(preset), "aligned": name in ALIGNED}
-        plan += runs.plan(options, preset, {name: method}, Probing(zoo), **about)
+        plan += runs.plan(options, preset, {name: method}, functools.partial(probing, zoo), **about)
     table = functools.partial(runs.columns, named=COLUMNS)
     return runs.execute(plan, options, table, curves="MSE of amplitude and frequency")
 

@@ -8,6 +8,7 @@ zoo that a method does not support has the reason.
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -52,47 +53,32 @@ class Direction(NamedTuple):
 Directions = Callable[[Preset, Mapping[str, Zoo]], list[Direction]]
 
 
-@dataclasses.dataclass(frozen=True)
-class AccuracyPrediction:
-    """Work of `runs.Run`: a record for each test zoo, predictions as predictions.npz.
-
-    Attributes:
-        direction: what it learns from, and is tested on.
-        paper: published numbers.
-        label: predicted.
-    """
-
-    direction: Direction
-    paper: Paper = dataclasses.field(default_factory=dict)
-    label: str = LABEL
-
-    def __call__(
-        self, method: Method, config: Mapping[str, Any], home: pathlib.Path
-    ) -> list[runs.Facts]:
-        """The facts of the records, in the order of the test zoos."""
-        way = self.direction
-        found = predict(method, config, home, way.train, way.tests, self.label, way.adopt)
-        lines, saved = [], {}
-        for name, zoo in way.tests.items():
-            paper = self.paper.get((config["row"], way.name, name), "–")
-            facts = {**found.facts, "test_zoo": name, "paper": paper}
-            if name in found.predicted:
-                test, truth = zoo.part("test", self.label)
-                predicted = found.predicted[name]
-                scores = {f"test_{k}": v for k, v in metrics.evaluate(predicted, truth).items()}
-                spans = metrics.bootstrap(predicted, truth, test.runs)
-                scores |= {f"test_{k}_interval": list(v) for k, v in spans.items()}
-                facts["metrics"] = {**facts["metrics"], **scores}
-                kind = test.labels.get("kind", np.zeros(len(test)))
-                saved[name] = np.stack([predicted, truth, kind])
-            else:
-                facts["refused"] = found.unsupported[name]
-            if found.adopted.get(name):
-                facts["adopted"] = found.adopted[name]
-            lines.append(facts)
-        home.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(home / "predictions.npz", **saved)
-        return lines
+def accuracies(
+    way: Direction, paper: Paper, method: Method, config: Mapping[str, Any], home: pathlib.Path
+) -> list[runs.Facts]:
+    """Work of `runs.Run`: a record for each test zoo, in their order; predictions.npz."""
+    found = predict(method, config, home, way.train, way.tests, LABEL, way.adopt)
+    lines, saved = [], {}
+    for name, zoo in way.tests.items():
+        number = paper.get((config["row"], way.name, name), "–")
+        facts = {**found.facts, "test_zoo": name, "paper": number}
+        if name in found.predicted:
+            test, truth = zoo.part("test", LABEL)
+            predicted = found.predicted[name]
+            scores = {f"test_{k}": v for k, v in metrics.evaluate(predicted, truth).items()}
+            spans = metrics.bootstrap(predicted, truth, test.runs)
+            scores |= {f"test_{k}_interval": list(v) for k, v in spans.items()}
+            facts["metrics"] = {**facts["metrics"], **scores}
+            kind = test.labels.get("kind", np.zeros(len(test)))
+            saved[name] = np.stack([predicted, truth, kind])
+        else:
+            facts["refused"] = found.unsupported[name]
+        if found.adopted.get(name):
+            facts["adopted"] = found.adopted[name]
+        lines.append(facts)
+    home.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(home / "predictions.npz", **saved)
+    return lines
 
 
 def predictions(folder: pathlib.Path, record: Mapping) -> dict[str, np.ndarray]:
@@ -186,7 +172,9 @@ def main(
             "sizes": {"train": len(way.train.splits["train"])},
             "label": LABEL,
         }
-        plan += runs.plan(options, preset, methods, AccuracyPrediction(way, paper or {}), **facts)
+        plan += runs.plan(
+            options, preset, methods, functools.partial(accuracies, way, paper or {}), **facts
+        )
     finished = runs.execute(plan, options, table, "test_tau")
     if pictures:
         drawn = pictures(preset, zoos, finished, options.folder, cli.home(options))

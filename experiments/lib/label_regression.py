@@ -5,7 +5,7 @@ train (Zoo), tests {name: Zoo}  --predict: a trained encoder, or a computation--
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -99,33 +99,31 @@ def reasons(method: Method, train: Zoo, tests: Tests, adopt: bool = False) -> di
     return found
 
 
-@dataclasses.dataclass(frozen=True)
-class LabelRegression:
+def label_regression(
+    zoo: Zoo,
+    label: str,
+    method: Method,
+    config: Mapping[str, Any],
+    home: pathlib.Path,
+    measure: Callable[[Trained, np.ndarray], Mapping[str, float]] | None = None,
+) -> list[runs.Facts]:
     """Work of `runs.Run`: predicts a label of the test networks of one zoo, and plots that.
 
-    Attributes:
+    Args:
         zoo: with its splits.
         label: predicted.
+        method: of the run.
+        config: of the run.
+        home: its folder.
+        measure: the trained model and the vectors of the test networks -> more metrics.
     """
-
-    zoo: Zoo
-    label: str
-
-    def __call__(
-        self, method: Method, config: Mapping[str, Any], home: pathlib.Path
-    ) -> list[runs.Facts]:
-        """The facts of the one record."""
-        found = predict(method, config, home, self.zoo, {"test": self.zoo}, self.label)
-        if found.unsupported:
-            raise ValueError(found.unsupported["test"])
-        _, labels = self.zoo.part("test", self.label)
-        predicted = found.predicted["test"]
-        scores = {f"test_{k}": v for k, v in metrics.evaluate(predicted, labels).items()}
-        title = f"{config['row']}: test MSE {scores['test_mse']:.3f}"
-        plots.predictions(home / "predictions.png", predicted, labels, self.label, title)
-        more = self.measure(found.trained) if found.trained else {}
-        return [{**found.facts, "metrics": {**scores, **found.facts["metrics"], **more}}]
-
-    def measure(self, trained: Trained) -> dict[str, float]:
-        """More metrics of the trained model."""
-        return {}
+    found = predict(method, config, home, zoo, {"test": zoo}, label)
+    if found.unsupported:
+        raise ValueError(found.unsupported["test"])
+    test, labels = zoo.part("test", label)
+    predicted = found.predicted["test"]
+    scores = {f"test_{k}": v for k, v in metrics.evaluate(predicted, labels).items()}
+    title = f"{config['row']}: test MSE {scores['test_mse']:.3f}"
+    plots.predictions(home / "predictions.png", predicted, labels, label, title)
+    more = measure(found.trained, test.vectors) if measure and found.trained else {}
+    return [{**found.facts, "metrics": {**scores, **found.facts["metrics"], **more}}]

@@ -1,36 +1,22 @@
-"""Figure 2 of SNE: what codes tell of zoos, counted and drawn."""
+"""Figure 2 of SNE: how far apart the embeddings of zoos are, counted and drawn."""
 
 import json
 
 import numpy as np
 import pytest
+from cases.classifier_zoos import DEEP, SMALL, TANH, classifiers
 
 from experiments import embeddings
-from experiments.lib import baselines, plots, records
-from experiments.lib.cli import Row
-from wsjax import architectures
-from wsjax.encoders import stat_nn
-from wsjax.zoos import Zoo, join, split
+from experiments.lib import cli, plots, records
+from experiments.lib.methods import Method
+from wsjax.zoos import join
 
 pytestmark = pytest.mark.trains
 
 
-@pytest.fixture
-def results(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "RESULTS", None)  # set back after `--results`
-    return tmp_path / "experiments" / "results"
-
-
-def test_rows_are_counted_drawn_and_not_run_again(tmp_path, results, monkeypatch, capsys):
-    flags = [
-        "--preset",
-        "smoke",
-        "--rows",
-        "statistics,stat_nn",
-        "--folder",
-        str(tmp_path / "runs"),
-    ]
-    flags += ["--results", str(results)]
+def test_methods_are_counted_drawn_and_not_run_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
+    flags = ["--preset", "smoke", "--methods", "statistics,stat_nn", "--folder", str(tmp_path)]
     found = embeddings.main(flags)
     assert [r["row"] for r in found] == ["statistics", "stat_nn"]
     for r in found:
@@ -41,7 +27,7 @@ def test_rows_are_counted_drawn_and_not_run_again(tmp_path, results, monkeypatch
         assert low <= m["test_tau_other"] <= high
         assert (r["tsne"]["perplexity"], r["tsne"]["init"]) == (5.0, "pca")
         assert r["config"]["tsne"]["random_state"] == 0
-    home = tmp_path / "runs" / "embeddings" / "smoke"
+    home = tmp_path / "embeddings" / "smoke"
     for path in [*home.glob("*/embedding.png"), home / "overview.png"]:
         assert path.stat().st_size > 10_000
     with np.load(next(home.glob("stat_nn-0-*/embedding.npz"))) as saved:
@@ -50,38 +36,32 @@ def test_rows_are_counted_drawn_and_not_run_again(tmp_path, results, monkeypatch
         assert saved["zoo"].tolist() == ["digits"] * 8 + ["other"] * 8
         again = embeddings.separation(saved["codes"], saved["zoo"])
     assert again["silhouette"] == pytest.approx(found[1]["metrics"]["silhouette"], abs=1e-5)
-    assert not list(results.glob("*.png"))  # `smoke` is not for the repository
 
+    results = tmp_path / "results"
     before = (results / "embeddings.jsonl").read_text()
     assert len(before.splitlines()) == 2
+    assert not list(results.glob("*.png"))  # nothing is published
     capsys.readouterr()
-    monkeypatch.setattr(records, "ROOT", tmp_path)  # the usual place, by now
-    monkeypatch.setattr(records, "PUBLIC", ("smoke",))
-    assert embeddings.main(flags) == json.loads(json.dumps(found))
+    monkeypatch.setattr(records, "PUBLISHED", results)
+    assert embeddings.main([*flags, "--publish"]) == json.loads(json.dumps(found))
     assert capsys.readouterr().out.count("finished before") == 2
     assert (results / "embeddings.jsonl").read_text() == before
     names = {p.name for p in results.glob("*.png")}
     assert names == {f"embeddings_smoke_{k}.png" for k in ("statistics", "stat_nn", "overview")}
 
 
-def test_who_cannot_read_the_zoos_is_on_record(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
-    zoos = {}
-    for i, widths in enumerate(([1, 3, 3], [1, 3, 3, 3])):
-        spec = architectures.cnn(widths, [2], activation="relu")
-        rng = np.random.default_rng(i)
-        vectors = rng.normal(size=(20, spec.count)).astype(np.float32)
-        zoo = Zoo.of_spec(vectors, spec, {"test_accuracy": rng.uniform(size=20).astype(np.float32)})
-        parts = {"train": 10, "validation": 5, "test": 5}
-        zoos[f"{i}"] = split(zoo, parts, 0)
-    about = {"experiment": "embeddings", "preset": "smoke", "row": "mlp", "seed": 0, "zoos": {}}
+def test_unsupported_zoos_are_on_record(tmp_path):
+    zoos = {"a": classifiers([SMALL]), "b": classifiers([DEEP])}
+    method = Method("mlp")
+    config = {**method.config(), "row": "mlp", "seed": 0}
     train = join(list(zoos.values()))
-    record = embeddings.run(Row("mlp"), about, tmp_path, train, zoos)
-    assert record["refused"] == "MLP reads one architecture at a time, got 2"
-    assert record["metrics"] == {}
-    assert (record["steps"], record["seconds"]) == (0, 0.0)
-    embeddings.report([record], list(zoos))
-    embeddings.draw([record], about, tmp_path, ["mlp"])
+    (facts,) = embeddings.embedding(train, zoos, method, config, tmp_path)
+    assert facts["refused"] == "MLP reads one architecture at a time, got 2"
+    assert facts["metrics"] == {}
+    assert (facts["steps"], facts["seconds"]) == (0, 0.0)
+    parser = cli.parser("embeddings", "about", embeddings.PRESETS)
+    options = parser.parse_args(["--folder", str(tmp_path), "--results", str(tmp_path)])
+    embeddings.draw(options, ["mlp"], {})
     assert not list(tmp_path.rglob("*.png"))
 
 
@@ -132,7 +112,7 @@ def test_equal_votes_go_to_the_nearest():
     assert embeddings._vote(x, np.unique(swapped, return_inverse=True)[1])[0] == 2
 
 
-def test_codes_that_are_all_alike_tell_nothing():
+def test_embeddings_that_are_all_alike_are_at_chance():
     """Though networks stand in order of their zoos."""
     zoos = np.repeat([*"abcd"], 25)
     found = embeddings.separation(np.ones((100, 3)), zoos)
@@ -143,7 +123,7 @@ def test_codes_that_are_all_alike_tell_nothing():
     assert settings["n_components"] == 3
 
 
-def test_what_cannot_be_told_apart_is_refused():
+def test_too_few_zoos_or_networks_are_errors():
     codes, zoos = cloud(0.0)
     with pytest.raises(
         ValueError, match=r"two or more zoos, more than 5 in all, got 30 of \['a'\]"
@@ -151,33 +131,24 @@ def test_what_cannot_be_told_apart_is_refused():
         embeddings.separation(codes[:30], zoos[:30])
     with pytest.raises(ValueError, match="more than 5 in all, got 4 of"):
         embeddings.separation(codes[28:32], zoos[28:32])
-    with pytest.raises(ValueError, match=r"expected finite codes \[50, width\], got \(49, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"expected finite embeddings \[50, width\], got \(49, 4\)"
+    ):
         embeddings.separation(codes[:49], zoos)
     codes[3] = np.nan
-    with pytest.raises(ValueError, match="expected finite codes"):
+    with pytest.raises(ValueError, match="expected finite embeddings"):
         embeddings.separation(codes, zoos)
 
 
-def test_statistics_are_of_each_network_by_its_own_architecture(monkeypatch):
-    specs = [architectures.cnn([1, 3, 3], [2], activation=a) for a in ("relu", "tanh")]
-    rng = np.random.default_rng(0)
-    parts = []
-    for spec in specs:
-        vectors = rng.normal(size=(8, spec.count)).astype(np.float32)
-        labels = {"test_accuracy": np.arange(8, dtype=np.float32)}
-        parts.append(Zoo.of_spec(vectors, spec, labels))
-    whole = join(parts).select(rng.permutation(16))
-    found = baselines.statistics(whole)
-    expected = stat_nn.statistics(whole.vectors, stat_nn.bounds(specs[0]))
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    zoos = {k: split(whole, {"test": 12}, seed) for seed, k in enumerate("xy")}
+def test_a_subset_of_each_zoo_is_drawn(monkeypatch):
+    zoos = {k: classifiers([SMALL, TANH], 16, seed) for seed, k in enumerate("xy")}
     monkeypatch.setattr(embeddings, "MOST", 5)
-    networks, names, labels = embeddings.shown(zoos)
+    networks, names, labels = embeddings.subset(zoos)
     assert names.tolist() == ["x"] * 5 + ["y"] * 5
-    for name, mine in (("x", slice(0, 5)), ("y", slice(5, 10))):
-        held, _ = zoos[name].part("test", "test_accuracy")
-        every = np.column_stack([held.vectors, held.labels["test_accuracy"]]).tolist()
-        some = np.column_stack([networks.vectors[mine], labels[mine]]).tolist()
+    for name, part in (("x", slice(0, 5)), ("y", slice(5, 10))):
+        test, accuracy = zoos[name].part("test", "test_accuracy")
+        every = np.column_stack([test.vectors, accuracy]).tolist()
+        some = np.column_stack([networks.vectors[part], labels[part]]).tolist()
         assert sum(row in every for row in some) == 5
 
 

@@ -1,0 +1,37 @@
+"""Baselines: statistics of each network by its own architecture, no labels in features."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from cases.classifier_zoos import DEEP, SMALL, TANH, classifiers
+
+from experiments.lib import baselines
+from wsjax.encoders import stat_nn
+
+
+def test_statistics_are_of_each_network_by_its_own_architecture():
+    zoo = classifiers([SMALL, TANH], 8)
+    found = baselines.statistics(zoo.select(np.random.default_rng(0).permutation(16)))
+    order = np.random.default_rng(0).permutation(16)
+    expected = stat_nn.statistics(zoo.vectors[order], stat_nn.bounds(SMALL))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_networks_of_other_arrays_than_in_training_have_a_reason():
+    train, both = classifiers([SMALL]), classifiers([SMALL, DEEP])
+    answers = baselines.boosted_trees(train, {"a": train, "both": both}, "test_accuracy", 0)
+    assert answers["a"].shape == (20,)
+    assert answers["both"] == "expected as many arrays in all networks, got 6 and 8"
+    assert baselines.boosted_trees(both, {"a": train}, "test_accuracy", 0) == {
+        "a": "expected as many arrays in all networks, got 6 and 8"
+    }
+
+
+def test_a_recipe_is_expected_among_the_labels():
+    zoo = classifiers([SMALL])
+    blind = dataclasses.replace(zoo, labels={"test_accuracy": zoo.labels["test_accuracy"]})
+    with pytest.raises(ValueError, match="expected chosen settings among the labels"):
+        baselines.recipe_only(blind, {"a": blind}, "test_accuracy", 0)
+    answers = baselines.recipe_only(zoo, {"blind": blind}, "test_accuracy", 0)
+    assert answers == {"blind": "expected the settings ['rate'], absent: ['rate']"}

@@ -1,0 +1,60 @@
+"""Predictors of many architectures, at the smoke preset."""
+
+import numpy as np
+import pytest
+
+from experiments import accuracy_prediction
+from experiments.lib import zoo_loading
+
+pytestmark = pytest.mark.trains
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture
+def run(folder, monkeypatch):
+    monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
+    flags = ["--preset", "smoke", "--folder", str(folder)]
+    return lambda *more: accuracy_prediction.main([*flags, *more])
+
+
+def test_halves_tenths_and_the_narrowest_are_learnt_from(run, folder):
+    found = run()
+    ways = {(r["train_zoo"], r["test_zoo"]) for r in found}
+    assert ways == {
+        *(("varying-cnns 50 %", "rest"), ("varying-cnns 5 %", "rest")),
+        *(("varying-cnns OOD", "wider"), ("varying-cnns OOD", "as narrow")),
+    }
+    refused = {
+        n: {"refused" in r for r in found if r["row"] == n} for n in {r["row"] for r in found}
+    }
+    assert refused == {
+        "mean": {False}, "boosted_trees": {True}, "recipe_only": {False}, "dmc": {False},
+        "nfn_hnp": {True},
+    }  # fmt: skip
+    # of 18 to learn from and 4 sorts (a kind with a norm): one of each at least
+    sizes = {r["train_zoo"].split(" ", 1)[1]: r["config"]["sizes"]["train"] for r in found}
+    assert sizes["50 %"] == 18
+    assert 2 <= sizes["5 %"] <= 4
+    for name in ("accuracies", "predictions"):
+        path = folder / "accuracy_prediction" / "smoke" / f"varying-cnns_{name}.png"
+        assert path.stat().st_size > 1000
+
+
+def test_splits_by_width_share_no_run_and_no_width(folder):
+    preset = accuracy_prediction.PRESETS["smoke"]
+    zoo = zoo_loading.load("varying-cnns", preset, folder, None)
+    plan = preset.zoos["varying-cnns"]
+    far, near = accuracy_prediction.by_width(zoo, plan, 0)
+    width = {k: set(zoo.labels["width"][v].tolist()) for k, v in far.splits.items()}
+    assert width == {"train": {8.0}, "validation": {8.0}, "test": {16.0}}
+    assert sum(map(len, far.splits.values())) + len(near.splits["test"]) == len(zoo)
+    assert not {*zoo.runs[near.splits["test"]]} & {
+        *zoo.runs[np.concatenate([*far.splits.values()])]
+    }
+    assert set(zoo.labels["width"][near.splits["test"]]) == {8.0}
+    narrow = zoo.select(zoo.labels["width"] == 8)
+    assert accuracy_prediction.by_width(narrow, plan, 0) is None
