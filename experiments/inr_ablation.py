@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
     options = cli.prepare(cli.parser("inr_ablation", __doc__, PRESETS).parse_args(arguments))
     preset = PRESETS[options.preset]
     chosen = cli.choose(options, preset)
-    zoo, _ = sine_zoo(preset, options.folder)
+    zoo, _ = sine_zoo(preset, options)
     plan = runs.plan(
         options, preset, chosen, functools.partial(ablation, zoo), **sine_facts(preset)
     )

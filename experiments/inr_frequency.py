@@ -278,7 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
         return []
     preset = PRESETS[options.preset]
     methods = cli.choose(options, preset)
-    zoo, manifest = sine_zoo(preset, options.folder)
+    zoo, manifest = sine_zoo(preset, options)
     print(datasheet(zoo, manifest, reference()))
     work = functools.partial(label_regression, zoo, LABEL)
     plan = runs.plan(options, preset, methods, work, **sine_facts(preset))

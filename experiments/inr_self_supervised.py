@@ -233,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
         return []
     preset = PRESETS[options.preset]
     methods = cli.choose(options, preset)
-    zoo, _ = sine_zoo(preset, options.folder)
+    zoo, _ = sine_zoo(preset, options)
     unfit = np.mean(zoo.labels["fit_mse"] > preset.zoos["sines"].tolerance)
     print(f"{len(zoo)} networks, {unfit:.0%} of them above the tolerance of the fit, as published")
     plan = []

@@ -234,23 +234,33 @@ def _record(run, facts, options):
 
 def _outcomes(waiting: Mapping[int, Run], options) -> Iterator[tuple[int, list[Facts] | str]]:
     """Facts of each run as it is done, or a sentence about its failure."""
-    cores = _cores()
-    jobs = options.jobs or (len(cores) if jax.default_backend() == "cpu" else 1)
-    jobs = min(jobs, len(waiting))
-    if jobs > 1:
-        chosen = [cores[i % len(cores)] for i in range(jobs)]
-        yield from _side_by_side(waiting, options.folder, chosen)
+    cores = job_cores(options.jobs, len(waiting))
+    if len(cores) > 1:
+        yield from _side_by_side(waiting, options.folder, cores)
         return
     for i, run in waiting.items():
         print(f"{run.name}: {run.home(options.folder)}", flush=True)
         yield i, _attempt(run, options.folder)
 
 
-def _cores() -> list[int]:
-    """Those that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+def job_cores(jobs: int, most: int) -> list[int]:
+    """The core of each job.
+
+    Args:
+        jobs: processes side by side; if 0, as many as there are cores, on a GPU 1.
+        most: how many there is work for.
+    """
+    affinity = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
+    cores = sorted(affinity(0))
+    jobs = jobs or (len(cores) if jax.default_backend() == "cpu" else 1)
+    return [cores[i % len(cores)] for i in range(min(jobs, most))]
+
+
+def pin(core: int) -> None:
+    """Restricts this process to a core; before the backend starts, which takes a thread a core."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def _attempt(run, folder):
@@ -318,9 +328,7 @@ def _serve(parent, core, folder):
     """A worker: runs from the parent, facts to it, until it closes the connection or dies."""
     os.setpgrp()  # a terminal's Ctrl-C is for the parent, which passes it on once
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})  # before the backend starts: it takes a thread a core
-    os.environ["OMP_NUM_THREADS"] = "1"
+    pin(core)
 
     def watch():
         multiprocessing.parent_process().join()

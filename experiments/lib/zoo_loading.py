@@ -1,6 +1,6 @@
 """The zoos of experiments: packed, made, or published.
 
-    zoo, manifest = sine_zoo(preset, folder)          of sines
+    zoo, manifest = sine_zoo(preset, options)         of sines
     zoos, described = open_zoos(options, preset)      of classifiers, name -> Zoo with splits
 
 A zoo of classifiers is taken from the repository where it holds one of the very recipe, else
@@ -9,21 +9,24 @@ authors' files.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import hashlib
+import multiprocessing
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from experiments.lib import runs
 from experiments.lib.methods import Preset
 from experiments.lib.zoo_recipes import ZOOS
 from third_party import schuerholt_zoos, small_cnn_zoo
 from wsjax import zoos
 from wsjax.datasets import images
 from wsjax.networks import ACTIVATIONS
-from wsjax.zoos import Zoo, store
+from wsjax.zoos import Zoo, factory, store
 from wsjax.zoos.classifiers import classifier_factory, classifier_recipe
 from wsjax.zoos.classifiers.classifier_recipe import Recipe
 from wsjax.zoos.classifiers.classifier_training import OPTIMIZERS
@@ -36,9 +39,32 @@ SIZES = {"train": 0.5, "validation": 0.1, "test": 0.4}  # shares of the runs, if
 READERS = {"conv3-gap": small_cnn_zoo.read, "conv3-linear2": schuerholt_zoos.read}
 
 
-def sine_zoo(preset: Preset, folder: pathlib.Path) -> tuple[Zoo, Manifest]:
-    """The preset's zoo of sines with its splits, from the cache below `folder` or made now."""
-    return _sines(preset.zoos["sines"], preset.sizes, folder)
+def sine_zoo(preset: Preset, options: argparse.Namespace) -> tuple[Zoo, Manifest]:
+    """The preset's zoo of sines with its splits, from the cache below the folder of all runs.
+
+    What is not there is made now, in shards by as many processes as there are jobs.
+    """
+    recipe, cache = preset.zoos["sines"], options.folder / "cache" / "zoos"
+    missing = factory.unfinished(sine.job(recipe), cache)
+    cores = runs.job_cores(options.jobs, missing // sine.BLOCK)
+    if len(cores) > 1:
+        context = multiprocessing.get_context("spawn")
+        shards = [
+            context.Process(target=_shard, args=(recipe, cache, (i, len(cores)), core))
+            for i, core in enumerate(cores)
+        ]
+        for process in shards:
+            process.start()
+        for process in shards:
+            process.join()
+    return _sines(recipe, preset.sizes, options.folder)
+
+
+def _shard(recipe, cache, shard, core):
+    """Makes a shard of a zoo; what it leaves undone the parent makes, and names."""
+    runs.pin(core)
+    with contextlib.suppress(factory.UnfinishedError, KeyboardInterrupt):
+        sine.make(recipe, cache, shard)
 
 
 def sine_facts(preset: Preset) -> dict[str, Any]:
