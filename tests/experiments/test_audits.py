@@ -55,7 +55,7 @@ def test_an_encoder_is_audited_and_recorded(tmp_path, monkeypatch, capsys):
         }
         assert run["metrics"]["mixed"][dtype]["scale"]["verdict"] == "broken"
         assert run["metrics"]["mlp_tanh"][dtype]["scale"]["verdict"] == "not applicable"
-        assert f"adder on mixed, network 2 of 2: {dtype} network, {dtype} code" in printed
+        assert f"adder on mixed, network 2 of 2: {dtype} network, {dtype} embedding" in printed
     monkeypatch.setattr(Adder, "stack", Encoder.stack)
     audits.main(["--networks", "mixed", *folder])
     printed = capsys.readouterr().out
