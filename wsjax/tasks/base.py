@@ -303,10 +303,6 @@ class Trained:
         """The same with scales for arrays that training had none of, see `InputScale.extend`."""
         return dataclasses.replace(self, scale=self.scale.extend(specs))
 
-    def expect_supported(self, specs: Sequence[Spec]) -> None:
-        """Checks that networks of these architectures are supported; raises as the function."""
-        expect_supported(self.module.encoder, self.scale, self.specs[0], specs)
-
     def _zoo(self, given: Params | np.ndarray | Zoo, spec: Spec | None) -> tuple[Zoo, bool]:
         """Networks as a zoo, and whether there is one without a batch axis."""
         if isinstance(given, Zoo):
@@ -316,7 +312,6 @@ class Trained:
                 f"trained on {len(self.specs)} architectures: expected the spec of the networks"
             )
         spec = spec or self.specs[0]
-        self.expect_supported([spec])
         if isinstance(given, Mapping):
             networks.check(given, spec)
             given = networks.ravel(given, spec)
@@ -329,9 +324,8 @@ class Trained:
         """Applies a method of the module to all networks, in one program."""
         present, which = np.unique(zoo.which, return_inverse=True)
         specs = tuple(zoo.specs[s] for s in present)
-        self.expect_supported(specs)
-        width = views(self.module.encoder, specs).width
-        vectors = self.scale.apply_zoo(zoo, width)
+        expect_supported(self.module.encoder, self.scale, self.specs[0], specs)
+        vectors = self.scale.apply_zoo(zoo, views(self.module.encoder, specs).width)
         apply = _program(self.module, specs, method)
         return in_pieces(apply, self.variables, vectors, which.astype(np.int32))
 
