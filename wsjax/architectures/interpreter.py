@@ -128,6 +128,7 @@ def forward(
     """
     plan = _plan(spec)
     _check_input(x, plan)
+    x = jnp.asarray(x)
     signals = {-1: {p: Signal(x, plan.positions) for p in plan.inputs}}
 
     def read(place: int, top: int) -> Signal:
