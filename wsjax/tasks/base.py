@@ -233,7 +233,8 @@ class Task(abc.ABC, Generic[Result]):
         fields = {k: frozen(x) for k, x in data.items() if not isinstance(x, dict)}
         for f in dataclasses.fields(cls):
             if isinstance(nested := data.get(f.name), dict):
-                fields[f.name] = type(f.default)(**{k: frozen(x) for k, x in nested.items()})
+                kind: Any = type(f.default)
+                fields[f.name] = kind(**{k: frozen(x) for k, x in nested.items()})
         return cls(**fields)
 
 
@@ -292,7 +293,7 @@ class Trained:
 
     def _transform(
         self, given: Params | np.ndarray, spec: Spec | None, method: str | None = None
-    ) -> Params | np.ndarray:
+    ) -> Any:
         """Applies a method that gives networks; they come back raw, in the form given."""
         zoo, single = self._zoo(given, spec)
         vectors = self.scale.invert(self._apply(zoo, method), zoo.spec)
@@ -314,8 +315,8 @@ class Trained:
         spec = spec or self.specs[0]
         if isinstance(given, Mapping):
             networks.check(given, spec)
-            given = networks.ravel(given, spec)
-        vectors = np.asarray(given, np.float32)
+        raveled = networks.ravel(given, spec) if isinstance(given, Mapping) else given
+        vectors = np.asarray(raveled, np.float32)
         if vectors.ndim > 2:
             raise ValueError(f"expected one network or one batch axis, got {vectors.shape}")
         return Zoo.of_spec(np.atleast_2d(vectors), spec, {}), vectors.ndim == 1

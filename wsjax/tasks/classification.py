@@ -16,6 +16,7 @@ from typing import ClassVar
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import scipy.special
@@ -174,7 +175,7 @@ class Classification(Task[TrainedClassifier]):
             vectors = step.views.permute(orders, vectors, which)
         if others != Augmentation():
             spec = step.views.specs[0]
-            vectors = others.apply(draws, vectors, spec, step.scale.divisors(spec))
+            vectors = others.apply(draws, vectors, spec, jnp.asarray(step.scale.divisors(spec)))
         logits = step.apply(vectors, which, drops)
         return optax.softmax_cross_entropy(logits, batch["target"]).mean(), {}
 

@@ -250,17 +250,17 @@ class Contrastive(Task[TrainedContrastive]):
     ) -> dict[str, float]:
         """The `errors` of a probe."""
         some = train.networks.select(np.arange(min(self.objective.probed, len(train.networks))))
-        predicted = self._probed(trained, some).predict(validation.networks)
+        predicted = self._probe(trained, some).predict(trained.encode(validation.networks))
         return errors(predicted, self._labels(validation.networks), self.labels)
 
     def finish(
         self, trained: TrainedContrastive, train: Part, folder: pathlib.Path
     ) -> TrainedContrastive:
         """Fits the probe on the whole training split, and writes it beside the checkpoints."""
-        trained = self._probed(trained, train.networks)
-        probe = {k: v.tolist() for k, v in dataclasses.asdict(trained.probe).items()}
-        storage.write_json(folder / "probe.json", probe)
-        return trained
+        probe = self._probe(trained, train.networks)
+        arrays = {k: v.tolist() for k, v in dataclasses.asdict(probe).items()}
+        storage.write_json(folder / "probe.json", arrays)
+        return dataclasses.replace(trained, probe=probe)
 
     def reopen(self, trained: TrainedContrastive, folder: pathlib.Path) -> TrainedContrastive:
         """Reads the probe."""
@@ -276,8 +276,8 @@ class Contrastive(Task[TrainedContrastive]):
     def _labels(self, zoo):
         return np.stack([zoo.labels[label] for label in self.labels], axis=1)
 
-    def _probed(self, trained, zoo):
-        return dataclasses.replace(trained, probe=fit_probe(trained.encode(zoo), self._labels(zoo)))
+    def _probe(self, trained, zoo):
+        return fit_probe(trained.encode(zoo), self._labels(zoo))
 
 
 def _by_piece(f: Callable, rows: jax.Array, size: int) -> jax.Array:

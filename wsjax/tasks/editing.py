@@ -191,7 +191,7 @@ class Editing(Task[TrainedEditor]):
         draws, drops = jax.random.split(key)
         spec = step.views.specs[0]
         copies = self.objective.augmentation.apply(
-            draws, batch["vectors"], spec, step.scale.divisors(spec)
+            draws, batch["vectors"], spec, jnp.asarray(step.scale.divisors(spec))
         )
         edited = step.scale.invert(step.apply(copies, batch["which"], drops), spec)
         return jnp.mean((self.canvas.render(edited, spec) - batch["target"]) ** 2), {}

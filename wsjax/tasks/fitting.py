@@ -11,7 +11,7 @@ import json
 import pathlib
 import tempfile
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +69,7 @@ def fit(
             encoder does not support the architectures or the task, or as `training.fit`.
         FloatingPointError, KeyboardInterrupt: as `training.fit`.
     """
-    task = Regression(task) if isinstance(task, str) else task
+    task = cast(Task[Result], Regression(task) if isinstance(task, str) else task)
     if not isinstance(encoder, Encoder):
         raise ValueError(f"expected an instance of wsjax.encoders.Encoder, got {encoder!r}")
     if OURS in (config := dict(config or {})):
@@ -119,7 +119,7 @@ def fit(
 
         return task.loss(Step(apply, known, scale), batch, key)
 
-    def trained(params):
+    def trained(params) -> Any:
         variables = _bind(params, statistics)
         return task.trained(task, module, variables, scale, zoo.specs, constants, config)
 
@@ -134,7 +134,7 @@ def fit(
             progress=progress,
         )
         config = json.loads(json.dumps({**config, "training": dataclasses.asdict(settings)}))
-        best = dataclasses.replace(trained(result.variables_best), result=result)
+        best: Any = dataclasses.replace(trained(result.variables_best), result=result)
         return task.finish(best, train, pathlib.Path(folder))
 
 

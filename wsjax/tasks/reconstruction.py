@@ -138,7 +138,8 @@ class Reconstruction(Task[TrainedAutoEncoder]):
             whole = step.views.permute(orders, whole, which)
         views = erase(blocks, whole, step.views.view.rank, aim.probability, aim.share)
         embeddings, decoded = step.apply(views, which, jax.random.fold_in(key, 1))
-        contrast = losses.nt_xent(*jnp.split(embeddings, 2), aim.temperature).mean()
+        one, other = jnp.split(embeddings, 2)
+        contrast = losses.nt_xent(one, other, aim.temperature).mean()
         target = views if aim.target == "view" else whole
         error = losses.squared_error(decoded, target).mean()
         total = aim.gamma * contrast + (1 - aim.gamma) * error

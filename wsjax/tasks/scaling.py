@@ -9,7 +9,7 @@ array is divided by a single number and no symmetry of its network is touched.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -65,11 +65,13 @@ class InputScale:
 
     def apply(self, vectors: Array, spec: Spec) -> Array:
         """Normalises networks [..., entry]; raises as `divisors`."""
-        return vectors / self.divisors(spec)
+        divisors: Any = self.divisors(spec)
+        return vectors / divisors
 
     def invert(self, vectors: Array, spec: Spec) -> Array:
         """The networks [..., entry] that `apply` normalised; raises as `divisors`."""
-        return vectors * self.divisors(spec)
+        divisors: Any = self.divisors(spec)
+        return vectors * divisors
 
     def apply_zoo(self, zoo: Zoo, width: int) -> np.ndarray:
         """All networks of a zoo normalised, [network, width], zeros behind each."""

@@ -103,10 +103,13 @@ class Checkpoints:
             step: how many training steps made it.
             items: name -> tree of arrays.
         """
-        about = {"config": self.config, "leaves": {k: _leaves(v) for k, v in items.items()}}
+        about: dict[str, Any] = {
+            "config": self.config,
+            "leaves": {k: _leaves(v) for k, v in items.items()},
+        }
         # Without `force`, Orbax skips a save in silence while another is under way.
         self._orbax.save_checkpointables_async(
-            int(step), dict(items), force=True, overwrite=True, custom_metadata=about
+            step, dict(items), force=True, overwrite=True, custom_metadata=about
         )
 
     def restore_latest(self, abstract: Mapping[str, Tree]) -> tuple[int, dict[str, Tree]] | None:

@@ -46,7 +46,9 @@ class Recent:
     """
 
     def __init__(self, batch: int):
-        self.batch, self.waiting, self.last = batch, None, {}
+        self.batch = batch
+        self.waiting: tuple[int, Mapping[str, jax.Array]] | None = None
+        self.last: dict[str, float] = {}
         self.restart()
 
     def restart(self) -> None:
