@@ -231,7 +231,7 @@ def draw(options: argparse.Namespace, order: Sequence[str], zoos: Mapping[str, A
 
 BASELINE = Method(
     compute=baselines.boosted_trees,
-    words="StatNN's statistics as codes, boosted trees on them as judge",
+    words="StatNN's statistics as the embedding, boosted trees as the head",
 )
 METHODS = {
     "statistics": BASELINE,

@@ -63,7 +63,7 @@ def methods(whole: Method) -> dict[str, Method]:
     named = {
         "sne": about(
             whole,
-            words=f"nothing; chunk size {size}",
+            words=f"chunk size {size}",
             paper=f"0.098 ± .002; as in table 7 {CHUNKS[size]}",
         )
     }
@@ -74,13 +74,13 @@ def methods(whole: Method) -> dict[str, Method]:
     named["sne_no_invariance"] = about(
         whole,
         objective=Objective(permute=True),
-        words="no invariance loss; renumbered copies in training",
+        words="no invariance loss; permuted copies",
         paper="0.156 ± .015",
     )
     named["sne_no_symmetry"] = about(
         whole,
         objective=Objective(permute=False),
-        words="no invariance loss, no renumbered copies",
+        words="no invariance loss, no permuted copies",
     )
     for share in SHARES:
         words = f"{share} % of the training networks"

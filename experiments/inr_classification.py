@@ -64,9 +64,9 @@ WORDS = {
     "majority": "the classes' shares",
     "boosted_trees": "on StatNN's statistics",
     "probing": "runs the network",
-    "mlp_aug": "renumbered copies",
-    "scalegmn_probes": "told what neurons answer",
-    "scalegmn_permutation": "knows of no signs",
+    "mlp_aug": "permuted copies",
+    "scalegmn_probes": "receives activations at 64 probes",
+    "scalegmn_permutation": "without sign symmetry",
 }
 PAPER = {  # ScaleGMN, table 1, in per cent; * from memory, as are all deviations
     "mnist": {

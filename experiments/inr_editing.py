@@ -61,8 +61,8 @@ DEFAULT = ("identity", "refit", "mlp", "nfn_pt", "nfn_np", "unf", "gmn", "scaleg
 WORDS = {
     **{f"{name}_expansion": f"mean of {EXPANSION} changes" for name in EXPANDED.values()},
     "identity": "no edit",
-    "refit": f"{REFITTED} steps of Adam on what it shows",
-    "scalegmn_probes": "told what neurons answer",
+    "refit": f"{REFITTED} steps of Adam on the edited image",
+    "scalegmn_probes": "receives activations at 64 probes",
 }
 PAPER = {  # GMN, table 2: of CIFAR-10 and of MNIST
     ("cifar10", "contrast"): {

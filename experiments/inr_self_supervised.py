@@ -99,11 +99,11 @@ DWSNET = SETTINGS["sines"]  # the published one, 103,600 parameters
 SIGNS = {"layers": 3, "symmetry": "sign"}  # widths below: likewise about 100,000 parameters
 METHODS = {  # at the sizes of the paper
     "mean": Method(compute=mean, words="the mean label"),
-    "statistics": Method(compute=statistics, words="StatNN's statistics for a code"),
+    "statistics": Method(compute=statistics, words="StatNN's statistics as the embedding"),
     "boosted_trees": Method(compute=boosted_trees, words="uses labels"),
     "stat_nn": _method("stat_nn"),
     "mlp": _method("mlp", "7.39 ± .19", widths=(80, 80)),
-    "mlp_aug": _method("mlp", "5.65 ± .01", "copies are renumbered too", True, widths=(80, 80)),
+    "mlp_aug": _method("mlp", "5.65 ± .01", "permuted copies", True, widths=(80, 80)),
     "mlp_align": _method(
         "mlp", "4.47 ± .15", "networks aligned to the first of them", widths=(80, 80)
     ),
@@ -118,7 +118,7 @@ METHODS = {  # at the sizes of the paper
     "scalegmn": _method("scalegmn", **SIGNS, backward="none", width=30),
     "scalegmn_b": _method("scalegmn", **SIGNS, width=24),
     "scalegmn_permutation": _method(
-        "scalegmn", words="knows of no signs", layers=3, symmetry="permutation", width=44
+        "scalegmn", words="without sign symmetry", layers=3, symmetry="permutation", width=44
     ),
 }
 LEARNT = {k: m for k, m in METHODS.items() if m.encoder}

@@ -26,7 +26,7 @@ def test_unsupported_architectures_are_listed_as_such(run, folder, capsys):
     found = run("--methods", "deepsets,nfn_hnp,boosted_trees")
     refused = {r["row"]: r.get("refused", "") for r in found}
     assert refused["deepsets"] == ""
-    assert refused["nfn_hnp"].startswith("NFN reads only the architecture it was trained on")
+    assert refused["nfn_hnp"].startswith("NFN supports only the architecture it was trained on")
     assert refused["boosted_trees"].startswith("expected ")
     assert re.search("nfn_hnp.*not supported", capsys.readouterr().out)
 

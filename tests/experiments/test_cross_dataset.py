@@ -1,6 +1,7 @@
 """Predictors across data sets, at the smoke preset."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -45,11 +46,14 @@ def test_a_published_zoo_takes_the_place_of_ours(run, folder, monkeypatch):
     ours = zoo_loading.load("digits", preset, folder, None)
     received = []
 
-    def reader(path, nonfinite):
-        received.append((str(path), nonfinite))
-        names = ("test_accuracy", "train_accuracy", "learning_rate")
-        some = ours.select(np.arange(16))
-        return dataclasses.replace(some, labels={k: some.labels[k] for k in names})
+    def reader(path):
+        def zoo(nonfinite):
+            received.append((str(path), nonfinite))
+            some = ours.select(np.arange(16))
+            names = ("test_accuracy", "train_accuracy", "learning_rate")
+            return dataclasses.replace(some, labels={k: some.labels[k] for k in names})
+
+        return types.SimpleNamespace(zoo=zoo)
 
     monkeypatch.setattr(zoo_loading, "READERS", {"conv3-gap": reader})
     found = run("--methods", "recipe_only", "--published", "other=somewhere/else")

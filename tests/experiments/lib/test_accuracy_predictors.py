@@ -58,7 +58,7 @@ def test_unsupported_zoos_have_a_reason(tmp_path):
     method = Method("mlp", {"widths": (8,)}, (8,), FLAT, QUICK)
     first, second = facts(method, tmp_path / "one", one, {"a": one, "deep": deep})
     assert "test_tau" in first["metrics"]
-    assert second["refused"].startswith("MLP reads only the architecture it was trained on")
+    assert second["refused"].startswith("MLP supports only the architecture it was trained on")
     both = classifiers([SMALL, DEEP])
     (only,) = facts(method, tmp_path / "both", both, {"both": both})
     assert only["refused"] == "MLP reads one architecture at a time, got 2"

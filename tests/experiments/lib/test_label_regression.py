@@ -39,7 +39,7 @@ def test_a_label_regression_has_figures_and_a_plot(tmp_path):
     (facts,) = label_regression(
         classifiers([SMALL]), "test_accuracy", STAT_NN, CONFIG, tmp_path, measure
     )
-    assert facts["metrics"]["tests"] == 20
+    assert facts["metrics"]["tests"] == 10
     assert {"test_mse", "test_tau", "val_mse", "encoder_parameters"} < set(facts["metrics"])
     assert (tmp_path / "predictions.png").stat().st_size > 1000
     zoo = classifiers([SMALL, DEEP])
@@ -53,5 +53,5 @@ def test_computed_predictions_are_those_of_the_baseline(tmp_path):
         Method(compute=baselines.mean), {"seed": 0}, tmp_path, zoo, {"a": zoo}, "test_accuracy"
     )
     labels = zoo.part("train", "test_accuracy")[1]
-    np.testing.assert_array_equal(found.predicted["a"], np.full(20, labels.mean()))
+    np.testing.assert_array_equal(found.predicted["a"], np.full(10, labels.mean()))
     assert found.facts["steps"] == 0
