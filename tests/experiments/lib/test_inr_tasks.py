@@ -109,7 +109,9 @@ def test_unsupported_networks_are_reported_beforehand(capsys):
     assert list(kept) == ["majority", "mlp"]
     out = capsys.readouterr().out
     assert "scalegmn: these networks are not supported" in out
-    assert "code: these networks are not supported: without a head an embedding is the logits" in out
+    assert (
+        "code: these networks are not supported: without a head an embedding is the logits" in out
+    )
     with pytest.raises(SystemExit, match="no method supports these networks"):
         inr_tasks.supported({"code": methods["code"]}, subject, task)
 
