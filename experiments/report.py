@@ -15,7 +15,7 @@ from experiments.lib import accuracy_tables, benchmark_tables, overview_tables, 
 from experiments.lib.records import PUBLISHED, ROOT
 from wsjax import storage
 
-FILES = ("README.md", "experiments/README.md", "wsjax/encoders/README.md", "wsjax/zoos/README.md")
+FILES = ("README.md", "experiments/README.md", "wsjax/encoders/README.md")
 MARKER = re.compile(r"<!-- table (\S+) -->.*?(<!-- end -->|(?=<!-- table )|\Z)", re.DOTALL)
 
 
