@@ -77,8 +77,8 @@ def augmented(data: str) -> bool:
 
 def _published(data, edit):
     """Settings for GPUs."""
-    known = {"fashion_mnist": "fmnist", "cifar10": "cifar_inr"}
-    base = next((v for k, v in known.items() if data.startswith(k)), "mnist")
+    names = {"fashion_mnist": "fmnist", "cifar10": "cifar_inr"}
+    base = next((v for k, v in names.items() if data.startswith(k)), "mnist")
     scalegmn = "mnist_edit" if edit else base
     if base == "cifar_inr" and augmented(data) and not edit:
         scalegmn = "cifar_inr_aug"

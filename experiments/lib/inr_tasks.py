@@ -88,7 +88,7 @@ def subject(options: argparse.Namespace) -> Subject:
     """Reads the images that the flags ask for.
 
     Raises:
-        SystemExit: both a data set and a folder are asked for, or either cannot be used.
+        SystemExit: both a data set and a folder are given, or neither can be used.
     """
     if options.images and (options.data or options.files):
         raise SystemExit("expected --images with a folder of your own, or --data, not both")
@@ -129,7 +129,7 @@ def _own(folder):
 
 
 def expect_classes(found: Subject) -> None:
-    """Checks that networks can be told apart by class, in all splits.
+    """Checks that there are networks of every class in all splits.
 
     Raises:
         SystemExit: there are not two classes, or one has too few pictures for three splits.
@@ -162,14 +162,14 @@ def supported(
         methods: by name.
         subject: whose networks.
         task: of a method, see `wsjax.tasks.fit`.
-        sizes: numbers of training networks that are asked for, beside all of them.
+        sizes: numbers of training networks, beside all of them.
 
     Raises:
         SystemExit: no method does, or one has batches of more networks than there are; or
             there are fewer networks than a size.
     """
     spec, kept = subject.spec, {}
-    whole = len(deal(subject)["train"]) * subject.plan.views
+    whole = len(split_images(subject)["train"]) * subject.plan.views
     count = min([whole, *sizes])
     if not 1 <= count <= max([whole, *sizes]) <= whole:
         raise SystemExit(f"expected --sizes of 1 to {whole} training networks, got {list(sizes)}")
@@ -197,7 +197,7 @@ def supported(
 
 
 def make(found: Subject, folder: pathlib.Path) -> Source:
-    """Fits the networks, or finds them fitted, and deals them; tells what it takes.
+    """Fits the networks, or finds them fitted, and splits them; tells what it takes.
 
     Raises:
         SystemExit: hardly any network stayed finite, so that a split is empty.
@@ -210,7 +210,7 @@ def make(found: Subject, folder: pathlib.Path) -> Source:
         hours = estimate(plan, pictures, count)
         print(f"{count} networks to fit, at most {hours:.1f} device-hours", flush=True)
     zoo, manifest = inr_factory.make(plan, pictures, cache)
-    zoo = split(zoo, deal(found))
+    zoo = split(zoo, split_images(found))
     if empty := [k for k, rows in zoo.splits.items() if not len(rows)]:
         raise SystemExit(f"expected networks in all splits, got none in {empty}")
     counts = ", ".join(f"{len(rows)} {k}" for k, rows in zoo.splits.items())
@@ -221,7 +221,7 @@ def make(found: Subject, folder: pathlib.Path) -> Source:
     return Source(found.name, zoo, every[zoo.runs], found.classes, plan, pictures.sha256)
 
 
-def deal(found: Subject) -> dict[str, np.ndarray]:
+def split_images(found: Subject) -> dict[str, np.ndarray]:
     """Which images are for what, by their runs: split -> [image].
 
     Validation, and without a test part the test too, has its share of each class, and one image
@@ -242,23 +242,23 @@ def deal(found: Subject) -> dict[str, np.ndarray]:
         train, test = _hold_out(train, classes, int(TEST * len(train)), plan.seed)
     everything = "test" in parts and not plan.train_images and len(train) > 20_000
     count = PAPER_VALIDATION if everything else int(VALIDATION * len(train))
-    train, held = _hold_out(train, classes, count, plan.seed + 1)
-    return {"train": train, "validation": held, "test": test}
+    train, validation = _hold_out(train, classes, count, plan.seed + 1)
+    return {"train": train, "validation": validation, "test": test}
 
 
 def _hold_out(runs, classes, count, seed):
     """Of runs, those kept and those held out: about `count`, of each class its share."""
-    order, held = np.random.default_rng(seed).permutation(np.sort(runs)), []
+    order, parts = np.random.default_rng(seed).permutation(np.sort(runs)), []
     for c in np.unique(classes[order]):
-        mine = order[classes[order] == c]
-        held.append(mine[: max(1, round(count * len(mine) / len(order)))])
-    held = np.concatenate(held)
-    return np.setdiff1d(runs, held), np.sort(held)
+        group = order[classes[order] == c]
+        parts.append(group[: max(1, round(count * len(group) / len(order)))])
+    chosen = np.concatenate(parts)
+    return np.setdiff1d(runs, chosen), np.sort(chosen)
 
 
 def split(zoo: Zoo, runs: Mapping[str, np.ndarray]) -> Zoo:
-    """Networks of images that are dealt; of those not to train on the first view alone."""
-    splits = {k: np.flatnonzero(np.isin(zoo.runs, mine)) for k, mine in runs.items()}
+    """The zoo split by image; of images not to train on the first view alone."""
+    splits = {k: np.flatnonzero(np.isin(zoo.runs, images)) for k, images in runs.items()}
     first = {k: v[zoo.labels["view"][v] == 0] for k, v in splits.items()}
     return dataclasses.replace(zoo, splits=first | {"train": splits["train"]})
 

@@ -78,7 +78,7 @@ class Method:
         parts = {"training": Settings, "objective": type(self.objective)}
         named = {k: settings.fields(v, ("seed",)) for k, v in parts.items()}
         named["encoder"] = settings.fields(encoder_class(self.encoder))
-        return {f"{part}.{k}": v for part, known in named.items() for k, v in known.items()}
+        return {f"{part}.{k}": v for part, fields in named.items() for k, v in fields.items()}
 
     def override(self, changes: Mapping[str, str]) -> "Method":
         """The method with those of the changes, "part.field" -> text, that it has a setting for.

@@ -100,7 +100,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
 def open_zoos(
     options: argparse.Namespace, preset: Preset
 ) -> tuple[dict[str, Zoo], dict[str, dict[str, Any]]]:
-    """A preset's zoos by name, dealt into splits, and what a record says of each.
+    """A preset's zoos by name, with splits, and their descriptions for records.
 
     Raises:
         SystemExit: a zoo that the preset does not have is to be published.
@@ -129,7 +129,7 @@ def load(
     images_: pathlib.Path | None,
     published: pathlib.Path | None = None,
 ) -> Zoo:
-    """A preset's zoo, each network as its training left it, dealt into splits.
+    """A preset's zoo with splits, each network as its training left it.
 
     It is the packed one of the repository, in half precision, where that has the preset's very
     recipe; else it is made, block by block, and kept below the folder of all runs. Records
@@ -184,9 +184,9 @@ def spelled(zoo: Zoo, recipe: Recipe) -> Zoo:
     "optimizer_adam" means the same in all zoos; "optimizer", a position in a recipe's list,
     does not.
     """
-    known = {"initializer": INITIALIZERS, "activation": ACTIVATIONS, "optimizer": OPTIMIZERS}
-    labels = {k: v for k, v in zoo.labels.items() if k not in known}
-    for name, words in known.items():
+    lists = {"initializer": INITIALIZERS, "activation": ACTIVATIONS, "optimizer": OPTIMIZERS}
+    labels = {k: v for k, v in zoo.labels.items() if k not in lists}
+    for name, words in lists.items():
         drawn = np.array(getattr(recipe, classifier_recipe.WORDS[name]))[
             zoo.labels[name].astype(int)
         ]
