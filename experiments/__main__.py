@@ -33,13 +33,13 @@ HERE = pathlib.Path(__file__).parent
 
 def commands() -> dict[str, str]:
     """Every command below this folder: module -> the first line of its docstring."""
-    found = {}
+    lines = {}
     for path in sorted(HERE.glob("*.py")) + sorted(HERE.glob("[bm]*/*.py")):
         text = path.read_text()
         if '__name__ == "__main__"' in text and path.name != "__main__.py":
             module = ".".join(path.relative_to(HERE.parent).with_suffix("").parts)
-            found[module] = (ast.get_docstring(ast.parse(text)) or "").splitlines()[0]
-    return found
+            lines[module] = (ast.get_docstring(ast.parse(text)) or "").splitlines()[0]
+    return lines
 
 
 def main() -> None:

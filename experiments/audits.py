@@ -148,28 +148,28 @@ def audit_encoder(
 
 
 def worst(audits: Iterable[Audit]) -> dict[str, dict]:
-    """For each symmetry the row with the worst verdict, and among these with the largest change."""
-    bad = lambda row: (audit.VERDICTS.index(row.verdict), row.change or 0.0)
+    """The finding of each symmetry with the worst verdict; of equals, with the largest change."""
+    bad = lambda f: (audit.VERDICTS.index(f.verdict), f.change or 0.0)
     audits = list(audits)
-    rows: Callable[[str], Finding] = lambda s: max((a[s] for a in audits), key=bad)
-    return {s: dataclasses.asdict(rows(s)) for s in audit.SYMMETRIES}
+    finding: Callable[[str], Finding] = lambda s: max((a[s] for a in audits), key=bad)
+    return {s: dataclasses.asdict(finding(s)) for s in audit.SYMMETRIES}
 
 
 def encoder_audits(name: str, chosen: Iterable[str], seed: int, samples: int) -> dict:
     """Audits an encoder on several of `AUDITED` and prints every table.
 
     Returns:
-        "metrics": network -> dtype -> symmetry -> the fields of a row, and under "refused"
+        "metrics": network -> dtype -> symmetry -> the fields of a `Finding`, and under "refused"
         network -> why the encoder does not support it.
     """
-    encoder, figures, refused = build(name), {}, {}
+    encoder, figures, unsupported = build(name), {}, {}
     for network in chosen:
         begin = time.monotonic()
         try:
             audits = audit_encoder(encoder, network, seed, samples)
         except ValueError as error:
-            refused[network] = " ".join(str(error).split())
-            print(f"\n{name} does not support {network}: {refused[network]}", flush=True)
+            unsupported[network] = " ".join(str(error).split())
+            print(f"\n{name} does not support {network}: {unsupported[network]}", flush=True)
             continue
         for of_dtype in audits.values():
             for i, one in enumerate(of_dtype):
@@ -177,7 +177,7 @@ def encoder_audits(name: str, chosen: Iterable[str], seed: int, samples: int) ->
                 print(f"\n{name} on {network}{which}: {one}", flush=True)
         print(f"({time.monotonic() - begin:.0f} seconds)", flush=True)
         figures[network] = {dtype: worst(of_dtype) for dtype, of_dtype in audits.items()}
-    return {"metrics": figures, "refused": refused}
+    return {"metrics": figures, "refused": unsupported}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Whether the embeddings of accuracy predictors reveal the data set a network was trained on.
+"""Embeddings of accuracy predictors, and the data set that a network was trained on.
 
 SNE, figure 2 (Andreis et al., NeurIPS 2024): a predictor of test accuracy learns from zoos of
 one small CNN (Unterthiner et al., 2020) trained on MNIST, Fashion-MNIST, CIFAR-10 and SVHN,
@@ -164,18 +164,18 @@ def embedding(
     The run's folder holds `embedding.png`, and `embedding.npz`: codes (the embeddings), points,
     zoo and test_accuracy of each network.
     """
-    found = predict(method, config, home, train, zoos, LABEL)
-    if found.unsupported:
-        reasons = "; ".join(dict.fromkeys(found.unsupported.values()))
-        return [{**found.facts, "refused": reasons}]
-    scores, tsne = _measure(found, zoos, config["row"], home)
-    return [{**found.facts, "metrics": {**found.facts["metrics"], **scores}, "tsne": tsne}]
+    result = predict(method, config, home, train, zoos, LABEL)
+    if result.unsupported:
+        reasons = "; ".join(dict.fromkeys(result.unsupported.values()))
+        return [{**result.facts, "refused": reasons}]
+    scores, tsne = _measure(result, zoos, config["row"], home)
+    return [{**result.facts, "metrics": {**result.facts["metrics"], **scores}, "tsne": tsne}]
 
 
-def _measure(found: Prediction, zoos, method, home):
+def _measure(result: Prediction, zoos, method, home):
     """Embeds and draws; gives figures, and the settings of t-SNE."""
     networks, names, accuracy = subset(zoos)
-    trained = found.trained
+    trained = result.trained
     embeddings = trained.encode(networks) if trained else baselines.statistics(networks)
     _, counts = np.unique(names, return_counts=True)
     scores, label = separation(embeddings, names), separation(accuracy[:, None], names)
@@ -183,7 +183,7 @@ def _measure(found: Prediction, zoos, method, home):
     scores |= {"chance": float(counts.max() / counts.sum()), "code_width": embeddings.shape[1]}
     for name, zoo in zoos.items():
         test, truth = zoo.part("test", LABEL)
-        predicted = found.predicted[name]
+        predicted = result.predicted[name]
         scores[f"test_tau_{name}"] = metrics.kendall_tau(predicted, truth)
         span = metrics.bootstrap(predicted, truth, test.runs)["tau"]
         scores[f"test_tau_{name}_interval"] = list(span)
@@ -216,8 +216,8 @@ def draw(options: argparse.Namespace, order: Sequence[str], zoos: Mapping[str, A
     preset, clouds = cli.preset_name(options), {}
     match = {"preset": preset, "seed": 0}
     pictures = {"overview": cli.home(options) / "overview.png"}
-    found = records.latest(records.read(options.experiment, options.results, **match))
-    for r in sorted(found, key=lambda r: order.index(r["row"]) if r["row"] in order else -1):
+    runs_ = records.latest(records.read(options.experiment, options.results, **match))
+    for r in sorted(runs_, key=lambda r: order.index(r["row"]) if r["row"] in order else -1):
         home = runs.place(options.folder, r["config"])
         same = r["config"]["zoos"] == json.loads(json.dumps(zoos))
         if same and (home / "embedding.npz").exists():

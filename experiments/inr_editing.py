@@ -49,7 +49,7 @@ from wsjax.tasks.editing import Canvas, Editing, Objective
 from wsjax.training import Settings
 from wsjax.zoos.inrs import inr_fitting
 
-SHOWN, EXPANSION, REFITTED = 8, 8, 300
+DRAWN, EXPANSION, REFITTED = 8, 8, 300
 COLUMNS = {"test MSE": "test_mse", "median": "test_mse_median"}
 GRAY = {1: np.ones(1), 3: np.array([0.299, 0.587, 0.114])}  # ITU-R BT.601
 NAMES = (
@@ -186,12 +186,12 @@ def edit(
         edited = trained.edit(zoo.vectors[test])
     errors = editing.squared_errors(render(edited), target[test])
     scores = {"test_mse": float(errors.mean()), "test_mse_median": float(np.median(errors))}
-    some = test[:SHOWN]
+    some = test[:DRAWN]
     rows = {
         "original": source.images[some],
         "INR": render(zoo.vectors[some]),
         "target": target[some],
-        "edited": render(edited[:SHOWN]),
+        "edited": render(edited[:DRAWN]),
     }
     title = f"{config['row']}, {source.name}, {task}: test MSE {scores['test_mse']:.4f}"
     plots.pictures(home / "edits.png", rows, title, source.plan.low)

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and refuse to be read once they were altered."""
+"""Files that are whole or absent; an altered one is an error."""
 
 import json
 import os

@@ -51,23 +51,23 @@ class Published:
             fine &= np.isfinite(values)
         return fine
 
-    def zoo(self, nonfinite: str = "refuse") -> Zoo:
+    def zoo(self, nonfinite: str = "raise") -> Zoo:
         """The networks as a `Zoo`.
 
         Args:
-            nonfinite: "refuse" raises if a weight or a label of any network is NaN or
+            nonfinite: "raise" is an error if a weight or a label of any network is NaN or
                 infinite; "exclude" leaves such networks out.
 
         Raises:
             ValueError: networks are not finite, counted by array and label; or a run sits
                 in two splits.
         """
-        if nonfinite not in ("refuse", "exclude"):
-            raise ValueError(f"expected nonfinite 'refuse' or 'exclude', got {nonfinite!r}")
+        if nonfinite not in ("raise", "exclude"):
+            raise ValueError(f"expected nonfinite 'raise' or 'exclude', got {nonfinite!r}")
         fine = self.finite()
         if fine.all():
             return Zoo(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
-        if nonfinite == "refuse":
+        if nonfinite == "raise":
             lines = [f"  {name}: {count}" for name, count in self.nonfinite().items() if count]
             raise ValueError(
                 f"{(~fine).sum()} of {len(fine)} networks have a NaN or an infinity, "
@@ -203,7 +203,7 @@ def command(
     """The command `python -m third_party.NAME`: reads a folder, prints a summary of it.
 
     Args:
-        doc: the module's, shown by `--help`.
+        doc: the module's docstring, for `--help`.
         check: parsed arguments, `folder` among them -> the networks.
         options: flag -> keywords of `add_argument`.
         arguments: of the command line.

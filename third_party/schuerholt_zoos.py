@@ -135,7 +135,7 @@ def read_raw(
     folder: str | os.PathLike,
     epochs: Sequence[int] = (50,),
     activation: str | None = None,
-    missing: str = "refuse",
+    missing: str = "raise",
 ) -> Published:
     """A raw zoo, a folder with one of each run; without splits, see `zoos.split`.
 
@@ -146,15 +146,15 @@ def read_raw(
         folder: with the runs.
         epochs: as for `read`.
         activation: as for `read`.
-        missing: "refuse" raises if a run lacks one of the epochs; "exclude" leaves out
+        missing: "raise" is an error if a run lacks one of the epochs; "exclude" leaves out
             what is not there.
 
     Raises:
         FileNotFoundError: the folder has no runs, or a run lacks a file.
         ValueError: as for `read`.
     """
-    if missing not in ("refuse", "exclude"):
-        raise ValueError(f"expected missing 'refuse' or 'exclude', got {missing!r}")
+    if missing not in ("raise", "exclude"):
+        raise ValueError(f"expected missing 'raise' or 'exclude', got {missing!r}")
     folder = pathlib.Path(folder)
     runs = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
     if not runs:
@@ -169,7 +169,7 @@ def read_raw(
                 vectors.append(_identified(saved, run))
                 table.append(facts)
         except FileNotFoundError:
-            if missing == "refuse":
+            if missing == "raise":
                 raise
     return Published(*_assembled(vectors, table, activation, epochs, folder))
 

@@ -116,7 +116,7 @@ def read(
     for i in range(0, len(rows), published.BLOCK):  # the file may be as large as the memory
         some = slice(i, i + published.BLOCK)
         vectors[some] = weights[rows[some]][:, columns]
-    with np.errstate(over="ignore"):  # a loss too large for float32 is infinite, so refused
+    with np.errstate(over="ignore"):  # a loss too large for float32 becomes infinite
         labels = {k: metrics[k][rows].astype(np.float32) for k in (*MEASURED, *RECIPE)}
     for name in CHOICES:
         for word in sorted(set(metrics[name])):

@@ -57,14 +57,14 @@ def accuracies(
     way: Direction, paper: Paper, method: Method, config: Mapping[str, Any], home: pathlib.Path
 ) -> list[runs.Facts]:
     """Work of `runs.Run`: a record for each test zoo, in their order; predictions.npz."""
-    found = predict(method, config, home, way.train, way.tests, LABEL, way.adopt)
+    result = predict(method, config, home, way.train, way.tests, LABEL, way.adopt)
     lines, saved = [], {}
     for name, zoo in way.tests.items():
         number = paper.get((config["row"], way.name, name), "–")
-        facts = {**found.facts, "test_zoo": name, "paper": number}
-        if name in found.predicted:
+        facts = {**result.facts, "test_zoo": name, "paper": number}
+        if name in result.predicted:
             test, truth = zoo.part("test", LABEL)
-            predicted = found.predicted[name]
+            predicted = result.predicted[name]
             scores = {f"test_{k}": v for k, v in metrics.evaluate(predicted, truth).items()}
             spans = metrics.bootstrap(predicted, truth, test.runs)
             scores |= {f"test_{k}_interval": list(v) for k, v in spans.items()}
@@ -72,9 +72,9 @@ def accuracies(
             kind = test.labels.get("kind", np.zeros(len(test)))
             saved[name] = np.stack([predicted, truth, kind])
         else:
-            facts["refused"] = found.unsupported[name]
-        if found.adopted.get(name):
-            facts["adopted"] = found.adopted[name]
+            facts["refused"] = result.unsupported[name]
+        if result.adopted.get(name):
+            facts["adopted"] = result.adopted[name]
         lines.append(facts)
     home.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(home / "predictions.npz", **saved)

@@ -15,11 +15,11 @@ from wsjax.zoos.classifiers import classifier_factory
 MEASURED = {*classifier_factory.FIGURES, "generalization_gap"}
 
 Tests = Mapping[str, Zoo]
-Answers = dict[str, np.ndarray | str]  # test zoo -> predictions, or why there are none
-Compute = Callable[[Zoo, Tests, str, int], Answers]
+Predictions = dict[str, np.ndarray | str]  # test zoo -> predictions, or why there are none
+Compute = Callable[[Zoo, Tests, str, int], Predictions]
 
 
-def mean(train: Zoo, tests: Tests, label: str, seed: int) -> Answers:
+def mean(train: Zoo, tests: Tests, label: str, seed: int) -> Predictions:
     """Predicts the mean label of the training networks for all."""
     value = train.part("train", label)[1].mean()
     return {name: np.full(len(zoo.splits["test"]), value) for name, zoo in tests.items()}
@@ -45,12 +45,12 @@ def statistics(networks: Zoo) -> np.ndarray:
     return out
 
 
-def boosted_trees(train: Zoo, tests: Tests, label: str, seed: int) -> Answers:
+def boosted_trees(train: Zoo, tests: Tests, label: str, seed: int) -> Predictions:
     """Boosted trees on `statistics`; for networks with as many arrays as in training."""
     return _trees(statistics, train, tests, label, seed)
 
 
-def recipe_only(train: Zoo, tests: Tests, label: str, seed: int) -> Answers:
+def recipe_only(train: Zoo, tests: Tests, label: str, seed: int) -> Predictions:
     """Boosted trees on what was chosen for each network before its training: no weights.
 
     Words are labels of 0 and 1, see `zoo_loading.spelled`.
@@ -73,20 +73,20 @@ def _trees(features, train, tests, label, seed):
         x, validation_x = features(zoo), features(validation)
     except ValueError as error:
         return dict.fromkeys(tests, str(error))
-    fit, answers = stat_nn.fit_trees((x, y), (validation_x, validation_y), seed), {}
+    fit, predictions = stat_nn.fit_trees((x, y), (validation_x, validation_y), seed), {}
     for name, test in tests.items():
         try:
             test_x = features(test.part("test", label)[0])
         except ValueError as error:  # of `features`
-            answers[name] = str(error)
+            predictions[name] = str(error)
             continue
         width = test_x.shape[1]
-        answers[name] = (
+        predictions[name] = (
             fit(test_x)
             if width == x.shape[1]
             else f"expected {x.shape[1]} features as in training, got {width}"
         )
-    return answers
+    return predictions
 
 
 METHODS: Mapping[str, Compute] = {

@@ -138,14 +138,14 @@ def changes(given: Sequence[str]) -> dict[str, str]:
     Raises:
         SystemExit: an entry is none.
     """
-    found = {}
+    texts = {}
     for entry in given:
         for one in re.split(r",(?=\w+\.\w+=)", entry):
             key, equals, text = one.partition("=")
             if not equals or key.count(".") != 1:
                 raise SystemExit(f"expected --set PART.FIELD=VALUE, got {one!r}")
-            found[key] = text
-    return found
+            texts[key] = text
+    return texts
 
 
 def apply(methods: Mapping[str, Method], given: Mapping[str, str]) -> dict[str, Method]:

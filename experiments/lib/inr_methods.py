@@ -71,7 +71,7 @@ def settings(size: str, data: str = "mnist", edit: bool = False) -> dict[str, tu
 
 
 def augmented(data: str) -> bool:
-    """Whether a zoo's name says that its images have several networks each."""
+    """True if a zoo's images have several networks each, by its name."""
     return re.search(r"-views(?!1\b)", data) is not None
 
 
@@ -139,11 +139,11 @@ def presets(
         "small": ("laptop", quick, times(small)),
         "paper": ("paper", published, paper),
     }
-    found = {}
+    out = {}
     for preset, (size, training, train) in trained.items():
         named = methods(size, training)
         named = {k: train(k, m) if m.encoder else m for k, m in named.items()}
         chosen = tuple(k for k in default if k in named)
         seeds = 3 if preset == "paper" else 1
-        found[preset] = Preset(named, costs[preset], seeds=seeds, default=chosen)
-    return found
+        out[preset] = Preset(named, costs[preset], seeds=seeds, default=chosen)
+    return out

@@ -18,20 +18,20 @@ PRESETS = {"smoke": (40, 10), "laptop": (300, 60), "small": (5_000, 1_000), "pap
 def recipe(name: str, data: str, preset: str) -> Recipe:
     """The recipe of a preset: how many images of training and of the test, and views."""
     train, test = SMALL.get(data, PRESETS["small"]) if preset == "small" else PRESETS[preset]
-    found = dataclasses.replace(RECIPES[name], train_images=train, test_images=test)
+    plan = dataclasses.replace(RECIPES[name], train_images=train, test_images=test)
     if preset == "smoke":
-        found = dataclasses.replace(found, steps=100, block=25)
+        plan = dataclasses.replace(plan, steps=100, block=25)
     if preset in ("small", "paper"):  # of one size: a small zoo is the beginning of the whole
-        found = dataclasses.replace(found, block=1000)
+        plan = dataclasses.replace(plan, block=1000)
     if preset != "paper":
-        return dataclasses.replace(found, views=1)
+        return dataclasses.replace(plan, views=1)
     if name == "nfn" and data == "cifar10":
-        found = dataclasses.replace(found, views=21)
-    return found
+        plan = dataclasses.replace(plan, views=21)
+    return plan
 
 
 def title(data: str, name: str, changes: Mapping[str, object]) -> str:
-    """What a zoo is called: "mnist.dws-steps1500", by what its networks have of their own."""
+    """The name of a zoo, "mnist.dws-steps1500": data, recipe and the changed settings."""
     kept = {k: changes[k] for k in ("views", "steps", "learning_rate") if changes.get(k)}
     return f"{data}.{name}" + "".join(f"-{k}{v}" for k, v in kept.items())
 

@@ -108,8 +108,8 @@ def subject(options: argparse.Namespace) -> Subject:
             size = options.preset
             size = "small" if (data, size) == ("digits", "laptop") else size
             plan = zoo_recipe(options.recipe, data, size)
-            found = images.load(data, options.files, options.folder / "cache" / "images")
-            name, pictures, classes = data, inr_factory.image_set(found), found.classes
+            loaded = images.load(data, options.files, options.folder / "cache" / "images")
+            name, pictures, classes = data, inr_factory.image_set(loaded), loaded.classes
         plan = dataclasses.replace(plan, **changes)
         inr_factory.partition(plan, pictures)  # are there as many?
     except (ValueError, OSError, ImportError, RuntimeError) as error:
@@ -119,30 +119,30 @@ def subject(options: argparse.Namespace) -> Subject:
 
 def _own(folder):
     """A user's pictures: a name, the pictures, and the names of the classes."""
-    found = image_folders.read_folder(folder)
+    own = image_folders.read_folder(folder)
     # `image_folders.fit` names its folder so too: a zoo that it made is found again
     return (
         f"own-{folder.resolve().name}",
-        image_folders.image_set(found.images, found.labels),
-        found.classes,
+        image_folders.image_set(own.images, own.labels),
+        own.classes,
     )
 
 
-def expect_classes(found: Subject) -> None:
+def expect_classes(subject: Subject) -> None:
     """Checks that there are networks of every class in all splits.
 
     Raises:
         SystemExit: there are not two classes, or one has too few pictures for three splits.
     """
-    if len(found.classes) < 2:
+    if len(subject.classes) < 2:
         raise SystemExit(
             f"expected pictures in a sub-folder for each of two or more classes, got "
-            f"{list(found.classes) or 'no sub-folders'}"
+            f"{list(subject.classes) or 'no sub-folders'}"
         )
-    need = 3 if len(found.pictures.parts) == 1 else 1
-    for part, (_, labels) in found.pictures.parts.items():
-        counts = np.bincount(labels, minlength=len(found.classes))
-        few = [f"{c} {n}" for c, n in zip(found.classes, counts, strict=True) if n < need]
+    need = 3 if len(subject.pictures.parts) == 1 else 1
+    for part, (_, labels) in subject.pictures.parts.items():
+        counts = np.bincount(labels, minlength=len(subject.classes))
+        few = [f"{c} {n}" for c, n in zip(subject.classes, counts, strict=True) if n < need]
         if few:
             raise SystemExit(
                 f"expected at least {need} pictures of each class for training, validation and "
@@ -196,38 +196,38 @@ def supported(
     return kept
 
 
-def make(found: Subject, folder: pathlib.Path) -> Source:
-    """Fits the networks, or finds them fitted, and splits them; tells what it takes.
+def make(subject: Subject, folder: pathlib.Path) -> Source:
+    """Fits the networks, or finds them fitted, and splits them; prints the time that it takes.
 
     Raises:
         SystemExit: hardly any network stayed finite, so that a split is empty.
-        UnfinishedError: other processes have shares of the zoo, and are not done.
+        UnfinishedError: other processes have shards of the zoo, and are not done.
     """
-    plan, pictures = found.plan, found.pictures
+    plan, pictures = subject.plan, subject.pictures
     cache = folder / "cache" / "zoos"
     count = factory.unfinished(inr_factory.job(plan, pictures), cache)
     if count * np.prod(pictures.shape) > 2e6:
         hours = estimate(plan, pictures, count)
         print(f"{count} networks to fit, at most {hours:.1f} device-hours", flush=True)
     zoo, manifest = inr_factory.make(plan, pictures, cache)
-    zoo = split(zoo, split_images(found))
+    zoo = split(zoo, split_images(subject))
     if empty := [k for k, rows in zoo.splits.items() if not len(rows)]:
         raise SystemExit(f"expected networks in all splits, got none in {empty}")
     counts = ", ".join(f"{len(rows)} {k}" for k, rows in zoo.splits.items())
     psnr = np.median(zoo.labels["psnr"])
     lost = manifest["excluded"]["count"]
-    print(f"{found.name}: {counts} networks, {psnr:.1f} dB (median), {lost} excluded", flush=True)
+    print(f"{subject.name}: {counts} networks, {psnr:.1f} dB (median), {lost} excluded", flush=True)
     every = np.concatenate([x for x, _ in pictures.parts.values()])
-    return Source(found.name, zoo, every[zoo.runs], found.classes, plan, pictures.sha256)
+    return Source(subject.name, zoo, every[zoo.runs], subject.classes, plan, pictures.sha256)
 
 
-def split_images(found: Subject) -> dict[str, np.ndarray]:
+def split_images(subject: Subject) -> dict[str, np.ndarray]:
     """Which images are for what, by their runs: split -> [image].
 
     Validation, and without a test part the test too, has its share of each class, and one image
     of each at least.
     """
-    pictures, plan = found.pictures, found.plan
+    pictures, plan = subject.pictures, subject.plan
     parts = {part: [] for part in pictures.parts}
     for block in inr_factory.partition(plan, pictures):
         if block.view == 0:
@@ -305,9 +305,9 @@ def publish(
     """
     preset, chosen = cli.preset_name(options), dict(pictures)
     match = {"preset": preset, "train_zoo": zoo}
-    found = records.latest(records.read(options.experiment, options.results, **match))
+    recorded = records.latest(records.read(options.experiment, options.results, **match))
     # of those trained; probing is a ceiling, no competitor
-    if trained := [r for r in found if r["steps"] and r["config"]["encoder"] != "probing"]:
+    if trained := [r for r in recorded if r["steps"] and r["config"]["encoder"] != "probing"]:
         best = min(trained, key=lambda r: r["metrics"][score])
         home = runs.place(options.folder, best["config"])
         chosen |= {f"best_{k}": home / f"{k}.png" for k in names}

@@ -61,11 +61,10 @@ def predict(
         adopt: whether arrays of kinds that training has none of are supported.
     """
     if method.compute:
-        answers, facts = runs.compute(method, train, tests, label, config["seed"])
-        unsupported = {k: v for k, v in answers.items() if isinstance(v, str)}
-        return Prediction(
-            {k: v for k, v in answers.items() if k not in unsupported}, unsupported, facts
-        )
+        outcomes, facts = runs.compute(method, train, tests, label, config["seed"])
+        unsupported = {k: v for k, v in outcomes.items() if isinstance(v, str)}
+        predicted = {k: v for k, v in outcomes.items() if k not in unsupported}
+        return Prediction(predicted, unsupported, facts)
     unsupported = reasons(method, train, tests, adopt)
     if set(unsupported) == set(tests):
         nothing = {"metrics": {}, "parameters": 0, "steps": 0, "seconds": 0.0}
@@ -82,7 +81,7 @@ def predict(
 
 def reasons(method: Method, train: Zoo, tests: Tests, adopt: bool = False) -> dict[str, str]:
     """Test zoo -> why an encoder that learns from `train` does not support it; no training."""
-    encoder, found = method.build(), {}
+    encoder, unsupported = method.build(), {}
     try:
         views(encoder, train.specs)
     except ValueError as error:
@@ -95,8 +94,8 @@ def reasons(method: Method, train: Zoo, tests: Tests, adopt: bool = False) -> di
                 encoder, scale.extend(present) if adopt else scale, train.specs[0], present
             )
         except ValueError as error:
-            found[name] = str(error)
-    return found
+            unsupported[name] = str(error)
+    return unsupported
 
 
 def label_regression(
@@ -117,13 +116,13 @@ def label_regression(
         home: its folder.
         measure: the trained model and the vectors of the test networks -> more metrics.
     """
-    found = predict(method, config, home, zoo, {"test": zoo}, label)
-    if found.unsupported:
-        raise ValueError(found.unsupported["test"])
+    result = predict(method, config, home, zoo, {"test": zoo}, label)
+    if result.unsupported:
+        raise ValueError(result.unsupported["test"])
     test, labels = zoo.part("test", label)
-    predicted = found.predicted["test"]
+    predicted = result.predicted["test"]
     scores = {f"test_{k}": v for k, v in metrics.evaluate(predicted, labels).items()}
     title = f"{config['row']}: test MSE {scores['test_mse']:.3f}"
     plots.predictions(home / "predictions.png", predicted, labels, label, title)
-    more = measure(found.trained, test.vectors) if measure and found.trained else {}
-    return [{**found.facts, "metrics": {**scores, **found.facts["metrics"], **more}}]
+    more = measure(result.trained, test.vectors) if measure and result.trained else {}
+    return [{**result.facts, "metrics": {**scores, **result.facts["metrics"], **more}}]

@@ -142,11 +142,11 @@ def learn(
 
 
 def compute(method: Method, *arguments: object) -> tuple[Any, Facts]:
-    """What a method without training computes, and the facts of its record."""
+    """Runs a method without training: its result, and the facts of its record."""
     begin = time.monotonic()
-    found = method.compute(*arguments)
+    result = method.compute(*arguments)
     seconds = round(time.monotonic() - begin, 1)
-    return found, {"metrics": {}, "parameters": 0, "seconds": seconds, "steps": 0}
+    return result, {"metrics": {}, "parameters": 0, "seconds": seconds, "steps": 0}
 
 
 def execute(
@@ -174,12 +174,12 @@ def execute(
     Raises:
         SystemExit: a method failed; names it, when all others are done.
     """
-    begin, found, failures = time.monotonic(), {}, []
+    begin, done, failures = time.monotonic(), {}, []
     for i, run in enumerate(runs):
-        if done := finished(run.home(options.folder)):
+        if before := finished(run.home(options.folder)):
             print(f"{run.name}: finished before, in {run.home(options.folder)}")
-            found[i] = done
-    waiting = {i: run for i, run in enumerate(runs) if i not in found}
+            done[i] = before
+    waiting = {i: run for i, run in enumerate(runs) if i not in done}
     waiting = dict(sorted(waiting.items(), key=lambda item: item[1].method.encoder is not None))
     with contextlib.closing(_outcomes(waiting, options)) as outcomes:
         for i, outcome in outcomes:
@@ -187,12 +187,12 @@ def execute(
                 failures.append(f"{runs[i].name} failed: {outcome}")
                 print(failures[-1], flush=True)
                 continue
-            found[i] = _record(runs[i], outcome, options)
-            for record in found[i]:
+            done[i] = _record(runs[i], outcome, options)
+            for record in done[i]:
                 print(_line(runs[i].name, record, score), flush=True)
-            if len(found) < len(runs):
-                _show(table, found)
-    _show(table, found)
+            if len(done) < len(runs):
+                _show(table, done)
+    _show(table, done)
     home = cli.home(options)
     if curves:
         for zoo in dict.fromkeys(r.config.get("train_zoo") for r in runs):
@@ -200,15 +200,15 @@ def execute(
     print(f"{(time.monotonic() - begin) / 60:.1f} minutes; runs and plots are in {home}")
     if failures:
         raise SystemExit("\n".join(failures))
-    return _ordered(found)
+    return _ordered(done)
 
 
-def _ordered(found):
-    return [record for i in sorted(found) for record in found[i]]
+def _ordered(done):
+    return [record for i in sorted(done) for record in done[i]]
 
 
-def _show(table, found):
-    printed = table(_ordered(found))
+def _show(table, done):
+    printed = table(_ordered(done))
     Console(width=max(110, 18 * len(printed.columns))).print(printed)
 
 
@@ -280,13 +280,13 @@ class _Worker:
     def __init__(self, core: int, folder: pathlib.Path):
         context = multiprocessing.get_context("spawn")
         self.core, self.at = core, -1
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, core, folder), daemon=True)
+        self.connection, other_end = context.Pipe()
+        self.process = context.Process(target=_serve, args=(other_end, core, folder), daemon=True)
         # until the worker takes it up, Ctrl-C is for the parent alone
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.process.start()
         signal.signal(signal.SIGINT, before)
-        theirs.close()
+        other_end.close()
 
 
 def _side_by_side(waiting, folder, cores):

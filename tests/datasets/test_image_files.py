@@ -241,7 +241,7 @@ def test_other_variables_beside_a_matrix_are_not_read(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
-def test_what_unpacks_to_too_much_is_refused(tmp_path, monkeypatch, name):
+def test_what_unpacks_to_too_much_is_an_error(tmp_path, monkeypatch, name):
     monkeypatch.setattr(image_files, "FILE_BYTES", 100_000)
     zeros = np.zeros((2000, 28, 28), np.uint8)
     bomb = {
@@ -270,7 +270,7 @@ def test_sizes_are_limited_before_anything_is_read(tmp_path, monkeypatch):
 def test_bytes_changed_at_random_raise_nothing_but_a_value_error(tmp_path, name, file):
     files = svhn_files() if name == "svhn" else {file: archive(cifar_files())}
     path, whole = write(tmp_path, files) / file, files[file]
-    rng, refused = np.random.default_rng(1), []
+    rng, messages = np.random.default_rng(1), []
     for _ in range(120):
         data = bytearray(whole)
         # Where the headers are; pixels may be anything.
@@ -281,16 +281,16 @@ def test_bytes_changed_at_random_raise_nothing_but_a_value_error(tmp_path, name,
         try:
             read(name, tmp_path)
         except ValueError as error:
-            refused.append(str(error))
-    assert len(refused) > 20
-    assert all(path.name in message for message in refused)
+            messages.append(str(error))
+    assert len(messages) > 20
+    assert all(path.name in message for message in messages)
 
 
 # The published files
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_that_is_not_the_published_one_is_refused(tmp_path, name):
+def test_a_file_that_is_not_the_published_one_is_an_error(tmp_path, name):
     folder = write(tmp_path, FILES[name]())
     first = next(iter(FILES[name]()))
     with pytest.raises(ValueError, match="is not the published file") as error:

@@ -117,7 +117,7 @@ def test_digits_are_scikit_learns_stretched_and_split_by_place():
     assert images.load("digits").fingerprint() == digits.fingerprint()
 
 
-def test_unknown_data_sets_and_folders_of_digits_are_refused(tmp_path):
+def test_unknown_data_sets_and_folders_of_digits_are_errors(tmp_path):
     with pytest.raises(ValueError, match=r"one of \('digits', 'mnist', .*\), got 'imagenet'"):
         images.load("imagenet")
     with pytest.raises(ValueError, match="digits come with scikit-learn: expected no folder"):
@@ -281,7 +281,7 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path, few, monkeypatch):
 
 
 def test_bytes_of_a_kept_file_changed_at_random_change_no_image(tmp_path, few):
-    path, rng, refused = tmp_path / "few.npz", np.random.default_rng(0), []
+    path, rng, messages = tmp_path / "few.npz", np.random.default_rng(0), []
     images.save(path, few)
     whole = path.read_bytes()
     places = np.r_[rng.integers(0, len(whole), 40), rng.integers(len(whole) - 500, len(whole), 40)]
@@ -292,9 +292,9 @@ def test_bytes_of_a_kept_file_changed_at_random_change_no_image(tmp_path, few):
                 warnings.simplefilter("ignore")  # zipfile's
                 equal(images.read(path), few)
         except ValueError as error:
-            refused.append(str(error))
-    assert len(refused) > 40
-    assert all("few.npz is damaged" in message for message in refused)
+            messages.append(str(error))
+    assert len(messages) > 40
+    assert all("few.npz is damaged" in message for message in messages)
 
 
 # tensorflow-datasets

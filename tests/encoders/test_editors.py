@@ -121,7 +121,7 @@ def interleaved(one, two, shape):
 @each
 def test_an_expanded_editor_is_the_mean_of_editors_that_share_all_but_the_last_map(row):
     name, settings = ROWS[row]
-    if name == "dwsnet":  # attention sees all channels at once
+    if name == "dwsnet":  # attention mixes all channels
         settings = {**settings, "sets": "deepsets"}
     single, double = (editors.editor(build(name, settings), k) for k in (1, 2))
     view, x = single.view(SIREN), raveled(params_of(SIREN), SIREN)[None]

@@ -141,7 +141,7 @@ def test_the_signed_root_is_a_root_with_a_finite_slope_at_zero():
 
 
 class Joined(GRIT):
-    """What pairs hold before any attention."""
+    """The states of pairs before any attention."""
 
     @nn.compact
     def __call__(self, vectors, graph):

@@ -190,15 +190,15 @@ def test_gradients_are_finite(backbone):
 
 
 def probed(encoder):
-    """(vectors, view, points, units) -> what each neuron answers, compiled."""
+    """(vectors, view, points, units) -> the activations of each neuron, compiled."""
 
-    def answers(vectors, view, points, units=None):
+    def activations(vectors, view, points, units=None):
         kernel = neurons.gather(vectors, view.weight)[..., 0]
         bias = neurons.gather(vectors, view.own)[..., encoder.features * ROLES.index("bias")]
         chain = probes.Chain(kernel, bias, view.graph, view.omega, view.depth)
         return chain.activations(points, units)
 
-    return jax.jit(answers)
+    return jax.jit(activations)
 
 
 def test_activations_are_those_of_the_networks():
@@ -212,8 +212,8 @@ def test_activations_are_those_of_the_networks():
     alone = [network(s, i) for i, s in enumerate(chains)]
     stacked = encoder.stack([encoder.view(s) for s in chains])
     points = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
-    answers = probed(encoder)
-    found = answers(padding.vectors(alone), stacked, points)
+    activations = probed(encoder)
+    found = activations(padding.vectors(alone), stacked, points)
     for case, row, got in zip(chains, alone, found, strict=True):
         params, x = networks.unravel(row, case), points
         view, seen = encoder.view(case), []
@@ -227,7 +227,7 @@ def test_activations_are_those_of_the_networks():
         want = np.concatenate([*seen, x], axis=-1).T  # [node, probe]
         np.testing.assert_allclose(got[: len(want)], want, rtol=1e-4, atol=1e-4)
         if case == chains[0]:
-            single = answers(row[None], view, points)[0]
+            single = activations(row[None], view, points)[0]
             np.testing.assert_allclose(single, want, rtol=1e-4, atol=1e-4)
 
 
@@ -239,13 +239,13 @@ def test_probes_run_networks_as_they_were_before_normalisation():
     divided = InputScale(scales).apply(raw, spec)
     found = encoder.calibrate(divided[None], view, scales)
     points = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
-    answers = probed(encoder)
+    activations = probed(encoder)
     scales_by_level = (found["kernel"], found["bias"])
-    want = answers(raw[None], view, points)
+    want = activations(raw[None], view, points)
     np.testing.assert_allclose(
-        answers(divided[None], view, points, scales_by_level), want, atol=2e-4
+        activations(divided[None], view, points, scales_by_level), want, atol=2e-4
     )
-    assert np.abs(answers(divided[None], view, points) - want).max() > 0.1
+    assert np.abs(activations(divided[None], view, points) - want).max() > 0.1
     assert NeuralGraph().calibrate(divided[None], view, {}) == {}
     with pytest.raises(
         ValueError, match="probes run networks, so their normalisation must be known"

@@ -81,7 +81,7 @@ def test_attention_is_the_published_equation():
     want = {k: np.zeros((*v.shape[1:-1], 2, 3)) for k, v in arrays.items()}
 
     def attend(tokens, t, head):
-        """What the tokens [neuron, q k v, head, channel] tell one of them."""
+        """The attention output at one of the tokens [neuron, q k v, head, channel]."""
         q = tokens[t][:, 0, head].ravel()
         score = np.array([q @ s[:, 1, head].ravel() for s in tokens]) / np.sqrt(q.size)
         share = np.exp(score - score.max())
@@ -96,9 +96,9 @@ def test_attention_is_the_published_equation():
                 tokens.append(slices[:, j])
                 whose.append((name, at, j))
         for t, (name, at, j) in enumerate(whose):
-            told = np.stack([attend(tokens, t, head) for head in range(2)], axis=1)
+            attended = np.stack([attend(tokens, t, head) for head in range(2)], axis=1)
             target = want[name] if want[name].ndim == 3 else np.moveaxis(want[name], at, 0)[:, j]
-            target += told
+            target += attended
     tokens = [v.mean(tuple(range(v.ndim - 3)))[None] for v in qkv.values()]
     for t, name in enumerate(qkv):
         want[name] += np.stack([attend(tokens, t, head)[0] for head in range(2)])

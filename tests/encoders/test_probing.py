@@ -1,4 +1,4 @@
-"""Probing: that it runs the network itself, and sees nothing else."""
+"""Probing: it evaluates the network itself, and reads nothing else."""
 
 import functools
 
@@ -87,7 +87,7 @@ def test_embeddings_are_invariant_to_permutations_in_double_precision():
 
 @pytest.mark.parametrize("spec", [SIREN, RELU], ids=["sin", "relu"])
 def test_embeddings_are_invariant_to_factors_too(spec):
-    """What no other symmetry of the function escapes: nobody told the encoder of them."""
+    """Signs and scales, which nothing in the encoder is built for, follow from the function."""
     params, encode = testing.draw(jax.random.key(3), spec), reader(SMALL, spec)
     element = scalings.sample(jax.random.key(4), spec, ("sign", "scale"), 0.5)
     moved, code = scalings.act(element, params, spec), encode(params)

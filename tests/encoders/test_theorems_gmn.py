@@ -1,4 +1,4 @@
-"""What graph metanetworks can express (Lim et al., propositions 3 and 4, appendix D), run.
+"""Functions that graph metanetworks express (Lim et al., propositions 3 and 4, appendix D), run.
 
 Variables are written by hand so that a `GraphLayer` computes, for any network: the sums
 behind StatNN, a linear layer of NP-NFN, and the network's own forward pass. A ReLU stands
@@ -216,7 +216,7 @@ def test_the_forward_pass_of_the_network_that_is_read(case):
     known = np.where(role == "bias", 1.0, 0.0)
     known[role == "input"] = x.ravel()[graph.number[role == "input"]]
     plus, minus = np.maximum(known, 0), np.maximum(-known, 0)
-    # h+, h-, then what never changes: inputs and biases, and who is hidden
+    # h+, h-, then what never changes: inputs and biases, and which are hidden
     nodes = columns(plus, minus, plus, minus, role == "hidden")
     edges = columns(np.asarray(graphs.weights(graph, networks.ravel(params, spec))))
     weights = {("node_self", i, i): 1 for i in (2, 3, 4)}

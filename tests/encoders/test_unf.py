@@ -193,7 +193,7 @@ def test_a_layer_by_loops(name):
 
 
 def _joined(x, shape, reading, writing):
-    """What one map of the basis makes of x [*axes, ...]: [*shape, ...]."""
+    """One map of the basis, applied to x [*axes, ...]: [*shape, ...]."""
     out = np.zeros((*shape, *x.shape[sum(map(len, reading.blocks)) :]))
     indices = lambda pattern, size: {
         i: tuple(i[b[0]] for b in pattern.blocks)

@@ -37,7 +37,7 @@ def squares(p, spec):
 
 
 def waves(p, spec):
-    """What phase shifts and flips leave of a bias, v^2 for which two halves are not a whole."""
+    """Invariant to phase shifts and flips; v^2, for which two halves are not a whole."""
     _, b, v = parts(p)
     return jnp.cos(2 * OMEGA * b) @ v**2
 

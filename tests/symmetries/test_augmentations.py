@@ -51,7 +51,7 @@ def zoo(spec, count=4):
 
 @functools.partial(jax.jit, static_argnums=1)
 def outputs(vectors, spec, x=GRID):
-    """What networks [network, entry] give at points."""
+    """The outputs of networks [network, entry] at points."""
     one = lambda v: architectures.forward(networks.unravel(v, spec), x, spec)
     return jax.vmap(one)(vectors)
 
@@ -64,7 +64,7 @@ def copies(name):
     return spec, x, jax.jit(functools.partial(call, name))(KEY, x)
 
 
-def test_noise_has_the_deviation_asked_for_about_every_entry():
+def test_noise_has_the_given_deviation_about_every_entry():
     x = jnp.tile(jnp.array([5.0, -3.0]), (20000, 1))
     scale = jnp.array([1.0, 10.0])
     change = np.asarray(augmentations.noise(KEY, x, 0.2, scale) - x)
@@ -73,7 +73,7 @@ def test_noise_has_the_deviation_asked_for_about_every_entry():
     assert abs(np.corrcoef(change.T)[0, 1]) < 0.03
 
 
-def test_a_mask_zeroes_the_share_asked_for_and_leaves_the_rest():
+def test_a_mask_zeroes_the_given_share_and_leaves_the_rest():
     x = jax.random.normal(KEY, (200, 100)) + 10
     out = np.asarray(augmentations.mask(KEY, x, 0.3))
     assert np.mean(out == 0) == pytest.approx(0.3, abs=0.01)

@@ -226,7 +226,7 @@ def test_what_canonical_forms_look_like():
         assert math.pi / 80 < bias.max() <= math.pi / 60
 
 
-def test_neurons_that_cannot_be_told_apart_stay_as_they_are():
+def test_neurons_that_are_equal_stay_as_they_are():
     relu, tanh = mlp([2, 3, 1]), mlp([2, 3, 1], "tanh")
     params = draw(relu)
     params |= {name: params[name].at[..., 0].set(0) for name in ("Dense_0/kernel", "Dense_0/bias")}

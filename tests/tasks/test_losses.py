@@ -13,7 +13,7 @@ SPEC = architectures.mlp([2, 5, 3, 1], "tanh")
 KEY = jax.random.key(0)
 VECTORS = networks.ravel(testing.draw(KEY, SPEC, (6,)), SPEC)
 TARGET = jnp.arange(6.0)
-FIRST = lambda x: x[:, 0]  # sees the numbering
+FIRST = lambda x: x[:, 0]  # depends on the order of neurons
 
 
 def run(predict, **settings):

@@ -259,7 +259,7 @@ def test_networks_that_are_not_finite_can_be_left_out(small, tmp_path):
     np.testing.assert_array_equal(rest.runs, [1, 3, 4, 5, 6, 7])
     for name, rows in whole.splits.items():
         assert set(rest.runs[rest.splits[name]]) == set(whole.runs[rows]) - {0, 2}
-    with pytest.raises(ValueError, match="'refuse' or 'exclude', got 'zero'"):
+    with pytest.raises(ValueError, match="'raise' or 'exclude', got 'zero'"):
         small_cnn_zoo.read(small).zoo("zero")
 
 
@@ -278,7 +278,7 @@ def test_a_split_that_is_no_order_of_the_rows(small, tmp_path, content, message)
         small_cnn_zoo.read(small, split=tmp_path / "bad.csv").zoo()
 
 
-def test_unknown_steps_and_activations_are_refused(small):
+def test_unknown_steps_and_activations_are_errors(small):
     with pytest.raises(ValueError, match="got \\[5\\] and"):
         small_cnn_zoo.read(small, [5]).zoo()
     with pytest.raises(ValueError, match=r"activations of .*gelu"):

@@ -298,7 +298,7 @@ def test_batches_are_permutations_and_stateless():
     for epoch in epochs:
         assert sorted(epoch) == list(range(12))
     assert not np.array_equal(epochs[0], epochs[1])
-    late = training.batches(12, 4, seed=3)(7)  # without having asked for those before
+    late = training.batches(12, 4, seed=3)(7)  # without the batches before it
     np.testing.assert_array_equal(late, epochs[2][4:8])
     assert not np.array_equal(late, training.batches(12, 4, seed=4)(7))
     uneven = training.batches(11, 4, seed=0)
@@ -428,9 +428,9 @@ def test_lines_are_printed_where_there_is_no_terminal(tmp_path, capsys):
 def test_a_bar_on_a_terminal_and_tensorboard(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     run(tmp_path, dataclasses.replace(WHOLE, tensorboard=True), progress=True)
-    shown = re.sub(r"\x1b\[.*?[A-Za-z]", "", capsys.readouterr().out)  # without colours
-    assert re.search(r"step 5/12  loss \S+  val_mse", shown)
-    assert re.search(r"loss 0\.\d+ .* 12/12 ", shown)
+    printed = re.sub(r"\x1b\[.*?[A-Za-z]", "", capsys.readouterr().out)  # without colours
+    assert re.search(r"step 5/12  loss \S+  val_mse", printed)
+    assert re.search(r"loss 0\.\d+ .* 12/12 ", printed)
     assert list((tmp_path / "tensorboard").iterdir())
 
 

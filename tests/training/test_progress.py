@@ -14,9 +14,9 @@ def tell():
 
 def test_a_log_has_a_line_for_each_piece_of_a_zoo(capsys):
     tell()
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert shown.err.splitlines() == [
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines() == [
         "fitted 100 of 400 networks, 50.0 networks/s, 6 s left",
         "fitted 400 of 400 networks, 50.0 networks/s, 0 s left",
     ]
@@ -25,9 +25,9 @@ def test_a_log_has_a_line_for_each_piece_of_a_zoo(capsys):
 def test_a_terminal_has_a_bar(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     tell()
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    plain = re.sub(r"\x1b\[.*?[A-Za-z]", "", shown.err)  # without colours
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    plain = re.sub(r"\x1b\[.*?[A-Za-z]", "", printed.err)  # without colours
     assert re.search(r"fitting .* 0/400 ", plain)
     assert re.search(r"fitting .* 400/400 50\.0 networks/s", plain)
 

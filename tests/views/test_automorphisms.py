@@ -88,7 +88,7 @@ def test_permuting_hidden_neurons_is_an_automorphism(case):
     np.testing.assert_array_equal(moved, acted)
 
 
-def test_what_is_no_automorphism_is_told_why():
+def test_no_automorphism_has_a_reason():
     graph = automorphisms.computation_graph(CNN, IMAGE)
 
     def swapped(i, j):

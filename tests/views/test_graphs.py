@@ -116,7 +116,7 @@ def test_a_norm_has_a_node_for_each_of_its_vectors():
         assert edges_of(graph, role, level=1) == want
 
 
-def test_norms_are_told_apart_by_their_nodes():
+def test_norms_differ_by_their_nodes():
     def with_norm(kind):
         return architectures.cnn([1, 4], [2], norm=kind, groups=2 if kind == "group" else None)
 
@@ -153,7 +153,7 @@ def test_attention_joins_queries_and_values_by_their_heads():
     assert sum(k[0] in heads for k in joins) == 6
 
 
-def test_heads_told_by_index_have_no_node():
+def test_heads_distinguished_by_index_have_no_node():
     graph = graphs.parameter_graph(SPECS["dimensions within heads"], heads="index")
     assert "block" not in {NODE_ROLES[r] for r in graph.place_role}
     assert sorted(set(graph.head)) == [-1, 0, 1, 2]
@@ -210,7 +210,7 @@ def test_summary_counts():
     assert str(found).splitlines()[1] == "edges  13: 9 kernel, 4 bias"
 
 
-def test_where_a_residual_starts_is_told():
+def test_where_a_residual_starts_is_in_the_graph():
     """From before a norm or from after it: the same neurons, another network."""
 
     def block(source):

@@ -1,4 +1,4 @@
-"""Zoos on disk, in either precision: loaded as they were saved, or refused by name."""
+"""Zoos on disk, in either precision: loaded as they were saved, or an error that names the file."""
 
 import dataclasses
 import json
@@ -173,7 +173,7 @@ def test_files_that_agree_with_their_sums_but_not_with_each_other(half):
             store.load(half)
 
 
-def test_what_cannot_be_stored_is_refused(tmp_path):
+def test_what_cannot_be_stored_is_an_error(tmp_path):
     good = zoo()
     large = good.vectors.copy()
     large[2, 0] = 1e5

@@ -101,7 +101,7 @@ def test_a_part_keeps_its_splits():
     assert [len(v) % 2 for v in some.values()] == [0, 0]
 
 
-def test_leaks_and_misfits_are_refused():
+def test_leaks_and_misfits_are_errors():
     good = mixed()
     cases = {
         "run 3 sits in two splits, 'train' and 'test'": {"splits": {"train": [0], "test": [1]}},
@@ -127,7 +127,7 @@ def test_leaks_and_misfits_are_refused():
         concatenate([])
 
 
-def test_wrong_zoos_of_one_architecture_are_refused():
+def test_wrong_zoos_of_one_architecture_are_errors():
     one = plain()
     with pytest.raises(ValueError, match="empty"):
         Zoo.of_spec(one.vectors[:0], SPEC, {})

@@ -7,9 +7,9 @@
 A pickle is a program: it names functions and has them called. Here it can do neither.
 A name that it looks up gives a token with no attributes, never the thing itself, and only
 if the name is among `BUILDERS`, `STORAGES` or the caller's `records`; a call of a token
-runs our builder of that name. Instructions that `torch.save` does not write are refused,
-and so is setting the state of anything but a record. Whatever is refused is one
-`TorchFileError` that names it.
+runs our builder of that name. Instructions that `torch.save` does not write are errors,
+and so is setting the state of anything but a record: each is one `TorchFileError` that
+names it.
 
 The interpreter is Python's own `pickle._Unpickler`, the one written in Python: the one in
 C gives a pickle of ten bytes a gigabyte for its memo, and lets it set attributes of what
@@ -256,10 +256,10 @@ _ALLOWED = (  # Python's own instructions; five more are written below
 
 
 def _refusal(name):
-    def refuse(reader):
+    def fail(reader):
         raise TorchFileError(f"its pickle has an instruction {name}, which torch.save never writes")
 
-    return refuse
+    return fail
 
 
 class _Reader(pickle._Unpickler):

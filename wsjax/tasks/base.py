@@ -94,7 +94,7 @@ def views(encoder: Encoder, specs: Sequence[Spec]) -> Views:
 
 
 def _same(one, other):
-    """Whether two trees of arrays are equal, static parts included."""
+    """True if two trees of arrays are equal, static parts included."""
     if jax.tree.structure(one) != jax.tree.structure(other):
         return False
     return all(map(np.array_equal, jax.tree.leaves(one), jax.tree.leaves(other)))
@@ -197,7 +197,7 @@ class Task(abc.ABC, Generic[Result]):
         return {}
 
     def targets(self, train: Part, constants: Mapping[str, float]) -> dict[str, np.ndarray]:
-        """What a batch holds beside "vectors" and "which": name -> [network, ...]."""
+        """The arrays of a batch beside "vectors" and "which": name -> [network, ...]."""
         return {}
 
     @abc.abstractmethod
@@ -205,7 +205,7 @@ class Task(abc.ABC, Generic[Result]):
         """The mean loss of a batch, and its parts by name.
 
         Args:
-            step: the module in training, and what it needs to know.
+            step: the module in training, its views and its scale.
             batch: "vectors" [batch, entry] normalised, "which" [batch], and the targets.
             key: of augmentations and dropout.
         """
@@ -223,7 +223,7 @@ class Task(abc.ABC, Generic[Result]):
         return trained
 
     def to_json(self) -> dict[str, Any]:
-        """What a checkpoint stores of the task: its fields."""
+        """The fields of the task, for its checkpoints."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -334,10 +334,10 @@ class Trained:
 @functools.lru_cache(maxsize=32)
 def _program(module, specs, method):
     """The jitted forward pass; the views of architectures are constants of the program."""
-    known = views(module.encoder, specs)
+    maps = views(module.encoder, specs)
 
     def apply(variables, vectors, which):
-        return module.apply(variables, vectors, known.of(which)[0], method=method)
+        return module.apply(variables, vectors, maps.of(which)[0], method=method)
 
     return jax.jit(apply)
 

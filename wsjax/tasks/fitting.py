@@ -88,14 +88,14 @@ def fit(
     task.check(zoo, settings)
     scale = InputScale.fit(train.networks)
     module = task.module(encoder, tuple(head))
-    known = views(module.encoder, zoo.specs)
+    maps = views(module.encoder, zoo.specs)
     constants = task.constants(train.networks)
     data = {
-        "vectors": scale.apply_zoo(train.networks, known.width),
+        "vectors": scale.apply_zoo(train.networks, maps.width),
         "which": train.networks.which.astype(np.int32),
         **task.targets(train, constants),
     }
-    statistics = module.encoder.calibrate(data["vectors"], known.view, scale.scales)
+    statistics = module.encoder.calibrate(data["vectors"], maps.view, scale.scales)
     statistics = {"encoder": statistics} if statistics else {}
     described = {
         "task": {"kind": task.kind, **task.to_json()},
@@ -108,16 +108,16 @@ def fit(
     }
 
     def initial(key):
-        view, _ = known.of(jnp.asarray(data["which"][:1]))
+        view, _ = maps.of(jnp.asarray(data["which"][:1]))
         return module.init(key, jnp.asarray(data["vectors"][:1]), view)["params"]
 
     def loss(params, key, batch):
         def apply(vectors, which, drops):
-            view, _ = known.of(which)
+            view, _ = maps.of(which)
             variables = _bind(params, statistics)
             return module.apply(variables, vectors, view, True, rngs={"dropout": drops})
 
-        return task.loss(Step(apply, known, scale), batch, key)
+        return task.loss(Step(apply, maps, scale), batch, key)
 
     def trained(params) -> Any:
         variables = _bind(params, statistics)

@@ -111,7 +111,7 @@ class Bar:
 def bar(words: str, total: int, done: int = 0, out: TextIO | None = None) -> Iterator[Bar | None]:
     """A bar of `total` steps if `out` (standard output) is a terminal, else `None`.
 
-    Lines that overwrite each other are of no use in a log: whoever gets `None` prints.
+    Lines that overwrite each other are of no use in a log: where there is none, callers print.
     """
     out = out or sys.stdout
     if not out.isatty():
@@ -242,11 +242,11 @@ def interruptible() -> Iterator[Stop]:
         yield stop
         return
 
-    def ask(*_):
+    def request(*_):
         stop.requested = True
         signal.signal(signal.SIGINT, before)
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = signal.signal(signal.SIGINT, request)
     try:
         yield stop
     finally:

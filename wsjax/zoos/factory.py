@@ -252,7 +252,7 @@ def padded(count: int, devices: Sequence[jax.Device]) -> int:
 
 
 def _missing(folder, name):
-    """Whether a block must be made; one that is damaged is set aside, with a warning."""
+    """True if a block must be made; one that is damaged is set aside, with a warning."""
     try:
         store.read(folder / name)
     except FileNotFoundError:

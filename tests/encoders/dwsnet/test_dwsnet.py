@@ -100,11 +100,11 @@ def blocks_of(variables, layer, x):
         here, w = p[f"along_{axis}"], width[target]
         s, t = source.replace("/", "_"), target.replace("/", "_")
         meets = lambda a: [n for n in names if alone(a, n) == [axis]]
-        told = sorted(
+        sources = sorted(
             meets(source), key=lambda n: [width[m] for m in meets(source)].index(width[n])
         )
         # queries, keys and values of a source: by width, by target
-        start = 3 * sum(width[n] for n in told[: told.index(target)])
+        start = 3 * sum(width[n] for n in sources[: sources.index(target)])
         y = q @ here[f"{s}_in"] + here[f"{s}_in_bias"]
         q, k, v = y[:, start : start + 3 * w].reshape(len(y), 3, w).transpose(1, 0, 2)
         o, d = np.empty_like(q), w // layer.heads
@@ -209,10 +209,10 @@ def test_neighbours_alone_read_each_other():
     for diagonal in (False, True):
         layer = Layer(MLP, 1, False, 1, "mean", diagonal)
         variables = shaken(layer, x)
-        told = jax.jit(jax.jacobian(lambda x, f=layer, v=variables: f.apply(v, x).ravel()))(x)
-        told = np.abs(np.asarray(told).reshape(MLP.count, MLP.count))
+        jacobian = jax.jit(jax.jacobian(lambda x, f=layer, v=variables: f.apply(v, x).ravel()))(x)
+        jacobian = np.abs(np.asarray(jacobian).reshape(MLP.count, MLP.count))
         for target, source in itertools.product(range(6), range(6)):
-            some = told[np.ix_(own == target, own == source)].max() > 1e-6
+            some = jacobian[np.ix_(own == target, own == source)].max() > 1e-6
             want = source in near[target] or not diagonal
             assert some == want, (names[target], names[source])
 
@@ -235,9 +235,9 @@ def test_first_weights_have_the_published_deviations():
     layer = Layer(spec, 256, True, 1, "max", False)
     params = jax.jit(layer.init)(jax.random.key(0), np.zeros((1, spec.count, 8), "f"))["params"]
     deviation = lambda i, o: 2 / np.sqrt(o * (1 + o / i))
-    told = params["along_h0"]["Dense_0_kernel_in"]  # 2 * 8 -> q, k, v of 512, then 2 of 256
-    np.testing.assert_allclose(told[:, :1536].std(), deviation(16, 512), rtol=0.05)
-    np.testing.assert_allclose(told[:, 1536:].std(), deviation(16, 256), rtol=0.05)
+    kernel = params["along_h0"]["Dense_0_kernel_in"]  # 2 * 8 -> q, k, v of 512, then 2 of 256
+    np.testing.assert_allclose(kernel[:, :1536].std(), deviation(16, 512), rtol=0.05)
+    np.testing.assert_allclose(kernel[:, 1536:].std(), deviation(16, 256), rtol=0.05)
     np.testing.assert_allclose(
         params["along_h0"]["Dense_0_bias_out"].std(), deviation(256, 256), rtol=0.05
     )

@@ -90,12 +90,12 @@ def test_pointwise_layers_read_no_wiring():
         testing.assert_reads_wiring(edit, params_of(MLP), MLP)
 
 
-# x -> g -> h -> y, each with a letter for an axis. Who tells whom, written down by hand: by
-# target and set of axes, arrays whose means are told; "*" is averaged over inputs and outputs.
+# x -> g -> h -> y, each with a letter for an axis. Sources of each target, by hand: by
+# target and set of axes, arrays whose means it reads; "*" is averaged over inputs and outputs.
 AXES = {"W0": "xg", "b0": "g", "W1": "gh", "b1": "h", "W2": "hy", "b2": "y"}
 ALL = "W0 b0 W1 b1 W2 b2"
 G, H, TWICE = "W0 b0 W1", "W1 b1 W2", "W0 W0* b0 W1 b1 W2 W2* b2 b2*"
-TOLD = {
+SOURCES = {
     "np": {
         "W0": {"xg": "W0", "x": "W0", "g": G, "": ALL},
         "b0": {"g": G, "": ALL},
@@ -115,7 +115,7 @@ TOLD = {
 }
 
 
-@pytest.mark.parametrize("kind", TOLD)
+@pytest.mark.parametrize("kind", SOURCES)
 def test_a_layer_is_the_published_equation(kind):
     names = dict(zip(AXES, (a.name for a in MLP.arrays), strict=True))
     read, rng = reading(MLP, "NFN", kind == "hnp"), np.random.default_rng(0)
@@ -140,19 +140,19 @@ def test_a_layer_is_the_published_equation(kind):
         return y.reshape(2, *(sizes[a] for a in along), -1)
 
     columns, first = {}, {}
-    for target, terms in TOLD[kind].items():
+    for target, terms in SOURCES[kind].items():
         axes, kept = AXES[target], [a for a in AXES[target] if a not in fixed]
         width = 2 * int(np.prod([sizes[a] for a in axes if a in fixed], dtype=int))
         want = variables[names[target].replace("/", "_") + "_bias"].sum(0)
         fan_in = 0
-        for along, told in terms.items():
-            name = first.setdefault((along, told), names[target].replace("/", "_"))
+        for along, sources in terms.items():
+            name = first.setdefault((along, sources), names[target].replace("/", "_"))
             if name == names[target].replace("/", "_"):
                 name = "_".join([name, *(str(axes.index(a)) for a in along)])
-                first[along, told] = name
+                first[along, sources] = name
             start = columns.get(name, 0)
             columns[name] = start + width
-            features = np.concatenate([mean(s, along) for s in told.split()], axis=-1)
+            features = np.concatenate([mean(s, along) for s in sources.split()], axis=-1)
             fan_in += features.shape[-1]
             y = features @ np.asarray(variables[name], np.float64)[:, start : start + width]
             at = [1 + kept.index(a) for a in along]
@@ -262,7 +262,7 @@ def test_variables_begin_within_the_number_of_inputs():
 
 
 def moved_by_inputs(settings, spec=TWO):
-    """Whether permutation inputs, or outputs, moves an embedding."""
+    """True if a permutation of inputs, or of outputs, moves an embedding."""
     encode, params = reader(NFN(**{**SMALL, **settings}), spec), params_of(spec)
     code = np.asarray(encode(params))
     found = []

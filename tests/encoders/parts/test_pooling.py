@@ -1,4 +1,4 @@
-"""The maximum, and who is given its gradient."""
+"""The maximum, and which entries receive its gradient."""
 
 import jax
 import jax.numpy as jnp

@@ -20,9 +20,9 @@ def test_statistics_are_of_each_network_by_its_own_architecture():
 
 def test_networks_of_other_arrays_than_in_training_have_a_reason():
     train, both = classifiers([SMALL]), classifiers([SMALL, DEEP])
-    answers = baselines.boosted_trees(train, {"a": train, "both": both}, "test_accuracy", 0)
-    assert answers["a"].shape == (10,)
-    assert answers["both"] == "expected as many arrays in all networks, got 6 and 8"
+    predictions = baselines.boosted_trees(train, {"a": train, "both": both}, "test_accuracy", 0)
+    assert predictions["a"].shape == (10,)
+    assert predictions["both"] == "expected as many arrays in all networks, got 6 and 8"
     assert baselines.boosted_trees(both, {"a": train}, "test_accuracy", 0) == {
         "a": "expected as many arrays in all networks, got 6 and 8"
     }
@@ -33,5 +33,5 @@ def test_a_recipe_is_expected_among_the_labels():
     blind = dataclasses.replace(zoo, labels={"test_accuracy": zoo.labels["test_accuracy"]})
     with pytest.raises(ValueError, match="expected chosen settings among the labels"):
         baselines.recipe_only(blind, {"a": blind}, "test_accuracy", 0)
-    answers = baselines.recipe_only(zoo, {"blind": blind}, "test_accuracy", 0)
-    assert answers == {"blind": "expected the settings ['rate'], absent: ['rate']"}
+    predictions = baselines.recipe_only(zoo, {"blind": blind}, "test_accuracy", 0)
+    assert predictions == {"blind": "expected the settings ['rate'], absent: ['rate']"}

@@ -139,7 +139,7 @@ def test_images_must_be_enough_and_the_same(made):
         inr_factory.make(many, DIGITS, made[0].parent)
 
 
-def test_a_recipe_that_makes_no_sense_is_refused():
+def test_a_recipe_that_makes_no_sense_is_an_error():
     with pytest.raises(ValueError, match=r"(?s)steps.*got 0.*indexing.*'yx'") as wrong:
         Recipe(steps=0, indexing="yx", low=0.5, hidden=())
     assert str(wrong.value).count("\n") == 4

@@ -181,7 +181,7 @@ def test_diverged_networks_are_excluded():
     assert excluded["frequencies"] == [w.frequencies[0]]
 
 
-def test_a_zoo_of_unfit_networks_is_refused():
+def test_a_zoo_of_unfit_networks_is_an_error():
     recipe = dataclasses.replace(SMALL, tolerance=1e-9)
     w = sine.waves(recipe)
     vectors = np.zeros((8, recipe.spec.count), np.float32)

@@ -68,12 +68,12 @@ class Reading:
 
 
 @functools.lru_cache(maxsize=256)
-def reading(spec: Spec, who: str, hidden_only: bool) -> Reading:
+def reading(spec: Spec, reader: str, hidden_only: bool) -> Reading:
     """Decides which axes of an architecture are kept.
 
     Args:
         spec: the architecture.
-        who: the reader's name, for errors.
+        reader: the encoder's name, for errors.
         hidden_only: keep hidden axes; else all that index neurons.
 
     Raises:
@@ -93,7 +93,7 @@ def reading(spec: Spec, who: str, hidden_only: bool) -> Reading:
     if not spec.arrays:
         wrong.append("  expected a network with arrays, got none")
     if wrong:
-        raise ValueError(f"{who} does not support the network:\n" + "\n".join(wrong))
+        raise ValueError(f"{reader} does not support the network:\n" + "\n".join(wrong))
     index = {x for place in wiring(spec).places for x in place.axes}
     neurons = tuple(name for name, _ in spec.sizes if name in index)
     keep = tuple(x for x in neurons if x in spec.hidden) if hidden_only else neurons

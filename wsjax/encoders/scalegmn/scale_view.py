@@ -160,10 +160,10 @@ def _kinds(spec: Spec, symmetry: str) -> list[int]:
     have, wired = signals.scaling_group(spec), wiring(spec)
     factor: dict[int, tuple | None] = {}
 
-    def settle(place, value, who):
+    def settle(place, value, owner):
         if factor.setdefault(place, value) != value:
             raise ValueError(
-                f"{who}: does not carry the factor of the neurons {wired.places[place].axes}; "
+                f"{owner}: does not carry the factor of the neurons {wired.places[place].axes}; "
                 "expected every parameter to carry that of the neuron it feeds over that of the "
                 "neuron it reads (no norms, no attention)"
             )
@@ -173,15 +173,15 @@ def _kinds(spec: Spec, symmetry: str) -> list[int]:
             terms = [t for t in have.terms[j.array.name] if t.power]
             writes = [(t.name, t.power) for t in terms if t.at == j.write_axes]
             reads = [(t.name, -t.power) for t in terms if t.at == j.read_axes and j.read_axes]
-            who = f"{spec.layers[j.layer].name}: {j.array.name}"
+            owner = f"{spec.layers[j.layer].name}: {j.array.name}"
             if len(writes) + len(reads) < len(terms) or max(len(writes), len(reads)) > 1:
                 raise ValueError(
-                    f"{who} carries the factors {[t.name for t in terms]}; expected one of the "
+                    f"{owner} carries the factors {[t.name for t in terms]}; expected one of the "
                     f"neurons it feeds and one of those it reads, each with all of {j.array.axes}"
                 )
-            settle(j.writes, writes[0] if writes else None, who)
+            settle(j.writes, writes[0] if writes else None, owner)
             if j.reads is not None:
-                settle(j.reads, reads[0] if reads else None, who)
+                settle(j.reads, reads[0] if reads else None, owner)
         for n, start, end in wired.residuals:
             settle(start, factor.get(end), spec.layers[n].name)
             settle(end, factor.get(start), spec.layers[n].name)

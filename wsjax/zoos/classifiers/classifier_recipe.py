@@ -236,7 +236,7 @@ def _pick(fraction: np.ndarray, count: int | np.ndarray) -> np.ndarray:
 
 
 def _sensible(draw: Draw) -> bool:
-    """Whether this is a draw of numbers from 0 on."""
+    """True for a draw of numbers from 0 on."""
     if len(draw) < 2 or not all(isinstance(x, int | float) and x >= 0 for x in draw[1:]):
         return False
     ranged = len(draw) == 3 and draw[1] <= draw[2] and (draw[0] == "uniform" or draw[1] > 0)
