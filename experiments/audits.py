@@ -19,7 +19,6 @@ networks are the same numbers in both precisions.
 import argparse
 import dataclasses
 import functools
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 
@@ -35,6 +34,7 @@ from wsjax.networks import Params, Spec
 from wsjax.symmetries import audit
 from wsjax.symmetries.audit import Audit, Encode, Finding
 from wsjax.views import padding
+from wsjax.zoos import fitting
 
 DTYPES = ("float32", "float64")
 NOISE = 0.1  # standard deviation, added to every variable
@@ -42,9 +42,8 @@ VARIANTS = {  # name -> encoder and its settings
     **{name: (name, {}) for name in ENCODERS},
     "scalegmn_as_published": ("scalegmn", {"backward": "as_published"}),  # a known defect
 }
-OMEGA = 30.0
 NETWORKS = {
-    "mlp_sine": architectures.mlp([2, 12, 12, 1], "sin", OMEGA),
+    "mlp_sine": architectures.mlp([2, 12, 12, 1], "sin", 30.0),
     "mlp_tanh": architectures.mlp([2, 12, 12, 1], "tanh"),
     "mlp_relu": architectures.mlp([2, 12, 12, 1], "relu"),
     "cnn_relu": architectures.cnn([1, 6, 8], [3], activation="relu"),
@@ -61,18 +60,9 @@ Members = Mapping[str, tuple[Spec, Params]]
 
 def draw(spec: Spec, key: jax.Array) -> Params:
     """A network at initialisation; sines by Sitzmann et al. (2020), section 3.2."""
-    if spec.layers[0].activation != "sin":
-        return testing.draw(key, spec)
-    sizes, out = dict(spec.sizes), {}
-    for i, layer in enumerate(spec.layers):
-        fan_in = sizes[layer.arrays[0].axes[0]]
-        for j, a in enumerate(layer.arrays):
-            bound = 1 / math.sqrt(fan_in)
-            if a.role == "kernel":
-                bound = math.sqrt(6 / fan_in) / OMEGA if i else 1 / fan_in
-            array_key = jax.random.fold_in(jax.random.fold_in(key, i), j)
-            out[a.name] = bound * jax.random.uniform(array_key, spec.shape(a), minval=-1)
-    return out
+    if spec.layers[0].activation == "sin":
+        return fitting.initial(spec, key, "siren")
+    return testing.draw(key, spec)
 
 
 def build(name: str) -> nn.Module:

@@ -59,7 +59,6 @@ COVERED_BY = {
     "encoders/scalegmn/scale_view.py": "tests/encoders/scalegmn/test_scalegmn.py",
     "views/neurons.py": "tests/encoders/test_neural_graph.py",
     "views/wiring.py": "tests/architectures/test_families.py",
-    "zoos/fitting.py": "tests/zoos/inrs/test_inr_fitting.py",
     "zoos/sines/sine_recipe.py": "tests/zoos/sines/test_sine.py",
 }
 # words that were this repository's own; papers say permute, predict, misaligned, phase shift, zoo

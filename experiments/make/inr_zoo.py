@@ -39,7 +39,7 @@ from experiments.lib import cli, records, shards
 from experiments.lib.inr_recipes import PRESETS, estimate, first_keys, recipe, title
 from wsjax.architectures import trigonometry
 from wsjax.datasets import images
-from wsjax.zoos import factory
+from wsjax.zoos import factory, fitting
 from wsjax.zoos.inrs import inr_factory, inr_fitting, inr_statistics
 from wsjax.zoos.inrs.inr_recipe import RECIPES, Recipe, grid
 
@@ -92,7 +92,7 @@ def torch_fitting(plan: Recipe, image: np.ndarray, key: jax.Array) -> Callable |
         return None
     rows, cols, channels = image.shape
     spec = plan.spec(channels)
-    start = inr_fitting.initial(plan, spec, key)
+    start = fitting.initial(spec, key, plan.initialization)
     device = torch_networks.device_of(torch)
     points = torch.tensor(grid(rows, cols, plan.indexing).reshape(-1, 2).copy(), device=device)
     target = torch.tensor(np.ascontiguousarray(image.reshape(-1, channels)), device=device)

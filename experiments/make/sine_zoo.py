@@ -36,7 +36,7 @@ from experiments.benchmarks import timing, torch_networks
 from experiments.lib import cli, plots
 from wsjax import storage
 from wsjax.architectures import trigonometry
-from wsjax.zoos import statistics
+from wsjax.zoos import fitting, statistics
 from wsjax.zoos.sines import sine, sine_datasheet
 
 
@@ -138,7 +138,7 @@ def _jax_loop(recipe: sine.Recipe, wave: sine.Sine) -> Callable:
 
 def _torch_loop(torch: Any, recipe: sine.Recipe) -> Callable:
     """The same in plain PyTorch, from the same initial weights."""
-    initial = jax.jit(lambda key: sine.initial(recipe, key))
+    initial = jax.jit(lambda key: fitting.initial(recipe.spec, key))
     grid = np.linspace(-math.pi, math.pi, recipe.points, endpoint=False)
     x = torch.tensor(grid, dtype=torch.float32)[:, None]
 

@@ -4,9 +4,10 @@
     compiled(local, count, devices, ...)                    `local` on each device's networks
     run(program, arrays, order, devices)                    shares networks out, keeps their order
 
-Full batch: an error has no key and no data of its own.
+Full batch: an error has no key and no data of its own. `initial` draws the networks.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from wsjax.networks import Params, Spec, ravel
 
 Error = Callable[[Params], jax.Array]
 Program = Callable[..., "Fit"]
+INITIALIZATIONS = ("dws", "siren")
 
 
 class State(NamedTuple):
@@ -44,6 +46,28 @@ class Fit(NamedTuple):
     vectors: jax.Array | np.ndarray
     mse: jax.Array | np.ndarray
     steps: jax.Array | np.ndarray
+
+
+def initial(spec: Spec, key: jax.Array, how: str = "dws") -> Params:
+    """A chain of dense layers before training, by one of `INITIALIZATIONS`.
+
+    "dws", as DWSNets' code: sine layers, the first too, are U(-1, 1) sqrt(6 / fan in) / omega
+    with biases 0; others are PyTorch's `Linear`, U(-1, 1) / sqrt(fan in), bias included.
+    "siren" (Sitzmann et al., 2020): the first layer is U(-1, 1) / fan in, all others
+    U(-1, 1) sqrt(6 / fan in) / omega; biases are PyTorch's everywhere.
+    """
+    params, omega = {}, spec.layers[0].omega
+    for i, layer in enumerate(spec.layers):
+        for j, a in enumerate(layer.arrays):
+            fan_in = spec.shape(layer.arrays[0])[0]
+            narrow, bound = math.sqrt(6 / fan_in) / omega, 1 / math.sqrt(fan_in)
+            if how == "siren" and a.role == "kernel":
+                bound = narrow if i else 1 / fan_in
+            elif how == "dws" and layer.activation == "sin":
+                bound = narrow if a.role == "kernel" else 0.0
+            draw = jax.random.fold_in(jax.random.fold_in(key, i), j)
+            params[a.name] = jax.random.uniform(draw, spec.shape(a), minval=-1) * bound
+    return params
 
 
 def begin(params: Params, optimizer: optax.GradientTransformation) -> State:

@@ -10,6 +10,7 @@ import pytest
 from third_party import inr_folders
 from wsjax.datasets import images
 from wsjax.networks import unravel
+from wsjax.zoos import fitting
 from wsjax.zoos.inrs import image_folders, inr_fitting
 from wsjax.zoos.inrs.inr_recipe import DWS, NFN, RECIPES, grid
 
@@ -33,9 +34,7 @@ def by_hand(params, points, offset):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_rendering_is_the_forward_pass_by_hand(channels):
     spec, points = DWS.spec(channels), grid(5, 7, "xy")
-    params = jax.vmap(lambda k: inr_fitting.initial(DWS, spec, k))(
-        jax.random.split(jax.random.key(0), 3)
-    )
+    params = jax.vmap(lambda k: fitting.initial(spec, k))(jax.random.split(jax.random.key(0), 3))
     render = jax.jit(jax.vmap(lambda p: image_folders.render(p, spec, points, DWS.offset)))
     out = render(params)
     assert out.shape == (3, 5, 7, channels)
@@ -65,7 +64,7 @@ def test_conventions_are_those_of_the_published_files(name):
     assert recipe.spec(1) == published.spec
     assert (recipe.offset, recipe.low) == (published.offset, published.low)
     np.testing.assert_array_equal(grid(28, 28, recipe.indexing), inr_folders.coordinates(published))
-    params = inr_fitting.initial(recipe, recipe.spec(1), jax.random.key(1))
+    params = fitting.initial(recipe.spec(1), jax.random.key(1), recipe.initialization)
     ours = image_folders.render(
         params, recipe.spec(1), grid(28, 28, recipe.indexing), recipe.offset
     )
@@ -81,7 +80,7 @@ BOUNDS = {  # of kernels and biases, layer by layer
 @pytest.mark.parametrize("name", list(BOUNDS))
 def test_initial_weights_are_uniform_within_the_published_bounds(name):
     recipe = RECIPES[name]
-    draw = jax.jit(jax.vmap(lambda k: inr_fitting.initial(recipe, recipe.spec(1), k)))
+    draw = jax.jit(jax.vmap(lambda k: fitting.initial(recipe.spec(1), k, recipe.initialization)))
     params = draw(jax.random.split(jax.random.key(0), 500))
     for role, bounds in zip(("kernel", "bias"), BOUNDS[name], strict=True):
         for i, bound in enumerate(bounds):

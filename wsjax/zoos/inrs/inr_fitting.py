@@ -8,7 +8,6 @@ accelerator all of a block go through one vectorised loop. Devices have blocks o
 """
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 
 import jax
@@ -17,7 +16,7 @@ import numpy as np
 import optax
 
 from wsjax.architectures import trigonometry
-from wsjax.networks import Params, Spec, unravel
+from wsjax.networks import Params, unravel
 from wsjax.zoos import factory, fitting
 from wsjax.zoos.fitting import Fit, Program
 from wsjax.zoos.inrs.inr_recipe import Recipe, grid
@@ -34,31 +33,6 @@ def keys(seed: int, part: str, images: Sequence[int], view: int) -> jax.Array:
     stream = jax.random.fold_in(jax.random.key(seed), STREAMS.get(part, 0))
     own = jax.vmap(lambda i: jax.random.fold_in(jax.random.fold_in(stream, i), view))
     return own(jnp.asarray(images, jnp.int32))
-
-
-def initial(recipe: Recipe, spec: Spec, key: jax.Array) -> Params:
-    """A network before training.
-
-    "dws": sine layers, the first too, are U(-1, 1) sqrt(6 / fan in) / omega with biases 0;
-    the last is PyTorch's `Linear`, U(-1, 1) / sqrt(fan in), bias included.
-    "siren" (Sitzmann et al., 2020): the first layer is U(-1, 1) / fan in, all others
-    U(-1, 1) sqrt(6 / fan in) / omega; biases are PyTorch's everywhere.
-    """
-    params = {}
-    for i, layer in enumerate(spec.layers):
-        for j, a in enumerate(layer.arrays):
-            fan_in = (2, *recipe.hidden)[i]
-            narrow, default = math.sqrt(6 / fan_in) / recipe.omega, 1 / math.sqrt(fan_in)
-            if recipe.initialization == "dws":
-                bound = narrow if a.role == "kernel" else 0.0
-                bound = bound if layer.activation == "sin" else default
-            elif a.role == "kernel":
-                bound = narrow if i else 1 / fan_in
-            else:
-                bound = default
-            draw = jax.random.fold_in(jax.random.fold_in(key, i), j)
-            params[a.name] = jax.random.uniform(draw, spec.shape(a), minval=-1) * bound
-    return params
 
 
 def fit_one(
@@ -206,7 +180,8 @@ def _compiled(recipe, shape, count, sine, batch, devices):
     def local(images, keys, limits):
         def one(own):
             image, key, limit = own
-            return fit_one(recipe, points, image, initial(recipe, spec, key), limit, sine)
+            params = fitting.initial(spec, key, recipe.initialization)
+            return fit_one(recipe, points, image, params, limit, sine)
 
         return _each(one, (images, keys, limits), batch)
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from wsjax import architectures, checks
 from wsjax.networks import Spec
+from wsjax.zoos.fitting import INITIALIZATIONS
 
-INITIALIZATIONS = ("dws", "siren")
 INDEXINGS = ("xy", "ij")
 
 
@@ -26,7 +26,7 @@ class Recipe:
     Attributes:
         hidden: widths of the SIREN's hidden layers.
         omega: factor inside every sine.
-        initialization: "dws" or "siren", see `inr_fitting.initial`.
+        initialization: "dws" or "siren", see `fitting.initial`.
         offset: added to the network's output.
         low: what black is, 0 or -1; white is 1.
         indexing: "xy" where the first coordinate runs along a row of pixels, "ij" where it

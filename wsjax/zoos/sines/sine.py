@@ -28,7 +28,6 @@ import optax
 
 from wsjax import architectures
 from wsjax.architectures import trigonometry
-from wsjax.networks import Params
 from wsjax.zoos import Zoo, factory, fitting
 from wsjax.zoos.factory import Job
 from wsjax.zoos.fitting import Fit, State
@@ -88,28 +87,9 @@ def target(
     return x, amplitude * jnp.sin(frequency * x)
 
 
-def initial(recipe: Recipe, key: jax.Array) -> Params:
-    """A network before training, as the published generator draws it.
-
-    Every sine layer, the first too, is U(-1, 1) sqrt(6 / fan in) / omega with biases 0,
-    where Sitzmann et al. (2020) give the first layer a bound of its own; the last layer
-    is PyTorch's `Linear`, U(-1, 1) / sqrt(fan in), bias included.
-    """
-    params, spec = {}, recipe.spec
-    for i, layer in enumerate(spec.layers):
-        fan_in = recipe.widths[i]
-        for j, a in enumerate(layer.arrays):
-            bound = 1 / math.sqrt(fan_in)
-            if layer.activation == "sin":
-                bound = math.sqrt(6 / fan_in) / recipe.omega if a.role == "kernel" else 0.0
-            draw = jax.random.fold_in(jax.random.fold_in(key, i), j)
-            params[a.name] = jax.random.uniform(draw, spec.shape(a), minval=-1) * bound
-    return params
-
-
 def begin(recipe: Recipe, key: jax.Array) -> State:
     """A network about to be trained."""
-    return fitting.begin(initial(recipe, key), _adam(recipe))
+    return fitting.begin(fitting.initial(recipe.spec, key), _adam(recipe))
 
 
 def step(
@@ -130,8 +110,8 @@ def fit_one(
     """Trains one network to the tolerance, or for the recipe's steps; for use under `jit`."""
     x, y = target(recipe, frequency, amplitude)
     error = functools.partial(_error, x=x, y=y, recipe=recipe, sine=sine)
-    limits = recipe.tolerance, recipe.steps
-    return fitting.fit(error, initial(recipe, key), recipe.spec, _adam(recipe), *limits)
+    params, limits = fitting.initial(recipe.spec, key), (recipe.tolerance, recipe.steps)
+    return fitting.fit(error, params, recipe.spec, _adam(recipe), *limits)
 
 
 def fit_with(
