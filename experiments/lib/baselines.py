@@ -68,12 +68,18 @@ def recipe_only(train: Zoo, tests: Tests, label: str, seed: int) -> Predictions:
 
 
 def _trees(features, train, tests, label, seed):
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
     (zoo, y), (validation, validation_y) = (train.part(s, label) for s in ("train", "validation"))
     try:
         x, validation_x = features(zoo), features(validation)
     except ValueError as error:
         return dict.fromkeys(tests, str(error))
-    fit, predictions = stat_nn.fit_trees((x, y), (validation_x, validation_y), seed), {}
+    trees = HistGradientBoostingRegressor(
+        max_iter=1000, learning_rate=0.05, early_stopping=True, random_state=seed
+    )
+    trees.fit(x, y, X_val=validation_x, y_val=validation_y)
+    predictions: Predictions = {}
     for name, test in tests.items():
         try:
             test_x = features(test.part("test", label)[0])
@@ -82,7 +88,7 @@ def _trees(features, train, tests, label, seed):
             continue
         width = test_x.shape[1]
         predictions[name] = (
-            fit(test_x)
+            trees.predict(test_x)
             if width == x.shape[1]
             else f"expected {x.shape[1]} features as in training, got {width}"
         )

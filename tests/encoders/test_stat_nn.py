@@ -3,7 +3,7 @@
 import numpy as np
 from cases.encoders import EXAMPLES, SIREN, network, start
 
-from wsjax import architectures, networks
+from wsjax import networks
 from wsjax.encoders import stat_nn
 
 
@@ -26,14 +26,3 @@ def test_stat_nn_is_standardised_by_the_training_networks():
     np.testing.assert_allclose(constants["mean"], x.mean(0), rtol=1e-5, atol=1e-6)
     other = encoder.apply({**variables, "statistics": constants}, vectors, view)
     assert np.abs(other - encoder.apply(variables, vectors, view)).max() > 1e-3
-
-
-def test_trees_learn_from_the_statistics():
-    rng = np.random.default_rng(0)
-    spec = architectures.mlp([1, 4, 1])
-    scale = rng.uniform(1, 3, 300)
-    vectors = (scale[:, None] * rng.standard_normal((300, spec.count))).astype(np.float32)
-    part = lambda a, b: (vectors[a:b], scale[a:b])
-    predicted = stat_nn.boosted_trees(part(0, 200), part(200, 250), vectors[250:], spec, 0)
-    error = np.mean((predicted - scale[250:]) ** 2)
-    assert error < 0.5 * np.var(scale[250:])

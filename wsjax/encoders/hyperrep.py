@@ -13,14 +13,12 @@
 A view is the network with its hidden neurons permuted and, half the time, one block of its
 entries set to zero. Maps and positions belong to one architecture, and the encoder
 depends on the order of neurons: permuted views teach it invariance. As an encoder like any other
-it is trained on labels and has no decoder; for the auto-encoder,
+it is trained on labels and has no decoder; the auto-encoder is a task,
 
-    variables = encoder.init(key, vectors, view, method="autoencode")
-    total, parts = reconstruction.loss(run, key, vectors, view, permutations.moves(spec), Pretext())
+    trained = fit(zoo, Reconstruction(), HyperRep())         of `wsjax.tasks.reconstruction`
 
-with `run` a function of views that applies `autoencode`; its variables hold the encoder's under
-the names the encoder alone has. `HyperRep(**PUBLISHED)` is the model of the published code for
-CNNs of 4 970 parameters.
+whose variables hold the encoder's under the names the encoder alone has.
+`HyperRep(**PUBLISHED)` is the model of the published code for CNNs of 4 970 parameters.
 
 Its gamma is .85 for Fashion-MNIST, as here, and .1 for MNIST; for CIFAR-10 it has another
 contrast, without negatives, which is left out here.
@@ -31,7 +29,7 @@ at a length and then where they fit, the published code draws both until they fi
 favours short ones by a little; permutations are drawn afresh, not from a list of 25 000; the
 published index of the CNNs begins their third layer at entry 2 320 where it is 2 480, here
 every entry is in one token. As in the published code, what is to be decoded is the view as
-encoded, with its hole; `Pretext` can ask for the whole network instead. The default size is
+encoded, with its hole; `Objective.target` takes the whole network instead. The default size is
 ours, about 100 000 parameters without decoder on 1-32-32-1 networks.
 """
 
@@ -45,6 +43,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax import checks
 from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts import settings
 from wsjax.networks import Spec, offsets
@@ -122,14 +121,13 @@ def _check(spec):
         roles = [a.role for a in layer.arrays]
         if layer.kind not in ("dense", "conv", "residual"):
             wrong.append(
-                f"  {layer.name}: expected a dense layer or a convolution, got {layer.kind!r}"
+                f"{layer.name}: expected a dense layer or a convolution, got {layer.kind!r}"
             )
         elif set(roles) - {"kernel", "bias"} or (layer.arrays and "kernel" not in roles):
-            wrong.append(f"  {layer.name}: expected a kernel and biases, got {roles}")
+            wrong.append(f"{layer.name}: expected a kernel and biases, got {roles}")
     if not (wrong or spec.arrays):
-        wrong.append("  expected a network with at least one array, got none")
-    if wrong:
-        raise ValueError("HyperRep does not support the network:\n" + "\n".join(wrong))
+        wrong.append("expected a network with at least one array, got none")
+    checks.raise_all("HyperRep does not support the network", wrong)
 
 
 class HyperRep(Encoder):
@@ -180,12 +178,8 @@ class HyperRep(Encoder):
         """[batch, entry] -> [batch, code], in (-1, 1)."""
         return self.to_code(vectors, view, train)
 
-    def encode(self, vectors: jax.Array, view: Tokens, train: bool = False) -> jax.Array:
-        """The same; `decode` is its inverse as far as that was learned."""
-        return self.to_code(vectors, view, train)
-
     def decode(self, code: jax.Array, view: Tokens, train: bool = False) -> jax.Array:
-        """[batch, code] -> [batch, entry]."""
+        """[batch, code] -> [batch, entry]; the inverse of encoding as far as it was learned."""
         return self.from_code(code, view, train)
 
     def autoencode(

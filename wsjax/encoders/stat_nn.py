@@ -2,10 +2,10 @@
 
 Mean, unbiased variance and the quantiles 0, 25, 50, 75, 100 % of every array, laid side by
 side; invariant to the order of neurons, and to which weight meets which. A small MLP
-reads these features, or boosted trees, which are stronger and quicker.
+reads these features.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import flax
 import flax.linen as nn
@@ -42,55 +42,6 @@ def statistics(vectors: jax.Array, where: Bounds) -> jax.Array:
         quantiles = jnp.quantile(x, jnp.array(QUANTILES, x.dtype), axis=-1)
         parts += [x.mean(-1)[..., None], variance[..., None], jnp.moveaxis(quantiles, 0, -1)]
     return jnp.concatenate(parts, axis=-1)
-
-
-def boosted_trees(
-    train: tuple[np.ndarray, np.ndarray],
-    validation: tuple[np.ndarray, np.ndarray],
-    vectors: np.ndarray,
-    spec: Spec,
-    seed: int,
-) -> np.ndarray:
-    """Boosted trees on the statistics, with early stopping on the validation networks.
-
-    Scikit-learn's histogram gradient boosting; the spec may not vary.
-
-    Args:
-        train: vectors [network, entry] and targets [network].
-        validation: the same.
-        vectors: [network, entry] to predict.
-        spec: of the networks.
-        seed: of the trees.
-
-    Returns:
-        Predictions [network].
-    """
-    where = bounds(spec)
-    features = lambda vectors: np.asarray(statistics(vectors, where))
-    held_out = features(validation[0]), validation[1]
-    return fit_trees((features(train[0]), train[1]), held_out, seed)(features(vectors))
-
-
-def fit_trees(
-    train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray], seed: int
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Boosted trees on features [network, feature], with early stopping on validation ones.
-
-    Args:
-        train: features and targets [network].
-        validation: the same.
-        seed: of the trees.
-
-    Returns:
-        features -> predictions [network].
-    """
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    trees = HistGradientBoostingRegressor(
-        max_iter=1000, learning_rate=0.05, early_stopping=True, random_state=seed
-    )
-    held_out = dict(zip(("X_val", "y_val"), validation, strict=True))
-    return trees.fit(*train, **held_out).predict
 
 
 class StatNN(Encoder):

@@ -267,14 +267,6 @@ class Augmentation:
             wrong,
         )
 
-    @property
-    def preserves(self) -> bool:
-        """Whether the function of a network is preserved."""
-        return not any((
-            *(self.translate, self.rotate, self.zoom),
-            *(self.noise, self.dropout, self.mask),
-        ))  # fmt: skip
-
     def apply(
         self, key: jax.Array, vectors: jax.Array, spec: Spec, scale: jax.Array | float = 1.0
     ) -> jax.Array:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax.networks import Array, Spec, offsets
+from wsjax.networks import Array, Spec
 
 
 @flax.struct.dataclass
@@ -36,11 +36,14 @@ class ArraysView:
 
 def arrays_view(spec: Spec) -> ArraysView:
     """The view of an architecture."""
-    array = np.zeros(spec.count, np.int32)
-    for i, where in enumerate(offsets(spec)[a.name] for a in spec.arrays):
-        array[where] = i
     layers = (dataclasses.replace(x, activation="none", omega=1.0) for x in spec.layers)
-    return ArraysView(array, dataclasses.replace(spec, layers=tuple(layers)))
+    return ArraysView(array_numbers(spec), dataclasses.replace(spec, layers=tuple(layers)))
+
+
+def array_numbers(spec: Spec) -> np.ndarray:
+    """The number of the array that each entry of `ravel`'s vector belongs to, [entry] int32."""
+    sizes = [math.prod(spec.shape(a)) for a in spec.arrays]
+    return np.repeat(np.arange(len(sizes), dtype=np.int32), np.array(sizes, int))
 
 
 def variable(name: str) -> str:

@@ -35,6 +35,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from wsjax import checks
 from wsjax.encoders.base import Encoder
 from wsjax.encoders.dwsnet.dwsnet_layers import REDUCTIONS, Layer
 from wsjax.encoders.parts import settings
@@ -109,17 +110,16 @@ class DWSNet(Encoder):
         """
         inner, wrong = dict(spec.nested), []
         if not spec.arrays:
-            wrong.append("  expected arrays, got none")
+            wrong.append("expected arrays, got none")
         for a in spec.arrays:
             if twice := sorted({x for x in a.axes if x in spec.hidden and a.axes.count(x) > 1}):
-                wrong.append(f"  {a.name}: expected hidden axes once, got {twice} twice")
+                wrong.append(f"{a.name}: expected hidden axes once, got {twice} twice")
             if within := [x for x in a.axes if x in inner]:
                 wrong.append(
-                    f"  {a.name}: expected axes that are permuted on their own, got "
+                    f"{a.name}: expected axes that are permuted on their own, got "
                     f"{within} within {[inner[x] for x in within]}"
                 )
-        if wrong:
-            raise ValueError("DWSNet does not support the network:\n" + "\n".join(wrong))
+        checks.raise_all("DWSNet does not support the network", wrong)
         return arrays_view(spec)
 
     @nn.compact

@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax import checks
 from wsjax.encoders.parts.initializers import uniform
 from wsjax.networks import Array, Spec, offsets
 from wsjax.views.arrays import variable
@@ -81,19 +82,18 @@ def reading(spec: Spec, reader: str, hidden_only: bool) -> Reading:
             once.
     """
     wrong = [
-        f"  axis {inner!r}: expected neurons that are permuted on their own, got them nested "
+        f"axis {inner!r}: expected neurons that are permuted on their own, got them nested "
         f"within {outer!r}"
         for inner, outer in spec.nested
     ]
     wrong += [
-        f"  {a.name}: expected distinct axes, got {a.axes}"
+        f"{a.name}: expected distinct axes, got {a.axes}"
         for a in spec.arrays
         if len(set(a.axes)) < len(a.axes)
     ]
     if not spec.arrays:
-        wrong.append("  expected a network with arrays, got none")
-    if wrong:
-        raise ValueError(f"{reader} does not support the network:\n" + "\n".join(wrong))
+        wrong.append("expected a network with arrays, got none")
+    checks.raise_all(f"{reader} does not support the network", wrong)
     index = {x for place in wiring(spec).places for x in place.axes}
     neurons = tuple(name for name, _ in spec.sizes if name in index)
     keep = tuple(x for x in neurons if x in spec.hidden) if hidden_only else neurons

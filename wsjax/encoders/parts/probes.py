@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import networks
+from wsjax import checks, networks
 from wsjax.architectures import ACTIVATIONS
 from wsjax.networks import Spec
 from wsjax.views.graphs import Graph
@@ -31,19 +31,18 @@ def assert_chain(spec: Spec, inputs: int) -> None:
         plain = len(kernels) == 1 and len(kernels[0].axes) == 2 and len(kernels[0].writes) == 1
         plain = plain and len(rest) <= 1 and all(a.role == "bias" for a in rest)
         if layer.kind != "dense" or not plain:
-            wrong.append(f"  {layer.name}: not a dense layer of a kernel and a bias")
+            wrong.append(f"{layer.name}: not a dense layer of a kernel and a bias")
             continue
         kernel = kernels[0]
         start, end = ([kernel.axes[k] for k in x] for x in (kernel.reads, kernel.writes))
         if layer.level != i or layer.source not in (None, i - 1) or before not in (None, start):
-            wrong.append(f"  {layer.name}: does not read what the layer before it writes")
+            wrong.append(f"{layer.name}: does not read what the layer before it writes")
         if start == end:
-            wrong.append(f"  {layer.name}: reads what it writes")
+            wrong.append(f"{layer.name}: reads what it writes")
         if i == 0 and (n := dict(spec.sizes)[start[0]]) != inputs:
-            wrong.append(f"  {layer.name}: {n} inputs, where probes have {inputs}")
+            wrong.append(f"{layer.name}: {n} inputs, where probes have {inputs}")
         before = end
-    if wrong:
-        raise ValueError("probes run through chains of dense layers only:\n" + "\n".join(wrong))
+    checks.raise_all("probes run through chains of dense layers only", wrong)
 
 
 def omegas(spec: Spec, graph: Graph) -> np.ndarray:

@@ -26,6 +26,7 @@ from wsjax.networks import Spec, offsets
 from wsjax.symmetries import signals
 from wsjax.views import graphs, padding
 from wsjax.views import neurons as plain
+from wsjax.views.arrays import array_numbers
 from wsjax.views.graphs import NODE_ROLES, NONE, Graph
 from wsjax.views.wiring import wiring
 
@@ -120,16 +121,13 @@ def scale_view(
         **pair_columns,
     )
     node_type, pair_type = _types(graph, np.sort(kind), layout)
-    array = np.zeros(spec.count, np.int32)
-    for i, where in enumerate(offsets(spec)[a.name] for a in spec.arrays):
-        array[where] = i
     return ScaleView(
         graph,
         weight[by],
         own[order],
         node_type,
         pair_type,
-        array,
+        array_numbers(spec),
         np.ones(len(order), np.float32),
         tuple(np.bincount(kind, minlength=len(KINDS)).tolist()),
         tuple(
