@@ -33,7 +33,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.lib import accuracy_predictors, plots
-from experiments.lib.accuracy_predictors import METHODS, SIMPLE, Direction, longer, shorter
+from experiments.lib.accuracy_predictors import METHODS, SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
 from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
@@ -183,13 +183,9 @@ def small() -> Preset:
 
 def paper() -> Preset:
     """The published sizes."""
-    return Preset(
-        longer(METHODS),
-        "days, for a GPU; resumable method by method",
-        {f"{k} cifar10": recipe(k, "cifar10", "paper") for k in (*MANY, "conv3-gap")},
-        {"train": 0.5, "validation": 1 / 15, "test": 13 / 30},
-        seeds=5,
-    )
+    zoos = {f"{k} cifar10": recipe(k, "cifar10", "paper") for k in (*MANY, "conv3-gap")}
+    sizes = {"train": 0.5, "validation": 1 / 15, "test": 13 / 30}
+    return accuracy_predictors.paper(zoos, sizes=sizes, seeds=5)
 
 
 PRESETS = {f.__name__: f() for f in (smoke, laptop, small, paper)}

@@ -16,7 +16,6 @@ Variables are the initial ones plus noise, so that no initial zero hides a defec
 networks are the same numbers in both precisions.
 """
 
-import argparse
 import dataclasses
 import functools
 import time
@@ -172,15 +171,12 @@ def encoder_audits(name: str, chosen: Iterable[str], seed: int, samples: int) ->
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    shape = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.audits", description=__doc__, formatter_class=shape
-    )
+    parser = cli.folders(cli.command("audits", __doc__))
     parser.add_argument("--encoders", default="", help="comma-separated; all if not given")
     parser.add_argument("--networks", default="", help="likewise")
     parser.add_argument("--samples", type=int, default=3, help="of each symmetry")
     parser.add_argument("--seed", type=int, default=0)
-    options = cli.prepare(cli.folders(parser).parse_args(arguments))
+    options = cli.prepare(parser.parse_args(arguments))
     names = cli.select(options.encoders, VARIANTS, VARIANTS)
     chosen = cli.select(options.networks, AUDITED, AUDITED)
     usual = set(chosen) == set(AUDITED) and options.samples == 3

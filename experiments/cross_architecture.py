@@ -28,7 +28,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from experiments.lib import accuracy_predictors
-from experiments.lib.accuracy_predictors import METHODS, SIMPLE, Direction, longer, shorter
+from experiments.lib.accuracy_predictors import METHODS, SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
 from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import SNE, recipe
@@ -99,14 +99,8 @@ def paper() -> Preset:
         name: dataclasses.replace(plan, **SNE) if plan.family == "conv3-linear2" else plan
         for name, plan in _zoos(["mnist", "cifar10", "svhn"], "paper").items()
     }
-    return Preset(
-        longer(METHODS),
-        "days, for a GPU; resumable method by method",
-        zoos | _zoos(["mnist"], "paper", ["vit-small"]),
-        SIZES | {"train": 0.4, "test": 0.5},
-        seeds=3,
-        learns=tuple(zoos),
-    )
+    tested = _zoos(["mnist"], "paper", ["vit-small"])
+    return accuracy_predictors.paper(zoos | tested, learns=tuple(zoos))
 
 
 PRESETS = {f.__name__: f() for f in (smoke, laptop, small, paper)}

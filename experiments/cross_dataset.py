@@ -25,7 +25,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from experiments.lib import accuracy_predictors
-from experiments.lib.accuracy_predictors import METHODS, SIMPLE, Direction, longer, shorter
+from experiments.lib.accuracy_predictors import METHODS, SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
 from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
@@ -81,13 +81,7 @@ def laptop() -> Preset:
 
 def paper() -> Preset:
     """The published sizes."""
-    return Preset(
-        longer(METHODS),
-        "days, for a GPU; resumable method by method",
-        {name: recipe("conv3-gap", name, "paper") for name in DATA},
-        {"train": 0.4, "validation": 0.1, "test": 0.5},
-        seeds=3,
-    )
+    return accuracy_predictors.paper({k: recipe("conv3-gap", k, "paper") for k in DATA})
 
 
 PRESETS = {f.__name__: f() for f in (smoke, laptop, small, paper)}

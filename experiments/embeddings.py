@@ -48,7 +48,7 @@ from typing import Any
 import numpy as np
 
 from experiments.lib import accuracy_predictors, baselines, cli, plots, records, runs, zoo_loading
-from experiments.lib.accuracy_predictors import longer, shorter
+from experiments.lib.accuracy_predictors import shorter
 from experiments.lib.label_regression import Prediction, predict
 from experiments.lib.methods import Method, Preset
 from experiments.lib.zoo_loading import LABEL, SIZES, tiny
@@ -262,13 +262,8 @@ def laptop() -> Preset:
 
 def paper() -> Preset:
     """The published sizes."""
-    return Preset(
-        longer(METHODS),
-        "days, for a GPU; resumable method by method",
-        {name: recipe("conv3-gap", name, "paper") for name in DATA},
-        {"train": 0.4, "validation": 0.1, "test": 0.5},
-        seeds=3,
-    )
+    zoos = {name: recipe("conv3-gap", name, "paper") for name in DATA}
+    return accuracy_predictors.paper(zoos, METHODS)
 
 
 PRESETS = {f.__name__: f() for f in (smoke, laptop, small, paper)}

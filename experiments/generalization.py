@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.lib import accuracy_predictors
-from experiments.lib.accuracy_predictors import SIMPLE, Direction, longer, shorter
+from experiments.lib.accuracy_predictors import SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
 from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
@@ -85,13 +85,8 @@ def laptop() -> Preset:
 
 def paper() -> Preset:
     """The published sizes."""
-    return Preset(
-        longer(METHODS),
-        "days, for a GPU; resumable method by method",
-        {k: recipe("conv3-gap", k, "paper") for k in ("cifar10", "svhn")},
-        SIZES | {"train": 0.4, "test": 0.5},
-        seeds=3,
-    )
+    zoos = {k: recipe("conv3-gap", k, "paper") for k in ("cifar10", "svhn")}
+    return accuracy_predictors.paper(zoos, METHODS)
 
 
 PRESETS = {f.__name__: f() for f in (smoke, laptop, paper)}

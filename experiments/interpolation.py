@@ -12,7 +12,6 @@ The barrier is the largest rise above the chord between the two losses (`matchin
 The paper trains for 100 epochs; here 20, or `--epochs`.
 """
 
-import argparse
 import dataclasses
 import functools
 import pathlib
@@ -115,17 +114,13 @@ def compare(data: Images, settings: Settings, picture: pathlib.Path) -> dict[str
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.interpolation",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.folders(cli.command("interpolation", __doc__))
     parser.add_argument("--data", choices=images.NAMES, default="digits")
     parser.add_argument("--images", type=pathlib.Path, help="a folder with the original files")
     for field in dataclasses.fields(Settings):
         flag = "--" + field.name.replace("_", "-")
         parser.add_argument(flag, type=type(field.default), default=field.default)
-    options = cli.prepare(cli.folders(parser).parse_args(arguments))
+    options = cli.prepare(parser.parse_args(arguments))
     settings = Settings(**{f.name: getattr(options, f.name) for f in dataclasses.fields(Settings)})
     data = images.load(options.data, options.images, options.folder / "cache" / "images")
     begin = time.monotonic()

@@ -7,11 +7,10 @@ A table stands between `<!-- table NAME -->` and `<!-- end -->`. A test runs the
 no number in a table is typed by hand.
 """
 
-import argparse
 import pathlib
 import re
 
-from experiments.lib import accuracy_tables, benchmark_tables, overview_tables, tables
+from experiments.lib import accuracy_tables, benchmark_tables, cli, overview_tables, tables
 from experiments.lib.records import PUBLISHED, ROOT
 from wsjax import storage
 
@@ -63,7 +62,7 @@ def render(text: str, results: pathlib.Path = PUBLISHED) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.report", description=__doc__)
+    parser = cli.command("report", __doc__)
     parser.add_argument("--check", action="store_true", help="only compare, exit 1 if different")
     check = parser.parse_args(arguments).check
     for path in (ROOT / name for name in FILES):

@@ -47,7 +47,7 @@ import numpy as np
 
 from third_party import published
 from third_party.published import Published
-from wsjax import architectures
+from wsjax import architectures, checks
 
 STEPS = (0, 1, 2, 3, 20, 40, 60, 80, 86)
 ROWS = {"cifar10": 270_000, "svhn_cropped": 269_892, "mnist": 269_973, "fashion_mnist": 270_000}
@@ -186,23 +186,22 @@ def layout(path: str | os.PathLike) -> np.ndarray:
             if name in listed:
                 raise ValueError(f"{path}: {name} is listed twice")
             listed[name] = (start, end, shape)
-    parts, wrong = [], [f"  {n}: not in the network" for n in listed]
+    parts, wrong = [], [f"{n}: not in the network" for n in listed]
     for a in spec.arrays:
         want = spec.shape(a)
         if a.name not in listed:
-            wrong.append(f"  {a.name}: expected, absent")
+            wrong.append(f"{a.name}: expected, absent")
             continue
-        wrong.remove(f"  {a.name}: not in the network")
+        wrong.remove(f"{a.name}: not in the network")
         start, end, shape = listed[a.name]
         if shape != want or end - start != math.prod(want) or not 0 <= start <= end <= spec.count:
-            wrong.append(f"  {a.name}: expected {want}, got {shape} in columns {start} to {end}")
+            wrong.append(f"{a.name}: expected {want}, got {shape} in columns {start} to {end}")
             continue
         parts.append(np.arange(start, end))
     columns = np.concatenate(parts) if parts else np.zeros(0, int)
     if not wrong and not np.array_equal(np.sort(columns), np.arange(spec.count)):
-        wrong.append(f"  expected each of {spec.count} columns once")
-    if wrong:
-        raise ValueError(f"{path}: not the layout of this zoo:\n" + "\n".join(wrong))
+        wrong.append(f"expected each of {spec.count} columns once")
+    checks.raise_all(f"{path}: not the layout of this zoo", wrong)
     return columns
 
 

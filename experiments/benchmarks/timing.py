@@ -18,11 +18,8 @@ from wsjax import training
 
 def parser(name: str, about: str | None, rounds: int) -> argparse.ArgumentParser:
     """The command line of a benchmark, `python -m experiments.NAME`."""
-    shape = argparse.RawDescriptionHelpFormatter
-    prog = f"python -m experiments.{name}"
-    out = argparse.ArgumentParser(prog=prog, description=about, formatter_class=shape)
+    out = cli.folders(cli.command(name, about))
     out.add_argument("--rounds", type=int, default=rounds, help="in which all variants run")
-    cli.folders(out)
     return out
 
 

@@ -21,7 +21,7 @@ from experiments.lib.baselines import METHODS as BASELINES
 from experiments.lib.baselines import Tests
 from experiments.lib.label_regression import predict
 from experiments.lib.methods import Method, Preset
-from experiments.lib.zoo_loading import LABEL
+from experiments.lib.zoo_loading import LABEL, SIZES
 from wsjax import metrics
 from wsjax.encoders.nfn.nfn import SETTINGS as NFN
 from wsjax.tasks.regression import Objective
@@ -135,6 +135,13 @@ def longer(methods: Mapping[str, Method], steps: int = 20000) -> dict[str, Metho
     large = {"batch": 64, "warmup": 500, "microbatch": 0, "checkpoint_every": steps // 10}
     train = lambda method: method.train(steps, 40, **large) if method.encoder else method
     return {name: train(method) for name, method in methods.items()}
+
+
+def paper(zoos: Mapping[str, Any], methods: Mapping[str, Method] = METHODS, **more: Any) -> Preset:
+    """A preset of the published sizes, of networks and of training; `more` are fields of it."""
+    sizes = SIZES | {"train": 0.4, "test": 0.5}
+    fields = {"zoos": zoos, "sizes": sizes, "seeds": 3, **more}
+    return Preset(longer(methods), "days, for a GPU; resumable method by method", **fields)
 
 
 def main(

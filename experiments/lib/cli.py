@@ -18,6 +18,16 @@ from wsjax import training
 from wsjax.encoders.registry import encoder_class
 
 
+def command(name: str, about: str | None, **more: bool) -> argparse.ArgumentParser:
+    """An empty command line, `python -m experiments.NAME`, described by a docstring."""
+    return argparse.ArgumentParser(
+        prog=f"python -m experiments.{name}",
+        description=about,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **more,
+    )
+
+
 def parser(
     name: str, about: str, presets: Mapping[str, Preset], own: bool = False
 ) -> argparse.ArgumentParser:
@@ -29,12 +39,7 @@ def parser(
         presets: by name.
         own: whether `--encoder` adds a method.
     """
-    out = argparse.ArgumentParser(
-        prog=f"python -m experiments.{name}",
-        description=about,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    out = command(name, about, allow_abbrev=False)
     out.set_defaults(experiment=name, encoder="")
     out.add_argument("--preset", choices=list(presets), default="laptop")
     out.add_argument("--methods", default="", help="comma-separated; all for every one there is")
@@ -58,6 +63,20 @@ def folders(out: argparse.ArgumentParser) -> argparse.ArgumentParser:
     words = "write records and pictures into experiments/results of this clone"
     out.add_argument("--publish", action="store_true", help=words)
     return out
+
+
+def shard(text: str) -> tuple[int, int]:
+    """The numbers K and N of "K/N": process K, from 0, of the N that make a zoo together.
+
+    Raises:
+        argparse.ArgumentTypeError: they are none.
+    """
+    k, _, n = text.partition("/")
+    if not (k.isdecimal() and n.isdecimal() and int(k) < int(n)):
+        raise argparse.ArgumentTypeError(
+            f"expected --shard K/N with K from 0 to N - 1, got {text!r}"
+        )
+    return int(k), int(n)
 
 
 def prepare(options: argparse.Namespace) -> argparse.Namespace:

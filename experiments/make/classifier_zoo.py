@@ -35,7 +35,6 @@ the GPU if there is one, in turn. Beside other work, or on one core (`taskset -c
 compare CPU-seconds.
 """
 
-import argparse
 import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
@@ -45,7 +44,7 @@ import jax
 import numpy as np
 
 from experiments.benchmarks import timing, torch_networks
-from experiments.lib import cli, plots, shards
+from experiments.lib import cli, plots
 from experiments.lib.zoo_recipes import PRESETS, ZOOS, recipe
 from wsjax import architectures, networks
 from wsjax.datasets import images
@@ -225,17 +224,15 @@ def pack(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.make.classifier_zoo",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.folders(cli.command("make.classifier_zoo", __doc__))
     parser.add_argument("--family", choices=list(FAMILIES), default="conv3-gap")
     parser.add_argument("--data", choices=images.NAMES, default="digits")
     parser.add_argument("--preset", choices=list(PRESETS), default="laptop")
     parser.add_argument("--networks", type=int, default=0, help="the preset's if 0")
     parser.add_argument("--images", type=pathlib.Path, help="folder of a data set's original files")
-    shards.flag(parser)
+    parser.add_argument(
+        "--shard", type=cli.shard, default="0/1", metavar="K/N", help="process K, from 0, of N"
+    )
     parser.add_argument(
         "--route", choices=list(classifier_routes.ROUTES),
         help="how to train, by default the fastest; another rounds otherwise",
@@ -244,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--benchmark", action="store_true", help="times the factory instead")
     parser.add_argument("--rounds", type=int, default=3, help="of the benchmark")
     parser.add_argument("--kinds", default="", help="of the benchmark, comma-separated")
-    options = cli.prepare(cli.folders(parser).parse_args(arguments))
+    options = cli.prepare(parser.parse_args(arguments))
     if options.route == "steps" and jax.device_count() > 1:
         parser.error(f"expected one device for --route steps, got {jax.device_count()}")
     if options.benchmark:
@@ -253,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             measure = lambda kind=kind: benchmark(kind, options.rounds)
             timing.record(f"classifier_zoo {kind}", measure, config, options.results)
         return
-    shard, cache = shards.parse(parser, options.shard), options.folder / "cache"
+    cache = options.folder / "cache"
     try:
         plan = recipe(options.family, options.data, options.preset, options.networks)
     except ValueError as error:
@@ -264,10 +261,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{plan.networks} networks: about {hours:.1f} device-hours", flush=True)
     try:
         zoo, manifest = classifier_factory.make(
-            plan, pictures, cache / "zoos", shard, options.route
+            plan, pictures, cache / "zoos", options.shard, options.route
         )
     except factory.UnfinishedError as error:
-        print(f"shard {options.shard} is done; {error}")
+        print(f"this shard is done; {error}")
         return
     accuracy = zoo.labels["test_accuracy"]
     counts, edges = np.histogram(accuracy, bins=10, range=(0, 1))

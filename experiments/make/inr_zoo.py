@@ -25,7 +25,6 @@ does for MNIST; those of Fashion-MNIST lie between 5,000 and 8,000 steps at 5e-4
 (`pip install torch`) on one thread, in turn, and compares the networks of the two sines.
 """
 
-import argparse
 import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
@@ -35,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks import timing, torch_networks
-from experiments.lib import cli, records, shards
+from experiments.lib import cli, records
 from experiments.lib.inr_recipes import PRESETS, estimate, first_keys, recipe, title
 from wsjax.architectures import trigonometry
 from wsjax.datasets import images
@@ -107,11 +106,7 @@ def torch_fitting(plan: Recipe, image: np.ndarray, key: jax.Array) -> Callable |
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.make.inr_zoo",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.folders(cli.command("make.inr_zoo", __doc__))
     parser.add_argument("--recipe", choices=list(RECIPES), default="dws")
     parser.add_argument("--data", choices=images.NAMES, default="digits")
     parser.add_argument("--preset", choices=list(PRESETS), default="laptop")
@@ -125,14 +120,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.add_argument(name, type=int, help=f"{words}; the preset's if not given")
     parser.add_argument("--learning-rate", type=float, help="Adam's; the recipe's if not given")
     parser.add_argument("--images", type=pathlib.Path, help="folder of a data set's original files")
-    shards.flag(parser)
+    parser.add_argument(
+        "--shard", type=cli.shard, default="0/1", metavar="K/N", help="process K, from 0, of N"
+    )
     parser.add_argument("--benchmark", action="store_true", help="times the factory instead")
     parser.add_argument("--record", action="store_true", help="appends the zoo's figures")
-    options = cli.prepare(cli.folders(parser).parse_args(arguments))
+    options = cli.prepare(parser.parse_args(arguments))
     if options.benchmark:
         timing.record("inr_zoo", benchmark, dataclasses.asdict(RECIPES["dws"]), options.results)
         return
-    shard, cache = shards.parse(parser, options.shard), options.folder / "cache"
+    cache = options.folder / "cache"
     names = ("views", "train_images", "test_images", "steps", "seed", "learning_rate")
     changes = {k: v for k in names if (v := getattr(options, k)) is not None}
     try:
@@ -146,9 +143,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ):
         print(f"at most {estimate(plan, pictures, count):.1f} device-hours", flush=True)
     try:
-        zoo, manifest = inr_factory.make(plan, pictures, cache / "zoos", shard)
+        zoo, manifest = inr_factory.make(plan, pictures, cache / "zoos", options.shard)
     except factory.UnfinishedError as error:
-        print(f"shard {options.shard} is done; {error}")
+        print(f"this shard is done; {error}")
         return
     counts = ", ".join(f"{len(rows)} {name}" for name, rows in zoo.splits.items())
     excluded = manifest["excluded"]["count"]

@@ -19,7 +19,6 @@ All of them test the error after each step and stop at the same tolerance. The f
 evenly over the zoo's frequencies, since high ones take longer. A minute and a half on two cores.
 """
 
-import argparse
 import dataclasses
 import math
 import os
@@ -155,13 +154,9 @@ def _torch_loop(torch: Any, recipe: sine.Recipe) -> Callable:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.make.sine_zoo",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = cli.folders(cli.command("make.sine_zoo", __doc__))
     parser.add_argument("--benchmark", action="store_true", help="networks per second instead")
-    options = cli.prepare(cli.folders(parser).parse_args(arguments))
+    options = cli.prepare(parser.parse_args(arguments))
     if not options.benchmark:
         reference(options.results)
         return

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax import checks
 from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts.initializers import uniform
 from wsjax.encoders.parts.pooling import largest
@@ -52,7 +53,7 @@ def rows(spec: Spec) -> np.ndarray:
         plain = plain and not kernels[0].taps and {a.role for a in layer.arrays} <= WANTED
         if layer.kind != "dense" or not plain:
             wrong.append(
-                f"  {layer.name}: expected a dense layer of one kernel, which reads one axis and "
+                f"{layer.name}: expected a dense layer of one kernel, which reads one axis and "
                 f"writes one, and biases; got {layer.kind!r} of "
                 f"{[(a.role, a.axes) for a in layer.arrays]}"
             )
@@ -64,14 +65,13 @@ def rows(spec: Spec) -> np.ndarray:
             out += [places[a.name][None] for a in layer.arrays if a.role == "bias"]
     widths = {h: sizes[h] for h in spec.hidden}
     if len(set(widths.values())) > 1:
-        wrong.append(f"  expected one width of all hidden layers, got {widths}")
+        wrong.append(f"expected one width of all hidden layers, got {widths}")
     if not (out or wrong):
         wrong.append(
-            "  expected a dense kernel from hidden to hidden neurons, got kernels along "
+            "expected a dense kernel from hidden to hidden neurons, got kernels along "
             f"{[a.axes for a in spec.arrays if a.role == 'kernel']}; hidden are {spec.hidden}"
         )
-    if wrong:
-        raise ValueError("INR2Vec does not support the network:\n" + "\n".join(wrong))
+    checks.raise_all("INR2Vec does not support the network", wrong)
     return np.concatenate(out).astype(np.int32)
 
 
