@@ -1,9 +1,10 @@
 """The parts of SNE that matter: its encodings, its chunk size, and how much data it needs.
 
 SNE, tables 6 and 7, figure 3 and appendix E.3, on the zoo of `experiments.inr_frequency`. Each
-method of the tables changes one thing of the method `sne`; the column "invariance loss" is the
+method of the tables changes one thing of the method `sne`; the column "invariance" is the
 logit invariance loss on five held-out permutations of the test networks (appendix E.3 reports
-about 1e-15), and "code error" the change of the embedding relative to the spread of embeddings.
+about 1e-15), and "embedding error" the change of the embedding relative to the spread of
+embeddings.
 
     python -m experiments.inr_ablation                       laptop: half an hour on 2 CPU cores
     python -m experiments.inr_ablation --methods sne,sne_no_level

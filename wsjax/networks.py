@@ -196,18 +196,18 @@ def from_json(data: Mapping) -> Spec:
     """The spec of what `to_json` gave."""
 
     def layer(x: Mapping[str, Any]) -> Layer:
-        fields: dict[str, Any] = {k: _frozen(v) for k, v in x.items() if k != "arrays"}
-        arrays = (Array(**{k: _frozen(v) for k, v in a.items()}) for a in x["arrays"])
+        fields: dict[str, Any] = {k: frozen(v) for k, v in x.items() if k != "arrays"}
+        arrays = (Array(**{k: frozen(v) for k, v in a.items()}) for a in x["arrays"])
         return Layer(arrays=tuple(arrays), **fields)
 
     layers = tuple(map(layer, data["layers"]))
     sizes = tuple((name, int(size)) for name, size in data["sizes"])
-    return Spec(layers, sizes, tuple(data["hidden"]), _frozen(data.get("nested", ())))
+    return Spec(layers, sizes, tuple(data["hidden"]), frozen(data.get("nested", ())))
 
 
-def _frozen(x: Any) -> Any:
+def frozen(x: Any) -> Any:
     """Lists as tuples, all the way down."""
-    return tuple(map(_frozen, x)) if isinstance(x, list | tuple) else x
+    return tuple(map(frozen, x)) if isinstance(x, list | tuple) else x
 
 
 def check(params: Mapping[str, jax.Array | np.ndarray], spec: Spec) -> None:

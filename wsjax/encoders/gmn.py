@@ -16,8 +16,6 @@ below. At width 512 with 4 layers, lift 2 and no norm an editor has .3 % more pa
 than the paper's.
 """
 
-from collections.abc import Sequence
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -200,6 +198,7 @@ class GMN(Encoder):
     reads_any = True
     mixes = True
     edits = True
+    stack = staticmethod(stack)
 
     def __post_init__(self):
         super().__post_init__()
@@ -213,10 +212,6 @@ class GMN(Encoder):
     def view(self, spec) -> Graph:
         """The view of an architecture."""
         return parameter_graph(spec, self.heads)
-
-    def stack(self, views: Sequence[Graph]) -> Graph:
-        """Graphs of several architectures, padded."""
-        return stack(views)
 
     def setup(self):
         """Features, rounds and the projection to the embedding, in the order of the walk."""

@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+from wsjax import networks
 from wsjax.encoders.base import Encoder
 from wsjax.encoders.deepsets import DeepSets
 from wsjax.encoders.dmc import DMC
@@ -67,7 +68,7 @@ def build(name: str, settings: Mapping[str, Any] | None = None) -> Encoder:
     kind, settings = encoder_class(name), dict(settings or {})
     if unknown := sorted(set(settings) - (names := _fields(kind))):
         raise ValueError(f"encoder {name!r} has the settings {sorted(names)}, got {unknown}")
-    return kind(**{k: _frozen(v) for k, v in settings.items()})
+    return kind(**{k: networks.frozen(v) for k, v in settings.items()})
 
 
 def describe(encoder: Encoder) -> tuple[str, dict[str, Any]]:
@@ -124,10 +125,6 @@ def encoder_class(name: str) -> type[Encoder]:
             f"encoder {name!r}: expected a subclass of wsjax.encoders.Encoder, got {encoder!r}"
         )
     return encoder
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
 
 
 def _fields(kind: type[Encoder]) -> set[str]:

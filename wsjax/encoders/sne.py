@@ -17,7 +17,6 @@ text; we add it before. What the paper leaves open is a field below.
 """
 
 import dataclasses
-from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -79,6 +78,7 @@ class SNE(Encoder):
 
     reads_any = True
     mixes = True
+    stack = staticmethod(chunks.stack)
 
     def __post_init__(self):
         super().__post_init__()
@@ -90,10 +90,6 @@ class SNE(Encoder):
     def view(self, spec: Spec) -> chunks.Layout:
         """The view of an architecture."""
         return chunks.layout(spec, self.chunk)
-
-    def stack(self, views: Sequence[chunks.Layout]) -> chunks.Layout:
-        """Layouts of several architectures, padded."""
-        return chunks.stack(views)
 
     def setup(self):
         """Sub-encoders, in the order of the walk."""

@@ -229,12 +229,11 @@ class Task(abc.ABC, Generic[Result]):
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Task":
         """The task that `to_json` described; what only training needs may be missing."""
-        frozen = lambda x: tuple(x) if isinstance(x, list) else x
-        fields = {k: frozen(x) for k, x in data.items() if not isinstance(x, dict)}
+        fields = {k: networks.frozen(x) for k, x in data.items() if not isinstance(x, dict)}
         for f in dataclasses.fields(cls):
             if isinstance(nested := data.get(f.name), dict):
                 kind: Any = type(f.default)
-                fields[f.name] = kind(**{k: frozen(x) for k, x in nested.items()})
+                fields[f.name] = kind(**{k: networks.frozen(x) for k, x in nested.items()})
         return cls(**fields)
 
 

@@ -191,7 +191,7 @@ def pad(layout: Layout, size: Bucket) -> Layout:
     return padding.view(layout, size, rows, zero=("index", "mask"))
 
 
-def stack(layouts: Sequence[Layout]) -> Layout:
+def stack(views: Sequence[Layout]) -> Layout:
     """Layouts of several networks, padded to their common bucket, with a batch axis."""
-    size = bucket(layouts)
-    return padding.stack([pad(x, size) for x in layouts])
+    size = bucket(views)
+    return padding.stack([pad(x, size) for x in views])

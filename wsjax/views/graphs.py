@@ -417,7 +417,7 @@ def pad(graph: Graph, size: Bucket) -> Graph:
     return padding.view(graph, size, rows, zero=("sender", "receiver"))
 
 
-def stack(graphs: Sequence[Graph]) -> Graph:
+def stack(views: Sequence[Graph]) -> Graph:
     """Graphs of several networks, padded to their common bucket, with a batch axis."""
-    size = bucket(graphs)
-    return padding.stack([pad(g, size) for g in graphs])
+    size = bucket(views)
+    return padding.stack([pad(g, size) for g in views])

@@ -18,7 +18,7 @@ import numpy as np
 
 from wsjax import checks
 from wsjax.architectures.layer_settings import NORMS
-from wsjax.networks import ACTIVATIONS
+from wsjax.networks import ACTIVATIONS, frozen
 from wsjax.zoos.classifiers.classifier_training import OPTIMIZERS
 from wsjax.zoos.classifiers.initializers import INITIALIZERS
 
@@ -175,8 +175,8 @@ class Recipe:
 
 def from_json(data: Mapping) -> Recipe:
     """The recipe that `dataclasses.asdict` and JSON wrote down."""
-    kinds = tuple(Kind(**{k: _tuple(v) for k, v in kind.items()}) for kind in data["kinds"])
-    settings: dict[str, Any] = {k: _tuple(v) for k, v in data.items()}
+    kinds = tuple(Kind(**{k: frozen(v) for k, v in kind.items()}) for kind in data["kinds"])
+    settings: dict[str, Any] = {k: frozen(v) for k, v in data.items()}
     return Recipe(**settings | {"kinds": kinds})
 
 
@@ -241,7 +241,3 @@ def _sensible(draw: Draw) -> bool:
         return False
     ranged = len(draw) == 3 and draw[1] <= draw[2] and (draw[0] == "uniform" or draw[1] > 0)
     return draw[0] == "choice" or (draw[0] in ("log", "uniform") and ranged)
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(map(_tuple, value)) if isinstance(value, list | tuple) else value

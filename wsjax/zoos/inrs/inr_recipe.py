@@ -1,4 +1,4 @@
-"""The settings of a zoo of image INRs, and the two published ones in full.
+"""The settings of a zoo of image INRs, and the two published ones.
 
     RECIPES["dws"]    2-32-32-1 on [0, 1], output + 0.5, "xy"   (Navon et al., 2023)
     RECIPES["nfn"]    2-32-32-1 on [-1, 1], no offset, "ij"     (Zhou et al., 2023)
@@ -89,33 +89,11 @@ class Recipe:
 
 # DWSNets' issue 6 has the optimizer, its code the rest. The published networks' statistics
 # take more steps than that, see `experiments.make.inr_zoo`.
-DWS = Recipe(
-    hidden=(32, 32),
-    omega=30.0,
-    initialization="dws",
-    offset=0.5,
-    low=0.0,
-    indexing="xy",
-    learning_rate=5e-4,
-    steps=1000,
-    psnr=40.0,
-    views=1,
-    test_views=1,
-)
-# Rate, steps and where to stop are ours, DWSNets' ones: NFN's code has them not. Published
+DWS = Recipe()
+# Rate, steps and where to stop are those of DWSNets: NFN's code does not have them. Published
 # are, of each training image, 11 views of the MNISTs and 21 of CIFAR-10.
-NFN = Recipe(
-    hidden=(32, 32),
-    omega=30.0,
-    initialization="siren",
-    offset=0.0,
-    low=-1.0,
-    indexing="ij",
-    learning_rate=5e-4,
-    steps=1000,
-    psnr=40.0,
-    views=11,
-    test_views=1,
+NFN = dataclasses.replace(
+    DWS, initialization="siren", offset=0.0, low=-1.0, indexing="ij", views=11
 )
 RECIPES = {"dws": DWS, "nfn": NFN}
 
