@@ -12,11 +12,13 @@ from cases.drawing import params_of, reader, shaken, vector_of
 
 from wsjax import architectures, networks, testing
 from wsjax.encoders import Editor
-from wsjax.encoders.dwsnet.dwsnet import PUBLISHED_PARAMETERS, SETTINGS, DWSNet
+from wsjax.encoders.dwsnet.dwsnet import SETTINGS, DWSNet
 from wsjax.encoders.dwsnet.dwsnet_layers import Layer
 from wsjax.symmetries import permutations
 
 KEY = jax.random.key(3)
+# of the published code on these architectures, without the projection of the contrastive loss
+PUBLISHED_PARAMETERS = {"mnist": 552_650, "sines": 103_600, "sne": 1_538_720}
 SMALL = {"width": 6, "layers": 2, "code": 4, "heads": 2}
 MLP = architectures.mlp([2, 3, 4, 2], "tanh")
 TWO = architectures.mlp([2, 3, 2], "tanh")

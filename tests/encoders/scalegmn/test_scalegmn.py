@@ -11,12 +11,21 @@ from cases.scaling_cases import MORE
 
 from wsjax import architectures, networks, testing
 from wsjax.encoders import Editor, NeuralGraph, ScaleGMN
-from wsjax.encoders.scalegmn.scalegmn_settings import PUBLISHED_PARAMETERS, SETTINGS
+from wsjax.encoders.scalegmn.scalegmn_settings import SETTINGS
 from wsjax.networks import Layer
 from wsjax.symmetries import scalings
 from wsjax.views import padding
 
 KEY = jax.random.key(7)
+# trainable parameters of the published code, measured by running it
+PUBLISHED_PARAMETERS = {
+    "mnist": 1_772_042, "mnist_b": 3_089_162, "fmnist": 1_160_970, "fmnist_b": 1_722_378,
+    "cifar_inr": 397_450, "cifar_inr_b": 492_298, "cifar_inr_aug": 2_285_322,
+    "cifar_inr_aug_b": 3_324_938, "mnist_edit": 4_002_058, "mnist_edit_b": 4_821_385,
+    "cifar10_relu": 1_356_801, "cifar10_relu_b": 2_263_809, "cifar10_tanh": 2_318_849,
+    "cifar10_tanh_b": 3_441_665, "cifar10_hetero": 1_688_577, "cifar10_hetero_b": 4_250_625,
+    "svhn_relu": 467_969, "svhn_tanh": 547_457, "svhn_tanh_b": 2_680_577,
+}  # fmt: skip
 EXACT = ("none", "reciprocal", "gated", "balanced")
 SMALL = {"width": 12, "layers": 2, "code": 4}
 SIREN = architectures.mlp([2, 32, 32, 1], "sin", 30.0)

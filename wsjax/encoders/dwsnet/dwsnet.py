@@ -53,8 +53,6 @@ SETTINGS = {
     "sines": {"width": 16, "code": 16},
     "sne": {"width": 64, "code": 32},
 }
-# of the published code on these architectures, without the projection of the contrastive loss
-PUBLISHED_PARAMETERS = {"mnist": 552_650, "sines": 103_600, "sne": 1_538_720}
 
 
 class DWSNet(Encoder):

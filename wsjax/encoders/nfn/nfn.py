@@ -16,7 +16,7 @@ Which permutations a layer commutes with is its kind:
 
 Layers are derived from named axes, so skips, norms, biases that are absent and flattened
 images need no rules of their own; on chains of layers they are the published ones, with
-`SETTINGS` to the last variable (`PUBLISHED_PARAMETERS`).
+`SETTINGS` to the last variable.
 
 Deviations: parameters are not standardised here, as one published configuration has it
 ("generalisation_np"). Fourier frequencies are constants of the class. No sigmoid ends the
@@ -70,20 +70,6 @@ SETTINGS: Mapping[str, Mapping] = {
     "cifar_np": {**_CIFAR, **_FINE},
     "edit_hnp": {**_EDIT, **_HNP},
     "edit_np": {**_EDIT, **_COARSE},
-}
-
-# variables of the published package's models, measured by building them: "generalisation" on
-# networks of 4 970 parameters, "mnist" and "edit" on 2-32-32-1, "cifar" on 2-32-32-3; an
-# editor's scale for each array is counted
-PUBLISHED_PARAMETERS = {
-    "generalisation_hnp": 2_811_743,
-    "generalisation_np": 2_031_390,
-    "mnist_hnp": 68_844_330,
-    "mnist_np": 45_478_186,
-    "cifar_hnp": 135_126_826,
-    "cifar_np": 47_716_650,
-    "edit_hnp": 6_440_853,
-    "edit_np": 4_133_656,
 }
 
 
