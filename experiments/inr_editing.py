@@ -15,7 +15,7 @@ dilation), NFT .0200 and .0510, NFN-NP .0203 and .0693; ScaleGMN's own dilation 
     dilation   every pixel becomes the brightest of the 3 x 3 around it, channel by channel, at
                the border of those that are there
     contrast   x -> m + 2 (x - m), clipped to the range of images, m the mean gray value of the
-               image (0.299 red, 0.587 green, 0.114 blue). The published text says that
+               image (0.299 red, 0.587 green, 0.114 blue). The published text states that
                contrast is increased, not how: this is ours, torchvision's `adjust_contrast`
                by a factor of 2, and its errors stand beside the paper's for orientation alone
 

@@ -155,7 +155,7 @@ def torch_order(spec: Spec) -> np.ndarray:
     """[count]: for each entry of our vector, where it is among PyTorch's.
 
     PyTorch's vector is the arrays in the spec's order (of each layer its weight, then its
-    bias), each as `torch_shapes` says, flattened row by row.
+    bias), each of its shape in `torch_shapes`, flattened row by row.
     """
     parts, start = [], 0
     for a in spec.arrays:

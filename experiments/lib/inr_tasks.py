@@ -278,7 +278,7 @@ def shorter(source: Source, count: int) -> Source:
 
 
 def facts(source: Source) -> dict[str, Any]:
-    """The part of a run's config that says which source it learns from."""
+    """The part of a run's config that identifies its source."""
     return {
         "train_zoo": source.name,
         "zoo": dataclasses.asdict(source.plan),

@@ -32,8 +32,8 @@ class Method:
         objective: minimised in training.
         training: its settings.
         words: difference from other methods, for tables.
-        paper: the published number, for tables.
-        compute: in place of training; the experiment says from which arguments, mostly those of
+        paper: the published figure, for tables.
+        compute: in place of training, from arguments of the experiment, mostly those of
             `baselines.Compute`.
     """
 
@@ -130,7 +130,7 @@ class Preset:
     Attributes:
         methods: all there are, by name.
         cost: in words.
-        zoos: name -> recipe; none where the command line says which.
+        zoos: name -> recipe; none where the command line names them.
         sizes: split -> networks of a zoo of sines, or share of the runs of one of classifiers.
         seeds: runs of each method.
         learns: names of the zoos to learn from, one by one; all if empty.

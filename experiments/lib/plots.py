@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from wsjax.zoos.statistics import Incoming
+from wsjax.zoos.incoming_weights import Incoming
 
 MARKERS = "osD^v<>PX*"
 VIEWS = ((20, 30), (20, 120), (80, 30))  # elevation and azimuth of a cloud, in degrees
@@ -121,7 +121,7 @@ def points(path: pathlib.Path, places: np.ndarray, names: np.ndarray, title: str
     words = sorted(set(names.tolist()))
     palette = dict(zip(words, _colors(len(words)), strict=True))
     figure, axes = _axes(6.0, 4.5)
-    # one collection: a group drawn on top of the others would look set apart
+    # one collection: a group drawn on top of the others would seem set apart
     axes.scatter(*places.T, c=[palette[n] for n in names.tolist()], s=10, linewidths=0)
     for word, color in palette.items():
         axes.scatter([], [], color=color, s=20, label=word)
@@ -216,7 +216,7 @@ def norms_and_signs(path: pathlib.Path, arrays: Mapping[str, Incoming], title: s
 
     Args:
         path: of the PNG.
-        arrays: name -> statistics of incoming weights, by `zoos.statistics.incoming`.
+        arrays: name -> statistics of incoming weights, by `incoming_weights.incoming`.
         title: of the figure.
 
     Raises:
@@ -286,7 +286,7 @@ def clouds(
         axes.set_axis_off()
     for i, (name, (points, colors)) in enumerate(named.items()):
         views = grid.flat[3 * i : 3 * i + 3]
-        # one collection: a group drawn on top of the others would look set apart
+        # one collection: a group drawn on top of the others would seem set apart
         shades = [palette[w] for w in colors] if is_words(colors) else colors
         for axes, (elevation, azimuth) in zip(views, VIEWS, strict=True):
             drawn = axes.scatter(*points.T, c=shades, s=6, linewidths=0, depthshade=False)

@@ -74,7 +74,7 @@ def plan(
 
     Args:
         options: the command line.
-        preset: says how many seeds, if the options do not.
+        preset: with the number of seeds, where the options have none.
         methods: by name.
         work: of all of them.
         about: whatever else determines the runs, for their config.

@@ -4,7 +4,7 @@
     zoos, described = open_zoos(options, preset)      of classifiers, name -> Zoo with splits
 
 A zoo of classifiers is taken from the repository where it holds one of the very recipe, else
-made and kept below the folder of all runs; or, if the command line says so, read from its
+made and kept below the folder of all runs; or, by the flag `--published`, read from its
 authors' files.
 """
 
@@ -87,7 +87,7 @@ def _sines(recipe, sizes, folder):
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
-    """Adds those that say where zoos and images come from."""
+    """Adds the flags `--images` and `--published`: where zoos and images come from."""
     parser.add_argument(
         "--images", type=pathlib.Path, help="original files, or a folder for each data set"
     )

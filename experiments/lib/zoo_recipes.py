@@ -2,7 +2,7 @@
 
     recipe("conv3-gap", "mnist", "small")
 
-`experiments.make.classifier_zoo` makes them and says what the presets are.
+`experiments.make.classifier_zoo` makes them, and describes the presets.
 """
 
 import dataclasses

@@ -35,7 +35,7 @@ from experiments.benchmarks import timing, torch_networks
 from experiments.lib import cli, plots
 from wsjax import storage
 from wsjax.architectures import trigonometry
-from wsjax.zoos import fitting, statistics
+from wsjax.zoos import fitting, incoming_weights
 from wsjax.zoos.sines import sine, sine_datasheet
 
 
@@ -60,7 +60,7 @@ def reference(results: pathlib.Path, count: int = 64) -> dict:
     results.mkdir(parents=True, exist_ok=True)
     storage.write_json(results / "sine_zoo_reference.json", facts)
     title = f"Sine zoo, {len(zoo)} networks: incoming weights of neurons"
-    incoming = statistics.incoming(zoo)  # of ours, the last
+    incoming = incoming_weights.incoming(zoo)  # of ours, the last
     plots.norms_and_signs(results / "sine_zoo_norms_and_signs.png", incoming, title)
     lines = sine_datasheet.compare(facts["ours"]["statistics"], facts["published"]["statistics"])
     print("\n".join(lines))

@@ -31,7 +31,7 @@ from wsjax.zoos import Zoo
 
 @dataclasses.dataclass(frozen=True)
 class Objective(Augmentation):
-    """The cross-entropy of networks, augmented as its fields say.
+    """The cross-entropy of networks, augmented by the strengths of its fields.
 
     Of several architectures that train together only permutations are supported.
 

@@ -8,7 +8,7 @@ import pytest
 from experiments.lib import plots
 from wsjax import zoos
 from wsjax.architectures import cnn, mlp
-from wsjax.zoos.statistics import incoming
+from wsjax.zoos.incoming_weights import incoming
 
 
 @pytest.fixture
