@@ -4,7 +4,7 @@ Types must agree (strict promotion) except in tests marked `trains`: Optax's Ada
 a float to an integer power. Ranks may differ: batch axes in front are the convention of
 this library, and a bias of rank one is added to them. Warnings are errors, see pyproject.
 
-XLA's optimisations are mostly off; `--optimised` runs `test_optimised` alone with all of them.
+XLA's optimisations are mostly off; `--optimised` runs the tests marked so with all of them.
 """
 
 import os

@@ -9,16 +9,9 @@ from experiments.lib import zoo_loading
 pytestmark = pytest.mark.trains
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
-
-
 @pytest.fixture
-def run(folder, monkeypatch):
-    monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
-    flags = ["--preset", "smoke", "--folder", str(folder)]
-    return lambda *more: accuracy_prediction.main([*flags, *more])
+def run(smoke):
+    return smoke(accuracy_prediction.main)
 
 
 def test_halves_tenths_and_the_narrowest_are_learnt_from(run, folder):

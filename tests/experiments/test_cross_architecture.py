@@ -10,16 +10,9 @@ from experiments import cross_architecture
 pytestmark = pytest.mark.trains
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
-
-
 @pytest.fixture
-def run(folder, monkeypatch):
-    monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
-    flags = ["--preset", "smoke", "--folder", str(folder)]
-    return lambda *more: cross_architecture.main([*flags, *more])
+def run(smoke):
+    return smoke(cross_architecture.main)
 
 
 def test_unsupported_architectures_are_listed_as_such(run, folder, capsys):

@@ -12,16 +12,9 @@ from experiments.lib import zoo_loading
 pytestmark = pytest.mark.trains
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
-
-
 @pytest.fixture
-def run(folder, monkeypatch):
-    monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
-    flags = ["--preset", "smoke", "--folder", str(folder)]
-    return lambda *more: cross_dataset.main([*flags, *more])
+def run(smoke):
+    return smoke(cross_dataset.main)
 
 
 def test_every_direction_of_every_method_is_on_record(run, folder, capsys):

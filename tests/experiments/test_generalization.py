@@ -8,16 +8,9 @@ from experiments.lib import zoo_loading
 pytestmark = pytest.mark.trains
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
-
-
 @pytest.fixture
-def run(folder, monkeypatch):
-    monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
-    flags = ["--preset", "smoke", "--folder", str(folder)]
-    return lambda *more: generalization.main([*flags, *more])
+def run(smoke):
+    return smoke(generalization.main)
 
 
 def test_networks_of_each_activation_are_predicted_apart(run, folder):

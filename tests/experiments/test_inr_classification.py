@@ -12,16 +12,9 @@ from experiments.lib import inr_tasks, records
 from wsjax.tasks.classification import Classification
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
-
-
 @pytest.fixture
-def run(folder, monkeypatch):
-    monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
-    flags = ["--folder", str(folder), "--preset", "smoke"]
-    return lambda *more: inr_classification.main([*flags, *map(str, more)])
+def run(smoke):
+    return smoke(inr_classification.main)
 
 
 def lines(folder):

@@ -12,16 +12,9 @@ from wsjax.tasks import restore
 from wsjax.tasks.editing import Canvas, Editing
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
-
-
 @pytest.fixture
-def run(folder, monkeypatch):
-    monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
-    flags = ["--folder", str(folder), "--preset", "smoke"]
-    return lambda *more: inr_editing.main([*flags, *map(str, more)])
+def run(smoke):
+    return smoke(inr_editing.main)
 
 
 def test_dilation_is_the_largest_of_the_neighbours():

@@ -15,16 +15,9 @@ from wsjax.zoos import Zoo
 from wsjax.zoos.inrs import image_folders, inr_factory
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
-
-
 @pytest.fixture
-def run(folder, monkeypatch):
-    monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
-    flags = ["--folder", str(folder), "--preset", "smoke"]
-    return lambda *more: inr_classification.main([*flags, *map(str, more)])
+def run(smoke):
+    return smoke(inr_classification.main)
 
 
 def fails(run, capsys, *flags):
