@@ -117,8 +117,8 @@ def boosted_trees(source: Source, seed: int) -> np.ndarray:
     trees = HistGradientBoostingClassifier(
         max_iter=300, learning_rate=0.1, early_stopping=True, random_state=seed
     )
-    seen = np.isin(validation, train)  # validation may have a class that small training parts lack
-    trees.fit(x, train, X_val=validation_x[seen], y_val=validation[seen])
+    known = np.isin(validation, train)  # validation may have a class that small training parts lack
+    trees.fit(x, train, X_val=validation_x[known], y_val=validation[known])
     shares = np.zeros((len(test), len(source.classes)))
     shares[:, trees.classes_] = trees.predict_proba(test_x)
     return shares

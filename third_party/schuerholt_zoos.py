@@ -17,7 +17,7 @@ From      Zenodo, linked from modelzoos.cc and github.com/ModelZoos/ModelZooData
 
     About 1 to 6 GB a file (unconfirmed); reading takes minutes, and about 2 GB of memory
     for a file of 1.3 GB. No code of the authors is needed and none is run, see `pickles`;
-    `RECORDS` has the names under which their class was seen.
+    `RECORDS` has the names under which files refer to their class.
 
     zoo       runs    recipe
     seed      1 000   one; seeds 1 to 1000

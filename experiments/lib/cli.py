@@ -109,7 +109,7 @@ def home(options: argparse.Namespace) -> pathlib.Path:
 
 
 def select(names: str, default: Iterable[str], available: Iterable[str]) -> list[str]:
-    """The names that a comma-separated flag asks for.
+    """The names of a comma-separated flag.
 
     Raises:
         SystemExit: one of them does not exist.
@@ -122,7 +122,7 @@ def select(names: str, default: Iterable[str], available: Iterable[str]) -> list
 
 
 def choose(options: argparse.Namespace, preset: Preset) -> dict[str, Method]:
-    """The methods that the flags ask for, with the settings of the command line.
+    """The methods that the flags select, with the settings of the command line.
 
     Raises:
         SystemExit: a method or a setting is unknown, or a value is not of its type or out of

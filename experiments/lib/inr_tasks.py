@@ -85,7 +85,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
 
 
 def subject(options: argparse.Namespace) -> Subject:
-    """Reads the images that the flags ask for.
+    """Reads the images of the flags.
 
     Raises:
         SystemExit: both a data set and a folder are given, or neither can be used.

@@ -204,7 +204,7 @@ def content(zoo: Zoo) -> str:
 
 
 def expect_splits(zoos: Mapping[str, Zoo]) -> None:
-    """Checks that there are networks in all splits; that no run is in two, `Zoo` sees to.
+    """Checks that there are networks in all splits; `Zoo` checks that no run is in two.
 
     Raises:
         ValueError: a split is absent or empty.

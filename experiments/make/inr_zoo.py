@@ -18,7 +18,7 @@ each image unless `--views` is given.
 Beside the layers' statistics stand those published of DWSNets' own zoos. 1,000 steps at 5e-4 do
 not reach them: published weights have moved further. `--learning-rate 1e-3 --steps 1500`
 does for MNIST; those of Fashion-MNIST lie between 5,000 and 8,000 steps at 5e-4 (measured on
-10 images). For networks like the published ones, take the steps that the statistics ask for.
+10 images). For networks like the published ones, take the steps at which the statistics agree.
 `--record` appends a zoo's figures to the records.
 
 `--benchmark` times the factory, with our sine and the exact one, and a plain PyTorch loop

@@ -1,4 +1,4 @@
-"""Nothing in a PyTorch file is run, however it asks; and no file takes more than it has.
+"""Nothing in a PyTorch file is run, whatever it calls; and no file takes more than it has.
 
 Each attack first succeeds on Python's own `pickle.loads`.
 """

@@ -243,7 +243,7 @@ def _load(orbax, step, abstract):
     items = {}
     for name, tree in abstract.items():
         # One by one: where one of several fails, Orbax leaves the others as coroutines that
-        # nobody awaits, and Python warns of each.
+        # are never awaited, and Python warns of each.
         try:
             items |= orbax.load_checkpointables(step, abstract_checkpointables={name: tree})
         except Exception as error:  # a truncated file surfaces as one of many types

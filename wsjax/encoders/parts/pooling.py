@@ -1,4 +1,4 @@
-"""The maximum, with a gradient that does not ask what is equal to it.
+"""The maximum, with a gradient that goes to one of equal entries.
 
 JAX gives the gradient of `max` to the entries that equal the maximum, divided by their number.
 Where a compiler computes an entry twice and rounds differently, none does, and 0 / 0 is NaN.

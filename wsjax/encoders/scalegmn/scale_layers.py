@@ -169,7 +169,7 @@ class Layer(nn.Module):
         width: of states.
         out: widths of the results, of neurons and of pairs; no update of pairs if 0.
         backward: one of `BACKWARD`.
-        positions: which positions are seen: "message", "update".
+        positions: where positions are read: "message", "update".
         skip: add a linear map of what neurons were.
         dropout: of neurons.
     """
@@ -202,20 +202,20 @@ class Layer(nn.Module):
         """
         plain = self.nets.symmetry == "permutation"
         message, update = (PlainMessages, PlainPairUpdate) if plain else (Messages, PairUpdate)
-        seen = lambda what: positions if what in self.positions else None
+        read = lambda what: positions if what in self.positions else None
         parts = [nodes, message(self.nets, self.width, name="forward")(
-            nodes, streams[0], seen("message"), rows, train)]  # fmt: skip
+            nodes, streams[0], read("message"), rows, train)]  # fmt: skip
         if self.backward != "none":
             gated = self.backward == "gated" and "scale" in self.nets.groups
             back = message(self.nets, self.width, True, gated, name="backward")
-            parts.append(back(nodes, streams[-1], seen("message"), rows, train))
+            parts.append(back(nodes, streams[-1], read("message"), rows, train))
         if plain:
             new = self.nets.mlp(self.out[0], "update")([part(x) for x in parts], train).value()
         else:
             features = {}
             for kind in self.nets.kinds:
                 of = lambda x, kind=kind: part(rows.of_nodes(x, kind))
-                extras = [] if seen("update") is None else [of(positions)]
+                extras = [] if read("update") is None else [of(positions)]
                 features[kind] = Features([of(x) for x in parts], extras)
             new = Equivariant(self.nets, self.out[0], name="update")(features, train)
             scaled = [k for k in new if "scale" in FACTORS.get(k, ())]  # must stay as they are
