@@ -261,7 +261,11 @@ def ravel(params: Mapping[str, AnyArray], spec: Spec) -> AnyArray:
 
 
 def unravel(vector: AnyArray, spec: Spec) -> dict[str, AnyArray]:
-    """Takes a vector [..., spec.count] apart into arrays [..., *shape]; undoes `ravel`."""
+    """Takes a vector [..., spec.count] apart into arrays [..., *shape]; undoes `ravel`.
+
+    Raises:
+        ValueError: the vector is of another length.
+    """
     if vector.shape[-1] != spec.count:
         raise ValueError(f"expected {spec.count} parameters, got a vector {vector.shape}")
     out, start = {}, 0

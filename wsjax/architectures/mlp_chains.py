@@ -13,7 +13,7 @@ def mlp(
     """Spec of a chain of dense layers, an activation after each but the last.
 
     A SIREN (Sitzmann et al., 2020) is `mlp([2, 32, 32, 1], "sin", omega=30.0)`.
-    Reads [..., inputs].
+    Reads [..., inputs]. A ValueError with fewer than two widths, or an unknown activation.
 
     >>> mlp([2, 32, 1]).hidden
     ('h0',)

@@ -99,6 +99,9 @@ def compose(second: Element, first: Element, spec: Spec) -> Element:
     """The permutation that does `first`, then `second`.
 
     `act(compose(g, f, spec), p, spec) == act(g, act(f, p, spec), spec)`.
+
+    Raises:
+        ValueError: the two do not name the same axes.
     """
     if set(first) != set(second):
         raise ValueError(f"expected the same axes, got {sorted(first)} and {sorted(second)}")

@@ -153,7 +153,7 @@ class Classification(Task[TrainedClassifier]):
         return Predictor(encoder, Classifier(tuple(head), len(self.classes)))
 
     def check(self, zoo: Zoo, settings: training.Settings) -> None:
-        """Expects labels of the classes, and of several architectures permutations alone."""
+        """Raises a ValueError unless labels are of the classes, and augmentations supported."""
         for split in ("train", "validation"):
             class_numbers(zoo.labels[self.label][zoo.splits[split]], self.classes)
         if self.objective.others != Augmentation() and len(zoo.specs) > 1:

@@ -223,7 +223,7 @@ class Contrastive(Task[TrainedContrastive]):
         return Predictor(encoder, Projection(tuple(head)))
 
     def check(self, zoo: Zoo, settings: training.Settings) -> None:
-        """Expects a label, one architecture, and batches that can be compared within."""
+        """Raises a ValueError without a label, one architecture, or batches to compare within."""
         if not self.labels:
             raise ValueError("expected at least one label for the probe, got none")
         batch, micro, piece = settings.batch, settings.microbatch, self.objective.piece
@@ -263,7 +263,7 @@ class Contrastive(Task[TrainedContrastive]):
         return dataclasses.replace(trained, probe=probe)
 
     def reopen(self, trained: TrainedContrastive, folder: pathlib.Path) -> TrainedContrastive:
-        """Reads the probe."""
+        """Reads the probe; a FileNotFoundError where training has not ended."""
         path = folder / "probe.json"
         if not path.exists():
             raise FileNotFoundError(

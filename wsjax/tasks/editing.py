@@ -170,7 +170,7 @@ class Editing(Task[TrainedEditor]):
         return editor(encoder, self.expansion)
 
     def check(self, zoo: Zoo, settings: training.Settings) -> None:
-        """Expects one architecture, and a finite target image for each network."""
+        """Raises a ValueError without one architecture, or a finite target image for each."""
         spec, target = zoo.spec, np.asarray(self.target_images, np.float32)
         image = jax.eval_shape(lambda v: self.canvas.render(v, spec), jnp.zeros((1, spec.count)))
         shape = (len(zoo), *image.shape[1:])

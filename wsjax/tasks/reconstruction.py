@@ -124,7 +124,7 @@ class Reconstruction(Task[TrainedAutoEncoder]):
     trained: ClassVar[type[Trained]] = TrainedAutoEncoder
 
     def module(self, encoder: Encoder, head: Sequence[int]) -> AutoEncoder:
-        """The encoder with its decoder; it has a `head` of its own."""
+        """The encoder with its decoder, which has a `head` of its own; a ValueError for others."""
         if not isinstance(encoder, HyperRep):
             raise ValueError(f"expected HyperRep, which decodes, got {type(encoder).__name__}")
         return AutoEncoder(encoder)

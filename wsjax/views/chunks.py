@@ -75,7 +75,11 @@ class Layout:
 
 @functools.lru_cache(maxsize=256)
 def layout(spec: Spec, size: int) -> Layout:
-    """The chunks of `size` values that a network of this spec is cut into."""
+    """The chunks of `size` values that a network of this spec is cut into.
+
+    Raises:
+        ValueError: the size is below 1, or an array has too many taps.
+    """
     if size < 1:
         raise ValueError(f"expected a chunk size of at least 1, got {size}")
     places, chunks = offsets(spec), []

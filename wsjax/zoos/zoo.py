@@ -100,6 +100,9 @@ class Zoo:
             labels: name -> [network] float32.
             splits: name -> networks in it.
             runs: [network]; each network a run of its own if None.
+
+        Raises:
+            ValueError: vectors are of another length, or as `Zoo`.
         """
         if vectors.ndim != 2 or vectors.shape[1] != spec.count:
             raise ValueError(f"expected vectors [network, {spec.count}], got {vectors.shape}")
