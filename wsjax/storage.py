@@ -48,20 +48,19 @@ def write_json(path: pathlib.Path, data: Any) -> None:
     write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
-def write_sealed(path: pathlib.Path, data: Mapping[str, Any], key: str = SEAL) -> dict[str, Any]:
+def write_sealed(path: pathlib.Path, data: Mapping[str, Any]) -> dict[str, Any]:
     """Writes JSON with a seal, the sha256 of all its other values; returns it as written."""
     sealed = plain(dict(data))
-    sealed[key] = seal(sealed, key)
+    sealed[SEAL] = seal(sealed)
     write_json(path, sealed)
     return sealed
 
 
-def read_sealed(path: pathlib.Path, key: str = SEAL, limit: int | None = None) -> dict[str, Any]:
+def read_sealed(path: pathlib.Path, limit: int | None = None) -> dict[str, Any]:
     """Reads what `write_sealed` wrote.
 
     Args:
         path: of a plain file, no link.
-        key: of the seal.
         limit: bytes that the file has at most.
 
     Raises:
@@ -78,14 +77,14 @@ def read_sealed(path: pathlib.Path, key: str = SEAL, limit: int | None = None) -
         raise
     except (ValueError, OSError, RecursionError) as error:
         raise DamagedError(f"{path.name} is not JSON: {error}") from error
-    if not isinstance(data, dict) or data.get(key) != seal(data, key):
-        raise DamagedError(f"{path.name} was altered: it does not match its own {key}")
+    if not isinstance(data, dict) or data.get(SEAL) != seal(data):
+        raise DamagedError(f"{path.name} was altered: it does not match its own {SEAL}")
     return data
 
 
-def seal(data: Mapping[str, Any], key: str = SEAL) -> str:
+def seal(data: Mapping[str, Any]) -> str:
     """sha256 of all values of JSON data but the seal itself."""
-    rest = {k: v for k, v in data.items() if k != key}
+    rest = {k: v for k, v in data.items() if k != SEAL}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 

@@ -130,10 +130,10 @@ def shorter(method: Method, steps: int, batch: int = 4) -> Method:
     return method.train(steps, batch=batch, warmup=max(1, steps // 10), microbatch=0, **every)
 
 
-def longer(methods: Mapping[str, Method], steps: int = 20000) -> dict[str, Method]:
-    """The methods trained for many steps of large batches: for GPUs."""
-    large = {"batch": 64, "warmup": 500, "microbatch": 0, "checkpoint_every": steps // 10}
-    train = lambda method: method.train(steps, 40, **large) if method.encoder else method
+def longer(methods: Mapping[str, Method]) -> dict[str, Method]:
+    """The methods trained for 20,000 steps of large batches: for GPUs."""
+    large = {"batch": 64, "warmup": 500, "microbatch": 0, "checkpoint_every": 2000}
+    train = lambda method: method.train(20000, 40, **large) if method.encoder else method
     return {name: train(method) for name, method in methods.items()}
 
 

@@ -26,7 +26,7 @@ class About:
         paper: its authors and year, or "" for a baseline without one.
         exact: of `SYMMETRIES`, those that embeddings have by construction.
         learned: those that training is meant to teach.
-        note: what else to consider when its row is compared with others.
+        note: more to consider when it is compared with others.
     """
 
     method: str

@@ -17,7 +17,7 @@ class Headline:
 
     Attributes:
         experiment: its name.
-        method: key of a row.
+        method: its name in records.
         metric: its heading.
         key: of the record's metrics.
         differs: how our data or protocol differ from the paper's, in a few words.

@@ -36,15 +36,12 @@ from wsjax.networks import Spec
 from wsjax.views import graphs
 
 
-def editor(
-    encoder: Encoder, expansion: int = 1, arrays: int = 0, initial: float = 0.01
-) -> "Editor":
+def editor(encoder: Encoder, expansion: int = 1, initial: float = 0.01) -> "Editor":
     """The editor of an encoder, a module `(vectors, view, train)` -> edited vectors.
 
     Args:
         encoder: that edits; its read-out and expansion are set here.
         expansion: how many changes are averaged.
-        arrays: see `Editor`.
         initial: see `Editor`.
 
     Raises:
@@ -57,7 +54,7 @@ def editor(
         )
     if "readout" in {f.name for f in dataclasses.fields(encoder)}:
         encoder = encoder.clone(readout="edit", expansion=expansion)
-    return Editor(encoder, arrays, initial, expansion)
+    return Editor(encoder, initial=initial, expansion=expansion)
 
 
 class Editor(nn.Module):
