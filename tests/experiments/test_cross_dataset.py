@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def run(folder, monkeypatch):
     monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
-    flags = ["--preset", "smoke", "--folder", str(folder)]
+    flags = ["--jobs", "1", "--preset", "smoke", "--folder", str(folder)]
     return lambda *more: cross_dataset.main([*flags, *more])
 
 

@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def run(folder, monkeypatch):
     monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
-    flags = ["--folder", str(folder), "--preset", "smoke"]
+    flags = ["--jobs", "1", "--folder", str(folder), "--preset", "smoke"]
     return lambda *more: inr_classification.main([*flags, *map(str, more)])
 
 
