@@ -35,6 +35,7 @@ def pytest_configure(config):
     # Most of the rest is LLVM, and the MLIR before it of every fusion, for programs that run
     # for less time than it takes. What XLA does before that stays as in use.
     jax.config.update("jax_disable_most_optimizations", True)
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"  # of processes that tests start
     flags = (
         "--xla_cpu_parallel_codegen_split_count=1",
         "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters",

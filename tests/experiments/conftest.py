@@ -10,7 +10,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def smoke(folder, monkeypatch):
-    """An experiment's `main` -> it at the preset "smoke", with more flags."""
+    """An experiment's `main` -> it at the preset "smoke" in this process, with more flags."""
     monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
-    flags = ["--preset", "smoke", "--folder", str(folder)]
+    flags = ["--jobs", "1", "--preset", "smoke", "--folder", str(folder)]
     return lambda main: lambda *more: main([*flags, *map(str, more)])

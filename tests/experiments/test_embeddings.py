@@ -16,7 +16,16 @@ pytestmark = pytest.mark.trains
 
 def test_methods_are_counted_drawn_and_not_run_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
-    flags = ["--preset", "smoke", "--methods", "statistics,stat_nn", "--folder", str(tmp_path)]
+    flags = [
+        "--jobs",
+        "1",
+        "--preset",
+        "smoke",
+        "--methods",
+        "statistics,stat_nn",
+        "--folder",
+        str(tmp_path),
+    ]
     found = embeddings.main(flags)
     assert [r["row"] for r in found] == ["statistics", "stat_nn"]
     for r in found:

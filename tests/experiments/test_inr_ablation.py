@@ -17,7 +17,9 @@ SPEC = architectures.mlp([1, 6, 6, 1], "sin", 30.0)
 def test_the_ablation_measures_invariance(tmp_path, monkeypatch):
     monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
     names = "sne_no_position,boosted_trees_20,boosted_trees"
-    found = inr_ablation.main(["--preset", "smoke", "--folder", str(tmp_path), "--methods", names])
+    found = inr_ablation.main(
+        ["--jobs", "1", "--preset", "smoke", "--folder", str(tmp_path), "--methods", names]
+    )
     metrics = {r["row"]: r["metrics"] for r in found}
     assert metrics["sne_no_position"]["invariance"] < 1e-8  # neurons have no identity
     assert metrics["sne_no_position"]["untrained_code_error"] < 1e-3

@@ -13,7 +13,7 @@ from experiments.lib import records
 @pytest.mark.trains
 def test_the_smoke_preset_trains_end_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
-    flags = ["--preset", "smoke", "--folder", str(tmp_path)]
+    flags = ["--jobs", "1", "--preset", "smoke", "--folder", str(tmp_path)]
     every = inr_self_supervised.PRESETS["smoke"].methods
     # other encoders have tests of their own, and are slow to compile
     names = ("mean", "statistics", "boosted_trees", "mlp", "mlp_aug", "mlp_align", "scalegmn")
