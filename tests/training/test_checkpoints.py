@@ -56,7 +56,7 @@ def test_what_was_saved_comes_back(tmp_path):
     assert_same(got, items(3))
     assert read_config(tmp_path) == CONFIG
     assert_same(load(tmp_path, items(0)["best"]), items(3)["best"])
-    assert_same(load(tmp_path, lambda: items(0)["train"], "train", step=2), items(2)["train"])
+    assert_same(load(tmp_path, lambda: items(0)["train"], "train"), items(3)["train"])
     assert not (tmp_path / "1").exists()  # keep=2
 
 
@@ -79,7 +79,7 @@ def test_a_step_can_be_saved_again(tmp_path):
     write(tmp_path, 1)
     with Checkpoints(tmp_path, CONFIG) as saved:
         saved.save(1, items(7))
-    assert_same(load(tmp_path, items(0)["best"], step=1), items(7)["best"])
+    assert_same(load(tmp_path, items(0)["best"]), items(7)["best"])
 
 
 def test_a_damaged_newest_step_falls_back_to_the_one_before(tmp_path, caplog):
@@ -104,8 +104,6 @@ def test_unreadable_metadata_is_damage_too(tmp_path, caplog):
     (tmp_path / "2" / "_CHECKPOINT_METADATA").write_text('{"item_hand')
     assert read_config(tmp_path) == CONFIG
     assert "checkpoint 2" in caplog.text
-    with pytest.raises(DamagedError, match=r"checkpoint 2 in .* is damaged"):
-        read_config(tmp_path, step=2)
 
 
 def test_damage_everywhere_is_an_error_and_changes_nothing(tmp_path):
@@ -116,8 +114,6 @@ def test_damage_everywhere_is_an_error_and_changes_nothing(tmp_path):
         pytest.raises(DamagedError, match=r"none of the .* can be read: steps \[2, 1\]; remove"),
     ):
         saved.restore_latest(items(0))
-    with pytest.raises(DamagedError, match=r"checkpoint 1 in .* is damaged"):
-        load(tmp_path, items(0)["best"], step=1)
     assert {p.name for p in tmp_path.iterdir()} == {"1", "2"}
 
 
@@ -152,8 +148,6 @@ def test_errors_of_place(tmp_path):
     with pytest.raises(FileNotFoundError, match="a folder without one"):
         read_config(tmp_path)
     write(tmp_path, 1, 2)
-    with pytest.raises(FileNotFoundError, match=r"expected a step of \[1, 2\] in .*, got 5"):
-        load(tmp_path, items(0)["best"], step=5)
     with pytest.raises(ValueError, match=r"expected an item of .*'best'.*, got \['bets'\]"):
         load(tmp_path, items(0)["best"], "bets")
 

@@ -19,7 +19,7 @@ goes from the newest to the oldest and skips those that do not load.
 import json
 import logging
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -140,64 +140,56 @@ class Checkpoints:
         return step, items
 
 
-def read_config(root: str | pathlib.Path, step: int | None = None) -> dict:
-    """The config stored in a folder of checkpoints, of one step or of the newest.
+def read_config(root: str | pathlib.Path) -> dict:
+    """The config in a folder of checkpoints, of the newest step that can be read.
 
     Raises:
-        FileNotFoundError: there is no such folder, no checkpoint in it, or no such step.
-        DamagedError: it cannot be read.
+        FileNotFoundError: there is no such folder, or no checkpoint in it.
+        DamagedError: none can be read.
     """
-    with _existing(root, step) as orbax:
-        return _one(orbax, step, lambda s: _about(orbax, s)["config"])
+    with _existing(root) as orbax:
+        return _newest(orbax, lambda step: _about(orbax, step)["config"], [])[1]
 
 
-def load(root: str | pathlib.Path, abstract: Tree, name: str = "best", step: int | None = None):
-    """Reads one item of a checkpoint, such as the variables to evaluate.
+def load(root: str | pathlib.Path, abstract: Tree, name: str = "best"):
+    """Reads one item, such as the variables to evaluate, of the newest step that loads.
 
     Args:
         root: a folder that `Checkpoints` wrote.
         abstract: the tree expected: arrays, `ShapeDtypeStruct`s or a function that makes
             them, see `abstract_like`. Without shardings the first device receives it all.
         name: which item.
-        step: which step; `None` for the newest that loads.
 
     Returns:
         The tree, as arrays.
 
     Raises:
-        FileNotFoundError: there is no such folder, no checkpoint in it, or no such step.
+        FileNotFoundError: there is no such folder, or no checkpoint in it.
         ValueError: the checkpoint has no such item, or other leaves; all are listed.
-        DamagedError: it cannot be read.
+        DamagedError: none can be read.
     """
-    with _existing(root, step) as orbax:
-        return _one(orbax, step, lambda s: _load(orbax, s, {name: abstract})[name])
+    with _existing(root) as orbax:
+        return _newest(orbax, lambda step: _load(orbax, step, {name: abstract})[name], [])[1]
 
 
 def _open(root, preservation=None):
     return ocp.training.Checkpointer(root.as_posix(), preservation_policy=preservation)
 
 
-def _existing(root, step):
+def _existing(root):
     """Opens a folder to read; Orbax itself would create a mistyped one."""
     root = pathlib.Path(root).absolute()
     if not root.is_dir():
         raise FileNotFoundError(f"expected a folder of checkpoints, there is no {root}")
     orbax = _open(root)
-    steps = [c.step for c in orbax.checkpoints]
-    if not steps:
+    if not orbax.checkpoints:
         raise FileNotFoundError(f"expected a checkpoint in {root}, got a folder without one")
-    if step is not None and step not in steps:
-        raise FileNotFoundError(f"expected a step of {steps} in {root}, got {step}")
     return orbax
-
-
-def _one(orbax, step, read):
-    return read(step) if step is not None else _newest(orbax, read, [])[1]
 
 
 def _newest(orbax, read, damaged: list[int]):
     """(step, `read(step)`) of the newest step that is not damaged; fills in those that are."""
-    for step in _newest_first(orbax):
+    for step in reversed([c.step for c in orbax.checkpoints]):
         try:
             return step, read(step)
         except DamagedError as error:
@@ -207,10 +199,6 @@ def _newest(orbax, read, damaged: list[int]):
         f"none of the checkpoints in {orbax.directory} can be read: steps {damaged}; "
         "remove the folder to start again"
     )
-
-
-def _newest_first(orbax) -> Iterator[int]:
-    return reversed([c.step for c in orbax.checkpoints])
 
 
 def _about(orbax, step):
