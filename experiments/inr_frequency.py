@@ -150,8 +150,8 @@ def laptop() -> Preset:
             # two that are cheap, at the budget of the others
             "stat_nn_long": m["stat_nn"].train(20000),
             "deepsets_long": m["deepsets"].train(8000, microbatch=4),
-            "sne": sne.train(2400, batch=16, microbatch=4, warmup=100),
-            "gmn": m["gmn"].train(550),
+            "sne": sne.train(2100, batch=16, microbatch=4, warmup=100),
+            "gmn": m["gmn"].train(700),
             "grit": m["grit"].train(500),
             "neural_graph": m["neural_graph"].train(300),
             "neural_graph_pna": m["neural_graph_pna"].train(1500),
