@@ -10,7 +10,7 @@ from cases.tasks import fit
 from wsjax import architectures, encoders, networks, testing, zoos
 from wsjax.tasks import editing, restore
 from wsjax.tasks.editing import Canvas, Editing, Objective
-from wsjax.zoos.inrs.inr_fitting import initial
+from wsjax.zoos.fitting import initial
 from wsjax.zoos.inrs.inr_recipe import DWS, NFN, Recipe
 
 RECIPE = Recipe(hidden=(6, 5), initialization="siren")  # no bias of zeros
@@ -21,7 +21,7 @@ UNF = {"width": 6, "layers": 2}
 
 def make_zoo(count=48):
     keys = jax.random.split(jax.random.key(0), count)
-    params = jax.jit(jax.vmap(lambda k: initial(RECIPE, SPEC, k)))(keys)
+    params = jax.jit(jax.vmap(lambda k: initial(SPEC, k, RECIPE.initialization)))(keys)
     zoo = zoos.from_params({k: np.asarray(v) for k, v in params.items()}, SPEC, {})
     return zoos.split(zoo, {"train": count // 2, "validation": count // 4, "test": count // 4}, 0)
 
