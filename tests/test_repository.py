@@ -205,8 +205,8 @@ for module in {modules}:
 
 @pytest.mark.parametrize("path", sources("wsjax", "experiments", "third_party", "tests"))
 def test_files_can_be_read_in_one_sitting(path):
-    lines, most = len(path.read_text().splitlines()), LINES + 50 * ("tests" in path.parts)
-    assert lines <= most, f"{lines} lines, expected at most {most}"
+    lines = len(path.read_text().splitlines())
+    assert lines <= LINES, f"{lines} lines, expected at most {LINES}"
 
 
 @pytest.mark.parametrize("path", sources("wsjax"))
