@@ -33,9 +33,9 @@ Networks  conv - pool - activation, twice or three times; flattened; two dense l
 
 The published networks pool before the activation, a `Spec` of ours after it. Where the
 activation never falls the two are one function, as max f(x) = f(max x): tanh, ReLU,
-sigmoid. GELU falls before it rises, so there they differ: read its networks' weights, but
-do not run them by `architectures.forward` (which also has the tanh form of GELU, where
-PyTorch has the exact one). The CIFAR-10 seed zoos are GELU throughout; `MONOTONE` lists the others.
+sigmoid. GELU, here PyTorch's exact one, falls before it rises, so there they differ: read its
+networks' weights, but do not run them by `architectures.forward`. The CIFAR-10 seed zoos are
+GELU throughout; `MONOTONE` lists the others.
 
 Splits    70 / 15 / 15 by run, as the preprocessed files have them. The raw zoos have none:
           theirs hung on the order in which a file system lists folders.
