@@ -25,6 +25,7 @@ import pytest
 from wsjax import training
 from wsjax.training import Settings, checkpoints, loop
 from wsjax.training.log import read_lines
+from wsjax.training.progress import Interrupted
 
 pytestmark = pytest.mark.trains
 
@@ -338,17 +339,18 @@ def test_best_and_history(tmp_path):
     assert_equal(again.variables_best, seen[1])
 
 
-def test_ctrl_c_saves_and_the_same_command_continues(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_same_command_continues(tmp_path, number):
     whole = run(tmp_path / "whole")
 
     def interrupt(variables):
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         return evaluate(variables)
 
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt, match=r"after step 5 of 12 .* same command continues"):
+    with pytest.raises(Interrupted, match=r"after step 5 of 12 .* same command conti") as stopped:
         run(tmp_path / "cut", evaluate=interrupt)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert stopped.value.signum == number
+    assert isinstance(stopped.value, KeyboardInterrupt)
     rest = run(tmp_path / "cut")
     assert rest.resumed == 5
     assert_equal(rest.variables, whole.variables)

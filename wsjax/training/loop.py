@@ -35,7 +35,14 @@ from wsjax import checks
 from wsjax.training.checkpoints import Checkpoints, abstract_like, read_config
 from wsjax.training.log import JsonLines
 from wsjax.training.optimizer import Settings, make_optimizer, make_schedule
-from wsjax.training.progress import Recent, board, expect_finite, interruptible, report
+from wsjax.training.progress import (
+    Interrupted,
+    Recent,
+    board,
+    expect_finite,
+    interruptible,
+    report,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -249,7 +256,7 @@ def fit(
     """Trains, or goes on training where the folder's newest checkpoint stopped.
 
     Each line of `metrics.jsonl` has the means over the steps since the line before (since
-    the start, in a resumed run's first). Ctrl-C ends the step, saves, and then raises.
+    the start, in a resumed run's first). Ctrl-C or SIGTERM ends the step, saves, and raises.
 
     Args:
         init: key -> variables; traceable by JAX.
@@ -268,7 +275,7 @@ def fit(
             `select`, or the folder holds a run of another config; the differences are named.
         FloatingPointError: the loss, the gradient or a validation metric is NaN or infinite;
             names which, and the step. The checkpoint before stays.
-        KeyboardInterrupt: after Ctrl-C, with the checkpoint saved.
+        Interrupted: after Ctrl-C or SIGTERM, with the checkpoint saved; a KeyboardInterrupt.
     """
     lengths = {name: len(x) for name, x in data.items()}
     if len(set(lengths.values())) != 1:
@@ -321,11 +328,12 @@ def fit(
             if last or stop or done % settings.checkpoint_every == 0:
                 recent.flush()  # what is not finite must not be saved
                 saved.save(done, _items(state, time.monotonic() - began))
-            if stop and not last:
+            if stop.signal and not last:
                 saved.close()
-                raise KeyboardInterrupt(
+                raise Interrupted(
                     f"stopped after step {done} of {settings.steps} with a checkpoint in "
-                    f"{folder}; the same command continues from there"
+                    f"{folder}; the same command continues from there",
+                    stop.signal,
                 )
         seconds = time.monotonic() - began if resumed < settings.steps else spent
     return FitResult(
