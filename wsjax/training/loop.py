@@ -273,6 +273,9 @@ def fit(
     Raises:
         ValueError: the arrays' lengths differ or are below a batch, `evaluate` gives no
             `select`, or the folder holds a run of another config; the differences are named.
+        LockedError: another process trains in the folder.
+        SaveError: nothing can be written there, it has less space than the checkpoints need,
+            or the disk was full later; the checkpoint before stays.
         FloatingPointError: the loss, the gradient or a validation metric is NaN or infinite;
             names which, and the step. The checkpoint before stays.
         Interrupted: after Ctrl-C or SIGTERM, with the checkpoint saved; a KeyboardInterrupt.
@@ -300,6 +303,8 @@ def fit(
         else:
             resumed, items = restored
             state, spent = _state(items), float(items["train"]["seconds"])
+        if resumed < settings.steps:
+            saved.expect_space(abstract)
         history = JsonLines(folder / "metrics.jsonl")
         history.truncate_after(resumed)
         record = stack.enter_context(
