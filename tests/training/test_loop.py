@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import time
-import types
 
 import jax
 import jax.numpy as jnp
@@ -363,17 +362,17 @@ def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(tmp_path
 
 def test_a_full_disk_stops_with_one_sentence_and_the_same_command_continues(tmp_path, monkeypatch):
     whole, disk = run(tmp_path / "whole"), [10**9]
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=disk[0]))
-
-    def fill(variables):
-        disk[0] = 100  # at step 5; checkpoint 4 is written
-        return evaluate(variables)
-
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("", (), {"free": disk[0]}))
+    fill = lambda variables: (disk.insert(0, 100), evaluate(variables))[1]  # at step 5
     with pytest.raises(training.SaveError, match=r"MB free .* the same .* from checkpoint 4$"):
         run(tmp_path / "cut", evaluate=fill)
     with pytest.raises(training.SaveError, match=r"for 2 of its checkpoints, got 0\.00;"):
         run(tmp_path / "cut", evaluate=None)  # before training
     disk[0] = 10**9
+    monkeypatch.setattr(loop.JsonLines, "write", lambda *_: os.truncate("", 0))
+    with pytest.raises(training.SaveError, match=r"the line of step 5 .* No such .*checkpoint 4$"):
+        run(tmp_path / "cut")
+    monkeypatch.undo()
     rest = run(tmp_path / "cut")
     assert rest.resumed == 4
     assert_equal(rest.variables, whole.variables)

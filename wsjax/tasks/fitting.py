@@ -69,8 +69,6 @@ def fit(
             encoder does not support the architectures or the task, or as `training.fit`.
         FloatingPointError, Interrupted, LockedError, SaveError: as `training.fit`.
     """
-    if folder:
-        checkpoints.Checkpoints(folder, {}).close()  # in use, read-only: before any work
     task = cast(Task[Result], Regression(task) if isinstance(task, str) else task)
     if not isinstance(encoder, Encoder):
         raise ValueError(f"expected an instance of wsjax.encoders.Encoder, got {encoder!r}")
@@ -88,6 +86,8 @@ def fit(
         if progress and settings.batch < training.Settings.batch:
             print(f"batch {settings.batch}: there are no more training networks", flush=True)
     task.check(zoo, settings)
+    if folder:
+        checkpoints.Checkpoints(folder, {}).close()  # in use, read-only: before any work
     scale = InputScale.fit(train.networks)
     module = task.module(encoder, tuple(head))
     maps = views(module.encoder, zoo.specs)

@@ -129,7 +129,7 @@ class Checkpoints:
         self.close()
 
     def close(self) -> None:
-        """Waits for the save under way, and gives the folder free.
+        """Waits for the save under way, and unlocks the folder.
 
         Raises:
             SaveError: that save failed.
@@ -145,11 +145,15 @@ class Checkpoints:
                 saving.result()
             except Exception as error:
                 self._saving = None
-                raise SaveError(
-                    f"checkpoint {step} could not be written to {self.root}: {_reason(error)}; "
-                    f"once that is mended, the same command continues from {self._before}"
-                ) from error
+                raise self.failure(f"checkpoint {step}", error) from error
             self._saving = None
+
+    def failure(self, what: str, error: Exception) -> SaveError:
+        """The error that says why something was not written, and where the run continues."""
+        return SaveError(
+            f"{what} could not be written to {self.root}: {_reason(error)}; once that is mended, "
+            f"the same command continues from {self._before}"
+        )
 
     @property
     def _before(self):
@@ -206,7 +210,7 @@ class Checkpoints:
         try:
             try:
                 with _DIRECTORIES_FIRST:
-                    writing = ocp.save_checkpointables_async(partial, items)
+                    writing = ocp.save_checkpointables_async(str(partial), items)
             finally:
                 copied.set()
             writing.result()

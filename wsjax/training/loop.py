@@ -326,7 +326,10 @@ def fit(
                 state = _keep_best(state, values[select], everywhere)
                 line = {"step": done, **means, **{f"val_{k}": v for k, v in values.items()}}
                 line["seconds"] = round(time.monotonic() - began, 3)
-                history.write(line)
+                try:
+                    history.write(line)
+                except OSError as error:
+                    raise saved.failure(f"the line of step {done}", error) from error
                 record(line)
                 show(done, line, finished=True)
                 recent.restart()
