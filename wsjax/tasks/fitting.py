@@ -19,6 +19,7 @@ import numpy as np
 
 from wsjax import encoders, networks, training
 from wsjax.encoders import Encoder
+from wsjax.encoders.base import expect_encoder
 from wsjax.tasks.base import Part, Result, Step, Task, views
 from wsjax.tasks.classification import Classification
 from wsjax.tasks.contrastive import Contrastive
@@ -70,8 +71,7 @@ def fit(
         FloatingPointError, Interrupted, LockedError, SaveError: as `training.fit`.
     """
     task = cast(Task[Result], Regression(task) if isinstance(task, str) else task)
-    if not isinstance(encoder, Encoder):
-        raise ValueError(f"expected an instance of wsjax.encoders.Encoder, got {encoder!r}")
+    expect_encoder(encoder)
     if OURS in (config := dict(config or {})):
         raise ValueError(f"expected a config without the key {OURS!r}, which is reserved")
     name, encoder_settings = encoders.describe(encoder)

@@ -32,6 +32,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from wsjax import checks
+from wsjax.summaries import summary
 from wsjax.training.checkpoints import Checkpoints, abstract_like, read_config
 from wsjax.training.log import JsonLines
 from wsjax.training.optimizer import Settings, make_optimizer, make_schedule
@@ -72,6 +73,8 @@ class State:
     best_value: jax.Array
     key: jax.Array
 
+    __repr__ = summary
+
     @property
     def evaluated(self) -> Tree:
         """The variables to evaluate: their average if there is one."""
@@ -99,6 +102,8 @@ class FitResult:
     seconds: float
     steps: int
     resumed: int
+
+    __repr__ = summary
 
 
 def init_state(variables: Tree, settings: Settings) -> State:
