@@ -129,8 +129,8 @@ def test_check_lists_all_mismatches_at_once(params):
         "  Dense_2/bias: expected, absent",
         "  Dense_9/bias: not in the spec",
         "  Dense_0/kernel: expected shape [..., 2, 5] ('x', 'h0'), got (5, 2)",
-        "  Dense_1/kernel: 2 of 20 values are NaN or infinite",
         "  batch axes differ: [] (Dense_0/bias), [3] (Dense_1/bias)",
+        "  Dense_1/kernel: 2 of 20 values are NaN or infinite",
     ]
 
 
@@ -163,7 +163,7 @@ def test_an_inconsistent_spec_lists_every_mistake():
         "  m: reads (0, 1) and writes (1, 2) are not distinct positions in ('x', 'y')",
         "  hidden axis 'h' has no size",
         "  axis 'x': two sizes",
-        "  axis 'y': size 0 < 1",
+        "  axis 'y': expected a size of 1 or more, got 0",
     ]:
         assert line in str(error.value)
 
@@ -178,7 +178,7 @@ def test_a_vector_of_another_length_is_rejected():
     [
         (lambda: mlp([2, 4, 1], "tnah"), r"activation of \['gelu', .*\], got 'tnah'"),
         (lambda: mlp([2]), r"an input and an output width, got \[2\]"),
-        (lambda: mlp([2, 0, 1]), "axis 'h0': size 0 < 1"),
+        (lambda: mlp([2, 0, 1]), "axis 'h0': expected a size of 1 or more, got 0"),
     ],
     ids=["unknown activation", "no layer", "no neuron"],
 )

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "checks": set(),
     "networks": {"checks"},
     "metrics": set(),
+    "summaries": set(),
     "storage": set(),
     "files": set(),
     "datasets": {"checks", "storage"},
@@ -29,7 +30,7 @@ MAY_IMPORT = {
     "views": {"networks"},
     "architectures": {"checks", "networks", "views"},
     "symmetries": {"checks", "networks", "views", "architectures"},
-    "testing": {"networks", "views", "symmetries", "encoders"},
+    "testing": {"networks", "views", "symmetries", "encoders", "tasks"},
     "encoders": {"checks", "networks", "views", "architectures", "symmetries"},
     "zoos": {"checks", "networks", "storage", "architectures", "datasets", "training"},
     "tasks": {

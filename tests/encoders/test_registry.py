@@ -56,7 +56,7 @@ def test_an_encoder_of_a_user_is_built_from_its_module():
     [
         ("sme", {}, r"expected an encoder of \[.*'sne'.*\], or 'module:Class'; got 'sme'"),
         ("sne", {"chunks": 4}, r"'sne' has the settings \[.*'chunk'.*\], got \['chunks'\]"),
-        ("sne", {"width": 7}, "expected an even width"),
+        ("sne", {"width": 7}, "width: expected even, and a multiple of heads = 4, got 7"),
         ("no_such_module:Sum", {}, "no module 'no_such_module' to import"),
         ("json:loads", {}, "expected a subclass of wsjax.encoders.Encoder, got <function"),
         ("json:Encoder", {}, "expected a subclass of wsjax.encoders.Encoder, got None"),

@@ -27,6 +27,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from wsjax.summaries import summary
+
 IDX = tuple(
     f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
 )
@@ -92,6 +94,8 @@ class Arrays(NamedTuple):
     train_labels: np.ndarray
     test: np.ndarray
     test_labels: np.ndarray
+
+    __repr__ = summary
 
 
 def find(name: str, folder: str | os.PathLike) -> dict[str, pathlib.Path]:

@@ -213,7 +213,7 @@ class NFT(Encoder):
     def __post_init__(self):
         super().__post_init__()
         channels = 2 * self.frequencies
-        shared = self.heads >= 1 and channels % self.heads == 0
+        shared = settings.divides(self.heads, channels)
         rules = {
             "head": (all(x > 0 for x in self.head), "widths above 0"),
             "heads": (shared, f"a divisor of {channels} channels"),

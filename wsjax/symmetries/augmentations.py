@@ -256,6 +256,7 @@ class Augmentation:
     mask: float = 0.0
 
     def __post_init__(self):
+        checks.fields("strengths make no sense", self)
         wrong = []
         for name, x in dataclasses.asdict(self).items():
             below = {"dropout": 1.0, "zoom": 1.0}.get(name, math.inf)

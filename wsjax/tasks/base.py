@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import networks, training
+from wsjax import networks, summaries, training
 from wsjax.encoders import Encoder
 from wsjax.networks import Params, Spec
 from wsjax.symmetries import permutations
@@ -62,6 +62,8 @@ class Views:
     moves: permutations.Moves
     shared: bool
     width: int
+
+    __repr__ = summaries.summary
 
     def of(self, which: jax.Array) -> tuple[Any, permutations.Moves]:
         """View and moves for networks of these architectures [batch]."""
@@ -260,6 +262,21 @@ class Trained:
     constants: Mapping[str, float]
     config: Mapping[str, Any]
     result: training.FitResult | None = None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "__repr__" not in cls.__dict__:  # a dataclass would print all weights
+            cls.__repr__ = Trained.__repr__
+
+    def __repr__(self) -> str:
+        parameters = sum(map(np.size, jax.tree.leaves(self.variables["params"])))
+        parts = (
+            " of ".join((self.task.kind, *map(repr, self.task.needs))),
+            type(self.module.encoder).__name__,
+            summaries.architectures(self.specs),
+            summaries.count(parameters, "parameter"),
+        )
+        return f"{type(self).__name__}({', '.join(parts)})"
 
     def encode(self, networks: Params | np.ndarray | Zoo, spec: Spec | None = None) -> np.ndarray:
         """Embeds networks.

@@ -19,6 +19,7 @@ import numpy as np
 
 from wsjax import encoders, networks, training
 from wsjax.encoders import Encoder
+from wsjax.encoders.base import expect_encoder
 from wsjax.tasks.base import Part, Result, Step, Task, views
 from wsjax.tasks.classification import Classification
 from wsjax.tasks.contrastive import Contrastive
@@ -67,11 +68,10 @@ def fit(
     Raises:
         ValueError: a split or label is missing, labels are not finite (counted by name), the
             encoder does not support the architectures or the task, or as `training.fit`.
-        FloatingPointError, KeyboardInterrupt: as `training.fit`.
+        FloatingPointError, Interrupted, LockedError, SaveError: as `training.fit`.
     """
     task = cast(Task[Result], Regression(task) if isinstance(task, str) else task)
-    if not isinstance(encoder, Encoder):
-        raise ValueError(f"expected an instance of wsjax.encoders.Encoder, got {encoder!r}")
+    expect_encoder(encoder)
     if OURS in (config := dict(config or {})):
         raise ValueError(f"expected a config without the key {OURS!r}, which is reserved")
     name, encoder_settings = encoders.describe(encoder)
@@ -86,6 +86,8 @@ def fit(
         if progress and settings.batch < training.Settings.batch:
             print(f"batch {settings.batch}: there are no more training networks", flush=True)
     task.check(zoo, settings)
+    if folder:
+        checkpoints.Checkpoints(folder, {}).close()  # in use, read-only: before any work
     scale = InputScale.fit(train.networks)
     module = task.module(encoder, tuple(head))
     maps = views(module.encoder, zoo.specs)
@@ -147,8 +149,8 @@ def restore(path: str | pathlib.Path, kind: type[Task[Result]] | None = None) ->
 
     Raises:
         FileNotFoundError: there is no such folder, or no checkpoint in it.
-        ValueError: the run is of another task, its checkpoints are damaged, or its encoder
-            cannot be imported.
+        ValueError: the run is of another task, its checkpoints are damaged (a DamagedError),
+            or its encoder cannot be imported.
     """
     config = checkpoints.read_config(path)
     if (described := config.pop(OURS, None)) is None:
@@ -156,8 +158,14 @@ def restore(path: str | pathlib.Path, kind: type[Task[Result]] | None = None) ->
     name = described["task"].pop("kind")
     kinds = KINDS if kind is None else {kind.kind: kind}
     if name not in kinds:
-        raise ValueError(f"{path}: expected a run of {' or '.join(kinds)}, got one of {name}")
-    task = kinds[name].from_json(described["task"])
+        expected = f"the task {kind.kind}" if kind else f"a task of {sorted(KINDS)}, or its class"
+        raise ValueError(f"expected a run of {expected} in {path}, got a run of {name}")
+    try:
+        task = kinds[name].from_json(described["task"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"the task {name} of the run in {path} has other settings than {kinds[name]}: {error}"
+        ) from error
     encoder = encoders.build(described["encoder"]["name"], described["encoder"]["settings"])
     module = task.module(encoder, tuple(described["head"]))
     specs = tuple(map(networks.from_json, described["specs"]))

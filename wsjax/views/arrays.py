@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax.networks import Array, Spec
+from wsjax.summaries import summary
 
 
 @flax.struct.dataclass
@@ -32,6 +33,8 @@ class ArraysView:
 
     array: np.ndarray
     spec: Spec = flax.struct.field(pytree_node=False)
+
+    __repr__ = summary
 
 
 def arrays_view(spec: Spec) -> ArraysView:
@@ -53,8 +56,8 @@ def variable(name: str) -> str:
 
 def check(vectors: jax.Array, spec: Spec) -> None:
     """Raises `ValueError` if networks [batch, entry, ...] do not have the entries of a spec."""
-    if vectors.shape[1] != spec.count:
-        raise ValueError(f"expected {spec.count} entries, got networks {vectors.shape}")
+    if vectors.ndim < 2 or vectors.shape[1] != spec.count:
+        raise ValueError(f"expected networks [batch, {spec.count}], got {list(vectors.shape)}")
 
 
 def kept(array: Array, keep: Sequence[str]) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from wsjax import summaries
 from wsjax.networks import Params, Spec, check, ravel, unravel
 
 Labels = Mapping[str, np.ndarray]
@@ -112,6 +113,14 @@ class Zoo:
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def __repr__(self) -> str:
+        runs = summaries.count(len(np.unique(self.runs)), "run")
+        parts = [f"{summaries.count(len(self), 'network')} of {runs}"]
+        parts.append(summaries.architectures(self.specs))
+        splits = ", ".join(f"{k} {len(v):,}" for k, v in self.splits.items()) or "none"
+        parts += [f"splits {splits}", f"labels {', '.join(self.labels) or 'none'}"]
+        return f"Zoo({summaries.cut('; '.join(parts))})"
 
     @property
     def spec(self) -> Spec:

@@ -58,9 +58,7 @@ def test_few_networks_are_enough_for_trees():
     assert metrics.evaluate(predicted, y[50:])["tau"] > 0.5
 
 
-@pytest.mark.parametrize(
-    ("n", "leaf"), [(4, 2), (39, 3), (199, 19), (200, 20), (900, 20)]
-)
+@pytest.mark.parametrize(("n", "leaf"), [(4, 2), (39, 3), (199, 19), (200, 20), (900, 20)])
 def test_leaves_hold_a_tenth_of_the_networks_and_at_most_twenty(n, leaf):
     x = np.random.default_rng(0).standard_normal((n, 1))
     trees = baselines.grow(HistGradientBoostingRegressor, x, x[:, 0], (x, x[:, 0]), max_iter=1)

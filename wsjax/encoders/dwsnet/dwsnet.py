@@ -91,7 +91,7 @@ class DWSNet(Encoder):
         rules = {
             "width": (self.width > 1 or self.norm == "none", "at least 2 with a norm"),
             "heads": (
-                self.sets != "attention" or (self.heads >= 1 and self.width % self.heads == 0),
+                self.sets != "attention" or settings.divides(self.heads, self.width),
                 f"a divisor of the width {self.width}",
             ),
         }

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax.encoders.parts.positions import sinusoid
-from wsjax.networks import ACTIVATIONS, FORMS, KINDS
+from wsjax.networks import ACTIVATIONS, FORMS, KINDS, check_vectors
+from wsjax.summaries import summary
 from wsjax.views.graphs import EDGE_ROLES, NODE_ROLES, TAPS, Graph, weights
 
 SLOTS = 4  # sinusoids for a slot
@@ -44,6 +45,8 @@ class Flat:
     batch: int = flax.struct.field(pytree_node=False)
 
     nodes: int = flax.struct.field(pytree_node=False)
+
+    __repr__ = summary
 
 
 def flatten(graph: Graph, batch: int) -> Flat:
@@ -154,10 +157,8 @@ def edge_values(graph: Graph, vectors: jax.Array) -> jax.Array:
     Raises:
         ValueError: networks are shorter than their graph, or another number of them came.
     """
-    if isinstance(graph.parameter, np.ndarray):
-        need = int(graph.parameter.max()) + 1
-        if vectors.shape[-1] < need:
-            raise ValueError(f"expected networks of at least {need} entries, got {vectors.shape}")
+    least = int(graph.parameter.max()) + 1 if isinstance(graph.parameter, np.ndarray) else 0
+    check_vectors(vectors, least, exactly=False)
     if graph.sender.ndim == 2 and len(graph.sender) != len(vectors):
         raise ValueError(
             f"expected as many networks as stacked graphs, got {len(vectors)} networks and "

@@ -23,6 +23,7 @@ import numpy as np
 
 from wsjax.encoders.scalegmn.scale_blocks import KINDS, READS
 from wsjax.networks import Spec, offsets
+from wsjax.summaries import summary
 from wsjax.symmetries import signals
 from wsjax.views import graphs, padding
 from wsjax.views import neurons as plain
@@ -62,6 +63,8 @@ class ScaleView:
     pairs: tuple[Slice, ...] = flax.struct.field(pytree_node=False)
     depth: int = flax.struct.field(pytree_node=False)
     levels: int = flax.struct.field(pytree_node=False, default=0)
+
+    __repr__ = summary
 
 
 @functools.lru_cache(maxsize=64)
@@ -339,6 +342,8 @@ class Rows:
     mixed: bool = flax.struct.field(pytree_node=False)
     nodes: tuple[tuple[str, int, int], ...] = flax.struct.field(pytree_node=False)
     pairs: tuple[tuple[str, str, int, int], ...] = flax.struct.field(pytree_node=False)
+
+    __repr__ = summary
 
     def slice_of(self, kind: str) -> tuple[int, int]:
         """First row and end of the neurons of a kind."""

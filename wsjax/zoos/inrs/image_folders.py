@@ -24,6 +24,7 @@ import numpy as np
 
 from wsjax import architectures, checks
 from wsjax.networks import Params, Spec
+from wsjax.summaries import summary
 from wsjax.zoos import Zoo
 from wsjax.zoos.inrs import inr_factory
 from wsjax.zoos.inrs.inr_factory import ImageSet
@@ -55,6 +56,8 @@ class Folder(NamedTuple):
     labels: np.ndarray | None
     classes: tuple[str, ...]
     names: tuple[str, ...]
+
+    __repr__ = summary
 
 
 def render(params: Params, spec: Spec, points: np.ndarray, offset: float) -> jax.Array:

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from wsjax.datasets.images import Images, Preparation, prepare
+from wsjax.summaries import summary
 from wsjax.zoos import Zoo, factory
 from wsjax.zoos.factory import Job
 from wsjax.zoos.inrs import inr_fitting, inr_statistics
@@ -40,6 +41,8 @@ class ImageSet(NamedTuple):
     source: str
     sha256: str
     parts: Mapping[str, tuple[np.ndarray, np.ndarray | None]]
+
+    __repr__ = summary
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -28,6 +28,7 @@ import optax
 
 from wsjax import architectures
 from wsjax.architectures import trigonometry
+from wsjax.summaries import summary
 from wsjax.zoos import Zoo, factory, fitting
 from wsjax.zoos.factory import Job
 from wsjax.zoos.fitting import Fit, State
@@ -46,6 +47,8 @@ class Waves(NamedTuple):
     frequencies: np.ndarray
     amplitudes: np.ndarray
     keys: jax.Array
+
+    __repr__ = summary
 
 
 class Block(NamedTuple):
