@@ -174,7 +174,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = cli.folders(cli.command("audits", __doc__))
     parser.add_argument("--encoders", default="", help="comma-separated; all if not given")
     parser.add_argument("--networks", default="", help="likewise")
-    parser.add_argument("--samples", type=int, default=3, help="of each symmetry")
+    parser.add_argument("--samples", type=cli.positive, default=3, help="of each symmetry")
     parser.add_argument("--seed", type=int, default=0)
     options = cli.prepare(parser.parse_args(arguments))
     names = cli.select(options.encoders, VARIANTS, VARIANTS)
@@ -193,4 +193,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

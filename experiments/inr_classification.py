@@ -244,7 +244,9 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
     subject = inr_tasks.subject(options)
     inr_tasks.expect_classes(subject)
     if options.evaluate:
-        evaluate(options.evaluate, inr_tasks.make(subject, options.folder))
+        source = inr_tasks.make(subject, options.folder)
+        with cli.reading(f"--evaluate {options.evaluate}"):
+            evaluate(options.evaluate, source)
         return []
     preset = presets(subject.name, len(subject.classes))[options.preset]
     task = lambda method: Classification(LABEL, subject.classes, method.objective)
@@ -283,4 +285,4 @@ def _draw_sizes(path: pathlib.Path, finished: Sequence[Mapping], names: Sequence
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

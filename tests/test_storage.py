@@ -39,6 +39,26 @@ def test_an_interrupted_write_leaves_the_file_as_it_was(tmp_path, monkeypatch, s
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    host = socket.gethostname()
+    program = "import os, pathlib, runpy, signal, sys\nstorage = runpy.run_path(sys.argv[1])\n"
+    program += "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+    program += "storage['write_text'](pathlib.Path(sys.argv[2]), 'text')"
+    killed = subprocess.run([sys.executable, "-c", program, storage.__file__, tmp_path / "a.json"])
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1
+    gone = [f".a.json.{host}-{2**22 + 1}-0123abcd.partial"]  # more than any process has
+    stay = [
+        *(f".a.json.{host}-{pid}-0123abcd.partial" for pid in (os.getpid(), 1)),
+        f".a.json.{host}-x-{2**22 + 1}-0123abcd.partial",  # of another host
+        ".mine.partial",
+    ]
+    for name in gone + stay:
+        (tmp_path / name).touch()
+    storage.remove_partial(tmp_path)
+    assert {x.name for x in tmp_path.iterdir()} == set(stay)
+
+
 def test_json_has_no_word_for_nan(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         storage.write_json(tmp_path / "a.json", {"a": float("nan")})

@@ -1,6 +1,7 @@
 """Files that are whole or absent, and in which every change is noticed.
 
 write_bytes, write_text, write_json     all of it or nothing: beside its place, then moved
+remove_partial                          what killed processes left of files
 write_sealed / read_sealed              JSON with the sha256 of all its other values
 fingerprint                             sha256 and size of a file's bytes
 locked                                  a folder or file, for one process at a time
@@ -15,6 +16,7 @@ import importlib.metadata
 import json
 import os
 import pathlib
+import re
 import secrets
 import socket
 from collections.abc import Iterator, Mapping
@@ -33,7 +35,8 @@ class LockedError(RuntimeError):
 
 def write_bytes(path: pathlib.Path, data: bytes) -> None:
     """Writes a file, all of it or nothing; on disk when this returns."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    writer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    partial = path.with_name(f".{path.name}.{writer}.partial")
     try:
         with open(partial, "xb") as file:
             file.write(data)
@@ -42,6 +45,19 @@ def write_bytes(path: pathlib.Path, data: bytes) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_partial(folder: pathlib.Path) -> None:
+    """Removes the unfinished files of processes of this host that were killed while writing."""
+    name = re.compile(rf"\..+\.{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]{{8}}\.partial")
+    for partial in folder.glob(".*.partial"):
+        if match := name.fullmatch(partial.name):
+            try:
+                os.kill(int(match[1]), 0)  # sends nothing
+            except ProcessLookupError:
+                partial.unlink(missing_ok=True)
+            except PermissionError:  # of another user
+                continue
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

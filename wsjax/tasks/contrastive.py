@@ -17,7 +17,6 @@ checkpoint.
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
@@ -263,18 +262,25 @@ class Contrastive(Task[TrainedContrastive]):
         """Fits the probe on the whole training split, and writes it beside the checkpoints."""
         probe = self._probe(trained, train.networks)
         arrays = {k: v.tolist() for k, v in dataclasses.asdict(probe).items()}
-        storage.write_json(folder / "probe.json", arrays)
+        storage.write_sealed(folder / "probe.json", arrays)
         return dataclasses.replace(trained, probe=probe)
 
     def reopen(self, trained: TrainedContrastive, folder: pathlib.Path) -> TrainedContrastive:
-        """Reads the probe; a FileNotFoundError where training has not ended."""
+        """Reads the probe.
+
+        Raises:
+            FileNotFoundError: training has not ended.
+            DamagedError: the file was altered.
+        """
         path = folder / "probe.json"
         if not path.exists():
             raise FileNotFoundError(
                 f"expected {path}, which is written when training ends; the command that began "
                 "the run goes on with it"
             )
-        probe = Probe(**{k: np.asarray(v) for k, v in json.loads(path.read_text()).items()})
+        arrays = {k: np.asarray(v) for k, v in storage.read_sealed(path).items()}
+        del arrays[storage.SEAL]
+        probe = Probe(**arrays)
         return dataclasses.replace(trained, probe=probe)
 
     def _labels(self, zoo):
