@@ -87,7 +87,7 @@ MISUSES = {
     ),
     "number for x": (lambda: wsjax.forward(PARAMS, 1.0, SPEC), "expected an input"),
     # zoos
-    "one vector": (lambda: zoo(VECTORS[0]), r"expected vectors \[network, 13\], got \[13\]"),
+    "one vector": (lambda: zoo(VECTORS[0]), r"expected vectors \[network, 13\], got \(13,\)"),
     "complex vectors": (lambda: zoo(VECTORS * 1j), "vectors: expected real numbers, got complex"),
     "texts as vectors": (lambda: zoo(VECTORS.astype(str)), "vectors: expected real numbers"),
     "specs of a zoo": (lambda: zoo(spec=[SPEC]), "spec: expected Spec, got list"),

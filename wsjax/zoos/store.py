@@ -73,7 +73,8 @@ def save(
 
     Raises:
         ValueError: a weight is too large for half precision, a label is not finite or its
-            name no identifier, or a file would be too large to be read again.
+            name no identifier, facts are no JSON values, or a file would be too large to be
+            read again.
     """
     checks.expect("zoo", zoo, Zoo)
     if dtype not in DTYPES:

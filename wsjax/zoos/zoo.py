@@ -68,12 +68,12 @@ class Zoo:
         }
         for field, value in arrays.items():
             object.__setattr__(self, field, value)
-        n, longest = len(self.vectors), max((s.count for s in self.specs), default=0)
+        longest = max((s.count for s in self.specs), default=0)
         if self.vectors.ndim != 2 or self.vectors.shape[1] < longest:
             raise ValueError(
                 f"expected vectors [network, {longest} or more], got {self.vectors.shape}"
             )
-        if n == 0:
+        if (n := len(self.vectors)) == 0:
             raise ValueError("the zoo is empty: expected at least one network, got 0")
         for name, array in {"which": self.which, "runs": self.runs, **self.labels}.items():
             if np.shape(array) != (n,):
@@ -128,9 +128,7 @@ class Zoo:
         """
         checks.expect("spec", spec, Spec)
         if np.ndim(vectors) != 2 or np.shape(vectors)[1] != spec.count:
-            raise ValueError(
-                f"expected vectors [network, {spec.count}], got {list(np.shape(vectors))}"
-            )
+            raise ValueError(f"expected vectors [network, {spec.count}], got {np.shape(vectors)}")
         n = len(vectors)
         runs = np.arange(n) if runs is None else np.asarray(runs)
         splits = {} if splits is None else splits
