@@ -28,6 +28,22 @@ def raise_all(headline: str, mistakes: Iterable[str]) -> None:
         raise ValueError("\n  ".join((f"{headline}:", *mistakes)))
 
 
+def expect(name: str, value: object, kind: type) -> None:
+    """Checks that an argument is an instance of a class.
+
+    Raises:
+        TypeError: it is of another class, or the class itself; says so by the argument's name.
+
+    >>> expect("steps", 10, int)
+    >>> expect("steps", "10", int)
+    Traceback (most recent call last):
+    TypeError: steps: expected int, got str
+    """
+    if not isinstance(value, kind):
+        came = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        raise TypeError(f"{name}: expected {kind.__name__}, got {came}")
+
+
 def attributes(headline: str, thing: object, rules: Rules) -> None:
     """Checks attributes against their rules.
 
@@ -50,8 +66,8 @@ NOUNS = {int: "a whole number", float: "a finite number", bool: "True or False",
 def fields(headline: str, thing: Any, infinite: Collection[str] = ()) -> None:
     """Checks the fields of a dataclass by their annotations, before rules compare their values.
 
-    Annotations are numbers, texts, booleans, None, sequences and unions of these; fields of other
-    annotations are not checked. A list may stand for a tuple.
+    Annotations are numbers, texts, booleans, dataclasses, None, sequences and unions of these;
+    fields of other annotations are not checked. A list may stand for a tuple.
 
     Args:
         headline: of the error.
@@ -98,7 +114,8 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind in (int, float):
         of = numbers.Integral if kind is int else numbers.Real
         return isinstance(value, of) and not isinstance(value, bool) and math.isfinite(value)
-    return isinstance(value, kind) if kind in (bool, str) else True
+    checked = kind in (bool, str) or dataclasses.is_dataclass(kind)
+    return isinstance(value, kind) if checked else True
 
 
 def _noun(kind: Any) -> str:
@@ -108,4 +125,4 @@ def _noun(kind: Any) -> str:
     if origin in (tuple, Sequence):
         same = origin is Sequence or args[1:] == (...,)
         return f"a tuple, {'each ' + _noun(args[0]) if same else ', '.join(map(_noun, args))}"
-    return NOUNS.get(kind, "None" if kind in (None, types.NoneType) else str(kind))
+    return NOUNS.get(kind, "None" if kind in (None, types.NoneType) else kind.__name__)

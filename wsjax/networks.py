@@ -212,16 +212,19 @@ def to_json(spec: Spec) -> dict:
 
 
 def from_json(data: Mapping) -> Spec:
-    """The spec of what `to_json` gave."""
+    """The spec of what `to_json` gave; a ValueError of anything else."""
 
     def layer(x: Mapping[str, Any]) -> Layer:
         fields: dict[str, Any] = {k: frozen(v) for k, v in x.items() if k != "arrays"}
         arrays = (Array(**{k: frozen(v) for k, v in a.items()}) for a in x["arrays"])
         return Layer(arrays=tuple(arrays), **fields)
 
-    layers = tuple(map(layer, data["layers"]))
-    sizes = tuple((name, int(size)) for name, size in data["sizes"])
-    return Spec(layers, sizes, tuple(data["hidden"]), frozen(data.get("nested", ())))
+    try:
+        layers = tuple(map(layer, data["layers"]))
+        sizes = tuple((name, int(size)) for name, size in data["sizes"])
+        return Spec(layers, sizes, tuple(data["hidden"]), frozen(data.get("nested", ())))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"expected a Spec as JSON, as of `to_json`: {error!r}") from error
 
 
 def frozen(x: Any) -> Any:
@@ -251,8 +254,7 @@ def check_shapes(params: Mapping[str, Any], spec: Spec, batched: bool = True) ->
 
 def expect_spec(spec: object) -> None:
     """Raises a `TypeError` if this is anything but a `Spec`, such as a list of them."""
-    if not isinstance(spec, Spec):
-        raise TypeError(f"expected a Spec, as of `architectures.mlp`, got {type(spec).__name__}")
+    checks.expect("spec", spec, Spec)
 
 
 def _misshapen(params, spec) -> list[str]:
@@ -328,11 +330,7 @@ def unravel(vector: AnyArray, spec: Spec) -> dict[str, AnyArray]:
         ValueError: the vector is of another length, or no array.
         TypeError: this is no spec.
     """
-    expect_spec(spec)
-    shape = getattr(vector, "shape", None)
-    if not shape or shape[-1] != spec.count:
-        came = f"a vector {shape}" if shape else f"{type(vector).__name__}"
-        raise ValueError(f"expected {spec.count} parameters, got {came}")
+    check_length(vector, spec)
     out, start = {}, 0
     for a in spec.arrays:
         size = math.prod(spec.shape(a))
@@ -340,6 +338,15 @@ def unravel(vector: AnyArray, spec: Spec) -> dict[str, AnyArray]:
         out[a.name] = part.reshape(*vector.shape[:-1], *spec.shape(a))
         start += size
     return out
+
+
+def check_length(vector: Any, spec: Spec) -> None:
+    """Raises a `ValueError` unless this is an array [..., spec.count], or a `TypeError`."""
+    expect_spec(spec)
+    shape = getattr(vector, "shape", None)
+    if not shape or shape[-1] != spec.count:
+        came = f"a vector {shape}" if shape else type(vector).__name__
+        raise ValueError(f"expected {spec.count} parameters, got {came}")
 
 
 def check_vectors(vectors: jax.Array | np.ndarray, entries: int, exactly: bool = True) -> None:

@@ -339,7 +339,7 @@ def assert_encoder(
     """
     expect_encoder(encoder)
     if isinstance(specs, Spec) or not specs:
-        raise ValueError(f"expected architectures, [spec] or [spec, other], got {specs}")
+        raise ValueError(f"expected one or more specs, as [spec], got {type(specs).__name__}")
     specs = tuple(specs) if encoder.reads_any else tuple(specs[:1])
     batches = [
         networks.ravel(draw(jax.random.fold_in(key, i), s, (3,)), s) for i, s in enumerate(specs)

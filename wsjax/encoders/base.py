@@ -7,6 +7,7 @@ embeddings = encoder.apply(variables, vectors, view)               [batch, code]
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from wsjax import checks
 from wsjax.encoders.parts import settings
-from wsjax.networks import Spec, frozen
+from wsjax.networks import Spec, expect_spec, frozen
 
 
 class Encoder(nn.Module, abc.ABC):
@@ -84,6 +85,17 @@ class Encoder(nn.Module, abc.ABC):
             object.__setattr__(self, f.name, frozen(getattr(self, f.name)))
         checks.fields(settings.WRONG, self)
         super().__post_init__()
+
+    def __init_subclass__(cls, **settings):
+        super().__init_subclass__(**settings)
+        if view := cls.__dict__.get("view"):
+
+            @functools.wraps(view)
+            def checked(self, spec):
+                expect_spec(spec)
+                return view(self, spec)
+
+            cls.view = checked
 
     @abc.abstractmethod
     def view(self, spec: Spec) -> Any:

@@ -36,6 +36,7 @@ from wsjax import architectures, networks
 from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts import settings
 from wsjax.networks import Spec
+from wsjax.summaries import summary
 from wsjax.views.wiring import wiring
 
 
@@ -52,6 +53,8 @@ class Runnable:
     spec: Spec = flax.struct.field(pytree_node=False)
     inputs: tuple[int, ...] = flax.struct.field(pytree_node=False)
     outputs: int = flax.struct.field(pytree_node=False)
+
+    __repr__ = summary
 
 
 @functools.lru_cache(maxsize=256)

@@ -79,9 +79,10 @@ def act(element: Element, params: Params, spec: Spec) -> Params:
     want, outer = shapes(spec), dict(spec.nested)
     element = {axis: jnp.asarray(p) for axis, p in element.items()}
     for axis, p in element.items():
-        if p.shape != want[axis]:
+        if p.shape != want[axis] or not jnp.issubdtype(p.dtype, jnp.integer):
             raise ValueError(
-                f"{axis!r}: expected permutations {want[axis]} of its neurons, got {p.shape}"
+                f"{axis!r}: expected permutations {want[axis]} of its neurons, got {p.dtype} "
+                f"{p.shape}"
             )
         if not isinstance(p, jax.core.Tracer) and (np.sort(p) != np.arange(p.shape[-1])).any():
             raise ValueError(

@@ -204,6 +204,7 @@ def canonical_scale(params: Params, spec: Spec) -> Params:
         params: arrays [..., *axes of the spec].
         spec: what they mean.
     """
+    networks.check_shapes(params, spec)
     for name, x in scaling_group(spec).factors.items():
         if x.scale:
             square = _incoming(params, spec, name, lambda a, w: w * w)
@@ -226,6 +227,7 @@ def canonical_sign(params: Params, spec: Spec) -> Params:
         params: arrays [..., *axes of the spec].
         spec: what they mean.
     """
+    networks.check_shapes(params, spec)
     sums = (
         lambda a, w: w if a.role == "bias" else jnp.zeros_like(w),
         lambda a, w: w if a.role != "bias" else jnp.zeros_like(w),
@@ -251,6 +253,7 @@ def canonical_phase(params: Params, spec: Spec) -> Params:
         params: arrays [..., *axes of the spec].
         spec: what they mean.
     """
+    networks.check_shapes(params, spec)
     group = scaling_group(spec)
     for name, shift in group.shifts.items():
         bias = _onto(params[name], shift.at, len(shift.at))

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import networks, summaries, training
+from wsjax import checks, networks, summaries, training
 from wsjax.encoders import Encoder
 from wsjax.networks import Params, Spec
 from wsjax.symmetries import permutations
@@ -174,6 +174,9 @@ class Task(abc.ABC, Generic[Result]):
     select: ClassVar[str] = "mse"
     trained: ClassVar["type[Trained]"]
 
+    def __post_init__(self):
+        checks.fields(f"{type(self).__name__} makes no sense", self)
+
     @property
     def needs(self) -> tuple[str, ...]:
         """The labels of the zoo that it needs; none by default."""
@@ -323,18 +326,23 @@ class Trained:
     def _zoo(self, given: Params | np.ndarray | Zoo, spec: Spec | None) -> tuple[Zoo, bool]:
         """Networks as a zoo, and whether there is one without a batch axis."""
         if isinstance(given, Zoo):
+            if spec is not None:
+                raise ValueError("expected no spec beside a zoo, which has its own")
             return given, False
         if spec is None and len(self.specs) > 1:
             raise ValueError(
                 f"trained on {len(self.specs)} architectures: expected the spec of the networks"
             )
-        spec = spec or self.specs[0]
+        spec = self.specs[0] if spec is None else spec
         if isinstance(given, Mapping):
             networks.check(given, spec)
-        raveled = networks.ravel(given, spec) if isinstance(given, Mapping) else given
-        vectors = np.asarray(raveled, np.float32)
-        if vectors.ndim > 2:
-            raise ValueError(f"expected one network or one batch axis, got {vectors.shape}")
+        vectors = np.asarray(networks.ravel(given, spec) if isinstance(given, Mapping) else given)
+        if vectors.ndim not in (1, 2) or vectors.dtype == object:
+            came = list(vectors.shape) if hasattr(given, "shape") else type(given).__name__
+            raise ValueError(
+                "expected networks as named arrays, a vector [entry], vectors [batch, entry] or a "
+                f"Zoo; got {came}"
+            )
         return Zoo.of_spec(np.atleast_2d(vectors), spec, {}), vectors.ndim == 1
 
     def _apply(self, zoo: Zoo, method: str | None = None) -> np.ndarray:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import encoders, networks, training
+from wsjax import checks, encoders, networks, training
 from wsjax.encoders import Encoder
 from wsjax.encoders.base import expect_encoder
 from wsjax.tasks.base import Part, Result, Step, Task, views
@@ -68,9 +68,16 @@ def fit(
     Raises:
         ValueError: a split or label is missing, labels are not finite (counted by name), the
             encoder does not support the architectures or the task, or as `training.fit`.
+        TypeError: the zoo, the task or the settings are of another class.
         FloatingPointError, Interrupted, LockedError, SaveError: as `training.fit`.
     """
     task = cast(Task[Result], Regression(task) if isinstance(task, str) else task)
+    checks.expect("zoo", zoo, Zoo)
+    checks.expect("task", task, Task)
+    if settings is not None:
+        checks.expect("settings", settings, training.Settings)
+    checks.expect("config", config or {}, Mapping)
+    head = _widths(head)
     expect_encoder(encoder)
     if OURS in (config := dict(config or {})):
         raise ValueError(f"expected a config without the key {OURS!r}, which is reserved")
@@ -89,7 +96,7 @@ def fit(
     if folder:
         checkpoints.Checkpoints(folder, {}).close()  # in use, read-only: before any work
     scale = InputScale.fit(train.networks)
-    module = task.module(encoder, tuple(head))
+    module = task.module(encoder, head)
     maps = views(module.encoder, zoo.specs)
     constants = task.constants(train.networks)
     data = {
@@ -152,6 +159,8 @@ def restore(path: str | pathlib.Path, kind: type[Task[Result]] | None = None) ->
         ValueError: the run is of another task, its checkpoints are damaged (a DamagedError),
             or its encoder cannot be imported.
     """
+    if not (kind is None or (isinstance(kind, type) and issubclass(kind, Task))):
+        raise TypeError(f"kind: expected a class of tasks, such as Regression, got {kind!r}")
     config = checkpoints.read_config(path)
     if (described := config.pop(OURS, None)) is None:
         raise ValueError(f"{path}: expected a run of `wsjax.tasks.fit`, its config has no {OURS!r}")
@@ -204,6 +213,14 @@ def default_settings(count: int) -> training.Settings:
     return dataclasses.replace(
         usual, batch=min(usual.batch, count), evaluate_every=often, checkpoint_every=often
     )
+
+
+def _widths(head: Sequence[int]) -> tuple[int, ...]:
+    """The widths of a head's layers, checked."""
+    whole = lambda x: isinstance(x, int | np.integer) and not isinstance(x, bool)
+    if not isinstance(head, list | tuple) or not all(whole(n) and n >= 1 for n in head):
+        raise ValueError(f"head: expected widths of layers, such as (512, 512), got {head!r}")
+    return tuple(map(int, head))
 
 
 def _expect_data(zoo, labels):

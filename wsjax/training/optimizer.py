@@ -71,9 +71,9 @@ class Settings:
             for name in ("steps", "batch", "evaluate_every", "checkpoint_every")
         }
         rules |= {
-            name: (getattr(self, name) >= 0, "at least 0")
-            for name in ("weight_decay", "clip", "seed")
+            name: (getattr(self, name) >= 0, "at least 0") for name in ("weight_decay", "clip")
         }
+        rules["seed"] = (0 <= self.seed < 1 << 63, "from 0 to below 2^63")
         divides = self.microbatch == 0 or (self.microbatch > 0 and not self.batch % self.microbatch)
         between = (0.0, *self.milestones, 1.0)
         rising = all(a < b for a, b in itertools.pairwise(between))

@@ -54,12 +54,6 @@ def variable(name: str) -> str:
     return name.replace("/", "_")
 
 
-def check(vectors: jax.Array, spec: Spec) -> None:
-    """Raises `ValueError` if networks [batch, entry, ...] do not have the entries of a spec."""
-    if vectors.ndim < 2 or vectors.shape[1] != spec.count:
-        raise ValueError(f"expected networks [batch, {spec.count}], got {list(vectors.shape)}")
-
-
 def kept(array: Array, keep: Sequence[str]) -> tuple[int, ...]:
     """Positions of the axes of an array that are kept."""
     return tuple(i for i, axis in enumerate(array.axes) if axis in keep)
@@ -79,7 +73,8 @@ def fold(vectors: jax.Array, spec: Spec, keep: Sequence[str]) -> dict[str, jax.A
     Raises:
         ValueError: networks do not have as many entries as the spec.
     """
-    check(vectors, spec)
+    if vectors.ndim < 2 or vectors.shape[1] != spec.count:
+        raise ValueError(f"expected networks [batch, {spec.count}], got {list(vectors.shape)}")
     batch, channels = len(vectors), math.prod(vectors.shape[2:])
     out, start = {}, 0
     for a in spec.arrays:

@@ -343,8 +343,6 @@ class Rows:
     nodes: tuple[tuple[str, int, int], ...] = flax.struct.field(pytree_node=False)
     pairs: tuple[tuple[str, str, int, int], ...] = flax.struct.field(pytree_node=False)
 
-    __repr__ = summary
-
     def slice_of(self, kind: str) -> tuple[int, int]:
         """First row and end of the neurons of a kind."""
         return next((first, last) for k, first, last in self.nodes if k == kind)

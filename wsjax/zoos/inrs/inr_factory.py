@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from wsjax import checks
 from wsjax.datasets.images import Images, Preparation, prepare
 from wsjax.summaries import summary
 from wsjax.zoos import Zoo, factory
@@ -104,7 +105,9 @@ def make(
     Raises:
         ValueError: there are fewer images than the recipe takes.
     """
+    checks.expect("recipe", recipe, Recipe)
     images = image_set(images) if isinstance(images, Images) else images
+    checks.expect("images", images, ImageSet)
     return factory.make(job(recipe, images, devices), cache, shard)
 
 

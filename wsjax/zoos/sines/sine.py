@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from wsjax import architectures
+from wsjax import architectures, checks
 from wsjax.architectures import trigonometry
 from wsjax.summaries import summary
 from wsjax.zoos import Zoo, factory, fitting
@@ -175,6 +175,7 @@ def job(
     recipe: Recipe, block: int | None = None, devices: Sequence[jax.Device] | None = None
 ) -> Job[Block]:
     """The blocks of a recipe, and how the factory makes one; arguments as for `make`."""
+    checks.expect("recipe", recipe, Recipe)
     devices = tuple(jax.devices() if devices is None else devices)
     block = block or _block(devices)
     # Blocks are of one size, so that one program serves all, and in the order of the draw:
