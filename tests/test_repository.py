@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "networks": {"checks"},
     "metrics": set(),
     "storage": set(),
-    "files": set(),
+    "files": {"checks"},
     "datasets": {"checks", "storage"},
     "training": {"checks", "storage"},
     "views": {"networks"},
