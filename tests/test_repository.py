@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "networks": {"checks"},
     "metrics": set(),
     "storage": set(),
-    "files": set(),
+    "files": {"checks"},
     "datasets": {"checks", "storage", "summaries"},
     "training": {"checks", "storage", "summaries"},
     "views": {"networks", "summaries"},

@@ -60,6 +60,16 @@ def attributes(headline: str, thing: object, rules: Rules) -> None:
     )
 
 
+def printable(name: object) -> str:
+    r"""A name from a disk or a file as text for a terminal: what does not print is escaped.
+
+    >>> printable("cat\x1b[31m.png")
+    'cat\\x1b[31m.png'
+    """
+    escaped = lambda c: c.encode("unicode_escape").decode()
+    return "".join(c if c.isprintable() else escaped(c) for c in str(name))
+
+
 NOUNS = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text"}
 
 

@@ -36,7 +36,11 @@ AnyArray = TypeVar("AnyArray", jax.Array, np.ndarray)
 
 KINDS = ("dense", "conv", "norm", "attention", "embedding", "residual")
 ROLES = ("kernel", "bias", "scale", "mean", "variance")
-ACTIVATIONS = ("none", "relu", "tanh", "gelu", "sin", "leaky_relu", "silu", "sigmoid")
+ACTIVATIONS = (
+    *("none", "relu", "tanh", "gelu", "sin", "leaky_relu", "silu", "sigmoid"),
+    "gelu_tanh",  # Flax's default; "gelu" is the exact one, PyTorch's
+)
+FORMS = {"gelu_tanh": "gelu"}  # activations that are one as a feature and as a label
 
 MISMATCH = "network does not match its spec"
 

@@ -17,11 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax.encoders.parts.positions import sinusoid
-from wsjax.networks import ACTIVATIONS, KINDS, check_vectors
+from wsjax.networks import ACTIVATIONS, FORMS, KINDS, check_vectors
 from wsjax.summaries import summary
 from wsjax.views.graphs import EDGE_ROLES, NODE_ROLES, TAPS, Graph, weights
 
 SLOTS = 4  # sinusoids for a slot
+FEATURE = np.array([ACTIVATIONS.index(FORMS.get(a, a)) for a in ACTIVATIONS])
 
 
 @flax.struct.dataclass
@@ -113,7 +114,7 @@ class NodeFeatures(nn.Module):
             jax.nn.one_hot(graph.place_role, len(NODE_ROLES)),
             jax.nn.one_hot(graph.place_kind, len(KINDS)),
             sinusoid(jnp.asarray(graph.place_slot), SLOTS, 100.0),
-            jax.nn.one_hot(graph.place_activation, len(ACTIVATIONS)),
+            jax.nn.one_hot(jnp.asarray(FEATURE)[graph.place_activation], FEATURE.max() + 1),
             sinusoid(jnp.asarray(graph.place_level), self.waves, 100.0),
         ]
         x = nn.Dense(self.width, name="place")(jnp.concatenate(place, axis=-1))
