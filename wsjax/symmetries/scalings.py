@@ -76,7 +76,7 @@ def sample(
     """
     networks.expect_spec(spec)
     if isinstance(kinds, str) or set(kinds) - set(KINDS):
-        raise ValueError(f"expected several of the kinds {KINDS}, got {kinds!r}")
+        raise ValueError(f"expected several kinds of {KINDS}, got {kinds!r}")
     factors, phases = map(dict, identity(spec))
     key_of = lambda name, kind: jax.random.fold_in(key, zlib.crc32(f"{name} {kind}".encode()))
     for name, x in scaling_group(spec).factors.items():
