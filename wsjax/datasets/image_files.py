@@ -49,6 +49,7 @@ FILE_BYTES = 256 << 20  # of a file, packed and unpacked; the largest official o
 PLAIN_BYTES = 64 << 20  # of an IDX file or a batch, unpacked; the largest has 47 million
 TOTAL_BYTES = 1 << 30  # of all files, unpacked
 BLOCK = 512  # bytes, of a tar
+NO_CONTENT = tuple(b"%d" % n for n in range(1, 7))  # types of links, devices, folders
 MEMBERS = 64  # of an archive; CIFAR-10's has 9
 
 # sha256 of the unpacked files. IDX and CIFAR-10: of files whose md5 is the published one.
@@ -290,6 +291,7 @@ def _members(content, path):
         name, kind = header[:100].split(b"\0")[0].decode("latin-1"), header[156:157]
         if kind == b"S":
             raise ValueError(f"{path}: {name!r} is sparse, which the published archive is not")
+        size = 0 if kind in NO_CONTENT else size
         start, at = at + BLOCK, at + BLOCK + -(-size // BLOCK) * BLOCK
         if start + size > len(content):
             raise ValueError(f"{path} is cut short: {name!r} has {size} bytes by its header")

@@ -217,9 +217,9 @@ def read_folder(folder: str | os.PathLike, size: int | None = None, gray: bool =
 def _square(pillow, image, size):
     """The middle square of an image, resized."""
     side = min(image.size)
-    left, top = ((n - side) / 2 for n in image.size)
-    box = (left, top, left + side, top + side)
-    return image.resize((size, size), pillow.Resampling.BILINEAR, box)
+    left, top = ((n - side) // 2 for n in image.size)
+    middle = image.crop((left, top, left + side, top + side))
+    return middle.resize((size, size), pillow.Resampling.BILINEAR)
 
 
 def _upright(pixels, orientation):
