@@ -1,6 +1,6 @@
 """Checks of what users give: every mistake is collected, and one error lists them all."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 Rules = Mapping[str, tuple[bool, str]]  # attribute -> whether it is right, what is expected of it
 
@@ -36,3 +36,15 @@ def attributes(headline: str, thing: object, rules: Rules) -> None:
             if not right
         ),
     )
+
+
+def some(noun: str, numbers: Sequence[object]) -> str:
+    """The first of many by their numbers, and how many there are.
+
+    >>> some("network", [4]), some("network", [0, 4]), some("network", range(1000))
+    ('network 4', 'networks 0, 4', '1000 networks: 0, 1, 2, 3, 4, ...')
+    """
+    listed = ", ".join(str(n) for n in numbers[:5])
+    if len(numbers) > 5:
+        return f"{len(numbers)} {noun}s: {listed}, ..."
+    return f"{noun}{'s' * (len(numbers) > 1)} {listed}"

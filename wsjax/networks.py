@@ -214,7 +214,21 @@ def check(params: Mapping[str, jax.Array | np.ndarray], spec: Spec) -> None:
     """Raises `ValueError` naming every array that does not match the spec, all at once.
 
     Arrays may have batch axes in front, the same ones for all. A NaN or an infinity is
-    reported by array; traced arrays are checked for shape alone.
+    reported by array and network; traced arrays are checked for shape alone.
+    """
+    checks.raise_all("network does not match its spec", mistakes(params, spec))
+
+
+def mistakes(
+    params: Mapping[str, jax.Array | np.ndarray], spec: Spec, members: np.ndarray | None = None
+) -> list[str]:
+    """What `check` lists.
+
+    Args:
+        params: arrays [..., *axes of the spec].
+        spec: what they mean.
+        members: [network], the numbers by which networks of one batch axis are named; their
+            positions if None.
     """
     wrong, batches = [], {}
     names = {a.name for a in spec.arrays}
@@ -227,19 +241,33 @@ def check(params: Mapping[str, jax.Array | np.ndarray], spec: Spec) -> None:
         if not hasattr(array, "shape"):
             wrong.append(f"{a.name}: expected an array, got {type(array).__name__}")
             continue
+        batch = tuple(array.shape[: array.ndim - len(want)])
         if tuple(array.shape[array.ndim - len(want) :]) != want or array.ndim < len(want):
             wanted = f"[..., {', '.join(map(str, want))}] {a.axes}"
             wrong.append(f"{a.name}: expected shape {wanted}, got {array.shape}")
             continue
-        batches.setdefault(tuple(array.shape[: array.ndim - len(want)]), a.name)
+        batches.setdefault(batch, a.name)
         if not isinstance(array, jax.core.Tracer):
-            bad = np.size(array) - int(np.isfinite(np.asarray(array)).sum())
-            if bad:
-                wrong.append(f"{a.name}: {bad} of {np.size(array)} values are NaN or infinite")
+            bad = ~np.isfinite(np.asarray(array))
+            if bad.any():
+                wrong.append(
+                    f"{a.name}: {bad.sum()} of {bad.size} values are NaN or infinite"
+                    + _bearers(bad.reshape(*batch, -1), members)
+                )
     if len(batches) > 1:
         axes = ", ".join(f"{list(b)} ({name})" for b, name in batches.items())
         wrong.append(f"batch axes differ: {axes}")
-    checks.raise_all("network does not match its spec", wrong)
+    return wrong
+
+
+def _bearers(bad: np.ndarray, members: np.ndarray | None) -> str:
+    """Names the networks of a batch in which a value is bad, [..., value]."""
+    places = np.argwhere(bad.any(-1)).tolist()
+    if bad.ndim == 1:
+        return ""
+    if bad.ndim == 2:
+        places = [i if members is None else int(members[i]) for (i,) in places]
+    return f", in {checks.some('network', places)}"
 
 
 def ravel(params: Mapping[str, AnyArray], spec: Spec) -> AnyArray:

@@ -116,6 +116,9 @@ class TrainedEditor(Trained):
     def edit(self, given: Params | np.ndarray, spec: Spec | None = None) -> Params | np.ndarray:
         """Edits networks.
 
+        An encoder that `reads_any` edits networks of other widths as well, of as many inputs and
+        outputs as those of training; how well, nothing in training measures.
+
         Args:
             given: named arrays of one network or, with a batch axis, of several; or raveled
                 vectors [entry] or [batch, entry].
@@ -130,10 +133,15 @@ class TrainedEditor(Trained):
         return self._transform(given, spec)
 
     def render(self, given: Params | np.ndarray, spec: Spec | None = None) -> np.ndarray:
-        """The images of networks, [row, col, channel] or [batch, row, col, channel]."""
-        spec = spec or self.specs[0]
-        vectors = networks.ravel(given, spec) if isinstance(given, Mapping) else given
-        return images(np.asarray(vectors, np.float32), spec, self.task.canvas)
+        """The images of networks, [row, col, channel] or [batch, row, col, channel].
+
+        Raises:
+            ValueError: as `Trained.encode`.
+        """
+        zoo, single = self._zoo(given, spec)
+        rendered = images(zoo.vectors, zoo.spec, self.task.canvas)
+        self.expect_finite(zoo, rendered)
+        return rendered[0] if single else rendered
 
     def errors(self, vectors: np.ndarray, target: np.ndarray) -> np.ndarray:
         """The mean squared error of each network's edit, [network].
