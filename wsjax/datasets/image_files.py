@@ -286,12 +286,17 @@ def _members(content, path):
         if len(header) == BLOCK and not header.strip(b"\0"):
             break
         stated, size = _octal(header[148:156]), _octal(header[124:136])
-        if None in (stated, size) or stated != sum(header) - sum(header[148:156]) + 8 * ord(" "):
+        if (
+            stated is None
+            or size is None
+            or stated != sum(header) - sum(header[148:156]) + 8 * ord(" ")
+        ):
             raise ValueError(f"{path} is no tar archive, or cut short, at byte {at} of it")
         name, kind = header[:100].split(b"\0")[0].decode("latin-1"), header[156:157]
         if kind == b"S":
             raise ValueError(f"{path}: {name!r} is sparse, which the published archive is not")
-        size = 0 if kind in NO_CONTENT else size
+        if kind in NO_CONTENT:
+            size = 0
         start, at = at + BLOCK, at + BLOCK + -(-size // BLOCK) * BLOCK
         if start + size > len(content):
             raise ValueError(f"{path} is cut short: {name!r} has {size} bytes by its header")
