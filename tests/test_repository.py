@@ -52,7 +52,6 @@ LINES = 450
 README_LINES, README_WORDS = 230, 3500
 # modules that no test in the mirrored folder imports -> the test that covers them
 COVERED_BY = {
-    "architectures/activations.py": "tests/architectures/test_families.py",
     "architectures/equivariant_bases.py": "tests/architectures/test_families.py",
     "architectures/layer_settings.py": "tests/architectures/test_families.py",
     "architectures/random_bits.py": "tests/zoos/classifiers/test_classifiers.py",
