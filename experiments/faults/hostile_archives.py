@@ -93,13 +93,9 @@ def _idx(data, name=FIRST):
     return {**IDX, name: data}
 
 
-def _packed(size, pack):
-    """A file that unpacks to zeros."""
-    files = dict(IDX)
-    del files[FIRST]
-    ending = {gzip.compress: ".gz", lzma.compress: ".xz"}[pack]
-    few = {"compresslevel": 1} if pack is gzip.compress else {"preset": 0}
-    return {**files, FIRST + ending: pack(bytes(size), **few)}
+def _instead(ending, data):
+    """Packed bytes in place of the first file."""
+    return {k: v for k, v in IDX.items() if k != FIRST} | {FIRST + ending: data}
 
 
 def _link(path):
@@ -169,11 +165,12 @@ CASES: dict[str, tuple[str, Callable[[], Files], bool | None]] = {
     "an empty archive": ("cifar10", lambda: {ARCHIVE: b""}, False),
     "zeros": ("cifar10", lambda: {ARCHIVE: bytes(10_240)}, False),
     "an archive of 20 GB of holes": ("cifar10", lambda: {ARCHIVE: _truncated(20 << 30)}, False),
-    "a gzip of 1 GB": ("mnist", lambda: _packed(1 << 30, gzip.compress), False),
-    "an xz of 600 MB": ("mnist", lambda: _packed(600 << 20, lzma.compress), False),
-    "half a gzip": (
-        "mnist", lambda: {**IDX, FIRST + ".gz": gzip.compress(PIXELS)[:-9]}, False,
+    "a gzip of 1 GB": ("mnist", lambda: _instead(".gz", gzip.compress(bytes(1 << 30), 1)), False),
+    "an xz of 600 MB": (
+        "mnist", lambda: _instead(".xz", lzma.compress(bytes(600 << 20), preset=0)), False,
     ),
+    "half a gzip": ("mnist", lambda: _instead(".gz", gzip.compress(PIXELS)[:-9]), False),
+    "a gzip and more": ("mnist", lambda: _instead(".gz", gzip.compress(PIXELS) + b"0"), False),
     "images of 2**96 bytes": (
         "mnist", lambda: _idx(_head(*[2**32 - 1] * 3)), False,
     ),

@@ -101,8 +101,8 @@ def program_of(arrays: Mapping[str, np.ndarray]) -> bytes:
     return program(state(tensors))
 
 
-def patched(data: bytes, magic: bytes, offset: int, form: str, number: int) -> bytes:
-    """A zip with a number in its last record of a kind replaced."""
-    out, start = bytearray(data), data.rindex(magic)
+def patched(data: bytes, start: int, offset: int, form: str, number: int) -> bytes:
+    """With a number of a zip's record, which starts there, replaced."""
+    out = bytearray(data)
     struct.pack_into(f"<{form}", out, start + offset, number)
     return bytes(out)
