@@ -137,7 +137,7 @@ def _read_pictures(folder, name, readable):
             if "\x1b" in str(error):
                 raise RuntimeError(f"escape codes as they are: {error!r}") from error
             raise
-        return None if readable is None else images.images[images.names.index(name)]
+        return None if readable is None else images.images[sorted(os.listdir(folder)).index(name)]
 
     right = {None: lambda: [None], False: list}.get(
         readable, lambda: [pixels((folder / name).read_bytes())]

@@ -81,6 +81,10 @@ def _collisions(count):
 # Files that hold more than a state dict
 
 
+def _large():
+    return {"w": np.arange(17 << 18, dtype="f4")}
+
+
 def _nested():
     momentum = {0: {"step": 3, "exp_avg": ROW}}
     return {"model": GOOD, "optimizer": {"state": momentum, "lr": 0.5}, "epoch": 3}
@@ -313,13 +317,13 @@ ZIPS = {
     "a list": lambda _: pt(program(b"]")),
     "numbers as names": lambda _: pt(program(mapping([(value(1), value(2))]))),
     "a pickle of two megabytes": lambda _: pt(program(value("a" * 2_000_000))),
-    "17 MiB": lambda _: saved({"w": np.zeros(17 << 18, "f4")}),
     "an empty pickle": lambda _: pt(b""),
 }
 CASES = {
     "a good file": (lambda _: saved(GOOD), [GOOD]),
     "zip64, and right": (_zip(_end64), [GOOD]),
     "model and optimizer": (_wrapped, lambda: [_nested(), _nested()["model"]]),
+    "a state dict of 17 MiB": (lambda _: saved(_large()), lambda: [_large()]),
     "a good file behind four bytes": (_zip(lambda x: LOCAL + x), ANYTHING),
     "20,000 names of one tensor": _aliases(20_000, 10_000),
     "300 names of one tensor of 16 MB": _aliases(300, 4_100_000),
