@@ -38,7 +38,7 @@ class Verdict(NamedTuple):
     Attributes:
         outcome: one of `OUTCOMES`.
         words: what happened, for the log.
-        seconds: it took.
+        seconds: it took; of the CPU, where it ran in a `Workshop`: others may use the cores.
         megabytes: of memory at its peak, beyond those of the idle process.
     """
 
@@ -116,8 +116,8 @@ def verdict(
         promised: the errors that are a refusal.
         equal: (result, expected) -> whether they are the same.
     """
-    begin = time.monotonic()
-    took = lambda outcome, words: Verdict(outcome, words, time.monotonic() - begin)
+    begin = time.process_time()
+    took = lambda outcome, words: Verdict(outcome, words, time.process_time() - begin)
     try:
         result = read()
     except Exception as error:
@@ -136,9 +136,9 @@ class Workshop:
     """Runs cases in another process, each within limits of time and memory.
 
     Attributes:
-        seconds: a case that takes more has crashed.
-        megabytes: likewise.
-        killed: seconds after which a case is killed.
+        seconds: a case that takes more of the CPU has crashed.
+        megabytes: likewise, of memory.
+        killed: seconds by the clock after which a case is killed.
         forks: whether each case has a process of its own; otherwise all have one, until it
             dies.
     """
@@ -220,9 +220,9 @@ def _measured(case, arguments):
     """The verdict of a case, with its time and memory."""
     before = _memory(reset=True)
     with _address_space(ADDRESS_SPACE):
-        begin = time.monotonic()
+        begin = time.process_time()
         found = case(*arguments)
-        seconds = time.monotonic() - begin
+        seconds = time.process_time() - begin
     peak = max(0.0, _memory() - before)
     return found._replace(seconds=found.seconds or seconds, megabytes=peak)
 
