@@ -235,7 +235,8 @@ class Zoo:
         if len(bad := rows[~np.isfinite(values)]):
             raise ValueError(
                 f"label {label!r}: {len(bad)} of {len(rows)} values of the split {split!r} are "
-                f"NaN or infinite, of {checks.some('network', bad.tolist())}; expected a number for each"
+                f"NaN or infinite, of {checks.some('network', bad.tolist())}; expected a number "
+                "for each"
             )
         return values
 

@@ -1,6 +1,8 @@
 """A user's own images: arrays and folders of files, fitted as INRs."""
 
 import dataclasses
+import struct
+import zlib
 
 import numpy as np
 import PIL.Image
@@ -139,6 +141,33 @@ def test_an_image_too_large_is_not_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr(PIL.Image.Image, "load", None)
     with pytest.raises(ValueError, match=r"1\.png is 50 x 50, of at most 45 x 45"):
         image_folders.read_folder(tmp_path, size=4)
+
+
+def chunk(kind, data):
+    head, sum_ = struct.pack(">I", len(data)), struct.pack(">I", zlib.crc32(kind + data))
+    return head + kind + data + sum_
+
+
+def png(rows, *pixels, bits=8):
+    """A gray PNG of six columns."""
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 6, rows, bits, 0, 0, 0, 0))
+    parts = [chunk(b"IDAT", x) for x in pixels]
+    return image_folders.PNG + b"".join([head, *parts, chunk(b"IEND", b"")])
+
+
+def test_pixels_that_a_png_lacks_are_not_black(tmp_path):
+    rows = np.arange(35, dtype=np.uint8).reshape(5, 7) * [0, *[5] * 6]  # a filter, six pixels
+    packed = zlib.compress(rows.astype(np.uint8).tobytes())
+    (tmp_path / "1.png").write_bytes(png(5, packed[:9], packed[9:]))
+    (tmp_path / "2.png").write_bytes(png(5, zlib.compress(bytes(5 * 4)), bits=4))
+    found = image_folders.read_folder(tmp_path).images[..., 0]
+    np.testing.assert_array_equal(found, [rows[:, 1:], np.zeros((5, 6))])
+    short, altered = png(5, zlib.compress(bytes(34))), bytearray(png(5, packed))
+    altered[45] ^= 1
+    for data in (short, altered, png(5, packed)[:-12], png(5, packed)[:-30]):
+        (tmp_path / "3.png").write_bytes(data)
+        with pytest.raises(ValueError, match=r"\n  3\.png is damaged"):
+            image_folders.read_folder(tmp_path)
 
 
 def test_a_folder_of_nothing_or_of_halves(tmp_path, monkeypatch):
