@@ -72,7 +72,7 @@ def _full(kind, draw, disk):
 
 def read_only(rng: np.random.Generator, count: int, folder: pathlib.Path) -> Iterator[Verdict]:
     """Disks that are read-only."""
-    kinds = (_fit, _train, _halfway, _log, _records, _zoo, _images, _blocks)
+    kinds = (_log, _train, _fit, _halfway, _records, _zoo, _images, _blocks)
     if mountable("read_only", folder):
         for number, _ in cases(rng, count):
             yield timed(_read_only, kinds[number % len(kinds)], folder / str(number))

@@ -6,6 +6,7 @@
 Kills come at a moment, or before a file is written through or renamed, both drawn.
 """
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -23,6 +24,7 @@ from experiments.faults.attacks import Attack, Verdict, cases, same
 from experiments.faults.launcher import COMMAND, Ended, Process, launcher
 from experiments.lib import records
 from wsjax import tasks
+from wsjax.storage import fingerprint
 from wsjax.training.log import read_lines
 
 LIMIT = 30.0  # seconds; a command that takes longer hangs
@@ -46,7 +48,7 @@ class Whole:
 
 
 def kills(rng: np.random.Generator, count: int, folder: pathlib.Path) -> Iterator[Verdict]:
-    """`kill -9` while training, every third run once more when it goes on; then no more."""
+    """`kill -9` while training, every fifth run twice; then the same command to its end."""
     whole = fitted()
     for number, draw in cases(rng, count):
         yield timed(_kill, whole, number, draw, folder / str(number))
@@ -54,7 +56,7 @@ def kills(rng: np.random.Generator, count: int, folder: pathlib.Path) -> Iterato
 
 def _kill(whole, number, draw, place):
     start = functools.partial(launcher().start, "fit", place, place.with_suffix(".npz"))
-    for _ in range(2 if number % 3 == 2 else 1):
+    for _ in range(2 if number % 5 == 4 else 1):
         if number % 2:
             start(die_at=int(draw.integers(1, whole.operations + 1))).wait(LIMIT)
             continue
@@ -91,6 +93,37 @@ def _signal(whole, number, draw, place):
             return Verdict("crashed", f"no checkpoint of step {last} after {sent.name}")
     again = start_training(place).wait(LIMIT)
     return concluded(again, lambda: command_result(place), whole.result)
+
+
+def worker_signals(rng: np.random.Generator, count: int, folder: pathlib.Path) -> Iterator[Verdict]:
+    """SIGTERM and Ctrl-C to a command whose methods train side by side, in two workers."""
+    whole = trained()
+    for number, draw in cases(rng, count):
+        yield timed(_signal_workers, whole, number, draw, with_zoo(folder / str(number)))
+
+
+def _signal_workers(whole, number, draw, place):
+    sent, start = SIGNALS[number % 2], functools.partial(start_training, place)
+    process = start("--methods", "mlp,stat_nn", "--jobs", "2")
+    least = int(draw.integers(1, programs.STEPS - 4))
+    wait_for(lambda: len(lines_of(place)) >= least, process, 4 * LIMIT)
+    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.send(sent)
+    ended = process.wait(LIMIT)
+    if wrong := interruption(ended, sent, sentence=False):
+        return Verdict("crashed", wrong)
+    end = time.monotonic() + 10
+    while (left := [x for x in children if _alive(x)]) and time.monotonic() < end:
+        time.sleep(0.1)
+    if left:
+        return Verdict("crashed", f"{sent.name} leaves {len(left)} processes")
+    return concluded(start().wait(LIMIT), lambda: command_result(place), whole.result)
+
+
+def _alive(pid):
+    with contextlib.suppress(OSError):
+        return bool(pathlib.Path(f"/proc/{pid}/cmdline").read_bytes())  # of a zombie: nothing
+    return False
 
 
 def zoo_stops(rng: np.random.Generator, count: int, folder: pathlib.Path) -> Iterator[Verdict]:
@@ -252,9 +285,9 @@ def interruption(ended: Ended, sent: signal.Signals, sentence: bool) -> str:
     return ""
 
 
-def wait_for(condition: Callable[[], object], process: Process) -> None:
+def wait_for(condition: Callable[[], object], process: Process, limit: float = LIMIT) -> None:
     """Waits until a condition is met, or the process has ended."""
-    end = time.monotonic() + LIMIT
+    end = time.monotonic() + limit
     while process.running and time.monotonic() < end and not condition():
         time.sleep(0.01)
 
@@ -295,7 +328,7 @@ def with_zoo(place: pathlib.Path) -> pathlib.Path:
 
 def start_training(place: pathlib.Path, *more: object) -> Process:
     """Starts the command line that trains a method."""
-    every = "training.evaluate_every=1,training.checkpoint_every=3"
+    every = f"training.evaluate_every=1,training.checkpoint_every={programs.EVERY}"
     flags = ("--methods", "mlp", "--set", f"training.steps={programs.STEPS},{every}")
     return _start(place, *flags, *more)
 
@@ -336,7 +369,7 @@ def command_result(place: pathlib.Path) -> dict[str, Any]:
     """The metrics, the best variables and the records of the command line."""
     home = run_home(place)
     best = tasks.restore(home).variables
-    on_record = [r["metrics"] for r in records.read("inr_frequency", place / "results")]
+    on_record = [r["metrics"] for r in records.read("inr_frequency", place / "results", row="mlp")]
     return {"metrics": steady(read_lines(home / "metrics.jsonl")), "records": on_record,
             "best": _flat(best)}  # fmt: skip
 
@@ -348,7 +381,7 @@ def _flat(tree):
 def zoo_result(place: pathlib.Path) -> dict[str, Any]:
     """The arrays of all blocks of the zoo, and the records."""
     on_record = [r["metrics"] for r in records.read("inr_frequency", place / "results")]
-    blocks = {x.name: x.read_bytes() for x in blocks_of(place, ".safetensors")}
+    blocks = {x.name: fingerprint(x)["sha256"] for x in blocks_of(place, ".safetensors")}
     return {"blocks": blocks, "records": on_record}
 
 
@@ -359,7 +392,8 @@ def blocks_of(place: pathlib.Path, ending: str) -> list[pathlib.Path]:
 
 ATTACKS = (
     Attack("kills", "`kill -9` while training; the same command then", 50, 3, kills),
-    Attack("signals", "SIGTERM and Ctrl-C while training; the same command then", 18, 2, signals),
+    Attack("signals", "SIGTERM and Ctrl-C while training; the same command then", 18, 1, signals),
+    Attack("worker_signals", "SIGTERM and Ctrl-C while workers train", 2, 0, worker_signals),
     Attack("zoo_stops", "kill, SIGTERM, Ctrl-C while a zoo is made", 18, 1, zoo_stops),
     Attack("log_appends", "lines of two processes in one log", 600, 60, log_appends),
     Attack("record_appends", "records of two processes in one file", 600, 60, record_appends),

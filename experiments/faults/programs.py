@@ -23,7 +23,8 @@ from wsjax.training.log import JsonLines, read_lines
 from wsjax.zoos import Zoo, store
 from wsjax.zoos.sines import sine
 
-STEPS = 24
+STEPS = 16
+EVERY = 4  # steps between checkpoints
 NETWORKS = 2000  # of the zoo that is stored
 SPEC = architectures.mlp([1, 4, 1], "tanh")
 WAVES = sine.Recipe(networks=8, widths=(1, 4, 1), points=8, steps=20, keep_unfit=True)
@@ -62,11 +63,11 @@ def random_zoo(spec: Spec = SPEC, count: int = 32) -> Zoo:
     return tasks.fitting.default_splits(Zoo.of_spec(vectors, spec, labels))
 
 
-def fit(folder: str, final: str, steps: int = STEPS) -> None:
+def fit(folder: str, final: str) -> None:
     """Trains in a folder; the variables go to an .npz file."""
     settings = training.Settings(
-        steps=steps, batch=8, learning_rate=1e-2, schedule="constant", evaluate_every=1,
-        checkpoint_every=3,
+        steps=STEPS, batch=8, learning_rate=1e-2, schedule="constant", evaluate_every=1,
+        checkpoint_every=EVERY,
     )  # fmt: skip
     encoder = encoders.build("mlp", {"widths": (4,), "code": 4})
     trained = tasks.fit(
