@@ -136,14 +136,21 @@ class Workshop:
     """Runs cases in another process, each within limits of time and memory.
 
     Attributes:
-        seconds: a case is killed after them, and has crashed.
-        megabytes: a case that takes more has crashed.
+        seconds: a case that takes more has crashed.
+        megabytes: likewise.
+        killed: seconds after which a case is killed.
         forks: whether each case has a process of its own; otherwise all have one, until it
             dies.
     """
 
-    def __init__(self, seconds: float = 60.0, megabytes: float = 1024.0, forks: bool = False):
-        self.seconds, self.megabytes, self.forks = seconds, megabytes, forks
+    def __init__(
+        self,
+        seconds: float = 60.0,
+        megabytes: float = 1024.0,
+        forks: bool = False,
+        killed: float = 60.0,
+    ):
+        self.seconds, self.megabytes, self.forks, self.killed = seconds, megabytes, forks, killed
         self._process = None
 
     def __enter__(self) -> "Workshop":
@@ -159,18 +166,20 @@ class Workshop:
         self._pipe.send_bytes(pickle.dumps((case, arguments)))
         begin = time.monotonic()
         try:
-            if not self._pipe.poll(self.seconds):
+            if not self._pipe.poll(self.killed):
                 self._stop()
-                return Verdict("crashed", f"no end after {self.seconds:.0f} s", self.seconds)
+                return Verdict("crashed", f"no end after {self.killed:.0f} s", self.killed)
             found = self._pipe.recv()
         except EOFError:
             self._process.join()
             words = f"the process ended with code {self._process.exitcode}"
             self._stop()
             return Verdict("crashed", words, time.monotonic() - begin)
-        if found.megabytes > self.megabytes:
-            words = f"{found.megabytes:.0f} MB of memory; {found.outcome}: {found.words}"
-            return found._replace(outcome="crashed", words=words)
+        if found.megabytes > self.megabytes or found.seconds > self.seconds:
+            took = f"{found.seconds:.1f} s and {found.megabytes:.0f} MB"
+            return found._replace(
+                outcome="crashed", words=f"{took}; {found.outcome}: {found.words}"
+            )
         return found
 
     def _start(self):

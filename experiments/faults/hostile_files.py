@@ -1,5 +1,5 @@
-"""Hostile files of other programs: PyTorch files, images, archives."""
+"""Hostile files of other programs: PyTorch files, pictures, archives of data sets."""
 
-from experiments.faults.attacks import Attack
+from experiments.faults import hostile_archives, hostile_images, hostile_torch
 
-ATTACKS: tuple[Attack, ...] = ()
+ATTACKS = (*hostile_torch.ATTACKS, *hostile_images.ATTACKS, *hostile_archives.ATTACKS)
