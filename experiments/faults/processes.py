@@ -87,10 +87,8 @@ def _signal(whole, number, draw, place):
     ended = process.wait(LIMIT)
     if wrong := interruption(ended, sent, sentence=training):
         return Verdict("crashed", wrong)
-    if training and ended.code:
-        home, last = run_home(place), lines_of(place)[-1]["step"]
-        if str(last) not in {x.name for x in home.iterdir()}:
-            return Verdict("crashed", f"no checkpoint of step {last} after {sent.name}")
+    if training and ended.code and (wrong := unsaved(place)):
+        return Verdict("crashed", f"{sent.name}: {wrong}")
     again = start_training(place).wait(LIMIT)
     return concluded(again, lambda: command_result(place), whole.result)
 
@@ -112,6 +110,8 @@ def _signal_workers(whole, number, draw, place):
     ended = process.wait(LIMIT)
     if wrong := interruption(ended, sent, sentence=False):
         return Verdict("crashed", wrong)
+    if ended.code and (wrong := unsaved(place)):
+        return Verdict("crashed", f"{sent.name}: {wrong}")
     end = time.monotonic() + 10
     while (left := [x for x in children if _alive(x)]) and time.monotonic() < end:
         time.sleep(0.1)
@@ -283,6 +283,12 @@ def interruption(ended: Ended, sent: signal.Signals, sentence: bool) -> str:
     if sentence and ended.code and "continue" not in ended.sentence:
         return f"{sent.name}: not a word of how to continue: {ended.sentence}"
     return ""
+
+
+def unsaved(place: pathlib.Path) -> str:
+    """Whether the last step on record has no checkpoint, in words."""
+    last = lines_of(place)[-1]["step"]
+    return "" if (run_home(place) / str(last)).is_dir() else f"no checkpoint of step {last}"
 
 
 def wait_for(condition: Callable[[], object], process: Process, limit: float = LIMIT) -> None:
