@@ -105,7 +105,8 @@ def _signal_workers(whole, number, draw, place):
     process = start("--methods", "mlp,stat_nn", "--jobs", "2")
     least = int(draw.integers(1, programs.STEPS - 4))
     wait_for(lambda: len(lines_of(place)) >= least, process, 4 * LIMIT)
-    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    children = children.read_text().split() if process.running else []
     process.send(sent)
     ended = process.wait(LIMIT)
     if wrong := interruption(ended, sent, sentence=False):
@@ -256,9 +257,13 @@ def _both(first, second, place, read, expected):
 
 
 def timed(case: Callable[..., Verdict], *arguments: Any) -> Verdict:
-    """A verdict, with the time that it took."""
+    """A verdict, with the time that it took; a folder that cannot be looked into is a crash."""
     begin = time.monotonic()
-    return case(*arguments)._replace(seconds=time.monotonic() - begin)
+    try:
+        found = case(*arguments)
+    except (OSError, ValueError) as error:
+        found = Verdict("crashed", f"{type(error).__name__}: {error}"[:400])
+    return found._replace(seconds=time.monotonic() - begin)
 
 
 def concluded(again: Ended, read: Callable[[], Any], expected: Any) -> Verdict:
