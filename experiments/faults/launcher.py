@@ -117,11 +117,13 @@ class Launcher:
         Args:
             program: of `programs.PROGRAMS`.
             arguments: JSON values, or paths.
-            die_at: the process kills itself instead of writing a file through or renaming one
-                for the so manyeth time; never if 0.
+            die_at: n, and the process kills itself before the n-th time that it writes a file
+                through or renames one; never if 0.
         """
         self._count += 1
         files = self.folder / str(self._count)
+        for ending in (".out", ".err"):  # there, however soon the process is killed
+            files.with_suffix(ending).touch()
         arguments = [str(x) if isinstance(x, pathlib.Path) else x for x in arguments]
         request = {"program": program, "arguments": arguments, "die_at": die_at}
         return Process(self, self.ask(request | {"files": str(files)}), files)
