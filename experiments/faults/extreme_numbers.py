@@ -103,7 +103,7 @@ def extreme(
     name = sorted(places)[draw.integers(len(places))]
     change(vectors[where], slice(places[name].min(), places[name].max() + 1), draw)
     finite = np.isfinite(vectors).all()
-    return vectors, [rf"\bnetworks?\b.*\b{where}\b" if finite else re.escape(name)], where
+    return vectors, [rf"\bnetworks?\b[^:]{{0,30}}\b{where}\b" if finite else re.escape(name)], where
 
 
 def ordinary(spec: Spec, count: int) -> np.ndarray:
