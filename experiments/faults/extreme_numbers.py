@@ -326,9 +326,8 @@ def _edit(place):
     trained.edit(ordinary(other, 2), other)
 
 
-def _evaluate(place):
-    """The command line that measures a run, given one of classes or none at all."""
-    run = _run("classification") if int(place.name) % 2 else place / "elsewhere"
+def _evaluate(place, run):
+    """The command line that measures a run of a regression on sines."""
     ended = launcher().run("command", COMMAND, "--folder", place, "--evaluate", run)
     if ended.fault or not ended.code:
         raise RuntimeError(ended.fault or "no refusal")
@@ -360,8 +359,9 @@ MISUSES: dict[str, tuple[Callable[[pathlib.Path], Any], list[str]]] = {
     "another task into the folder": (
         lambda x: _fit(labelled(), CLASSES, _run("regression")), ["regression"]),
     "an editor of other networks": (_edit, ["16"]),
-    "--evaluate of a run of classes": (_evaluate, ["classification"]),
-    "--evaluate of a folder without a run": (_evaluate, ["elsewhere"]),
+    "--evaluate of a run of classes": (
+        lambda x: _evaluate(x, _run("classification")), ["classification"]),
+    "--evaluate of a folder without a run": (lambda x: _evaluate(x, x / "absent"), ["absent"]),
 }  # fmt: skip
 ATTACKS = (
     Attack("predictions", "networks at the ends of float32, by all encoders", 187, 22, predictions),
