@@ -16,13 +16,13 @@ import pathlib
 import shutil
 import time
 
-from experiments.faults import extreme_numbers, hostile_files, mutations, processes
+from experiments.faults import disks, extreme_numbers, hostile_files, mutations, processes
 from experiments.faults.attacks import OUTCOMES, Attack, generator
 from experiments.lib import cli, fault_tables, records
 
 ATTACKS = {
     attack.name: attack
-    for module in (mutations, hostile_files, processes, extreme_numbers)
+    for module in (mutations, hostile_files, processes, disks, extreme_numbers)
     for attack in module.ATTACKS
 }
 
