@@ -237,8 +237,7 @@ def invariance_error(
         The mean of |encode(act(g, p)) - encode(p)| / |encode(p)|, Euclidean norms.
 
     Raises:
-        ValueError: the embedding is zero, and nothing is relative to it; one is not finite; or no
-            samples.
+        ValueError: the embedding is zero, one is not finite, or there are no samples.
     """
     if samples < 1:
         raise ValueError(f"expected at least one sample, got {samples}")
@@ -291,14 +290,12 @@ def audit(encode: Embed, params: Params, spec: Spec, key: jax.Array, **settings:
         key: for the symmetries.
         settings: `forward`, `inputs`, `samples`; they, and errors, as of `symmetries.audit.audit`.
 
-    >>> from wsjax import architectures
-    >>> spec, x = architectures.mlp([2, 8, 1], "tanh"), jnp.ones((3, 2))
-    >>> encode = lambda p: architectures.forward(p, x, spec)
-    >>> audit(encode, draw(jax.random.key(0), spec), spec, jax.random.key(1))["sign"].verdict
+    >>> from wsjax.architectures import forward, mlp
+    >>> spec, x = mlp([2, 8, 1], "tanh"), jnp.ones((3, 2))
+    >>> audit(lambda p: forward(p, x, spec), draw(jax.random.key(0), spec), spec, jax.random.key(1))["sign"].verdict
     'exact'
     """
-    one = functions.embedding(encode, spec)
-    return symmetry_audit.audit(one, params, spec, key, **settings)
+    return symmetry_audit.audit(functions.embedding(encode, spec), params, spec, key, **settings)
 
 
 def audit_encoder(encoder: Encoder, spec: Spec, key: jax.Array, *, samples: int = 3) -> Audit:

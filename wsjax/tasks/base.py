@@ -324,8 +324,9 @@ class Trained:
         """
         zoo, single = self._zoo(given, spec)
         if (ends := _ends(zoo.spec)) != (trained := _ends(self.specs[0])):
+            counted = "{} inputs and {} outputs".format
             raise ValueError(
-                f"trained to change networks of {_counted(trained)}, got one of {_counted(ends)}, "
+                f"trained to change networks of {counted(*trained)}, got one of {counted(*ends)}, "
                 "which is another task: train on such networks"
             )
         out = self._apply(zoo, method)
@@ -412,10 +413,6 @@ def _ends(spec: Spec) -> tuple[int, int]:
     count = lambda places: sum(math.prod(sizes[a] for a in p.axes) for p in places)
     inputs = [p for p in wires.places if p.level == -1]
     return count(inputs), count(wires.places[i] for i in wires.outputs)
-
-
-def _counted(ends: tuple[int, int]) -> str:
-    return f"{ends[0]} inputs and {ends[1]} outputs"
 
 
 @functools.lru_cache(maxsize=32)
