@@ -292,7 +292,8 @@ def audit(encode: Embed, params: Params, spec: Spec, key: jax.Array, **settings:
 
     >>> from wsjax.architectures import forward, mlp
     >>> spec, x = mlp([2, 8, 1], "tanh"), jnp.ones((3, 2))
-    >>> audit(lambda p: forward(p, x, spec), draw(jax.random.key(0), spec), spec, jax.random.key(1))["sign"].verdict
+    >>> encode = lambda p: forward(p, x, spec)
+    >>> audit(encode, draw(jax.random.key(0), spec), spec, jax.random.key(1))["sign"].verdict
     'exact'
     """
     return symmetry_audit.audit(functions.embedding(encode, spec), params, spec, key, **settings)
