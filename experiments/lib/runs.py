@@ -268,7 +268,6 @@ def _claim(run, options):
         if before := _finished(run, options):  # by the process that held the lock until now
             lock.close()
             return before
-        storage.remove_partial(home)
     except (OSError, DamagedError, LockedError) as error:
         lock.close()
         return cli.sentence(error)
