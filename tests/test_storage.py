@@ -29,12 +29,12 @@ def test_a_file_is_written_whole_in_place_of_any_other(tmp_path):
 @pytest.mark.parametrize("stage", ["fsync", "replace"])
 def test_an_interrupted_write_leaves_the_file_as_it_was(tmp_path, monkeypatch, stage):
     def fail(*_):
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     path = tmp_path / "a"
     storage.write_bytes(path, b"before")
     monkeypatch.setattr(os, stage, fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match=f"disk full: '{path}'"):
         storage.write_bytes(path, b"after")
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]

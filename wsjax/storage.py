@@ -47,6 +47,10 @@ def write_bytes(path: pathlib.Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())  # lest a crash leave the name without the bytes
         os.replace(partial, path)
+    except OSError as error:
+        if error.strerror:
+            error.filename = os.fspath(path)  # which that of a full disk lacks
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

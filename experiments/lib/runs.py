@@ -312,7 +312,7 @@ def _attempt(run, folder):
     try:
         return run.work(run.method, run.config, home)
     except Exception as error:
-        words = f"{type(error).__name__}: {error}"
+        words = f"{type(error).__name__}: {cli.sentence(error)}"
         with contextlib.suppress(OSError):  # a full disk, maybe the very error
             home.mkdir(parents=True, exist_ok=True)
             (home / "error.txt").write_text(traceback.format_exc())
