@@ -284,6 +284,9 @@ def _record(run, facts, options):
     home = run.home(options.folder)
     try:
         lines = [records.stamp({**shared, **x}) for x in facts]
+    except ValueError as error:  # a metric is not finite
+        return str(error)
+    try:
         home.mkdir(parents=True, exist_ok=True)
         storage.write_sealed(home / "record.json", {"records": lines})
         records.add(lines, options.results)
@@ -342,7 +345,8 @@ def _side_by_side(waiting, options, cores):
             claim = _claim(run, options)
             if isinstance(claim, contextlib.ExitStack):
                 worker.at, worker.lock = i, claim
-                worker.connection.send(run)
+                with contextlib.suppress(BrokenPipeError):  # it has died, as `wait` will notice
+                    worker.connection.send(run)
             else:
                 early.append((i, claim))
 
