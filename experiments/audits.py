@@ -129,9 +129,9 @@ def audit_encoder(
                 if network == "mixed":
                     encode = together(encoder, batch, in_dtype, name)
                 else:
-                    encode = testing.encode_alone(encoder, spec, in_dtype)
+                    encode = encoder.bind(in_dtype)
                 samples_key = jax.random.fold_in(key, 101 + int(name))
-                one = testing.audit(encode, spec, params, samples_key, samples=samples)
+                one = testing.audit(encode, params, spec, samples_key, samples=samples)
                 audits[dtype].append(one)
     return audits
 

@@ -114,11 +114,10 @@ def boosted_trees(source: Source, seed: int) -> np.ndarray:
     x, test_x, validation_x = (
         baselines.statistics(zoo.select(zoo.splits[k])) for k in ("train", "test", "validation")
     )
-    trees = HistGradientBoostingClassifier(
-        max_iter=300, learning_rate=0.1, early_stopping=True, random_state=seed
-    )
     known = np.isin(validation, train)  # validation may have a class that small training parts lack
-    trees.fit(x, train, X_val=validation_x[known], y_val=validation[known])
+    settings = {"max_iter": 300, "learning_rate": 0.1, "random_state": seed}
+    held_out = (validation_x[known], validation[known])
+    trees = baselines.grow(HistGradientBoostingClassifier, x, train, held_out, **settings)
     shares = np.zeros((len(test), len(source.classes)))
     shares[:, trees.classes_] = trees.predict_proba(test_x)
     return shares

@@ -171,7 +171,8 @@ def locked(path: pathlib.Path) -> Iterator[None]:
                 os.pwrite(file, json.dumps(owner).encode(), 0)
                 yield
             finally:
-                lock.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # gone, with its folder
+                    lock.unlink()
             return
         finally:
             os.close(file)

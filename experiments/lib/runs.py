@@ -18,6 +18,7 @@ import multiprocessing
 import pathlib
 import time
 import traceback
+import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing import connection
@@ -28,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.lib import cli, plots, records, workers
+from experiments.lib.baselines import ConstantWarning
 from experiments.lib.methods import Method, Preset
 from wsjax import storage, training
 from wsjax.storage import DamagedError, LockedError
@@ -157,11 +159,20 @@ def learn(
 
 
 def compute(method: Method, *arguments: object) -> tuple[Any, Facts]:
-    """Runs a method without training: its result, and the facts of its record."""
+    """Runs a method without training: its result, and the facts of its record.
+
+    Among these are a "note" if its model is constant, which is a warning, too.
+    """
     begin = time.monotonic()
-    result = method.compute(*arguments)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConstantWarning)
+        result = method.compute(*arguments)
     seconds = round(time.monotonic() - begin, 1)
-    return result, {"metrics": {}, "parameters": 0, "seconds": seconds, "steps": 0}
+    notes = [str(w.message) for w in caught if issubclass(w.category, ConstantWarning)]
+    for w in caught:
+        warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+    facts = {"metrics": {}, "parameters": 0, "seconds": seconds, "steps": 0}
+    return result, facts | ({"note": "; ".join(notes)} if notes else {})
 
 
 def execute(

@@ -24,7 +24,7 @@ from experiments.lib.zoo_recipes import ZOOS
 from third_party import schuerholt_zoos, small_cnn_zoo
 from wsjax import zoos
 from wsjax.datasets import images
-from wsjax.networks import ACTIVATIONS
+from wsjax.networks import ACTIVATIONS, FORMS
 from wsjax.zoos import Zoo, factory, store
 from wsjax.zoos.classifiers import classifier_factory, classifier_recipe
 from wsjax.zoos.classifiers.classifier_recipe import Recipe
@@ -34,6 +34,11 @@ from wsjax.zoos.sines import sine
 from wsjax.zoos.store import Manifest
 
 LABEL = "test_accuracy"
+WORDS = {
+    "initializer": INITIALIZERS,
+    "activation": [a for a in ACTIVATIONS if a not in FORMS],
+    "optimizer": OPTIMIZERS,
+}
 SIZES = {"train": 0.5, "validation": 0.1, "test": 0.4}  # shares of the runs, if not otherwise
 READERS = {"conv3-gap": small_cnn_zoo.read, "conv3-linear2": schuerholt_zoos.read}
 
@@ -166,7 +171,7 @@ def load(
         shape = {"kind": 0, "norm": 0, "width": recipe.kinds[0].widths[0]}  # one for all
         labels = {k: np.full(len(zoo), v, np.float32) for k, v in shape.items()}
         drawn = np.array([s.layers[0].activation for s in zoo.specs])[zoo.which]
-        labels |= {f"activation_{a}": (drawn == a).astype(np.float32) for a in ACTIVATIONS}
+        labels |= {f"activation_{a}": (drawn == a).astype(np.float32) for a in WORDS["activation"]}
         zoo = dataclasses.replace(zoo, labels={**labels, **zoo.labels})
     else:
         zoo = _ours(recipe, folder, images_)
@@ -192,14 +197,12 @@ def spelled(zoo: Zoo, recipe: Recipe) -> Zoo:
     """The zoo with a label, 0 or 1, for each word that a network may have drawn.
 
     "optimizer_adam" means the same in all zoos; "optimizer", a position in a recipe's list,
-    does not.
+    does not. "activation_gelu" is of both its forms.
     """
-    lists = {"initializer": INITIALIZERS, "activation": ACTIVATIONS, "optimizer": OPTIMIZERS}
-    labels = {k: v for k, v in zoo.labels.items() if k not in lists}
-    for name, words in lists.items():
-        drawn = np.array(getattr(recipe, classifier_recipe.WORDS[name]))[
-            zoo.labels[name].astype(int)
-        ]
+    labels = {k: v for k, v in zoo.labels.items() if k not in WORDS}
+    for name, words in WORDS.items():
+        choices = [FORMS.get(w, w) for w in getattr(recipe, classifier_recipe.WORDS[name])]
+        drawn = np.array(choices)[zoo.labels[name].astype(int)]
         labels |= {f"{name}_{word}": (drawn == word).astype(np.float32) for word in words}
     return dataclasses.replace(zoo, labels=labels)
 

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from cases.torch_by_hand import Instance, Path, State, conv, draw, max_pool, write
+from scipy import special
 
 from third_party import published, schuerholt_zoos
 from wsjax import architectures
@@ -17,7 +18,7 @@ F = {
     "relu": lambda x: np.maximum(x, 0),
     "tanh": np.tanh,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-    "gelu": lambda x: x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2,
+    "gelu": lambda x: x * (1 + special.erf(x / np.sqrt(2))) / 2,
 }
 
 

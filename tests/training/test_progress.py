@@ -57,6 +57,7 @@ def test_means_rates_and_what_is_not_finite():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_is_a_request_and_the_second_acts(number):
+    assert issubclass(progress.Interrupted, KeyboardInterrupt)
     came = []
     before = {n: signal.signal(n, lambda n, _: came.append(n)) for n in (2, 15)}
     try:

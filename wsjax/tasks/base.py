@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import networks, training
+from wsjax import checks, networks, summaries, training
 from wsjax.encoders import Encoder
 from wsjax.networks import Params, Spec
 from wsjax.symmetries import permutations
@@ -62,6 +62,8 @@ class Views:
     moves: permutations.Moves
     shared: bool
     width: int
+
+    __repr__ = summaries.summary
 
     def of(self, which: jax.Array) -> tuple[Any, permutations.Moves]:
         """View and moves for networks of these architectures [batch]."""
@@ -172,6 +174,9 @@ class Task(abc.ABC, Generic[Result]):
     select: ClassVar[str] = "mse"
     trained: ClassVar["type[Trained]"]
 
+    def __post_init__(self):
+        checks.fields(f"{type(self).__name__} makes no sense", self)
+
     @property
     def needs(self) -> tuple[str, ...]:
         """The labels of the zoo that it needs; none by default."""
@@ -261,6 +266,21 @@ class Trained:
     config: Mapping[str, Any]
     result: training.FitResult | None = None
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "__repr__" not in cls.__dict__:  # a dataclass would print all weights
+            cls.__repr__ = Trained.__repr__
+
+    def __repr__(self) -> str:
+        parameters = sum(map(np.size, jax.tree.leaves(self.variables["params"])))
+        parts = (
+            " of ".join((self.task.kind, *map(repr, self.task.needs))),
+            type(self.module.encoder).__name__,
+            summaries.architectures(self.specs),
+            summaries.count(parameters, "parameter"),
+        )
+        return f"{type(self).__name__}({', '.join(parts)})"
+
     def encode(self, networks: Params | np.ndarray | Zoo, spec: Spec | None = None) -> np.ndarray:
         """Embeds networks.
 
@@ -306,18 +326,23 @@ class Trained:
     def _zoo(self, given: Params | np.ndarray | Zoo, spec: Spec | None) -> tuple[Zoo, bool]:
         """Networks as a zoo, and whether there is one without a batch axis."""
         if isinstance(given, Zoo):
+            if spec is not None:
+                raise ValueError("expected no spec beside a zoo, which has its own")
             return given, False
         if spec is None and len(self.specs) > 1:
             raise ValueError(
                 f"trained on {len(self.specs)} architectures: expected the spec of the networks"
             )
-        spec = spec or self.specs[0]
+        spec = self.specs[0] if spec is None else spec
         if isinstance(given, Mapping):
             networks.check(given, spec)
-        raveled = networks.ravel(given, spec) if isinstance(given, Mapping) else given
-        vectors = np.asarray(raveled, np.float32)
-        if vectors.ndim > 2:
-            raise ValueError(f"expected one network or one batch axis, got {vectors.shape}")
+        vectors = np.asarray(networks.ravel(given, spec) if isinstance(given, Mapping) else given)
+        if vectors.ndim not in (1, 2) or vectors.dtype == object:
+            came = list(vectors.shape) if hasattr(given, "shape") else type(given).__name__
+            raise ValueError(
+                "expected networks as named arrays, a vector [entry], vectors [batch, entry] or a "
+                f"Zoo; got {came}"
+            )
         return Zoo.of_spec(np.atleast_2d(vectors), spec, {}), vectors.ndim == 1
 
     def _apply(self, zoo: Zoo, method: str | None = None) -> np.ndarray:

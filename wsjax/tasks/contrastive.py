@@ -26,9 +26,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import metrics, storage, training
+from wsjax import checks, metrics, storage, training
 from wsjax.encoders import Encoder
 from wsjax.networks import Params, Spec
+from wsjax.summaries import summary
 from wsjax.symmetries import augmentations
 from wsjax.tasks import losses
 from wsjax.tasks.base import Loss, Part, Predictor, Step, Task, Trained, Views
@@ -60,6 +61,7 @@ class Objective:
     piece: int = 0
 
     def __post_init__(self):
+        checks.fields("objective makes no sense", self)
         fine = self.temperature > 0 and self.noise >= 0 and 0 <= self.mask < 1
         if not (fine and self.probed >= 1 and self.piece >= 0):
             raise ValueError(
@@ -117,6 +119,8 @@ class Probe:
     deviation: np.ndarray
     coefficients: np.ndarray
     intercept: np.ndarray
+
+    __repr__ = summary
 
     def predict(self, embeddings: np.ndarray) -> np.ndarray:
         """[..., code] -> [..., label]."""

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import networks, training
+from wsjax import checks, networks, training
 from wsjax.encoders import Encoder
 from wsjax.encoders.editors import editor
 from wsjax.networks import Params, Spec
@@ -50,6 +50,10 @@ class Canvas:
     cols: int
     indexing: str
     offset: float
+
+    def __post_init__(self):
+        checks.fields("canvas makes no sense", self)
+        image_folders.grid(self.rows, self.cols, self.indexing)  # raises for none
 
     @classmethod
     def of(cls, recipe: Recipe, rows: int, cols: int) -> "Canvas":
@@ -131,9 +135,9 @@ class TrainedEditor(Trained):
 
     def render(self, given: Params | np.ndarray, spec: Spec | None = None) -> np.ndarray:
         """The images of networks, [row, col, channel] or [batch, row, col, channel]."""
-        spec = spec or self.specs[0]
-        vectors = networks.ravel(given, spec) if isinstance(given, Mapping) else given
-        return images(np.asarray(vectors, np.float32), spec, self.task.canvas)
+        zoo, single = self._zoo(given, spec)
+        rendered = images(zoo.vectors, zoo.spec, self.task.canvas)
+        return rendered[0] if single else rendered
 
     def errors(self, vectors: np.ndarray, target: np.ndarray) -> np.ndarray:
         """The mean squared error of each network's edit, [network].

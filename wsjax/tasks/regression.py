@@ -15,7 +15,7 @@ from typing import ClassVar
 import jax
 import numpy as np
 
-from wsjax import metrics
+from wsjax import checks, metrics
 from wsjax.encoders import Encoder, Regressor
 from wsjax.networks import Params, Spec
 from wsjax.tasks import losses
@@ -46,6 +46,7 @@ class Objective:
     share: float = 1.0
 
     def __post_init__(self):
+        checks.fields("objective makes no sense", self)
         fine = self.invariance >= 0 and self.samples >= 1 and 0 < self.share <= 1
         if self.loss not in LOSSES or not fine:
             raise ValueError(

@@ -32,6 +32,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from wsjax import checks
+from wsjax.summaries import summary
 from wsjax.training.checkpoints import Checkpoints, abstract_like, read_config
 from wsjax.training.log import JsonLines
 from wsjax.training.optimizer import Settings, make_optimizer, make_schedule
@@ -72,6 +73,8 @@ class State:
     best_value: jax.Array
     key: jax.Array
 
+    __repr__ = summary
+
     @property
     def evaluated(self) -> Tree:
         """The variables to evaluate: their average if there is one."""
@@ -99,6 +102,8 @@ class FitResult:
     seconds: float
     steps: int
     resumed: int
+
+    __repr__ = summary
 
 
 def init_state(variables: Tree, settings: Settings) -> State:
@@ -273,6 +278,9 @@ def fit(
     Raises:
         ValueError: the arrays' lengths differ or are below a batch, `evaluate` gives no
             `select`, or the folder holds a run of another config; the differences are named.
+        LockedError: another process trains in the folder.
+        SaveError: nothing can be written there, it has less space than the checkpoints need,
+            or the disk was full later; the checkpoint before stays.
         FloatingPointError: the loss, the gradient or a validation metric is NaN or infinite;
             names which, and the step. The checkpoint before stays.
         Interrupted: after Ctrl-C or SIGTERM, with the checkpoint saved; a KeyboardInterrupt.
@@ -300,6 +308,8 @@ def fit(
         else:
             resumed, items = restored
             state, spent = _state(items), float(items["train"]["seconds"])
+        if resumed < settings.steps:
+            saved.expect_space(abstract)
         history = JsonLines(folder / "metrics.jsonl")
         history.truncate_after(resumed)
         record = stack.enter_context(
@@ -321,7 +331,10 @@ def fit(
                 state = _keep_best(state, values[select], everywhere)
                 line = {"step": done, **means, **{f"val_{k}": v for k, v in values.items()}}
                 line["seconds"] = round(time.monotonic() - began, 3)
-                history.write(line)
+                try:
+                    history.write(line)
+                except OSError as error:
+                    raise saved.failure(f"the line of step {done}", error) from error
                 record(line)
                 show(done, line, finished=True)
                 recent.restart()

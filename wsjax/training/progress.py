@@ -229,7 +229,7 @@ class Interrupted(KeyboardInterrupt):
         signum: the signal's number; a program exits with 128 and it by custom.
     """
 
-    def __init__(self, message: str, signum: int):
+    def __init__(self, message: str, signum: int = signal.SIGINT):
         super().__init__(message)
         self.signum = signum
 

@@ -136,7 +136,7 @@ def generate(
 
     Arguments and errors are those of `make`.
     """
-    part, parts = shard
+    part, parts = shard if isinstance(shard, list | tuple) and len(shard) == 2 else (0, 0)
     if not 0 <= part < parts:
         raise ValueError(f"expected a shard (k, n) with k from 0 to n - 1, got {shard}")
     folder = begin(job, cache)
