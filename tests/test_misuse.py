@@ -186,14 +186,14 @@ MISUSES = {
     ),
     "permutation of floats": (
         lambda: permutations.act({"h0": np.arange(4.0)}, PARAMS, SPEC),
-        r"'h0': expected permutations \(4,\) of its neurons, got float32",
+        r"'h0': expected permutations \(4,\) of its neurons, got \(4,\) float32",
     ),
     "key and spec swapped": (lambda: permutations.sample(SPEC, KEY), "spec: expected Spec"),
     "permutation for a scaling": (
         lambda: scalings.act({"h0": [1, 0, 2, 3]}, PARAMS, SPEC),
         "expected an Element of factors and phases, .*, got dict",
     ),
-    "one kind": (lambda: scalings.sample(KEY, SPEC, "sign"), "several of the kinds .*, got 'sign'"),
+    "one kind": (lambda: scalings.sample(KEY, SPEC, "sign"), "several kinds of .*, got 'sign'"),
     "canonical of nothing": (lambda: scalings.canonical({}, SPEC), "expected, absent"),
     "widen swapped": (lambda: widening.widen(SPEC, PARAMS, KEY), "spec: expected Spec, got dict"),
     "flip another width": (

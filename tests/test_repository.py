@@ -43,6 +43,7 @@ MAY_IMPORT = {
 }
 # folder of experiments -> folders it may import; "" is the tables of the papers
 EXPERIMENTS = {"lib": set(), "benchmarks": {"lib"}, "make": {"lib", "benchmarks"}, "": {"lib"}}
+EXPERIMENTS["faults"] = {"lib"}
 HEAVY = {"tensorflow_datasets", "tensorflow", "torch", "sklearn", "matplotlib", "tensorboardX"}
 AT_ROOT = {
     *("pyproject.toml", "README.md", "LICENSE", "CITATION.cff", "requirements-cuda.txt"),
