@@ -289,7 +289,6 @@ def audit(encode: Embed, params: Params, spec: Spec, key: jax.Array, **settings:
         spec: meaning of its arrays.
         key: for the symmetries.
         settings: `forward`, `inputs`, `samples`; they, and errors, as of `symmetries.audit.audit`.
-
     >>> from wsjax.architectures import forward, mlp
     >>> spec, x = mlp([2, 8, 1], "tanh"), jnp.ones((3, 2))
     >>> encode = lambda p: forward(p, x, spec)
