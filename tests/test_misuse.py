@@ -196,9 +196,9 @@ MISUSES = {
     "one kind": (lambda: scalings.sample(KEY, SPEC, "sign"), "several kinds of .*, got 'sign'"),
     "canonical of nothing": (lambda: scalings.canonical({}, SPEC), "expected, absent"),
     "widen swapped": (lambda: widening.widen(SPEC, PARAMS, KEY), "spec: expected Spec, got dict"),
-    "no sweeps": (
-        lambda: matching.match(PARAMS, PARAMS, SPEC, sweeps=0),
-        "expected at least one sweep, got 0",
+    "sweeps below 0": (
+        lambda: matching.match(PARAMS, PARAMS, SPEC, sweeps=-1),
+        "expected a number of sweeps, got -1",
     ),
     "flip another width": (
         lambda: augmentations.flip(KEY, jnp.ones((2, 5)), SPEC),

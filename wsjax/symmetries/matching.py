@@ -56,7 +56,7 @@ def match(
 
     Raises:
         ValueError: a network does not match the spec, an array has a hidden axis twice (its
-            assignment would be quadratic), or there is no sweep.
+            assignment would be quadratic), or sweeps are below 0.
 
     >>> from wsjax import architectures, testing
     >>> from wsjax.symmetries import permutations
@@ -67,8 +67,8 @@ def match(
     [1, 3, 0, 2]
     """
     _check_linear(spec)
-    if sweeps < 1:
-        raise ValueError(f"expected at least one sweep, got {sweeps}")
+    if sweeps < 0:
+        raise ValueError(f"expected a number of sweeps, got {sweeps}")
     for x in (params, reference):
         networks.check(x, spec)
         for a in spec.arrays:
