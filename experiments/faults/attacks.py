@@ -29,6 +29,7 @@ import numpy as np
 
 OUTCOMES = ("survived", "refused", "silent", "crashed")
 PROMISED = (ValueError, FileNotFoundError)  # `DamagedError` and `TorchFileError` are ValueErrors
+CPU_SECONDS = 60  # after which a case that has a process of its own is killed
 ADDRESS_SPACE = 4 << 30  # bytes that a case may ask for, beyond those of the idle process
 
 
@@ -138,7 +139,7 @@ class Workshop:
     Attributes:
         seconds: a case that takes more of the CPU has crashed.
         megabytes: likewise, of memory.
-        killed: seconds by the clock after which a case is killed.
+        killed: seconds by the clock after which a case is killed; many, for a busy machine.
         forks: whether each case has a process of its own; otherwise all have one, until it
             dies.
     """
@@ -148,7 +149,7 @@ class Workshop:
         seconds: float = 60.0,
         megabytes: float = 1024.0,
         forks: bool = False,
-        killed: float = 60.0,
+        killed: float = 300.0,
     ):
         self.seconds, self.megabytes, self.forks, self.killed = seconds, megabytes, forks, killed
         self._process = None
@@ -225,6 +226,7 @@ def _serve(pipe, forks):
             if not forks:
                 pipe.send(_measured(case, arguments))
             elif (child := os.fork()) == 0:
+                resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
                 pipe.send(_measured(case, arguments))
                 os._exit(0)
             elif code := os.waitpid(child, 0)[1]:

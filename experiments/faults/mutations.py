@@ -181,6 +181,12 @@ def _descriptions(folder):
     return files + 4 * [p for p in files if p.parent.name.isdecimal()]
 
 
+def _weights_and_more(folder):
+    """All files of the newest step, those of weights the more likely."""
+    files = _below(_steps(folder)[0])
+    return files + 4 * [p for p in files if p.parent.name == "d"]
+
+
 @functools.cache
 def _one_step_older(whole):
     older = whole.with_name("older")
@@ -265,9 +271,7 @@ TARGETS = {
     "finished_run": Target(_write_run, _read_run, _run_files, _without_file),
     "checkpoint_weights": Target(_fit, _restore, _best_weights, _stepped_back),
     "checkpoint_metadata": Target(_fit, _restore, _descriptions, _stepped_back),
-    "checkpoint_resumed": Target(
-        _begin, lambda f: _resume(f, kept=2), lambda f: _below(_steps(f)[0])
-    ),
+    "checkpoint_resumed": Target(_begin, lambda f: _resume(f, kept=2), _weights_and_more),
     "linear_probe": Target(
         lambda f: _fit(f, contrastive.Contrastive(("y",))),
         _restore,
@@ -300,6 +304,7 @@ def _right(name, home):
     whole = home / "whole"
     if not whole.exists():  # there is one after the death of the process
         making = home / "making"
+        shutil.rmtree(making, ignore_errors=True)
         making.mkdir()
         TARGETS[name].make(making)
         making.rename(whole)
