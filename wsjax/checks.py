@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+
 Rules = Mapping[str, tuple[bool, str]]  # attribute -> whether it is right, what is expected of it
 
 
@@ -38,7 +40,7 @@ def attributes(headline: str, thing: object, rules: Rules) -> None:
     )
 
 
-def some(noun: str, numbers: Sequence[object]) -> str:
+def some(noun: str, numbers: Sequence | np.ndarray) -> str:
     """The first of many by their numbers, and how many there are.
 
     >>> some("network", [4]), some("network", [0, 4]), some("network", range(1000))
