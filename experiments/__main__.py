@@ -1,7 +1,14 @@
-"""Lists every experiment with what its presets cost, and the other commands."""
+"""Lists every experiment with what its presets cost, and the other commands; or runs one.
+
+python -m experiments
+python -m experiments inr_frequency --preset smoke      as python -m experiments.inr_frequency
+"""
 
 import ast
+import importlib
 import pathlib
+import sys
+from collections.abc import Sequence
 
 from experiments import (
     accuracy_prediction,
@@ -15,6 +22,7 @@ from experiments import (
     inr_frequency,
     inr_self_supervised,
 )
+from experiments.lib import cli
 
 EXPERIMENTS = {
     "inr_frequency": ("SNE, table 1", inr_frequency.PRESETS),
@@ -34,17 +42,32 @@ HERE = pathlib.Path(__file__).parent
 def commands() -> dict[str, str]:
     """Every command below this folder: module -> the first line of its docstring."""
     lines = {}
-    for path in sorted(HERE.glob("*.py")) + sorted(HERE.glob("[bm]*/*.py")):
+    rooms = sorted(HERE.glob("[bm]*/*.py")) + sorted(HERE.glob("*/__main__.py"))
+    for path in sorted(HERE.glob("*.py")) + rooms:
         text = path.read_text()
-        if '__name__ == "__main__"' in text and path.name != "__main__.py":
+        if '__name__ == "__main__"' in text and path != HERE / "__main__.py":
             module = ".".join(path.relative_to(HERE.parent).with_suffix("").parts)
+            module = module.removesuffix(".__main__")
             lines[module] = (ast.get_docstring(ast.parse(text)) or "").splitlines()[0]
     return lines
 
 
-def main() -> None:
-    """Prints the list."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the list; or runs the command that is named first, with the other arguments.
+
+    Raises:
+        SystemExit: there is no such command.
+    """
     words = commands()
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name not in ("-h", "--help"):
+        if (module := f"experiments.{name.removeprefix('experiments.')}") not in words:
+            names = ", ".join(x.removeprefix("experiments.") for x in words)
+            raise SystemExit(f"expected one of {names}, or nothing to list them, got {name!r}")
+        if (HERE.parent / module.replace(".", "/")).is_dir():
+            module += ".__main__"
+        importlib.import_module(module).main(rest)
+        return
     for name, (table, presets) in EXPERIMENTS.items():
         print(f"python -m experiments.{name}    {table}")
         print(f"    {words.pop(f'experiments.{name}')}")
@@ -55,4 +78,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

@@ -12,7 +12,7 @@ NFT .926, NFN-NP .922, StatNN .915.
     python -m experiments.accuracy_prediction --methods gmn,dmc,deepsets
     python -m experiments.accuracy_prediction --preset small        table 6, on CIFAR-10 in gray,
                                                                     and five kinds, on digits
-    python -m experiments.accuracy_prediction --preset paper --images FOLDER
+    python -m experiments.accuracy_prediction --preset paper --files FOLDER
 
 Encoders with weights for each array of one architecture do not support zoos of many; they are
 listed with the reason. The runs' folder has the histograms of accuracies (figure 5) and a
@@ -32,7 +32,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.lib import accuracy_predictors, plots
+from experiments.lib import accuracy_predictors, cli, plots
 from experiments.lib.accuracy_predictors import METHODS, SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
 from experiments.lib.zoo_loading import SIZES, tiny
@@ -207,4 +207,4 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

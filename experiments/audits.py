@@ -129,9 +129,9 @@ def audit_encoder(
                 if network == "mixed":
                     encode = together(encoder, batch, in_dtype, name)
                 else:
-                    encode = testing.encode_alone(encoder, spec, in_dtype)
+                    encode = encoder.bind(in_dtype)
                 samples_key = jax.random.fold_in(key, 101 + int(name))
-                one = testing.audit(encode, spec, params, samples_key, samples=samples)
+                one = testing.audit(encode, params, spec, samples_key, samples=samples)
                 audits[dtype].append(one)
     return audits
 
@@ -174,7 +174,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = cli.folders(cli.command("audits", __doc__))
     parser.add_argument("--encoders", default="", help="comma-separated; all if not given")
     parser.add_argument("--networks", default="", help="likewise")
-    parser.add_argument("--samples", type=int, default=3, help="of each symmetry")
+    parser.add_argument("--samples", type=cli.positive, default=3, help="of each symmetry")
     parser.add_argument("--seed", type=int, default=0)
     options = cli.prepare(parser.parse_args(arguments))
     names = cli.select(options.encoders, VARIANTS, VARIANTS)
@@ -193,4 +193,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

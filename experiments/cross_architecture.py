@@ -27,7 +27,7 @@ digits, `small` has no ViT: hundreds of them on MNIST would take a night on two 
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from experiments.lib import accuracy_predictors
+from experiments.lib import accuracy_predictors, cli
 from experiments.lib.accuracy_predictors import METHODS, SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
 from experiments.lib.zoo_loading import SIZES, tiny
@@ -120,4 +120,4 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

@@ -8,7 +8,7 @@ StatNN .734, NFN-HNP .705, MLP .616.
     python -m experiments.cross_dataset                        every method, from MNIST to all three
     python -m experiments.cross_dataset --preset small         from each of three to all three
     python -m experiments.cross_dataset --methods sne,stat_nn,boosted_trees
-    python -m experiments.cross_dataset --preset paper --images FOLDER
+    python -m experiments.cross_dataset --preset paper --files FOLDER
 
 Methods that do not support a zoo are listed as such. Beside the encoders stand boosted trees on
 weight statistics, and on the recipe alone: the settings a network was trained with.
@@ -24,7 +24,7 @@ The zoos of `laptop` and `small` lie in the repository, and leave SVHN out. Publ
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from experiments.lib import accuracy_predictors
+from experiments.lib import accuracy_predictors, cli
 from experiments.lib.accuracy_predictors import METHODS, SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
 from experiments.lib.zoo_loading import SIZES, tiny
@@ -100,4 +100,4 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

@@ -10,7 +10,7 @@ close to each other".
     python -m experiments.embeddings                     five methods and a baseline, 2 CPU cores
     python -m experiments.embeddings --preset small      every method there is
     python -m experiments.embeddings --methods sne,nfn_hnp
-    python -m experiments.embeddings --preset paper --images FOLDER
+    python -m experiments.embeddings --preset paper --files FOLDER
 
 A picture is no evidence: whether t-SNE draws clusters depends on its settings. So each record
 has figures of the embeddings themselves, of held-out test networks:
@@ -305,4 +305,4 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

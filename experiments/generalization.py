@@ -9,7 +9,7 @@ tanh, .941 with both; NFN-HNP .927, .934, .934; NeuralGraph .901, .934, .931; St
 
     python -m experiments.generalization                   CIFAR-10, every method, on 2 CPU cores
     python -m experiments.generalization --methods scalegmn,scalegmn_b,scalegmn_permutation
-    python -m experiments.generalization --preset paper --images FOLDER
+    python -m experiments.generalization --preset paper --files FOLDER
     python -m experiments.generalization --preset paper \
         --published cifar10=FOLDER/cifar10 --published svhn=FOLDER/svhn_cropped
 
@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.lib import accuracy_predictors
+from experiments.lib import accuracy_predictors, cli
 from experiments.lib.accuracy_predictors import SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
 from experiments.lib.zoo_loading import SIZES, tiny
@@ -105,4 +105,4 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

@@ -215,4 +215,4 @@ def training_size(finished: Sequence[Mapping], path: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

@@ -114,11 +114,10 @@ def boosted_trees(source: Source, seed: int) -> np.ndarray:
     x, test_x, validation_x = (
         baselines.statistics(zoo.select(zoo.splits[k])) for k in ("train", "test", "validation")
     )
-    trees = HistGradientBoostingClassifier(
-        max_iter=300, learning_rate=0.1, early_stopping=True, random_state=seed
-    )
     known = np.isin(validation, train)  # validation may have a class that small training parts lack
-    trees.fit(x, train, X_val=validation_x[known], y_val=validation[known])
+    settings = {"max_iter": 300, "learning_rate": 0.1, "random_state": seed}
+    held_out = (validation_x[known], validation[known])
+    trees = baselines.grow(HistGradientBoostingClassifier, x, train, held_out, **settings)
     shares = np.zeros((len(test), len(source.classes)))
     shares[:, trees.classes_] = trees.predict_proba(test_x)
     return shares
@@ -244,7 +243,9 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
     subject = inr_tasks.subject(options)
     inr_tasks.expect_classes(subject)
     if options.evaluate:
-        evaluate(options.evaluate, inr_tasks.make(subject, options.folder))
+        source = inr_tasks.make(subject, options.folder)
+        with cli.reading(f"--evaluate {options.evaluate}"):
+            evaluate(options.evaluate, source)
         return []
     preset = presets(subject.name, len(subject.classes))[options.preset]
     task = lambda method: Classification(LABEL, subject.classes, method.objective)
@@ -283,4 +284,4 @@ def _draw_sizes(path: pathlib.Path, finished: Sequence[Mapping], names: Sequence
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

@@ -27,7 +27,6 @@ of the order of the data.
 
 import dataclasses
 import functools
-import json
 import pathlib
 from collections.abc import Sequence
 
@@ -36,7 +35,7 @@ from experiments.lib.baselines import boosted_trees, mean
 from experiments.lib.label_regression import label_regression
 from experiments.lib.methods import Method, Preset
 from experiments.lib.zoo_loading import sine_facts, sine_zoo, zoo_of
-from wsjax import metrics
+from wsjax import metrics, storage
 from wsjax.encoders.nfn.nfn import SETTINGS as NFN
 from wsjax.tasks import restore
 from wsjax.tasks.regression import Objective, Regression
@@ -265,7 +264,7 @@ def evaluate(path: pathlib.Path) -> float:
 def reference() -> dict | None:
     """Statistics of networks fitted by the published recipe, see `experiments.make.sine_zoo`."""
     path = records.PUBLISHED / "sine_zoo_reference.json"
-    return json.loads(path.read_text())["published"]["statistics"] if path.exists() else None
+    return storage.read_sealed(path)["published"]["statistics"] if path.exists() else None
 
 
 def main(arguments: Sequence[str] | None = None) -> list[dict]:
@@ -274,7 +273,8 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
     parser.add_argument("--evaluate", type=pathlib.Path, help="a checkpoint folder to measure")
     options = cli.prepare(parser.parse_args(arguments))
     if options.evaluate:
-        evaluate(options.evaluate)
+        with cli.reading(f"--evaluate {options.evaluate}"):
+            evaluate(options.evaluate)
         return []
     preset = PRESETS[options.preset]
     methods = cli.choose(options, preset)
@@ -287,4 +287,4 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

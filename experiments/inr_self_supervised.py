@@ -229,7 +229,8 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
     parser.add_argument("--evaluate", type=pathlib.Path, help="a checkpoint folder to measure")
     options = cli.prepare(parser.parse_args(arguments))
     if options.evaluate:
-        evaluate(options.evaluate)
+        with cli.reading(f"--evaluate {options.evaluate}"):
+            evaluate(options.evaluate)
         return []
     preset = PRESETS[options.preset]
     methods = cli.choose(options, preset)
@@ -245,4 +246,4 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

@@ -6,7 +6,7 @@ line between them has a barrier, which weight matching removes where they are wi
 
     python -m experiments.interpolation                              digits; half a minute
     python -m experiments.interpolation --data mnist                 tensorflow-datasets
-    python -m experiments.interpolation --data mnist --images FOLDER the original files
+    python -m experiments.interpolation --data mnist --files FOLDER  the original files
 
 The barrier is the largest rise above the chord between the two losses (`matching.barrier`).
 The paper trains for 100 epochs; here 20, or `--epochs`.
@@ -116,13 +116,15 @@ def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = cli.folders(cli.command("interpolation", __doc__))
     parser.add_argument("--data", choices=images.NAMES, default="digits")
-    parser.add_argument("--images", type=pathlib.Path, help="a folder with the original files")
+    parser.add_argument("--files", type=pathlib.Path, help="folder of a data set's original files")
     for field in dataclasses.fields(Settings):
         flag = "--" + field.name.replace("_", "-")
-        parser.add_argument(flag, type=type(field.default), default=field.default)
+        kind = cli.positive if isinstance(field.default, int) else float
+        parser.add_argument(flag, type=kind, default=field.default)
     options = cli.prepare(parser.parse_args(arguments))
     settings = Settings(**{f.name: getattr(options, f.name) for f in dataclasses.fields(Settings)})
-    data = images.load(options.data, options.images, options.folder / "cache" / "images")
+    with cli.reading(f"--data {options.data}"):
+        data = images.load(options.data, options.files, options.folder / "cache" / "images")
     begin = time.monotonic()
     picture = options.folder / "interpolation" / f"{options.data}.png"
     figures = compare(data, settings, picture)
@@ -148,4 +150,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

@@ -20,25 +20,30 @@ ROOT = pathlib.Path(__file__).parent.parent
 # package of wsjax -> packages of wsjax that it may import; a package may import itself
 MAY_IMPORT = {
     "checks": set(),
+    "summaries": set(),
     "networks": {"checks"},
     "metrics": set(),
     "storage": set(),
-    "files": set(),
-    "datasets": {"checks", "storage"},
-    "training": {"checks", "storage"},
-    "views": {"networks"},
+    "files": {"checks"},
+    "datasets": {"checks", "storage", "summaries"},
+    "training": {"checks", "storage", "summaries"},
+    "views": {"networks", "summaries"},
     "architectures": {"checks", "networks", "views"},
-    "symmetries": {"checks", "networks", "views", "architectures"},
-    "testing": {"networks", "views", "symmetries", "encoders"},
-    "encoders": {"checks", "networks", "views", "architectures", "symmetries"},
-    "zoos": {"checks", "networks", "storage", "architectures", "datasets", "training"},
+    "symmetries": {"checks", "networks", "views", "architectures", "summaries"},
+    "testing": {"networks", "views", "symmetries", "encoders", "tasks"},
+    "encoders": {"checks", "networks", "views", "architectures", "symmetries", "summaries"},
+    "zoos": {
+        *("checks", "networks", "storage", "architectures", "datasets", "training"),
+        "summaries",
+    },
     "tasks": {
-        *("networks", "metrics", "storage", "views", "symmetries"),
-        *("encoders", "zoos", "training"),
+        *("checks", "networks", "metrics", "storage", "views", "symmetries"),
+        *("encoders", "zoos", "training", "summaries"),
     },
 }
 # folder of experiments -> folders it may import; "" is the tables of the papers
 EXPERIMENTS = {"lib": set(), "benchmarks": {"lib"}, "make": {"lib", "benchmarks"}, "": {"lib"}}
+EXPERIMENTS["faults"] = {"lib"}
 HEAVY = {"tensorflow_datasets", "tensorflow", "torch", "sklearn", "matplotlib", "tensorboardX"}
 AT_ROOT = {
     *("pyproject.toml", "README.md", "LICENSE", "CITATION.cff", "requirements-cuda.txt"),
@@ -48,7 +53,6 @@ LINES = 450
 README_LINES, README_WORDS = 230, 3500
 # modules that no test in the mirrored folder imports -> the test that covers them
 COVERED_BY = {
-    "architectures/activations.py": "tests/architectures/test_families.py",
     "architectures/equivariant_bases.py": "tests/architectures/test_families.py",
     "architectures/layer_settings.py": "tests/architectures/test_families.py",
     "architectures/random_bits.py": "tests/zoos/classifiers/test_classifiers.py",

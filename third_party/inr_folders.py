@@ -60,6 +60,7 @@ import numpy as np
 from third_party import published
 from third_party.published import Published
 from wsjax import architectures
+from wsjax.checks import printable
 from wsjax.files import torch_files
 from wsjax.networks import Params, Spec
 
@@ -95,6 +96,7 @@ CONVENTIONS = {
     ),
 }
 POINTS = (45_000, 50_000)  # NFN: where validation and test images begin
+LAYER = r"(?P<network>seq|net)\.(?P<layer>\d)\.(?:linear\.)?(?P<role>weight|bias)"
 BESIDE = {"label", "coef", "x", "y"}  # what is saved beside the weights
 SPLITS = {"train": "train", "val": "validation", "test": "test"}  # theirs -> ours
 JSON_BYTES = 64 << 20
@@ -131,7 +133,9 @@ def read_mnist(folder: str | os.PathLike, splits: str | os.PathLike | None = Non
     for path in sorted(folder.glob("mnist_png_*")):
         match = re.fullmatch(r"mnist_png_(training|testing)_(\d)_(\d+)", path.name)
         if match is None:
-            raise ValueError(f"{path}: expected a name mnist_png_training_LABEL_ID, or testing")
+            raise ValueError(
+                f"{printable(path)}: expected a name mnist_png_training_LABEL_ID, or testing"
+            )
         facts = {"label": int(match[2]), "image": int(match[3])}
         files.append((path / "checkpoints" / "model_final.pth", match[1], facts))
     keys = [path.parent.parent.name for path, _, _ in files]
@@ -243,9 +247,14 @@ def _zoo(name, folder, files):
     order, table = published.torch_order(spec), []
     vectors = np.empty((len(files), spec.count), np.float32)
     for i, (path, _, facts) in enumerate(files):
-        arrays, beside = _layers(torch_files.state(path), path)
-        vectors[i] = published.flat(arrays, spec, path)[order]
-        table.append(facts | _facts(beside, name, path))
+        where = printable(path)
+        arrays, beside = published.layers(torch_files.state(path), LAYER, where)
+        if odd := [k for k in beside if k not in BESIDE]:
+            raise ValueError(
+                f"{where}: expected seq.0.weight or net.0.linear.weight, got {odd[0]!r:.200}"
+            )
+        vectors[i] = published.flat(arrays, spec, where)[order]
+        table.append(facts | _facts(beside, name, where))
     if any(facts.keys() != table[0].keys() for facts in table):
         raise ValueError(
             f"{folder}: expected files with the same labels, got {table[0]} and others"
@@ -257,35 +266,22 @@ def _zoo(name, folder, files):
     return Published(vectors, (spec,), np.zeros(len(files), int), labels, runs)
 
 
-def _layers(state, path):
-    """The arrays by layer, weight before bias, and what is saved beside them."""
-    arrays, beside = {}, {}
-    for name, x in state.items():
-        match = re.fullmatch(r"(?:seq|net)\.(\d)\.(?:linear\.)?(weight|bias)", name)
-        if match is not None:
-            arrays[match[1], match[2] == "bias"] = x
-        elif name in BESIDE:
-            beside[name] = x
-        else:
-            raise ValueError(f"{path}: expected seq.0.weight or net.0.linear.weight, got {name!r}")
-    return [arrays[k] for k in sorted(arrays)], beside
-
-
 def _facts(beside, name, path):
     """The labels that a file states itself."""
     if name == "dws_fashion":
-        label = np.asarray(beside.get("label", "absent"))
-        if label.shape not in ((), (1,)) or label.dtype.kind not in "iu":
-            raise ValueError(f"{path}: expected an integer label inside, got {beside.get('label')}")
-        return {"label": int(label.item())}
+        label = beside.get("label")
+        number = _array(label, path)
+        if number.shape not in ((), (1,)) or number.dtype.kind not in "iu":
+            raise ValueError(f"{path}: expected an integer label inside, got {label!r:.80}")
+        return {"label": int(number.item())}
     if name != "dws_sines":
         return {}
-    coef = np.asarray(beside.get("coef", ()))
+    coef = _array(beside.get("coef", ()), path)
     if coef.size not in (1, 2) or coef.dtype.kind != "f":
-        raise ValueError(f"{path}: expected coef, an amplitude and a frequency, got {coef}")
+        raise ValueError(f"{path}: expected coef, an amplitude and a frequency, got {coef!r:.80}")
     amplitude, frequency = ([1.0] if coef.size == 1 else []) + coef.ravel().tolist()
     if {"x", "y"} <= set(beside):
-        x, y = (np.asarray(beside[k], np.float64) for k in ("x", "y"))
+        x, y = (_array(beside[k], path, np.float64) for k in ("x", "y"))
         error = (
             np.abs(y - amplitude * np.sin(frequency * x)).max() if x.shape == y.shape else math.inf
         )
@@ -294,6 +290,13 @@ def _facts(beside, name, path):
                 f"{path}: expected y = {amplitude:.4g} sin({frequency:.4g} x), off by {error:.3g}"
             )
     return {"amplitude": amplitude, "frequency": frequency}
+
+
+def _array(x, path, kind=None):
+    try:
+        return np.asarray(x, kind)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: expected numbers beside the weights ({error})") from error
 
 
 def _splits(path, keys, depth, labels):
@@ -341,15 +344,15 @@ def _agree(listed, labels, names, path):
     wrong = np.flatnonzero(listed != labels)
     if len(wrong):
         raise ValueError(
-            f"{path}: {len(wrong)} labels differ from the files', first {names[wrong[0]]}: "
-            f"{listed[wrong[0]]:g}, in the file {labels[wrong[0]]:g}"
+            f"{path}: {len(wrong)} labels differ from the files', first that of "
+            f"{printable(names[wrong[0]])}: {listed[wrong[0]]:g}, in the file {labels[wrong[0]]:g}"
         )
 
 
 def _number(path, prefix):
     match = re.fullmatch(rf"{prefix}(\d{{1,9}})\.pth", path.name)
     if match is None:
-        raise ValueError(f"{path}: expected a name {prefix}NUMBER.pth")
+        raise ValueError(f"{printable(path)}: expected a name {prefix}NUMBER.pth")
     return int(match[1])
 
 

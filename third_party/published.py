@@ -11,11 +11,13 @@ import argparse
 import collections
 import dataclasses
 import math
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from wsjax.checks import printable
 from wsjax.networks import Spec, unravel
 from wsjax.zoos import Zoo
 
@@ -188,6 +190,40 @@ def flat(arrays: Sequence[object], spec: Spec, where: object) -> np.ndarray:
     return np.concatenate([np.asarray(x, np.float32).ravel() for x in arrays])
 
 
+def layers(
+    state: Mapping[str, object], pattern: str, where: object
+) -> tuple[list[object], dict[str, object]]:
+    """The arrays of a state dict by layer, weight before bias; and what is beside them.
+
+    Args:
+        state: name -> array.
+        pattern: of an array's whole name, with the groups `network`, what comes before the
+            layer, `layer`, its number, and `role`, weight or bias.
+        where: for the message.
+
+    Raises:
+        ValueError: two names have other networks, or the same layer and role.
+    """
+    arrays, names, beside = {}, {}, {}
+    for name, x in state.items():
+        match = re.fullmatch(pattern, str(name))
+        if match is None:
+            beside[name] = x
+            continue
+        key = int(match["layer"]), match["role"] == "bias"
+        # Of one network all names begin alike, so that the first stands for them.
+        first = names.setdefault("network", (name, match["network"]))
+        same = names.setdefault(key, (name, match["network"]))
+        if first[1] != match["network"] or same[0] != name:
+            other = first[0] if same[0] == name else same[0]
+            raise ValueError(
+                f"{where}: expected the arrays of one network, got {other!r:.200} and "
+                f"{name!r:.200}, which may be of two: save one of them alone"
+            )
+        arrays[key] = x
+    return [arrays[k] for k in sorted(arrays)], beside
+
+
 def numbered(names: Sequence[str]) -> np.ndarray:
     """[i] int: equal names have one number, in the order in which they first appear."""
     numbers = {}
@@ -221,7 +257,7 @@ def command(
     try:
         print(check(parsed).summary())
     except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit("\n".join(map(printable, f"error: {error}".split("\n"))))
 
 
 def _blocks(count):

@@ -33,9 +33,9 @@ Networks  conv - pool - activation, twice or three times; flattened; two dense l
 
 The published networks pool before the activation, a `Spec` of ours after it. Where the
 activation never falls the two are one function, as max f(x) = f(max x): tanh, ReLU,
-sigmoid. GELU falls before it rises, so there they differ: read its networks' weights, but
-do not run them by `architectures.forward` (which also has the tanh form of GELU, where
-PyTorch has the exact one). The CIFAR-10 seed zoos are GELU throughout; `MONOTONE` lists the others.
+sigmoid. GELU, here PyTorch's exact one, falls before it rises, so there they differ: read its
+networks' weights, but do not run them by `architectures.forward`. The CIFAR-10 seed zoos are
+GELU throughout; `MONOTONE` lists the others.
 
 Splits    70 / 15 / 15 by run, as the preprocessed files have them. The raw zoos have none:
           theirs hung on the order in which a file system lists folders.
@@ -53,6 +53,7 @@ import numpy as np
 from third_party import published
 from third_party.published import Published
 from wsjax import architectures
+from wsjax.checks import printable
 from wsjax.files import torch_files
 from wsjax.files.torch_files import Numbers, Record
 from wsjax.networks import Spec
@@ -78,6 +79,7 @@ NUMBERS = {  # of the recipe
     "optim::wd": "weight_decay",
 }
 WORDS = {"model::init_type": "init", "optim::optimizer": "optimizer"}
+LAYER = r"(?P<network>.*\.)?(?P<layer>\d{1,4})\.(?P<role>weight|bias)"
 RESULT_BYTES = 64 << 20
 
 
@@ -123,7 +125,8 @@ def read(
         for split, name in SPLITS.items():
             rows = _rows(saved[name], epochs, f"{path}: {name}")
             for weights, facts in rows:
-                vectors.append(_identified(weights, f"{path}: {name}: {facts['run']}"))
+                where = f"{path}: {name}: {printable(facts['run'])}"
+                vectors.append(_identified(weights, where))
                 table.append(facts)
                 of_split.append(split)
     zoo = _assembled(vectors, table, activation, epochs, path)
@@ -166,7 +169,7 @@ def read_raw(
                 plain = run / f"checkpoint_{epoch}" / "checkpoints"
                 padded = run / f"checkpoint_{epoch:06d}" / "checkpoints"
                 saved = torch_files.state(padded if padded.is_file() else plain)
-                vectors.append(_identified(saved, run))
+                vectors.append(_identified(saved, printable(run)))
                 table.append(facts)
         except FileNotFoundError:
             if missing == "raise":
@@ -206,10 +209,11 @@ def _results(run, epochs):
         FileNotFoundError: a file, or one of the epochs, is missing.
     """
     path = run / "result.json"
+    where = printable(path)
     if not path.is_file():
-        raise FileNotFoundError(f"expected {path}, found none")
+        raise FileNotFoundError(f"expected {where}, found none")
     if path.stat().st_size > RESULT_BYTES:
-        raise ValueError(f"{path}: expected at most {RESULT_BYTES} bytes")
+        raise ValueError(f"{where}: expected at most {RESULT_BYTES} bytes")
     measured = {}
     try:
         for line in path.read_text("utf-8").splitlines():
@@ -219,11 +223,11 @@ def _results(run, epochs):
                 measured[epoch] = {**facts["config"], **facts, "run": run.name, "epoch": epoch}
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(
-            f"{path}: expected lines of JSON with training_iteration and config ({error!r:.80})"
+            f"{where}: expected lines of JSON with training_iteration and config ({error!r:.80})"
         ) from error
     absent = sorted(set(epochs) - set(measured))
     if absent:
-        raise FileNotFoundError(f"{path}: expected epochs {list(epochs)}, {absent} are missing")
+        raise FileNotFoundError(f"{where}: expected epochs {list(epochs)}, {absent} are missing")
     return measured
 
 
@@ -248,14 +252,11 @@ def _identified(weights, where):
 
 def _in_order(weights, where):
     """Arrays of `module_list.N.weight` and `.bias`; N depends on the dropout between."""
-    arrays = {}
-    for name, x in weights.items():
-        match = re.fullmatch(r"(?:.*\.)?(\d{1,4})\.(weight|bias)", str(name))
-        if match is None:
-            raise ValueError(f"{where}: expected names module_list.N.weight, got {name!r:.80}")
-        key = int(match[1]), match[2] == "bias"
-        arrays[key] = x.array() if type(x) is Numbers else x
-    return [arrays[k] for k in sorted(arrays)]
+    arrays, beside = published.layers(weights, LAYER, where)
+    if beside:
+        name = next(iter(beside))
+        raise ValueError(f"{where}: expected names module_list.N.weight, got {name!r:.80}")
+    return [x.array() if type(x) is Numbers else x for x in arrays]
 
 
 _SPECS = {(f, c): spec(f, c, "relu") for f in FAMILIES for c in (1, 3)}

@@ -158,8 +158,11 @@ def bootstrap(
         Measure -> (low, high), of those in `evaluate`.
 
     Raises:
-        ValueError: as `evaluate`; or not a group for each example, or below two groups.
+        ValueError: as `evaluate`; or not a group for each example, or below two groups; or no
+            resamples, or no probability.
     """
+    if samples < 1 or not 0 < level < 1:
+        raise ValueError(f"expected samples >= 1 and a level in (0, 1), got {samples}, {level}")
     p, t = _checked(predictions, targets, vectors=True)
     groups = np.arange(len(p)) if groups is None else np.asarray(groups)
     if groups.shape != p.shape or len(np.unique(groups)) < 2:

@@ -21,7 +21,8 @@ networks is the same dict with every array [n, ...].
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+import numbers
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -35,7 +36,13 @@ AnyArray = TypeVar("AnyArray", jax.Array, np.ndarray)
 
 KINDS = ("dense", "conv", "norm", "attention", "embedding", "residual")
 ROLES = ("kernel", "bias", "scale", "mean", "variance")
-ACTIVATIONS = ("none", "relu", "tanh", "gelu", "sin", "leaky_relu", "silu", "sigmoid")
+ACTIVATIONS = (
+    *("none", "relu", "tanh", "gelu", "sin", "leaky_relu", "silu", "sigmoid"),
+    "gelu_tanh",  # Flax's default; "gelu" is the exact one, PyTorch's
+)
+FORMS = {"gelu_tanh": "gelu"}  # activations that are one as a feature and as a label
+
+MISMATCH = "network does not match its spec"
 
 Setting = tuple[str, object]  # name and hashable value: ("stride", (2, 2))
 
@@ -118,7 +125,12 @@ class Spec:
     nested: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self):
-        sizes, seen, wrong, depth = dict(self.sizes), set(), [], 0
+        wrong = [
+            f"{f.name}: expected a tuple, got {type(value).__name__}"
+            for f in dataclasses.fields(self)
+            if not isinstance(value := getattr(self, f.name), tuple)
+        ]
+        sizes, seen, depth = dict(self.sizes), set(), 0
         for layer in self.layers:
             if layer.kind not in KINDS:
                 wrong.append(f"{layer.name}: kind {layer.kind!r} is not one of {KINDS}")
@@ -126,6 +138,8 @@ class Spec:
                 wrong.append(
                     f"{layer.name}: activation {layer.activation!r} is not one of {ACTIVATIONS}"
                 )
+            if not isinstance(layer.omega, numbers.Real) or not math.isfinite(layer.omega):
+                wrong.append(f"{layer.name}: expected a finite omega, got {layer.omega!r}")
             if layer.kind == "residual" and (layer.source is None or layer.arrays):
                 wrong.append(f"{layer.name}: a residual has a source and no arrays")
             if layer.source is not None and not -1 <= layer.source < layer.level:
@@ -150,7 +164,12 @@ class Spec:
                         f"positions in {a.axes}"
                     )
         wrong += [f"hidden axis {h!r} has no size" for h in self.hidden if h not in sizes]
-        wrong += [f"axis {n!r}: size {s} < 1" for n, s in self.sizes if s < 1]
+        whole = lambda size: isinstance(size, int | np.integer) and not isinstance(size, bool)
+        wrong += [
+            f"axis {n!r}: expected a size of 1 or more, got {s!r}"
+            for n, s in self.sizes
+            if not whole(s) or s < 1
+        ]
         wrong += self._nested_mistakes()
         names = [n for n, _ in self.sizes]
         wrong += [f"axis {n!r}: two sizes" for n in sizes if names.count(n) > 1]
@@ -193,16 +212,19 @@ def to_json(spec: Spec) -> dict:
 
 
 def from_json(data: Mapping) -> Spec:
-    """The spec of what `to_json` gave."""
+    """The spec of what `to_json` gave; a ValueError of anything else."""
 
     def layer(x: Mapping[str, Any]) -> Layer:
         fields: dict[str, Any] = {k: frozen(v) for k, v in x.items() if k != "arrays"}
         arrays = (Array(**{k: frozen(v) for k, v in a.items()}) for a in x["arrays"])
         return Layer(arrays=tuple(arrays), **fields)
 
-    layers = tuple(map(layer, data["layers"]))
-    sizes = tuple((name, int(size)) for name, size in data["sizes"])
-    return Spec(layers, sizes, tuple(data["hidden"]), frozen(data.get("nested", ())))
+    try:
+        layers = tuple(map(layer, data["layers"]))
+        sizes = tuple((name, int(size)) for name, size in data["sizes"])
+        return Spec(layers, sizes, tuple(data["hidden"]), frozen(data.get("nested", ())))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"expected a Spec as JSON, as of `to_json`: {error!r}") from error
 
 
 def frozen(x: Any) -> Any:
@@ -214,9 +236,10 @@ def check(params: Mapping[str, jax.Array | np.ndarray], spec: Spec) -> None:
     """Raises `ValueError` naming every array that does not match the spec, all at once.
 
     Arrays may have batch axes in front, the same ones for all. A NaN or an infinity is
-    reported by array and network; traced arrays are checked for shape alone.
+    reported by array and network; traced arrays are checked for shape alone. What is no mapping,
+    or no spec, is a `TypeError`.
     """
-    checks.raise_all("network does not match its spec", mistakes(params, spec))
+    checks.raise_all(MISMATCH, mistakes(params, spec))
 
 
 def mistakes(
@@ -230,6 +253,30 @@ def mistakes(
         members: [network], the numbers by which networks of one batch axis are named; their
             positions if None.
     """
+    return [*_misshapen(params, spec), *_not_finite(params, spec, members)]
+
+
+def check_shapes(params: Mapping[str, Any], spec: Spec, batched: bool = True) -> None:
+    """As `check`, of names and shapes alone; unless `batched`, of one network."""
+    wrong = _misshapen(params, spec)
+    for a in () if wrong or batched else spec.arrays[:1]:
+        if extra := params[a.name].ndim - len(a.axes):
+            shape = list(params[a.name].shape[:extra])
+            wrong = [f"expected one network, `jax.vmap` for several; got batch axes {shape}"]
+    checks.raise_all(MISMATCH, wrong)
+
+
+def expect_spec(spec: object) -> None:
+    """Raises a `TypeError` if this is anything but a `Spec`, such as a list of them."""
+    checks.expect("spec", spec, Spec)
+
+
+def _misshapen(params, spec) -> list[str]:
+    expect_spec(spec)
+    if not isinstance(params, Mapping):
+        raise TypeError(
+            f"expected a network's named arrays, as of `unravel`, got {type(params).__name__}"
+        )
     wrong, batches = [], {}
     names = {a.name for a in spec.arrays}
     wrong += [f"{a.name}: expected, absent" for a in spec.arrays if a.name not in params]
@@ -241,23 +288,35 @@ def mistakes(
         if not hasattr(array, "shape"):
             wrong.append(f"{a.name}: expected an array, got {type(array).__name__}")
             continue
-        batch = tuple(array.shape[: array.ndim - len(want)])
         if tuple(array.shape[array.ndim - len(want) :]) != want or array.ndim < len(want):
             wanted = f"[..., {', '.join(map(str, want))}] {a.axes}"
             wrong.append(f"{a.name}: expected shape {wanted}, got {array.shape}")
             continue
-        batches.setdefault(batch, a.name)
-        if not isinstance(array, jax.core.Tracer):
-            bad = ~np.isfinite(np.asarray(array))
-            if bad.any():
-                wrong.append(
-                    f"{a.name}: {bad.sum()} of {bad.size} values are NaN or infinite"
-                    + _bearers(bad.reshape(*batch, -1), members)
-                )
+        batches.setdefault(tuple(array.shape[: array.ndim - len(want)]), a.name)
     if len(batches) > 1:
         axes = ", ".join(f"{list(b)} ({name})" for b, name in batches.items())
         wrong.append(f"batch axes differ: {axes}")
     return wrong
+
+
+def _not_finite(params, spec, members) -> Iterator[str]:
+    for a in spec.arrays:
+        array = params.get(a.name)
+        if not hasattr(array, "shape") or isinstance(array, jax.core.Tracer):
+            continue
+        if not real(array):
+            yield f"{a.name}: expected real numbers, got {array.dtype}"
+        elif (bad := ~np.isfinite(np.asarray(array))).any():
+            batch = bad.shape[: max(bad.ndim - len(a.axes), 0)]
+            yield (
+                f"{a.name}: {bad.sum()} of {bad.size} values are NaN or infinite"
+                + _bearers(bad.reshape(*batch, -1), members)
+            )
+
+
+def real(array: jax.Array | np.ndarray) -> bool:
+    """True of integers and floating point, JAX's half precisions included."""
+    return any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer))
 
 
 def _bearers(bad: np.ndarray, members: np.ndarray | None) -> str:
@@ -279,7 +338,11 @@ def ravel(params: Mapping[str, AnyArray], spec: Spec) -> AnyArray:
 
     Returns:
         [..., spec.count]. `unravel` undoes it.
+
+    Raises:
+        ValueError, TypeError: as `check_shapes`.
     """
+    check_shapes(params, spec)
     parts = []
     for a in spec.arrays:
         array, n = params[a.name], len(a.axes)
@@ -292,10 +355,10 @@ def unravel(vector: AnyArray, spec: Spec) -> dict[str, AnyArray]:
     """Takes a vector [..., spec.count] apart into arrays [..., *shape]; undoes `ravel`.
 
     Raises:
-        ValueError: the vector is of another length.
+        ValueError: the vector is of another length, or no array.
+        TypeError: this is no spec.
     """
-    if vector.shape[-1] != spec.count:
-        raise ValueError(f"expected {spec.count} parameters, got a vector {vector.shape}")
+    check_length(vector, spec)
     out, start = {}, 0
     for a in spec.arrays:
         size = math.prod(spec.shape(a))
@@ -303,6 +366,26 @@ def unravel(vector: AnyArray, spec: Spec) -> dict[str, AnyArray]:
         out[a.name] = part.reshape(*vector.shape[:-1], *spec.shape(a))
         start += size
     return out
+
+
+def check_length(vector: Any, spec: Spec) -> None:
+    """Raises a `ValueError` unless this is an array [..., spec.count], or a `TypeError`."""
+    expect_spec(spec)
+    shape = getattr(vector, "shape", None)
+    if not shape or shape[-1] != spec.count:
+        came = f"a vector {shape}" if shape else type(vector).__name__
+        raise ValueError(f"expected {spec.count} parameters, got {came}")
+
+
+def check_vectors(vectors: jax.Array | np.ndarray, entries: int, exactly: bool = True) -> None:
+    """Raises a `ValueError` unless these are networks [batch, entry] of so many entries.
+
+    Unless `exactly`, of more too: behind networks of a batch of several architectures is padding.
+    """
+    shape = np.shape(vectors)
+    if len(shape) != 2 or (shape[1] != entries if exactly else shape[1] < entries):
+        want = f"[batch, {entries}]" if exactly else f"[batch, {entries} or more]"
+        raise ValueError(f"expected networks {want}, got {list(shape)}")
 
 
 def kinds(spec: Spec) -> dict[str, str]:

@@ -3,15 +3,22 @@
 write_bytes, write_text, write_json     all of it or nothing: beside its place, then moved
 write_sealed / read_sealed              JSON with the sha256 of all its other values
 fingerprint                             sha256 and size of a file's bytes
+locked                                  a folder or file, for one process at a time
 """
 
+import contextlib
+import datetime
+import errno
+import fcntl
 import hashlib
 import importlib.metadata
 import json
 import os
 import pathlib
+import re
 import secrets
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 SEAL = "seal"
@@ -21,17 +28,45 @@ class DamagedError(ValueError):
     """A stored file is incomplete, altered, or not the one that was expected."""
 
 
+class LockedError(RuntimeError):
+    """Another process, or another part of this one, is writing there."""
+
+
 def write_bytes(path: pathlib.Path, data: bytes) -> None:
-    """Writes a file, all of it or nothing; on disk when this returns."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    """Writes a file, all of it or nothing; on disk when this returns.
+
+    Of a process that is killed meanwhile `.NAME.HOST-PID-....partial` is left, which the next
+    one to write the file removes.
+    """
+    _remove_partial(path)
+    writer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    partial = path.with_name(f".{path.name}.{writer}.partial")
     try:
         with open(partial, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())  # lest a crash leave the name without the bytes
         os.replace(partial, path)
+    except OSError as error:
+        if error.strerror:
+            error.filename = os.fspath(path)  # which that of a full disk lacks
+        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _remove_partial(path):
+    """Removes what processes of this host left of a file that were killed while they wrote it."""
+    host = re.escape(socket.gethostname())
+    name = re.compile(rf"\.{re.escape(path.name)}\.{host}-(\d{{1,9}})-[0-9a-f]{{8}}\.partial")
+    for partial in path.parent.iterdir():
+        if match := name.fullmatch(partial.name):
+            try:
+                os.kill(int(match[1]), 0)  # sends nothing
+            except ProcessLookupError:
+                partial.unlink(missing_ok=True)
+            except PermissionError:  # it is another user's
+                continue
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -107,3 +142,61 @@ def versions(*packages: str) -> dict[str, str]:
     installed = {x.name.lower() for x in importlib.metadata.distributions() if x.name}
     version = importlib.metadata.version
     return {k: version(k) if k in installed else "not installed" for k in packages}
+
+
+@contextlib.contextmanager
+def locked(path: pathlib.Path) -> Iterator[None]:
+    """Holds a folder or a file for this process alone, among those that lock it too.
+
+    The lock file, `.lock` in the folder or `.NAME.lock` beside the file, states process, host
+    and time as JSON. The system drops the lock of a process that ends, so what a killed one
+    left behind holds nobody up.
+
+    Raises:
+        LockedError: it is held, by this process or another; names it.
+        OSError: the lock file cannot be written.
+    """
+    lock = path / ".lock" if path.is_dir() else path.with_name(f".{path.name}.lock")
+    while True:
+        file = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            _hold(file, path, lock)
+            # The holder before removes its file when it is done, maybe after we opened it.
+            if not (lock.exists() and os.path.samestat(os.fstat(file), os.stat(lock))):
+                continue
+            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            owner = {"pid": os.getpid(), "host": socket.gethostname(), "time": now}
+            try:
+                os.truncate(file, 0)
+                os.pwrite(file, json.dumps(owner).encode(), 0)
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # gone, with its folder
+                    lock.unlink()
+            return
+        finally:
+            os.close(file)
+
+
+def _hold(file, path, lock):
+    """Locks an open lock file, or raises `LockedError`."""
+    try:
+        owner = json.loads(os.pread(file, 1000, 0))
+        pid, host = int(owner["pid"]), str(owner["host"])
+        words = f"process {pid} on {host} since {owner['time']}"
+    except (ValueError, TypeError, KeyError):  # being written, or by a holder that was killed
+        pid, host, words = 0, "", "another process"
+    error = LockedError(f"{path} is in use by {words}; wait until it has ended")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise error from None
+    except OSError as reason:
+        if reason.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+        # A file system without locks: all that is known is whether the process is alive.
+        if host == socket.gethostname() and pathlib.Path(f"/proc/{pid}").exists():
+            raise error from None
+        if host not in ("", socket.gethostname()):
+            error.add_note(f"if it has, remove {lock}")
+            raise error from None

@@ -10,23 +10,31 @@ the same numbers, connected differently, hence another network. Sums over all we
 the law and fail the control; an encoder that passes it depends on how neurons are connected.
 
 A control must move the output `MARGIN` times further than a permutation may. Functions under
-test receive one network, without batch axes; pass them jitted where they are slow.
+test receive one network, without batch axes, and its spec if they take one more argument; pass
+them jitted where they are slow. In their place may stand an encoder or editor with its variables,
+or the `Trained` of a task (`wsjax.tasks.functions`):
+
+    assert_invariant(wsjax.restore("runs/mine"), params, spec, key)
+    print(audit(encoder.bind(variables), params, spec, key))
 """
 
-import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from wsjax import networks
-from wsjax.encoders.base import Encoder
+from wsjax.encoders.base import Encoder, expect_encoder
 from wsjax.networks import Array, Params, Spec
+from wsjax.symmetries import audit as symmetry_audit
 from wsjax.symmetries import permutations
-from wsjax.symmetries.audit import Audit, Encode, audit
+from wsjax.symmetries.audit import Audit
 from wsjax.symmetries.permutations import derange, movable
+from wsjax.tasks import functions
+from wsjax.tasks.functions import Edit, Embed
 from wsjax.views import padding
 
 __all__ = [
@@ -65,6 +73,7 @@ def draw(key: jax.Array, spec: Spec, batch: tuple[int, ...] = ()) -> Params:
     >>> draw(jax.random.key(0), architectures.mlp([2, 8, 1]), (5,))["Dense_0/bias"].shape
     (5, 8)
     """
+    networks.expect_spec(spec)
     out = {}
     for i, a in enumerate(spec.arrays):
         shape = spec.shape(a)
@@ -75,7 +84,7 @@ def draw(key: jax.Array, spec: Spec, batch: tuple[int, ...] = ()) -> Params:
 
 
 def assert_function_preserved(
-    forward: Callable[[Params, jax.Array], jax.Array],
+    forward: Callable[..., jax.Array],
     params: Params,
     spec: Spec,
     key: jax.Array,
@@ -88,7 +97,7 @@ def assert_function_preserved(
     And that the spec is no finer than the function: misaligning any one array changes it.
 
     Args:
-        forward: params, inputs -> outputs.
+        forward: params, inputs -> outputs, or params, inputs, spec -> outputs.
         params: one network.
         spec: meaning of its arrays.
         key: for the permutation.
@@ -99,7 +108,9 @@ def assert_function_preserved(
         AssertionError: naming the axis, or the array and the axis.
         ValueError: no permutation moves the network, see `assert_invariant`.
     """
-    run = lambda p: forward(p, inputs)
+    networks.check_shapes(params, spec, batched=False)
+    more = (spec,) if len(functions.required(forward)) > 2 else ()
+    run = lambda p: forward(p, inputs, *more)
     _assert_same(run, params, spec, key, rtol, "the function")
     for name, axis, misaligned in misalignments(params, spec):
         if not _moved(run(misaligned), run(params)) > MARGIN * rtol:
@@ -107,17 +118,12 @@ def assert_function_preserved(
 
 
 def assert_invariant(
-    encode: Callable[[Params], jax.Array],
-    params: Params,
-    spec: Spec,
-    key: jax.Array,
-    *,
-    rtol: float = 1e-4,
+    encode: Embed, params: Params, spec: Spec, key: jax.Array, *, rtol: float = 1e-4
 ) -> None:
     """Asserts that `encode` is invariant to permutations of hidden neurons, and to no more.
 
     Args:
-        encode: params -> embedding, an array of any shape.
+        encode: params -> embedding, an array of any shape; a bound module; or a `Trained`.
         params: one network, best from `draw`.
         spec: meaning of its arrays.
         key: for the permutation.
@@ -135,20 +141,16 @@ def assert_invariant(
     >>> encode = lambda p: architectures.forward(p, x, spec)
     >>> assert_invariant(encode, params, spec, jax.random.key(1))
     """
-    _assert_same(encode, params, spec, key, rtol, "the embedding")
-    embedding = encode(params)
+    run = _embedding(encode, params, spec)
+    _assert_same(run, params, spec, key, rtol, "the embedding")
+    embedding = run(params)
     for name, axis, misaligned in misalignments(params, spec):
-        if not (moved := _moved(encode(misaligned), embedding)) > MARGIN * rtol:
+        if not (moved := _moved(run(misaligned), embedding)) > MARGIN * rtol:
             raise AssertionError(f"blind to {name} along {axis!r}: moved {moved:.1e}")
 
 
 def assert_equivariant(
-    edit: Callable[[Params], Params],
-    params: Params,
-    spec: Spec,
-    key: jax.Array,
-    *,
-    rtol: float = 1e-4,
+    edit: Edit, params: Params, spec: Spec, key: jax.Array, *, rtol: float = 1e-4
 ) -> None:
     """Asserts that `edit` commutes with permutations: edit(act(g, p)) == act(g, edit(p)).
 
@@ -158,7 +160,7 @@ def assert_equivariant(
     passes; `assert_reads_wiring` is for editors that promise more.
 
     Args:
-        edit: params -> arrays of the same names and shapes.
+        edit: params -> arrays of the same names and shapes; a bound module; or a `Trained`.
         params: one network, best from `draw`.
         spec: meaning of its arrays.
         key: for the permutation.
@@ -168,18 +170,13 @@ def assert_equivariant(
         AssertionError: naming the array or the axis.
         ValueError: no permutation moves the network, see `assert_invariant`.
     """
-    element, edited = derange(key, params, spec), edit(params)
-    want = {a.name: spec.shape(a) for a in spec.arrays}
-    got = {name: tuple(array.shape) for name, array in edited.items()}
-    if want != got:
-        wrong = [f"{n}: {want.get(n)} and {got.get(n)}" for n in sorted({*want, *got})
-                 if want.get(n) != got.get(n)]  # fmt: skip
-        raise AssertionError("expected and edited shapes differ: " + "; ".join(wrong))
+    run, edited = _edited(edit, params, spec)
+    element = derange(key, params, spec)
 
     def broken(element):
-        here = edit(permutations.act(element, params, spec))
+        here = run(permutations.act(element, params, spec))
         there = permutations.act(element, edited, spec)
-        return [name for name in want if not _moved(here[name], there[name]) <= rtol]
+        return [name for name in edited if not _moved(here[name], there[name]) <= rtol]
 
     if names := broken(element):
         axes = [h for h in element if broken({h: element[h]})]
@@ -191,20 +188,18 @@ def assert_equivariant(
         if not _furthest(moved, edited) > MARGIN * rtol:
             raise AssertionError(f"the edited network is constant along {h!r}")
     for name, axis, misaligned in misalignments(params, spec):
-        if not (moved := _furthest(edit(misaligned), edited)) > MARGIN * rtol:
+        if not (moved := _furthest(run(misaligned), edited)) > MARGIN * rtol:
             raise AssertionError(f"blind to {name} along {axis!r}: moved {moved:.1e}")
 
 
-def assert_reads_wiring(
-    edit: Callable[[Params], Params], params: Params, spec: Spec, *, rtol: float = 1e-4
-) -> None:
+def assert_reads_wiring(edit: Edit, params: Params, spec: Spec, *, rtol: float = 1e-4) -> None:
     """Asserts that an equivariant `edit` depends on how the arrays of a network are connected.
 
     An edit of each array or entry by itself gives for a misaligned network the misaligned
     edit. One that depends on the wiring must not, for a misalignment of any array.
 
     Args:
-        edit: params -> arrays of the same names and shapes.
+        edit: params -> arrays of the same names and shapes; a bound module; or a `Trained`.
         params: one network, best from `draw`.
         spec: meaning of its arrays.
         rtol: of the largest entry of each array.
@@ -213,21 +208,17 @@ def assert_reads_wiring(
         AssertionError: naming the array and the axis.
         ValueError: no permutation moves the network, see `assert_invariant`.
     """
-    edited = edit(params)
+    run, edited = _edited(edit, params, spec)
     for a, i, misaligned in _misaligned(params, spec):
         same = {**edited, a.name: _roll(edited[a.name], i)}
-        if not (moved := _furthest(edit(misaligned), same)) > MARGIN * rtol:
+        if not (moved := _furthest(run(misaligned), same)) > MARGIN * rtol:
             raise AssertionError(
                 f"ignores the wiring of {a.name} along {a.axes[i]!r}: moved {moved:.1e}"
             )
 
 
 def invariance_error(
-    encode: Callable[[Params], jax.Array],
-    params: Params,
-    spec: Spec,
-    key: jax.Array,
-    samples: int = 5,
+    encode: Embed, params: Params, spec: Spec, key: jax.Array, samples: int = 5
 ) -> float:
     """Mean relative change of an embedding under permutations of hidden neurons.
 
@@ -235,7 +226,7 @@ def invariance_error(
     positions (SNE), or after training with augmentation.
 
     Args:
-        encode: params -> embedding, an array of any shape.
+        encode: params -> embedding, an array of any shape; a bound module; or a `Trained`.
         params: one network.
         spec: meaning of its arrays.
         key: for the permutations.
@@ -245,15 +236,18 @@ def invariance_error(
         The mean of |encode(act(g, p)) - encode(p)| / |encode(p)|, Euclidean norms.
 
     Raises:
-        ValueError: the embedding is zero, and nothing is relative to it; or one is not finite.
+        ValueError: the embedding is zero, one is not finite, or there are no samples.
     """
-    embedding = np.asarray(encode(params), np.float64)
+    if samples < 1:
+        raise ValueError(f"expected at least one sample, got {samples}")
+    run = _embedding(encode, params, spec)
+    embedding = np.asarray(run(params), np.float64)
     if not (norm := np.linalg.norm(embedding)) > 0:
         raise ValueError(f"expected an embedding that is not zero, got one of norm {norm}")
     errors = []
     for i in range(samples):
         element = permutations.sample(jax.random.fold_in(key, i), spec)
-        other = np.asarray(encode(permutations.act(element, params, spec)), np.float64)
+        other = np.asarray(run(permutations.act(element, params, spec)), np.float64)
         errors.append(np.linalg.norm(other - embedding) / norm)
     if not np.isfinite(errors).all():
         raise ValueError("expected finite embeddings of permuted networks, got NaN or infinity")
@@ -284,27 +278,23 @@ def noisy_variables(encoder: Encoder, vectors: jax.Array, view, key: jax.Array, 
     return {**first, "params": jax.tree.unflatten(tree, leaves)}
 
 
-def encode_alone(encoder: Encoder, spec: Spec, variables) -> Encode:
-    """The embedding of a single network, (params, spec) -> [code], for `audit`.
+def audit(encode: Embed, params: Params, spec: Spec, key: jax.Array, **settings: Any) -> Audit:
+    """Measures which symmetries of networks an encoder respects.
 
     Args:
-        encoder: any.
-        spec: the architecture of the variables. Another one is a ValueError unless the encoder
-            `reads_any`.
-        variables: of the encoder.
+        encode: params, spec -> embedding, an array of any shape; a bound module; or a `Trained`. A
+            function of params alone, or of one architecture, has no verdict on widening.
+        params: one network, best from `draw`.
+        spec: meaning of its arrays.
+        key: for the symmetries.
+        settings: `forward`, `inputs`, `samples`; they, and errors, as of `symmetries.audit.audit`.
+    >>> from wsjax.architectures import forward, mlp
+    >>> spec, x = mlp([2, 8, 1], "tanh"), jnp.ones((3, 2))
+    >>> encode = lambda p: forward(p, x, spec)
+    >>> audit(encode, draw(jax.random.key(0), spec), spec, jax.random.key(1))["sign"].verdict
+    'exact'
     """
-
-    @functools.partial(jax.jit, static_argnums=2)
-    def run(variables, params, spec):
-        vectors = networks.ravel(params, spec)[None]
-        return encoder.apply(variables, vectors, encoder.view(spec))[0]
-
-    def encode(params, other):
-        if not encoder.reads_any and other != spec:
-            raise ValueError("the encoder is fixed to one architecture")
-        return run(variables, params, other)
-
-    return encode
+    return symmetry_audit.audit(functions.embedding(encode, spec), params, spec, key, **settings)
 
 
 def audit_encoder(encoder: Encoder, spec: Spec, key: jax.Array, *, samples: int = 3) -> Audit:
@@ -317,13 +307,13 @@ def audit_encoder(encoder: Encoder, spec: Spec, key: jax.Array, *, samples: int 
         samples: how many of each symmetry.
 
     Raises:
-        ValueError: the architecture is not supported.
+        ValueError: the architecture is not supported, or this is no encoder.
     """
+    expect_encoder(encoder)
     params = draw(jax.random.fold_in(key, 0), spec)
     vectors, view = networks.ravel(params, spec)[None], encoder.view(spec)
     variables = noisy_variables(encoder, vectors, view, jax.random.fold_in(key, 1))
-    encode = encode_alone(encoder, spec, variables)
-    return audit(encode, spec, params, jax.random.fold_in(key, 2), samples=samples)
+    return audit(encoder.bind(variables), params, spec, jax.random.fold_in(key, 2), samples=samples)
 
 
 def assert_encoder(
@@ -344,7 +334,11 @@ def assert_encoder(
 
     Raises:
         AssertionError: naming every promise that is broken.
+        ValueError: there is no architecture, or this is no encoder.
     """
+    expect_encoder(encoder)
+    if isinstance(specs, Spec) or not specs:
+        raise ValueError(f"expected one or more specs, as [spec], got {type(specs).__name__}")
     specs = tuple(specs) if encoder.reads_any else tuple(specs[:1])
     batches = [
         networks.ravel(draw(jax.random.fold_in(key, i), s, (3,)), s) for i, s in enumerate(specs)
@@ -382,6 +376,24 @@ def assert_encoder(
                 wrong.append(f"specs[{i}]: a mixed batch moves the embedding {moved:.1e}")
     if wrong:
         raise AssertionError(f"{type(encoder).__name__}:\n  " + "\n  ".join(wrong))
+
+
+def _embedding(encode: Embed, params: Params, spec: Spec) -> Callable[[Params], jax.Array]:
+    networks.check_shapes(params, spec, batched=False)
+    one = functions.embedding(encode, spec)
+    return lambda p: one(p, spec)
+
+
+def _edited(edit: Edit, params: Params, spec: Spec) -> tuple[Callable[[Params], Params], Params]:
+    """The edit as a function of params alone, and its result, whose shapes are asserted."""
+    networks.check_shapes(params, spec, batched=False)
+    one = functions.edit(edit, spec)
+    edited = one(params, spec)
+    try:
+        networks.check_shapes(edited, spec, batched=False)
+    except (TypeError, ValueError) as error:
+        raise AssertionError(f"expected an edited network like the given one: {error}") from error
+    return lambda p: one(p, spec), edited
 
 
 def _assert_same(encode, params, spec, key, rtol, noun):

@@ -19,7 +19,9 @@ from wsjax import training
 def parser(name: str, about: str | None, rounds: int) -> argparse.ArgumentParser:
     """The command line of a benchmark, `python -m experiments.NAME`."""
     out = cli.folders(cli.command(name, about))
-    out.add_argument("--rounds", type=int, default=rounds, help="in which all variants run")
+    out.add_argument(
+        "--rounds", type=cli.positive, default=rounds, help="in which all variants run"
+    )
     return out
 
 

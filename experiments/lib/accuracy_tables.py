@@ -63,7 +63,8 @@ def _section(preset, runs, also):
             cell = tables.spread(tau(group)) if tau(group) else "not supported" if group else "–"
             if also and tau(group):
                 cell += f" ({np.mean([r['metrics'][also] for r in group]):.3f})"
-            cells[arrow(direction)] = cell + " †" * any("adopted" in r for r in group)
+            cell += " †" * any("adopted" in r for r in group)
+            cells[arrow(direction)] = cell + " ‡" * any("note" in r for r in group)
         lines[name] = cells | {"mean": f"{means[name]:.3f}" if name in means else "–"}
         published = {arrow(d): f"*{group[0]['paper']}*" for d, group in groups.items()}
         if set(published.values()) != {"*–*"}:
@@ -81,6 +82,8 @@ def _section(preset, runs, also):
         words += f"; half of a 95 % interval over test networks: {np.median(interval):.3f} (median)"
     if any("adopted" in r for r in runs):
         words += "; †: the test networks have kinds of arrays that training had not"
+    if any("note" in r for r in runs):
+        words += "; ‡: the model is constant"
     return f"{words}:\n\n{tables.pivot(lines, 'method')}"
 
 

@@ -3,7 +3,9 @@
 (train, tests, label, seed) -> {test zoo: predictions of its "test" split, or why there are none}
 """
 
+import warnings
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,10 @@ MEASURED = {*classifier_factory.FIGURES, "generalization_gap"}
 Tests = Mapping[str, Zoo]
 Predictions = dict[str, np.ndarray | str]  # test zoo -> predictions, or why there are none
 Compute = Callable[[Zoo, Tests, str, int], Predictions]
+
+
+class ConstantWarning(UserWarning):
+    """A model that has learnt gives one prediction for all networks."""
 
 
 class UnsupportedError(ValueError):
@@ -87,6 +93,38 @@ def recipe_only(train: Zoo, tests: Tests, label: str, seed: int) -> Predictions:
     return _trees(features, train, tests, label, seed)
 
 
+def grow(kind: type, x: np.ndarray, y: np.ndarray, held_out: tuple, **settings: Any) -> Any:
+    """Boosted trees of at least `min(20, max(2, n // 10))` of the n networks in each leaf.
+
+    scikit-learn's default is 20, with which trees of fewer than 40 networks have no split.
+
+    Args:
+        kind: scikit-learn's `HistGradientBoostingRegressor` or `HistGradientBoostingClassifier`.
+        x: features, [network, feature].
+        y: labels or classes, [network].
+        held_out: the same two of the validation networks, for early stopping.
+        settings: of that class.
+
+    Returns:
+        The fitted model; with a `ConstantWarning` if it gives all of x one prediction.
+    """
+    from sklearn.base import is_classifier
+
+    leaf = min(20, max(2, len(x) // 10))
+    trees = kind(early_stopping=True, min_samples_leaf=leaf, **settings)
+    trees.fit(x, y, X_val=held_out[0], y_val=held_out[1])
+    predicted = trees.predict_proba(x) if is_classifier(trees) else trees.predict(x)
+    if (predicted == predicted[0]).all():
+        warnings.warn(
+            f"boosted trees on {len(x)} training networks give one prediction for all: no split "
+            f"leaves {leaf} networks on both sides, or none predicts the label; expected more "
+            "training networks, or features that differ among them",
+            ConstantWarning,
+            stacklevel=2,
+        )
+    return trees
+
+
 def _trees(features, train, tests, label, seed):
     from sklearn.ensemble import HistGradientBoostingRegressor
 
@@ -95,10 +133,8 @@ def _trees(features, train, tests, label, seed):
         x, validation_x = features(zoo), features(validation)
     except UnsupportedError as error:
         return dict.fromkeys(tests, str(error))
-    trees = HistGradientBoostingRegressor(
-        max_iter=1000, learning_rate=0.05, early_stopping=True, random_state=seed
-    )
-    trees.fit(x, y, X_val=validation_x, y_val=validation_y)
+    settings = {"max_iter": 1000, "learning_rate": 0.05, "random_state": seed}
+    trees = grow(HistGradientBoostingRegressor, x, y, (validation_x, validation_y), **settings)
     predictions: Predictions = {}
     for name, test in tests.items():
         try:

@@ -8,24 +8,101 @@ encoders of the selected methods; `--settings` lists them.
 """
 
 import argparse
+import contextlib
+import errno
+import os
 import pathlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NoReturn
 
 from experiments.lib import records, settings
 from experiments.lib.methods import Method, Preset
 from wsjax import training
 from wsjax.encoders.registry import encoder_class
+from wsjax.storage import DamagedError, LockedError
+from wsjax.training.log import append_records
+from wsjax.zoos.factory import UnfinishedError
+
+REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EACCES: "name folders you may write to, --folder and --results",
+    errno.EPERM: "name folders you may write to, --folder and --results",
+    errno.EROFS: "name folders that can be written to, --folder and --results",
+}
+
+
+def run(main: Callable[[], object]) -> NoReturn:
+    """Runs a command and ends its process; whatever a user can mend is a sentence on stderr.
+
+    Those are `OSError` (a full disk, a folder that cannot be written, no network), `DamagedError`,
+    `LockedError` and `UnfinishedError`: exit code 1. Ctrl-C and SIGTERM, which clusters send,
+    raise a `KeyboardInterrupt`, whose sentence says what is kept: 130 and 143. Any other exception
+    is a mistake of ours and keeps its traceback; a `ValueError` about what the command line names
+    is a `SystemExit` where that is read, see `reading`.
+    """
+    came = [signal.SIGINT]
+
+    def interrupt(number, _):
+        came.append(signal.Signals(number))
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+    try:
+        main()
+        sys.stdout.flush()
+        code: int | str = 0
+    except KeyboardInterrupt as error:
+        number = signal.Signals(getattr(error, "signum", came[-1]))
+        print(f"{str(error) or 'stopped'} ({number.name})", file=sys.stderr)
+        code = 128 + number
+    except BrokenPipeError:  # the reader of our output has left, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + signal.SIGPIPE
+    except (OSError, DamagedError, LockedError, UnfinishedError) as error:
+        code = sentence(error)
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # ends it at once, without a traceback
+            signal.signal(number, signal.SIG_DFL)
+    sys.exit(code)
+
+
+def sentence(error: Exception) -> str:
+    """An error in words: what cannot be done, where, and what would help."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return "; ".join([str(error), *getattr(error, "__notes__", ())])
+    words = ": ".join(str(x) for x in (error.filename, error.strerror) if x)
+    return "; ".join(x for x in (words, REMEDIES.get(error.errno or 0)) if x)
+
+
+@contextlib.contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Reads what the command line names: an error is one sentence.
+
+    Raises:
+        SystemExit: for a `ValueError`, `OSError`, `ImportError` or `RuntimeError`.
+    """
+    try:
+        yield
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        raise SystemExit(f"{what}: {sentence(error)}") from error
 
 
 def command(name: str, about: str | None, **more: bool) -> argparse.ArgumentParser:
     """An empty command line, `python -m experiments.NAME`, described by a docstring."""
-    return argparse.ArgumentParser(
+    out = argparse.ArgumentParser(
         prog=f"python -m experiments.{name}",
         description=about,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **more,
     )
+    out.set_defaults(experiment=name.partition(".")[0])  # as its records name it
+    return out
 
 
 def parser(
@@ -40,7 +117,7 @@ def parser(
         own: whether `--encoder` adds a method.
     """
     out = command(name, about, allow_abbrev=False)
-    out.set_defaults(experiment=name, encoder="")
+    out.set_defaults(encoder="")
     out.add_argument("--preset", choices=list(presets), default="laptop")
     out.add_argument("--methods", default="", help="comma-separated; all for every one there is")
     out.add_argument("--seeds", type=int, default=0, help="how many; the preset's if 0 or less")
@@ -65,6 +142,17 @@ def folders(out: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return out
 
 
+def positive(text: str) -> int:
+    """The whole number, at least 1, of an option.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
 def shard(text: str) -> tuple[int, int]:
     """The numbers K and N of "K/N": process K, from 0, of the N that make a zoo together.
 
@@ -82,8 +170,14 @@ def shard(text: str) -> tuple[int, int]:
 def prepare(options: argparse.Namespace) -> argparse.Namespace:
     """Settles where records go, and keeps compiled programs between runs.
 
+    Writes into both folders and reads the records there, so that hours of training do not end
+    in an error of these.
+
     Raises:
-        SystemExit: records are to be published from elsewhere than a clone, or into two folders.
+        SystemExit: records are to be published from elsewhere than a clone, or into two folders;
+            or a folder cannot be written to.
+        DamagedError: the experiment's records were altered.
+        OSError: they cannot be written to.
     """
     options.folder = options.folder.resolve()
     if options.publish and options.results:
@@ -93,6 +187,18 @@ def prepare(options: argparse.Namespace) -> argparse.Namespace:
     options.results = (
         records.PUBLISHED if options.publish else options.results or options.folder / "results"
     )
+    for folder in (options.folder, options.results):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(bytes(1 << 16))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            error.filename = None  # of the probe
+            raise SystemExit(f"{folder} cannot be written to: {sentence(error)}") from None
+    if (path := options.results / f"{options.experiment}.jsonl").exists():
+        append_records(path, [])
     training.compilation_cache(options.folder / "cache" / "xla")
     return options
 

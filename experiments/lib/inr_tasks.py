@@ -2,9 +2,9 @@
 
     images --a recipe--> INRs, split by image --> Source(zoo, originals, ...)
 
-Images are a data set's, or a user's own: `--images FOLDER`, of PNG or JPEG files, of one size,
-with a sub-folder for each class. Mistakes in a folder, in a method and in the number of networks
-are reported before the first network is fitted.
+Images are a data set's, or a user's own: `--images FOLDER`, of PNG or JPEG files with a
+sub-folder for each class, of one size, or made so by `--resize N` and `--gray`. Mistakes in a
+folder, in a method and in the number of networks are reported before the first network is fitted.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from experiments.lib import cli, records, runs
 from experiments.lib.inr_recipes import estimate, title
 from experiments.lib.inr_recipes import recipe as zoo_recipe
 from experiments.lib.methods import Method
+from wsjax import checks
 from wsjax.datasets import images
 from wsjax.networks import Spec
 from wsjax.zoos import Zoo, factory
@@ -78,6 +79,10 @@ def flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--data", choices=images.NAMES, help="digits, in paper and small mnist")
     group.add_argument("--files", type=pathlib.Path, help="folder of a data set's original files")
     group.add_argument("--images", type=pathlib.Path, help="a folder of your own images instead")
+    group.add_argument(
+        "--resize", type=int, metavar="N", help="their middle squares to N x N; not if not given"
+    )
+    group.add_argument("--gray", action="store_true", help="averages their red, green and blue")
     group.add_argument("--recipe", choices=list(RECIPES), default="dws")
     group.add_argument("--views", type=int, help="networks for each training image")
     group.add_argument("--fit-steps", type=int, help="of each network; the recipe's if not given")
@@ -88,10 +93,13 @@ def subject(options: argparse.Namespace) -> Subject:
     """Reads the images of the flags.
 
     Raises:
-        SystemExit: both a data set and a folder are given, or neither can be used.
+        SystemExit: both a data set and a folder are given, or neither can be used; or
+            --resize or --gray without a folder.
     """
     if options.images and (options.data or options.files):
         raise SystemExit("expected --images with a folder of your own, or --data, not both")
+    if not options.images and (options.gray or options.resize is not None):
+        raise SystemExit("expected --resize and --gray with --images, a folder of your own")
     data = options.data or ("mnist" if options.preset in ("small", "paper") else "digits")
     changes = {
         "views": options.views,
@@ -102,7 +110,7 @@ def subject(options: argparse.Namespace) -> Subject:
     try:
         if options.images:
             plan = dataclasses.replace(RECIPES[options.recipe], views=1)
-            name, pictures, classes = _own(options.images)
+            name, pictures, classes = _own(options.images, options.resize, options.gray)
         else:
             # digits are fitted in seconds: a laptop has as many as the small preset
             size = options.preset
@@ -117,12 +125,13 @@ def subject(options: argparse.Namespace) -> Subject:
     return Subject(title(name, options.recipe, changes), pictures, classes, plan)
 
 
-def _own(folder):
+def _own(folder, size, gray):
     """A user's pictures: a name, the pictures, and the names of the classes."""
-    own = image_folders.read_folder(folder)
+    own = image_folders.read_folder(folder, size, gray)
+    changes = f"-resize{size}" * (size is not None) + "-gray" * gray
     # `image_folders.fit` names its folder so too: a zoo that it made is found again
     return (
-        f"own-{folder.resolve().name}",
+        f"own-{checks.printable(folder.resolve().name)}{changes}",
         image_folders.image_set(own.images, own.labels),
         own.classes,
     )

@@ -1,4 +1,4 @@
-"""Records of runs: one JSON line a run, appended, never rewritten.
+"""Records of runs: one JSON line a run, sealed and appended, never rewritten.
 
     a run -> append(record, folder) -> folder/EXPERIMENT.jsonl -> read -> latest -> tables, report
 
@@ -7,18 +7,16 @@ A run of yours writes its records to `results` beside its runs; only `--publish`
 """
 
 import datetime
-import json
-import os
 import pathlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 
-from wsjax.storage import versions
-from wsjax.training.log import read_lines
+from wsjax.storage import plain, versions
+from wsjax.training.log import append_records, read_records
 
 ROOT = pathlib.Path(__file__).parents[2]
 PUBLISHED = ROOT / "experiments" / "results"
@@ -28,35 +26,46 @@ CODE = ("pyproject.toml", *(f":(glob){x}/**/*.py" for x in ("wsjax", "experiment
 
 
 def append(record: Mapping, results: pathlib.Path) -> dict:
-    """Appends a record to `results/EXPERIMENT.jsonl`.
+    """Stamps a record and adds it to `results`; see `stamp` and `add`, also for errors."""
+    stamped = stamp(record)
+    add([stamped], results)
+    return stamped
+
+
+def stamp(record: Mapping) -> dict:
+    """The record with commit, versions, device and time, as JSON gives it back.
 
     Args:
         record: the keys in `KEYS` and anything else worth keeping ("config", ...).
-            Commit, versions, device and time are added here.
-        results: the folder; it is created.
-
-    Returns:
-        The record as written.
 
     Raises:
         ValueError: keys are missing, or a number is NaN or infinite.
     """
     if missing := sorted(set(KEYS) - set(record)):
         raise ValueError(f"a record needs {KEYS}, missing: {missing}")
-    stamp = {
+    stamps = {
         "commit": commit(ROOT),
         "versions": {"python": sys.version.split()[0], **versions(*PACKAGES)},
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    whole = dict(sorted({**record, **stamp}.items()))
-    line = json.dumps(whole, allow_nan=False) + "\n"
-    results.mkdir(parents=True, exist_ok=True)
-    with (results / f"{record['experiment']}.jsonl").open("a") as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
-    return whole
+    return plain(dict(sorted({**record, **stamps}.items())))
+
+
+def add(stamped: Sequence[Mapping], results: pathlib.Path) -> None:
+    """Appends those records to `results/EXPERIMENT.jsonl` that are not there yet.
+
+    Args:
+        stamped: see `stamp`.
+        results: the folder; it is created.
+
+    Raises:
+        DamagedError: the file was altered; names it, the line and the remedy.
+        OSError: it cannot be written.
+    """
+    for name in dict.fromkeys(r["experiment"] for r in stamped):
+        own = [r for r in stamped if r["experiment"] == name]
+        append_records(results / f"{name}.jsonl", own)
 
 
 def commit(root: pathlib.Path) -> str:
@@ -78,8 +87,12 @@ def commit(root: pathlib.Path) -> str:
 
 
 def read(experiment: str, results: pathlib.Path, **match: object) -> list[dict]:
-    """The records of an experiment whose keys equal `match`, oldest first."""
-    runs = read_lines(results / f"{experiment}.jsonl")
+    """The records of an experiment whose keys equal `match`, oldest first.
+
+    Raises:
+        DamagedError: a line was altered, is there twice, or is half a line.
+    """
+    runs = sorted(read_records(results / f"{experiment}.jsonl"), key=lambda r: r["time"])
     return [r for r in runs if all(r.get(k) == v for k, v in match.items())]
 
 

@@ -5,6 +5,9 @@
 Runs that are on record in the folder are not run again; one that was stopped goes on from its
 checkpoint. With several jobs each worker is a process on a core of its own, and the parent
 alone appends records and prints.
+
+A finished run has its records in `record.json`, written before they are appended to the results.
+So a kill between the two loses none: the same command appends what is not there yet.
 """
 
 import contextlib
@@ -12,12 +15,10 @@ import dataclasses
 import hashlib
 import json
 import multiprocessing
-import os
 import pathlib
-import signal
-import threading
 import time
 import traceback
+import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing import connection
@@ -27,11 +28,14 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
-from experiments.lib import cli, plots, records
+from experiments.lib import cli, plots, records, workers
+from experiments.lib.baselines import ConstantWarning
 from experiments.lib.methods import Method, Preset
 from wsjax import storage, training
+from wsjax.storage import DamagedError, LockedError
 from wsjax.tasks import Trained, fit
 from wsjax.training.log import read_lines
+from wsjax.training.progress import Interrupted
 from wsjax.zoos import Zoo
 
 Facts = dict[str, Any]
@@ -101,9 +105,18 @@ def fingerprint(config: Mapping[str, Any]) -> str:
 
 
 def finished(home: pathlib.Path) -> list[dict] | None:
-    """The records of a run that was completed in this folder before."""
+    """The records of a run that was completed in this folder before.
+
+    Raises:
+        DamagedError: they were altered; names the file and the remedy.
+    """
     path = home / "record.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    try:
+        return storage.read_sealed(path)["records"]
+    except FileNotFoundError:
+        return None
+    except DamagedError as error:
+        raise DamagedError(f"{path}: {error}; remove it, and the run is measured again") from error
 
 
 def learn(
@@ -142,11 +155,20 @@ def learn(
 
 
 def compute(method: Method, *arguments: object) -> tuple[Any, Facts]:
-    """Runs a method without training: its result, and the facts of its record."""
+    """Runs a method without training: its result, and the facts of its record.
+
+    Among these are a "note" if its model is constant, which is a warning, too.
+    """
     begin = time.monotonic()
-    result = method.compute(*arguments)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConstantWarning)
+        result = method.compute(*arguments)
     seconds = round(time.monotonic() - begin, 1)
-    return result, {"metrics": {}, "parameters": 0, "seconds": seconds, "steps": 0}
+    notes = [str(w.message) for w in caught if issubclass(w.category, ConstantWarning)]
+    for w in caught:
+        warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+    facts = {"metrics": {}, "parameters": 0, "seconds": seconds, "steps": 0}
+    return result, facts | ({"note": "; ".join(notes)} if notes else {})
 
 
 def execute(
@@ -172,26 +194,40 @@ def execute(
         The records, in the order of the runs.
 
     Raises:
-        SystemExit: a method failed; names it, when all others are done.
+        SystemExit: a method failed, or another process is at it; names it, when all others
+            are done.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, with the checkpoints saved.
     """
-    begin, done, failures = time.monotonic(), {}, []
+    begin, done, failures, waiting = time.monotonic(), {}, [], {}
+
+    def fail(run, words):
+        failures.append(f"{run.name} failed: {words}")
+        print(failures[-1], flush=True)
+
     for i, run in enumerate(runs):
-        if before := finished(run.home(options.folder)):
-            print(f"{run.name}: finished before, in {run.home(options.folder)}")
-            done[i] = before
-    waiting = {i: run for i, run in enumerate(runs) if i not in done}
+        try:
+            before = _finished(run, options)
+        except (OSError, DamagedError) as error:
+            fail(run, cli.sentence(error))
+        else:
+            (waiting if before is None else done)[i] = run if before is None else before
     waiting = dict(sorted(waiting.items(), key=lambda item: item[1].method.encoder is not None))
-    with contextlib.closing(_outcomes(waiting, options)) as outcomes:
-        for i, outcome in outcomes:
-            if isinstance(outcome, str):
-                failures.append(f"{runs[i].name} failed: {outcome}")
-                print(failures[-1], flush=True)
-                continue
-            done[i] = _record(runs[i], outcome, options)
-            for record in done[i]:
-                print(_line(runs[i].name, record, score), flush=True)
-            if len(done) < len(runs):
-                _show(table, done)
+    try:
+        with contextlib.closing(_outcomes(waiting, options)) as outcomes:
+            for i, outcome in outcomes:
+                if isinstance(outcome, str):
+                    fail(runs[i], outcome)
+                    continue
+                done[i] = outcome
+                for record in done[i]:
+                    print(_line(runs[i].name, record, score), flush=True)
+                if len(done) < len(runs):
+                    _show(table, done)
+    except Interrupted:  # says where the training stopped
+        raise
+    except KeyboardInterrupt:
+        words = f"stopped after {len(done)} of {len(runs)} runs; the same command continues"
+        raise KeyboardInterrupt(f"{words}, in {cli.home(options)}") from None
     _show(table, done)
     home = cli.home(options)
     if curves:
@@ -221,46 +257,63 @@ def _line(name, record, score):
     return f"{name}{on}: {words} {record['metrics'][score]:.6f}"
 
 
+def _finished(run, options):
+    """The records of a finished run, which are among the results then; or None."""
+    before = finished(home := run.home(options.folder))
+    if before is not None:
+        records.add(before, options.results)
+        print(f"{run.name}: finished before, in {home}", flush=True)
+    return before
+
+
+def _claim(run, options):
+    """The lock of a run, to be closed; or its records, if it is finished; or why it cannot be."""
+    home, lock = run.home(options.folder), contextlib.ExitStack()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock.enter_context(storage.locked(home / "record.json"))
+        if before := _finished(run, options):  # by the process that held the lock until now
+            lock.close()
+            return before
+    except (OSError, DamagedError, LockedError) as error:
+        lock.close()
+        return cli.sentence(error)
+    print(f"{run.name}: {home}", flush=True)
+    return lock
+
+
 def _record(run, facts, options):
-    """Appends the records of a run, then marks it as finished."""
+    """The records of a run, which are written now; of a failure, its sentence."""
+    if isinstance(facts, str):
+        return facts
     shared = {k: run.config[k] for k in COPIED if k in run.config}
     shared |= {"words": run.method.words, "paper": run.method.paper, "config": run.config}
-    lines = [records.append({**shared, **x}, options.results) for x in facts]
     home = run.home(options.folder)
-    home.mkdir(parents=True, exist_ok=True)
-    storage.write_json(home / "record.json", lines)
+    try:
+        lines = [records.stamp({**shared, **x}) for x in facts]
+    except ValueError as error:  # a metric is not finite
+        return str(error)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        storage.write_sealed(home / "record.json", {"records": lines})
+        records.add(lines, options.results)
+    except (OSError, DamagedError) as error:
+        return f"{cli.sentence(error)}; the same command records it, from {home}"
     return lines
 
 
-def _outcomes(waiting: Mapping[int, Run], options) -> Iterator[tuple[int, list[Facts] | str]]:
-    """Facts of each run as it is done, or a sentence about its failure."""
-    cores = job_cores(options.jobs, len(waiting))
+def _outcomes(waiting: Mapping[int, Run], options) -> Iterator[tuple[int, list[dict] | str]]:
+    """Records of each run as it is done, or a sentence about its failure."""
+    cores = workers.job_cores(options.jobs, len(waiting))
     if len(cores) > 1:
-        yield from _side_by_side(waiting, options.folder, cores)
+        yield from _side_by_side(waiting, options, cores)
         return
     for i, run in waiting.items():
-        print(f"{run.name}: {run.home(options.folder)}", flush=True)
-        yield i, _attempt(run, options.folder)
-
-
-def job_cores(jobs: int, most: int) -> list[int]:
-    """The core of each job.
-
-    Args:
-        jobs: processes side by side; if 0, as many as there are cores, on a GPU 1.
-        most: how many there is work for.
-    """
-    affinity = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
-    cores = sorted(affinity(0))
-    jobs = jobs or (len(cores) if jax.default_backend() == "cpu" else 1)
-    return [cores[i % len(cores)] for i in range(min(jobs, most))]
-
-
-def pin(core: int) -> None:
-    """Restricts this process to a core; before the backend starts, which takes a thread a core."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
-    os.environ["OMP_NUM_THREADS"] = "1"
+        claim = _claim(run, options)
+        if isinstance(claim, contextlib.ExitStack):
+            with claim:
+                claim = _record(run, _attempt(run, options.folder), options)
+        yield i, claim
 
 
 def _attempt(run, folder):
@@ -269,74 +322,74 @@ def _attempt(run, folder):
     try:
         return run.work(run.method, run.config, home)
     except Exception as error:
-        home.mkdir(parents=True, exist_ok=True)
-        (home / "error.txt").write_text(traceback.format_exc())
-        return f"{type(error).__name__}: {error} ({home / 'error.txt'})"
+        words = f"{type(error).__name__}: {cli.sentence(error)}"
+        with contextlib.suppress(OSError):  # a full disk, maybe the very error
+            home.mkdir(parents=True, exist_ok=True)
+            (home / "error.txt").write_text(traceback.format_exc())
+            words += f" ({home / 'error.txt'})"
+        return words
 
 
 class _Worker:
-    """A process that does one run after another, and the run that it is at."""
+    """A process that does one run after another, the run that it is at, and its lock."""
 
     def __init__(self, core: int, folder: pathlib.Path):
-        context = multiprocessing.get_context("spawn")
-        self.core, self.at = core, -1
-        self.connection, other_end = context.Pipe()
-        self.process = context.Process(target=_serve, args=(other_end, core, folder), daemon=True)
-        # until the worker takes it up, Ctrl-C is for the parent alone
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self.process.start()
-        signal.signal(signal.SIGINT, before)
+        self.connection, other_end = multiprocessing.get_context("spawn").Pipe()
+        self.core, self.at, self.lock = core, -1, contextlib.ExitStack()
+        self.process = workers.start(_serve, core, other_end, folder)
         other_end.close()
 
 
-def _side_by_side(waiting, folder, cores):
+def _side_by_side(waiting, options, cores):
     """Runs in a worker on each core."""
-    queue, workers = list(waiting.items()), [_Worker(core, folder) for core in cores]
+    queue, folder = list(waiting.items()), options.folder
+    team, early = [_Worker(core, folder) for core in cores], []
 
     def start(worker):
-        if queue:
-            worker.at, run = queue.pop(0)
-            print(f"{run.name}: {run.home(folder)}", flush=True)
-            worker.connection.send(run)
-        else:
-            worker.at = -1
+        worker.at = -1
+        while queue and worker.at < 0:
+            i, run = queue.pop(0)
+            claim = _claim(run, options)
+            if isinstance(claim, contextlib.ExitStack):
+                worker.at, worker.lock = i, claim
+                with contextlib.suppress(BrokenPipeError):  # it has died, as `wait` will notice
+                    worker.connection.send(run)
+            else:
+                early.append((i, claim))
 
     try:
-        for worker in workers:
+        for worker in team:
             start(worker)
-        while busy := {w.connection: w for w in workers if w.at >= 0}:
+        while busy := {w.connection: w for w in team if w.at >= 0}:
             for ready in connection.wait(list(busy)):
                 worker = busy[ready]
+                i, run = worker.at, waiting[worker.at]
                 try:
-                    done = worker.at, worker.connection.recv()
+                    facts = worker.connection.recv()
                 except EOFError:
                     worker.process.join()
-                    done = worker.at, f"its process ended with code {worker.process.exitcode}"
-                    workers[workers.index(worker)] = worker = _Worker(worker.core, folder)
+                    facts = f"its process ended with code {worker.process.exitcode}"
+                    team[team.index(worker)] = new = _Worker(worker.core, folder)
+                    new.lock, worker = worker.lock, new
+                with worker.lock:
+                    outcome = _record(run, facts, options)
                 start(worker)
-                yield done
+                yield i, outcome
+            yield from early
+            early.clear()
+        yield from early
     finally:
-        for worker in workers:
-            if worker.at >= 0:  # after Ctrl-C: saves its checkpoint
-                os.kill(worker.process.pid, signal.SIGINT)
+        for worker in team:
             worker.connection.close()
-        for worker in workers:
-            worker.process.join()
+        workers.stop([worker.process for worker in team])
+        for worker in team:
+            worker.lock.close()
 
 
-def _serve(parent, core, folder):
-    """A worker: runs from the parent, facts to it, until it closes the connection or dies."""
-    os.setpgrp()  # a terminal's Ctrl-C is for the parent, which passes it on once
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    pin(core)
-
-    def watch():
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _serve(parent, folder):
+    """A worker: runs from the parent, facts to it, until it closes the connection."""
     training.compilation_cache(folder / "cache" / "xla")
-    with contextlib.suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
+    with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             parent.send(_attempt(parent.recv(), folder))
 

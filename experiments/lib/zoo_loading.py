@@ -12,20 +12,19 @@ import argparse
 import contextlib
 import dataclasses
 import hashlib
-import multiprocessing
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from experiments.lib import runs
+from experiments.lib import cli, workers
 from experiments.lib.methods import Preset
 from experiments.lib.zoo_recipes import ZOOS
 from third_party import schuerholt_zoos, small_cnn_zoo
 from wsjax import zoos
 from wsjax.datasets import images
-from wsjax.networks import ACTIVATIONS
+from wsjax.networks import ACTIVATIONS, FORMS
 from wsjax.zoos import Zoo, factory, store
 from wsjax.zoos.classifiers import classifier_factory, classifier_recipe
 from wsjax.zoos.classifiers.classifier_recipe import Recipe
@@ -35,6 +34,11 @@ from wsjax.zoos.sines import sine
 from wsjax.zoos.store import Manifest
 
 LABEL = "test_accuracy"
+WORDS = {
+    "initializer": INITIALIZERS,
+    "activation": [a for a in ACTIVATIONS if a not in FORMS],
+    "optimizer": OPTIMIZERS,
+}
 SIZES = {"train": 0.5, "validation": 0.1, "test": 0.4}  # shares of the runs, if not otherwise
 READERS = {"conv3-gap": small_cnn_zoo.read, "conv3-linear2": schuerholt_zoos.read}
 
@@ -46,24 +50,25 @@ def sine_zoo(preset: Preset, options: argparse.Namespace) -> tuple[Zoo, Manifest
     """
     recipe, cache = preset.zoos["sines"], options.folder / "cache" / "zoos"
     missing = factory.unfinished(sine.job(recipe), cache)
-    cores = runs.job_cores(options.jobs, missing // sine.BLOCK)
+    cores = workers.job_cores(options.jobs, missing // sine.BLOCK)
     if len(cores) > 1:
-        context = multiprocessing.get_context("spawn")
         shards = [
-            context.Process(target=_shard, args=(recipe, cache, (i, len(cores)), core))
+            workers.start(_shard, core, recipe, cache, (i, len(cores)))
             for i, core in enumerate(cores)
         ]
-        for process in shards:
-            process.start()
-        for process in shards:
-            process.join()
+        try:
+            for process in shards:
+                process.join()
+        except KeyboardInterrupt:
+            workers.stop(shards)
+            words = "stopped; the zoo's finished blocks are in"
+            raise KeyboardInterrupt(f"{words} {cache}, the same command continues") from None
     return _sines(recipe, preset.sizes, options.folder)
 
 
-def _shard(recipe, cache, shard, core):
-    """Makes a shard of a zoo; what it leaves undone the parent makes, and names."""
-    runs.pin(core)
-    with contextlib.suppress(factory.UnfinishedError, KeyboardInterrupt):
+def _shard(recipe, cache, shard):
+    """Makes a shard of a zoo; what it leaves undone the parent makes, and meets its error."""
+    with contextlib.suppress(factory.UnfinishedError, OSError, ValueError):
         sine.make(recipe, cache, shard)
 
 
@@ -76,9 +81,16 @@ def zoo_of(config: Mapping[str, Any], path: pathlib.Path) -> Zoo:
     """The zoo of sines of a run, given its config and its folder.
 
     It is the one that lies beside the run, or is made anew by the run's recipe.
+
+    Raises:
+        ValueError: the run is on another kind of zoo.
     """
-    recipe = {k: tuple(v) if isinstance(v, list) else v for k, v in config["zoo"].items()}
-    return _sines(sine.Recipe(**recipe), config["sizes"], path.resolve().parents[2])[0]
+    try:
+        recipe = {k: tuple(v) if isinstance(v, list) else v for k, v in config["zoo"].items()}
+        recipe, sizes = sine.Recipe(**recipe), config["sizes"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: expected a run on a zoo of sines, it has {error}") from error
+    return _sines(recipe, sizes, path.resolve().parents[2])[0]
 
 
 def _sines(recipe, sizes, folder):
@@ -87,9 +99,9 @@ def _sines(recipe, sizes, folder):
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags `--images` and `--published`: where zoos and images come from."""
+    """Adds the flags `--files` and `--published`: where images and zoos come from."""
     parser.add_argument(
-        "--images", type=pathlib.Path, help="original files, or a folder for each data set"
+        "--files", type=pathlib.Path, help="original files, or a folder for each data set"
     )
     parser.add_argument(
         "--published", action="append", default=[], metavar="ZOO=PATH",
@@ -112,7 +124,7 @@ def open_zoos(
     zoos, described = {}, {}
     for name, plan in preset.zoos.items():
         path = pathlib.Path(given[name]) if name in given else None
-        zoo = zoos[name] = load(name, preset, options.folder, options.images, path)
+        zoo = zoos[name] = load(name, preset, options.folder, options.files, path)
         facts = {"published": plan.family, "data": plan.data, "networks": len(zoo)}
         about = facts if path else dataclasses.asdict(plan)
         described[name] = about | {"content": content(zoo)}
@@ -144,20 +156,22 @@ def load(
             of one of ours; what `READERS` have for it.
 
     Raises:
-        ValueError: no zoo of this family was published.
+        SystemExit: no zoo of this family was published; or this one or the images cannot be
+            read.
     """
     recipe = preset.zoos[name]
     if published is not None:
         if recipe.family not in READERS:
-            raise ValueError(
+            raise SystemExit(
                 f"zoo {name!r}: expected a family with a published zoo, {sorted(READERS)}, got "
                 f"{recipe.family!r}"
             )
-        zoo = READERS[recipe.family](published).zoo("exclude")
+        with cli.reading(f"--published {name}={published}"):
+            zoo = READERS[recipe.family](published).zoo("exclude")
         shape = {"kind": 0, "norm": 0, "width": recipe.kinds[0].widths[0]}  # one for all
         labels = {k: np.full(len(zoo), v, np.float32) for k, v in shape.items()}
         drawn = np.array([s.layers[0].activation for s in zoo.specs])[zoo.which]
-        labels |= {f"activation_{a}": (drawn == a).astype(np.float32) for a in ACTIVATIONS}
+        labels |= {f"activation_{a}": (drawn == a).astype(np.float32) for a in WORDS["activation"]}
         zoo = dataclasses.replace(zoo, labels={**labels, **zoo.labels})
     else:
         zoo = _ours(recipe, folder, images_)
@@ -174,7 +188,8 @@ def _ours(recipe, folder, images_):
         if classifier_recipe.from_json(manifest["facts"]["recipe"]) == recipe:
             return spelled(packed, recipe)
     source = None if recipe.data == "digits" else images_
-    data = images.load(recipe.data, source, folder / "cache" / "images")
+    with cli.reading(f"images of {recipe.data}"):
+        data = images.load(recipe.data, source, folder / "cache" / "images")
     return spelled(classifier_factory.make(recipe, data, folder / "cache" / "zoos")[0], recipe)
 
 
@@ -182,14 +197,12 @@ def spelled(zoo: Zoo, recipe: Recipe) -> Zoo:
     """The zoo with a label, 0 or 1, for each word that a network may have drawn.
 
     "optimizer_adam" means the same in all zoos; "optimizer", a position in a recipe's list,
-    does not.
+    does not. "activation_gelu" is of both its forms.
     """
-    lists = {"initializer": INITIALIZERS, "activation": ACTIVATIONS, "optimizer": OPTIMIZERS}
-    labels = {k: v for k, v in zoo.labels.items() if k not in lists}
-    for name, words in lists.items():
-        drawn = np.array(getattr(recipe, classifier_recipe.WORDS[name]))[
-            zoo.labels[name].astype(int)
-        ]
+    labels = {k: v for k, v in zoo.labels.items() if k not in WORDS}
+    for name, words in WORDS.items():
+        choices = [FORMS.get(w, w) for w in getattr(recipe, classifier_recipe.WORDS[name])]
+        drawn = np.array(choices)[zoo.labels[name].astype(int)]
         labels |= {f"{name}_{word}": (drawn == word).astype(np.float32) for word in words}
     return dataclasses.replace(zoo, labels=labels)
 

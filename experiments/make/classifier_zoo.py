@@ -2,7 +2,7 @@
 
     python -m experiments.make.classifier_zoo --family conv3-gap --data digits --preset laptop
     python -m experiments.make.classifier_zoo --family conv3-gap --data mnist --preset small \
-        --images IMAGES --shard 0/2
+        --files FILES --shard 0/2
     python -m experiments.make.classifier_zoo --family conv3-gap --data mnist --preset small --pack
     python -m experiments.make.classifier_zoo --benchmark      a quarter of an hour on two cores
 
@@ -229,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", choices=images.NAMES, default="digits")
     parser.add_argument("--preset", choices=list(PRESETS), default="laptop")
     parser.add_argument("--networks", type=int, default=0, help="the preset's if 0")
-    parser.add_argument("--images", type=pathlib.Path, help="folder of a data set's original files")
+    parser.add_argument("--files", type=pathlib.Path, help="folder of a data set's original files")
     parser.add_argument(
         "--shard", type=cli.shard, default="0/1", metavar="K/N", help="process K, from 0, of N"
     )
@@ -239,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     parser.add_argument("--pack", action="store_true", help="puts the zoo into the repository")
     parser.add_argument("--benchmark", action="store_true", help="times the factory instead")
-    parser.add_argument("--rounds", type=int, default=3, help="of the benchmark")
+    parser.add_argument("--rounds", type=cli.positive, default=3, help="of the benchmark")
     parser.add_argument("--kinds", default="", help="of the benchmark, comma-separated")
     options = cli.prepare(parser.parse_args(arguments))
     if options.route == "steps" and jax.device_count() > 1:
@@ -255,7 +255,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         plan = recipe(options.family, options.data, options.preset, options.networks)
     except ValueError as error:
         parser.error(str(error))
-    pictures = images.load(options.data, options.images, cache / "images")
+    with cli.reading(f"--data {options.data}"):
+        pictures = images.load(options.data, options.files, cache / "images")
     if options.preset == "paper":
         hours = estimate(plan, pictures, route=options.route)
         print(f"{plan.networks} networks: about {hours:.1f} device-hours", flush=True)
@@ -286,4 +287,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

@@ -2,7 +2,7 @@
 
     python -m experiments.make.inr_zoo --data digits --recipe dws --preset laptop
     python -m experiments.make.inr_zoo --data mnist --recipe dws --preset small \
-        --images IMAGES --shard 0/2
+        --files FILES --shard 0/2
     python -m experiments.make.inr_zoo --benchmark      two minutes on one core
 
 A zoo lies below `FOLDER/cache`, block by block. A stopped command resumes, and several
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }.items():
         parser.add_argument(name, type=int, help=f"{words}; the preset's if not given")
     parser.add_argument("--learning-rate", type=float, help="Adam's; the recipe's if not given")
-    parser.add_argument("--images", type=pathlib.Path, help="folder of a data set's original files")
+    parser.add_argument("--files", type=pathlib.Path, help="folder of a data set's original files")
     parser.add_argument(
         "--shard", type=cli.shard, default="0/1", metavar="K/N", help="process K, from 0, of N"
     )
@@ -136,7 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         plan = dataclasses.replace(recipe(options.recipe, options.data, options.preset), **changes)
     except ValueError as error:
         parser.error(str(error))
-    data = images.load(options.data, options.images, cache / "images")
+    with cli.reading(f"--data {options.data}"):
+        data = images.load(options.data, options.files, cache / "images")
     pictures = inr_factory.image_set(data)
     if options.preset == "paper" and (
         count := factory.unfinished(inr_factory.job(plan, pictures), cache / "zoos")
@@ -174,4 +175,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

@@ -8,12 +8,14 @@ Right, test accuracies that ScaleGMN predicts for held-out networks from their w
 """
 
 import pathlib
+from collections.abc import Sequence
 
 import jax
 import matplotlib
 import numpy as np
 
 import wsjax
+from experiments.lib import cli
 from wsjax import metrics, zoos
 from wsjax.encoders import ScaleGMN
 from wsjax.symmetries import permutations
@@ -73,8 +75,9 @@ def draw(path: pathlib.Path, params, spec, predicted: np.ndarray, true: np.ndarr
     figure.savefig(path, dpi=100, metadata={"Software": None})
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Trains the predictor on half of the zoo and draws."""
+    cli.command("make.readme_picture", __doc__).parse_args(arguments)
     zoo, _ = store.load(ROOT / "zoos" / "conv3-gap.mnist")
     zoo = zoos.split(zoo, {"train": 320, "validation": 64, "test": 256}, seed=0)
     task = Regression("test_accuracy", Objective(loss="bce", permute=False))
@@ -89,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

@@ -58,7 +58,7 @@ def reference(results: pathlib.Path, count: int = 64) -> dict:
             "statistics": sine_datasheet.statistics(zoo),
         }
     results.mkdir(parents=True, exist_ok=True)
-    storage.write_json(results / "sine_zoo_reference.json", facts)
+    storage.write_sealed(results / "sine_zoo_reference.json", facts)
     title = f"Sine zoo, {len(zoo)} networks: incoming weights of neurons"
     incoming = incoming_weights.incoming(zoo)  # of ours, the last
     plots.norms_and_signs(results / "sine_zoo_norms_and_signs.png", incoming, title)
@@ -169,4 +169,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

@@ -4,6 +4,7 @@ Arrays go over by name: every name of Flax's must be one of ours, and of the sam
 or the same number of entries where ours are stored [group, member] or [*positions, ...].
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
@@ -129,7 +130,8 @@ def normal(*shape):
 
 
 ACTIVATIONS = {
-    "gelu": nn.gelu,
+    "gelu": functools.partial(nn.gelu, approximate=False),
+    "gelu_tanh": nn.gelu,
     "leaky_relu": nn.leaky_relu,
     "relu": nn.relu,
     "sigmoid": nn.sigmoid,
@@ -184,5 +186,6 @@ def test_resnet(norm):
 
 @pytest.mark.parametrize("heads", [1, 3])
 def test_vit(heads):
-    spec = vit(3, 6, 2, size=(4, 6), patch=(2, 3), heads=heads, mlp_width=5)
+    settings = {"heads": heads, "mlp_width": 5, "activation": "gelu_tanh"}
+    spec = vit(3, 6, 2, size=(4, 6), patch=(2, 3), **settings)
     assert_same(spec, ViT(6, (2, 3), heads, 5, 2), normal(2, 4, 6, 3))

@@ -11,7 +11,7 @@ for all architectures.
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from cases.encoders import EXAMPLES
 from cases.families import FAMILIES
 
 from wsjax import architectures, networks, testing
+from wsjax.encoders import Encoder
 from wsjax.networks import Params, Spec
 from wsjax.symmetries import permutations
 from wsjax.views import padding
@@ -105,14 +106,21 @@ def errors(encode: Callable[[Params], jax.Array], spec: Spec) -> tuple[float, fl
     return moved(permutations.act(element, params, spec)), min(controls)
 
 
-def main(names: list[str]) -> None:
+def selected(names: Sequence[str]) -> dict[str, Encoder]:
+    """The encoders of these names, in the order of `EXAMPLES`; all of them if there is no name.
+
+    Raises:
+        ValueError: there is no encoder of a name.
+    """
+    if unknown := sorted(set(names) - set(EXAMPLES)):
+        raise ValueError(f"expected encoders of {', '.join(EXAMPLES)}; got {', '.join(unknown)}")
+    return {name: encoder for name, encoder in EXAMPLES.items() if name in (names or EXAMPLES)}
+
+
+def main(encoders: Mapping[str, Encoder]) -> None:
     """Prints the table, and what each encoder does not support."""
     methods = {FUNCTION: Encodings({n: f for n, (_, f) in CASES.items()}, {})}
-    methods |= {
-        name: encodings(encoder)
-        for name, encoder in EXAMPLES.items()
-        if name in (names or EXAMPLES)
-    }
+    methods |= {name: encodings(encoder) for name, encoder in encoders.items()}
     print("architecture".ljust(42), *(n.rjust(16) for n in methods))
     worst = {name: [0.0, np.inf] for name in methods}
     for case, (spec, _) in CASES.items():
@@ -132,4 +140,8 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        chosen = selected(sys.argv[1:])
+    except ValueError as error:
+        sys.exit(str(error))
+    main(chosen)

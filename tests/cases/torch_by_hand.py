@@ -134,9 +134,13 @@ class Program:
     def integer(self, x):
         if 0 <= x < 256:
             self.out.append(b"K" + bytes([x]))
+        elif 0 <= x < 65536:
+            self.out.append(b"M" + struct.pack("<H", x))
+        elif -(1 << 31) <= x < 1 << 31:
+            self.out.append(b"J" + struct.pack("<i", x))
         else:
-            small = 0 <= x < 65536
-            self.out.append(b"M" + struct.pack("<H", x) if small else b"J" + struct.pack("<i", x))
+            data = x.to_bytes(x.bit_length() // 8 + 1, "little", signed=True)
+            self.out.append(b"\x8a" + bytes([len(data)]) + data)
 
     def add(self, x):
         if x is None or isinstance(x, bool):

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import time
 
 
@@ -14,15 +15,27 @@ def work(method, config, home):
     if name == "dies":
         os._exit(3)
     if name == "waits":
-        (home / "pid").write_text(str(os.getpid()))
-        try:
-            time.sleep(60)
-        except KeyboardInterrupt:
-            (home / "saved").touch()
-            raise
+        wait(home)
     cores = len(os.sched_getaffinity(0))
     scores = {"test_mse": float(len(name)), "process": os.getpid(), "cores": cores}
     return [{"metrics": scores, "parameters": 0, "seconds": 0.0, "steps": 0}]
+
+
+def wait(folder):
+    """Waits for Ctrl-C, and saves."""
+    (folder / "pid").write_text(str(os.getpid()))
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        (folder / "saved").touch()
+        raise
+
+
+def stay(folder):
+    """Takes no notice of Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    (folder / "pid").touch()
+    time.sleep(60)
 
 
 def main(folder):
@@ -30,6 +43,13 @@ def main(folder):
     from experiments.lib import runs
 
     runs.execute(*plan(pathlib.Path(folder), "waits,a", 2))
+
+
+def command(folder):
+    """The same as a command line runs it."""
+    from experiments.lib import cli
+
+    cli.run(lambda: main(folder))
 
 
 def plan(folder, names, jobs, seeds=1):
@@ -52,4 +72,4 @@ def plan(folder, names, jobs, seeds=1):
 if __name__ == "__main__":
     import sys
 
-    main(sys.argv[1])
+    command(sys.argv[1])

@@ -42,12 +42,14 @@ def test_odd_widths_give_finite_embeddings_that_depend_on_every_array(name, widt
         assert np.abs(encode(moved) - code).max() > 1e-6, f"blind to {a.name}"
 
 
-@pytest.mark.parametrize("name", ["dwsnet", "nfn", "nft", "unf", "hyperrep"])
-@pytest.mark.parametrize("spare", [-1, 1])
-def test_networks_of_another_size_are_errors(name, spare):
-    view, x = EXAMPLES[name].view(SIREN), np.zeros((2, SIREN.count + spare), np.float32)
-    with pytest.raises(ValueError, match=f"expected {SIREN.count} entries, got networks"):
-        jax.eval_shape(lambda: EXAMPLES[name].init(jax.random.key(0), x, view))
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_networks_of_another_size_are_errors(name):
+    """Longer ones are networks with padding, where several architectures share a batch."""
+    spec, encoder = architectures.mlp([1, 4, 4, 1], "sin"), EXAMPLES[name]
+    view, longer = encoder.view(spec), [] if encoder.mixes or name == "inr2vec" else [(2, 99)]
+    for shape in [(2, 20), (spec.count,), *longer]:
+        with pytest.raises(ValueError, match=rf"networks \[batch, .*\], got \[.*{shape[-1]}\]"):
+            jax.eval_shape(lambda x: encoder.init(jax.random.key(0), x, view), np.zeros(shape))
 
 
 @pytest.mark.parametrize("name", ["stat_nn", "deepsets"])

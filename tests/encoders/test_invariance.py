@@ -38,6 +38,13 @@ def test_they_support_every_architecture(method):
     assert len(encodings.encode) > (30 if name == "scalegmn" else 50)
 
 
+def test_the_battery_selects_encoders_by_name():
+    assert list(battery.selected(["mlp", "gmn"])) == ["gmn", "mlp"]
+    assert battery.selected([]) == battery.EXAMPLES
+    with pytest.raises(ValueError, match=r"expected encoders of sne, .*; got nope, snee"):
+        battery.selected(["gmn", "snee", "nope"])
+
+
 @pytest.mark.parametrize("name", battery.EXACT)
 def test_two_grids_of_a_hash_grid_are_not_one_another(name):
     """No misalignment of one array shows this: tables of one size, of different resolutions."""

@@ -28,6 +28,10 @@ class Sum(Encoder):
         return nn.Dense(self.code)(jnp.stack([(vectors**p * view).sum(-1) for p in self.powers], 1))
 
 
+class Headed(Sum):
+    head: nn.Module | None = None
+
+
 @pytest.mark.parametrize("name", ENCODERS)
 def test_a_description_builds_the_same_encoder(name):
     for encoder in (ENCODERS[name](), EXAMPLES[name]):
@@ -56,7 +60,7 @@ def test_an_encoder_of_a_user_is_built_from_its_module():
     [
         ("sme", {}, r"expected an encoder of \[.*'sne'.*\], or 'module:Class'; got 'sme'"),
         ("sne", {"chunks": 4}, r"'sne' has the settings \[.*'chunk'.*\], got \['chunks'\]"),
-        ("sne", {"width": 7}, "expected an even width"),
+        ("sne", {"width": 7}, "width: expected even, and a multiple of heads = 4, got 7"),
         ("no_such_module:Sum", {}, "no module 'no_such_module' to import"),
         ("json:loads", {}, "expected a subclass of wsjax.encoders.Encoder, got <function"),
         ("json:Encoder", {}, "expected a subclass of wsjax.encoders.Encoder, got None"),
@@ -76,8 +80,8 @@ def test_a_class_or_setting_that_a_checkpoint_cannot_store_is_named():
 
     with pytest.raises(ValueError, match=r"top level of a module.*<locals>.Local"):
         describe(Local())
-    with pytest.raises(ValueError, match=r"Sum: expected settings that are numbers.*powers = "):
-        describe(Sum(powers=Regressor()))
+    with pytest.raises(ValueError, match=r"Headed: expected settings that are numbers.*head = "):
+        describe(Headed(head=Regressor()))
 
 
 def test_the_contract_is_abstract_and_its_defaults_are_the_narrowest():

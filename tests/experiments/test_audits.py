@@ -1,14 +1,12 @@
 """The command that audits every encoder, and the table made of its records."""
 
-import json
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments import audits
-from experiments.lib import tables
+from experiments.lib import records, tables
 from wsjax.architectures import mlp
 from wsjax.encoders import ENCODERS, Encoder
 from wsjax.symmetries import widening
@@ -45,8 +43,8 @@ def test_an_encoder_is_audited_and_recorded(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(audits, "MIXED", (RELU, mlp([2, 3, 2], "tanh")))
     folder = ["--folder", str(tmp_path)]
     audits.main(["--networks", "mlp_tanh,mixed", "--samples", "1", *folder])
-    (line,) = (tmp_path / "results" / "audits.jsonl").read_text().splitlines()
-    run, printed = json.loads(line), capsys.readouterr().out
+    (run,) = records.read("audits", tmp_path / "results")
+    printed = capsys.readouterr().out
     assert (run["row"], run["preset"], run["refused"]) == ("adder", "laptop-custom", {})
     for dtype in audits.DTYPES:
         assert {n: r[dtype]["permutation"]["verdict"] for n, r in run["metrics"].items()} == {

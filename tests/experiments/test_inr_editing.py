@@ -1,13 +1,12 @@
 """Editing of INRs, end to end at its smallest, and the edits themselves."""
 
-import json
-
 import numpy as np
 import pytest
 from cases.image_folders import image_folder
 
 from experiments import inr_editing
 from experiments.lib import inr_tasks, records
+from experiments.lib.runs import finished
 from wsjax.tasks import restore
 from wsjax.tasks.editing import Canvas, Editing
 
@@ -60,7 +59,7 @@ def test_networks_are_edited_and_it_is_on_record(run, folder, monkeypatch):
     for task in tasks:
         assert (home / f"curves.digits.dws.{task}.png").stat().st_size > 1000
     path = next(home.glob("mlp-0-*"))
-    (record,) = json.loads((path / "record.json").read_text())
+    (record,) = finished(path)
     assert record["config"]["expansion"] == 1
     assert restore(path, Editing).config["row"] == "mlp"
 

@@ -1,6 +1,5 @@
 """The main job as a newcomer types it, at its smallest, as real processes in another folder."""
 
-import json
 import os
 import pathlib
 import re
@@ -10,6 +9,7 @@ import sys
 import pytest
 
 from experiments import inr_frequency
+from experiments.lib import records, runs
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -32,14 +32,13 @@ def run(tmp_path_factory):
     return run
 
 
-def records(run):
-    lines = (run.folder / "results" / "inr_frequency.jsonl").read_text().splitlines()
-    return {r["row"]: r for r in map(json.loads, lines)}
+def recorded(run):
+    return {r["row"]: r for r in records.read("inr_frequency", run.folder / "results")}
 
 
 def test_the_main_job_leaves_a_table_plots_records_and_checkpoints(run):
     home = run.folder / "inr_frequency" / "smoke"
-    found = records(run)
+    found = recorded(run)
     assert set(inr_frequency.DEFAULT) <= set(found)
     for name in inr_frequency.DEFAULT:
         assert re.search(rf"│ {name} +│", run.out), f"{name} is not in the table"
@@ -53,7 +52,7 @@ def test_the_main_job_leaves_a_table_plots_records_and_checkpoints(run):
 def test_a_checkpoint_is_evaluated_from_its_path_alone(run):
     path = next((run.folder / "inr_frequency" / "smoke").glob("stat_nn-0-*"))
     printed = re.search(r"test MSE ([\d.]+) on 32 networks", run("--evaluate", path))[1]
-    (record,) = json.loads((path / "record.json").read_text())
+    (record,) = runs.finished(path)
     assert float(printed) == pytest.approx(record["metrics"]["test_mse"], abs=1e-6)
 
 
@@ -68,5 +67,5 @@ def test_an_own_encoder_stands_in_the_table(run):
     own = ("--encoder", "cases.own_encoder:Mine", "--set", "encoder.width=8,training.steps=6")
     out = run(*own, "--methods", "mean,Mine")
     assert re.search(r"│ Mine +│", out)
-    assert records(run)["Mine"]["config"]["encoder_settings"] == {"width": 8}
-    assert records(run)["Mine"]["preset"] == "smoke-custom"
+    assert recorded(run)["Mine"]["config"]["encoder_settings"] == {"width": 8}
+    assert recorded(run)["Mine"]["preset"] == "smoke-custom"

@@ -1,6 +1,5 @@
 """Embeddings without labels, end to end at their smallest."""
 
-import json
 import re
 
 import numpy as np
@@ -20,8 +19,8 @@ def test_the_smoke_preset_trains_end_to_end(tmp_path, monkeypatch, capsys):
     found = inr_self_supervised.main([*flags, "--methods", ",".join(names)])
     assert [r["row"] for r in found] == list(names)
     assert set(records.KEYS) <= set(found[0])
-    lines = (tmp_path / "results" / "inr_self_supervised.jsonl").read_text().splitlines()
-    assert {r["row"] for r in map(json.loads, lines)} == set(names)
+    recorded = records.read("inr_self_supervised", tmp_path / "results")
+    assert {r["row"] for r in recorded} == set(names)
     for r in found:
         m = r["metrics"]
         each = [m[f"test_mse_{k}"] for k in inr_self_supervised.LABELS]

@@ -1,11 +1,11 @@
 """Weight matching on classifiers that were really trained, as in Git Re-Basin."""
 
-import json
 import pathlib
 
 import pytest
 
 from experiments import interpolation
+from experiments.lib import records
 
 pytestmark = pytest.mark.trains
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.trains
 def test_matching_removes_the_barrier_between_two_classifiers(tmp_path, capsys):
     small = ["--width", "128", "--depth", "2", "--epochs", "12", "--batch", "100"]
     interpolation.main([*small, "--folder", str(tmp_path)])
-    record = json.loads((tmp_path / "results" / "interpolation.jsonl").read_text())
+    (record,) = records.read("interpolation", tmp_path / "results")
     figures = record["metrics"]
     assert min(figures["test_accuracy"], figures["test_accuracy_2"]) > 0.85
     for part in ("train", "test"):
@@ -27,8 +27,6 @@ def test_matching_removes_the_barrier_between_two_classifiers(tmp_path, capsys):
 def test_missing_data_are_an_error(tmp_path):
     with pytest.raises(SystemExit):
         interpolation.main(["--data", "imagenet"])
-    with pytest.raises(FileNotFoundError, match="expected train-images-idx3-ubyte"):
-        interpolation.main(
-            ["--data", "mnist", "--images", str(tmp_path), "--folder", str(tmp_path)]
-        )
+    with pytest.raises(SystemExit, match="--data mnist: expected train-images-idx3-ubyte"):
+        interpolation.main(["--data", "mnist", "--files", str(tmp_path), "--folder", str(tmp_path)])
     assert not list(pathlib.Path(tmp_path).glob("interpolation/*"))

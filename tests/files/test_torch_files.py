@@ -1,5 +1,6 @@
 """Files of PyTorch: what it writes is read as it is, and no file takes more than it has."""
 
+import errno
 import hashlib
 import io
 import struct
@@ -20,10 +21,6 @@ def text(s):
 
 def name(module, attribute):
     return f"c{module}\n{attribute}\n".encode()
-
-
-def nothing(key, most):
-    raise AssertionError(f"a storage {key} was read")
 
 
 def file_of(program, path):
@@ -59,10 +56,11 @@ def test_overlapping_members_are_errors(tmp_path):
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        (Limits(file_bytes=100), "bytes, expected at most 100"),
-        (Limits(pickle_bytes=10), "'data.pkl' has [0-9]+ bytes, expected at most 10"),
-        (Limits(members=3), "at most 3 members"),
-        (Limits(members=1), "at most 1 members, it has room for more"),
+        (Limits(file_bytes=100), r"at most 100; limits=Limits\(file_bytes=...\) allows more"),
+        (Limits(pickle_bytes=10), r"'data.pkl' has [0-9]+ bytes, .* 10; limits=Limits\(pickle_b"),
+        (Limits(members=3), r"it has 7 members, expected at most 3; limits=Limits\(members="),
+        (Limits(members=1), r"it has room for [0-9]+ members, expected at most 1;"),
+        (Limits(total_bytes=11), r"too large in all, .* at most 11; limits=Limits\(total_bytes="),
     ],
 )
 def test_limits(limits, message, tmp_path):
@@ -73,7 +71,7 @@ def test_limits(limits, message, tmp_path):
         torch_files.state(path, limits)
 
 
-def storage(key, count, shape, strides, offset=0, kind="Float"):
+def numbers(key, count, shape, strides, offset=0, kind="Float"):
     p = torch_by_hand.Program()
     p.name("torch._utils._rebuild_tensor_v2")
 
@@ -82,7 +80,11 @@ def storage(key, count, shape, strides, offset=0, kind="Float"):
         p.out.append(b"Q")
 
     p.tuple([stored, offset, shape, strides, False, p.ordered])
-    return b"\x80\x02}X\x01\x00\x00\x00a" + b"".join(p.out[1:]) + b"Rs."
+    return b"".join(p.out[1:]) + b"R"
+
+
+def storage(*arguments, **options):
+    return b"\x80\x02}" + text("a") + numbers(*arguments, **options) + b"s."
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,9 @@ def storage(key, count, shape, strides, offset=0, kind="Float"):
         (storage("0", 3, (4,), (1,)), "within its storage of 3"),
         (storage("0", 3, (2, 2), (1, 1), 2), "within its storage"),
         (storage("0", 3, (3,), (1,), 1), "within its storage"),
-        (storage("0", 3, (1 << 30, 1 << 30), (0, 0)), "within its storage"),
+        (storage("0", 3, (1 << 30, 1 << 30), (0, 0)), "too large in all"),
+        (storage("0", 3, (0, 1 << 59, 1 << 59), (1, 1, 1)), "too large in all"),
+        (storage("0", 12, (2,), (1,), kind="Bool"), "booleans has bytes other than 0 and 1"),
         (storage("0", 3, (3,), (1, 1)), "stride each"),
         (storage("0", 3, (1,) * 20, (1,) * 20), "at most 8 axes"),
         (storage("0", 3, (-1,), (1,)), "counts"),
@@ -130,7 +134,7 @@ def test_a_damaged_file_is_one_error_wherever_it_ends_or_differs(tmp_path):
         for at in rng.integers(0, len(bad), rng.integers(1, 4)):
             bad[at] = rng.integers(256)
         try:
-            pickles.rebuild(bytes(bad), nothing)
+            pickles.rebuild(bytes(bad), None)
         except TorchFileError:
             errors += 1
     assert errors > 200
@@ -180,6 +184,113 @@ def test_what_the_zip_must_hold(tmp_path):
         torch_files.state(path)
 
 
+def without(path, *members):
+    """Drops members of a file."""
+    data = io.BytesIO(path.read_bytes())
+    with zipfile.ZipFile(data) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            if not name.endswith(members):
+                new.writestr(name, old.read(name))
+
+
+@pytest.mark.parametrize("dropped", [(), ("byteorder",)])
+def test_a_file_altered_anywhere_is_right_or_one_error(dropped, tmp_path):
+    """Holes, cuts, insertions and flips: `zipfile` raises nearly anything of them."""
+    path = tmp_path / "net.pth"
+    arrays = {"a": np.arange(6, dtype="f4").reshape(2, 3), "b": np.ones(4, "f8")}
+    torch_by_hand.write(path, {"model": State(arrays), "epoch": 3})
+    without(path, "serialization_id", *dropped)
+    good, rng, right, messages = path.read_bytes(), np.random.default_rng(0), 0, []
+    for i in range(400):
+        at, count = rng.integers(len(good)), rng.choice([1, 4, 40, 400])
+        head, taken, tail = good[:at], good[at : at + count], good[at + count :]
+        bad = (bytes(len(taken)), b"", taken + rng.bytes(count), rng.bytes(len(taken)))[i % 4]
+        path.write_bytes(head + bad + tail)
+        try:
+            found = torch_files.state(path)
+        except TorchFileError as error:
+            messages.append(str(error))
+        else:
+            right += 1
+            assert found["epoch"] == 3
+            for k, array in arrays.items():
+                np.testing.assert_array_equal(found["model"][k], array)
+    assert 10 < right < 200
+    assert all(message.startswith(f"{path}: ") for message in messages)
+
+
+def test_a_directory_is_as_large_as_zipfile_takes_it_to_be(tmp_path):
+    """A zip64 record is where its locator says, or before the locator: the larger one counts."""
+    path = tmp_path / "net.pth"
+    torch_by_hand.archive(path, b"\x80\x02}.")
+    data = path.read_bytes()
+    end = data.rindex(b"PK\x05\x06")
+    record = lambda size: b"PK\x06\x06" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, 7, 7, size, 0)
+    locator = b"PK\x06\x07" + struct.pack("<IQI", 0, end, 1)
+    path.write_bytes(data[:end] + record(9) + record(1 << 40) + locator + data[end:])
+    with pytest.raises(TorchFileError, match=r"it has room for 23902\d+ members"):
+        torch_files.state(path)
+
+
+def test_what_a_disk_raises_stays_what_it_is(tmp_path, monkeypatch):
+    path = tmp_path / "net.pth"
+    torch_by_hand.write(path, {"a": np.ones(3, "f4")})
+
+    def fails(self, member):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", fails)
+    with pytest.raises(OSError, match=r"Input/output error: '.*net\.pth'") as error:
+        torch_files.state(path)
+    assert error.value.errno == errno.EIO
+    monkeypatch.setattr(
+        "builtins.open", lambda *a: (_ for _ in ()).throw(PermissionError(13, "no"))
+    )
+    with pytest.raises(PermissionError):
+        torch_files.state(path)
+
+
+# What a file may take
+
+
+def test_many_names_of_one_array_are_one_array_or_an_error(tmp_path):
+    """196 kB with 20,000 names of 40 kB took 0.8 GB."""
+    path = tmp_path / "net.pth"
+    p = torch_by_hand.Program()
+    p.out.append(b"}(")
+    p.add("0")
+    p.tensor(np.ones(10_000, "f4"))
+    shared = b"j" + struct.pack("<I", p.count - 1)
+    for i in range(1, 20_000):
+        p.out += [b"\x8c" + bytes([len(str(i))]) + str(i).encode(), shared]
+    torch_by_hand.archive(path, b"".join(p.out) + b"u.", [a.tobytes() for a in p.arrays])
+    with pytest.raises(
+        TorchFileError, match=r"expected at most 67108864; limits=Limits\(total_byt"
+    ):
+        torch_files.state(path)
+    found = torch_files.state(path, Limits(total_bytes=1 << 30))
+    assert len(found) == 20_000
+    assert len({x.ctypes.data for x in found.values()}) == 1
+
+
+def test_lists_of_each_other_and_of_themselves_are_errors(tmp_path):
+    path = tmp_path / "net.pth"
+    lists = b"]q\x00" + b"".join(
+        b"](" + 10 * (b"h" + bytes([i])) + b"eq" + bytes([i + 1]) for i in range(30)
+    )
+    for nested in (b"](" + lists + b"e", b"]q\x00h\x00a", b")" + 200 * b"\x85"):
+        torch_by_hand.archive(path, b"\x80\x02}" + text("a") + nested + b"s.")
+        with pytest.raises(TorchFileError, match="expected at most 2000 items, nested 100 deep"):
+            torch_files.state(path, Limits(pickle_bytes=2000))
+
+
+@pytest.mark.parametrize("token", [name("torch", "FloatStorage"), name("torch", "Size")])
+def test_what_is_no_value_is_an_error(token, tmp_path):
+    torch_by_hand.archive(tmp_path / "net.pth", b"\x80\x02}" + text("a") + token + b"s.")
+    with pytest.raises(TorchFileError, match=r"arrays and plain values, got 'torch\."):
+        torch_files.state(tmp_path / "net.pth")
+
+
 # What is read
 
 
@@ -218,6 +329,43 @@ def test_other_kinds_of_things(tmp_path):
         torch_files.state(path)
 
 
+def test_a_checkpoint_is_read_as_it_is_nested(tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    w = np.arange(6, dtype="f4").reshape(2, 3)
+    optimizer = {"state": {0: {"step": 5, "exp_avg": w}}, "param_groups": [{"betas": (0.9, 0.99)}]}
+    torch_by_hand.write(path, {"model": State({"0.weight": w}), "optimizer": optimizer, "epoch": 3})
+    found = torch_files.state(path)
+    np.testing.assert_array_equal(found["model"]["0.weight"], w)
+    np.testing.assert_array_equal(found["optimizer"]["state"][0]["exp_avg"], w)
+    assert found["optimizer"]["param_groups"] == [{"betas": (0.9, 0.99)}]
+    with torch_files.opened(path) as saved:
+        kept = saved["model"]["0.weight"]
+    with pytest.raises(TorchFileError, match=r"checkpoint\.pth: the file is closed: read its"):
+        kept.array()
+
+
+def test_arrays_of_one_storage_share_it_read_only(tmp_path):
+    path = tmp_path / "tied.pth"
+    p = torch_by_hand.Program()
+    p.out.append(b"}(")
+    for key, shape, strides, offset in (
+        ("a", (2, 3), (3, 1), 0),
+        ("t", (3, 2), (1, 3), 0),
+        ("s", (), (), 4),
+    ):
+        p.add(key)
+        p.out.append(numbers("0", 6, shape, strides, offset))
+    torch_by_hand.archive(path, b"".join(p.out) + b"u.", [np.arange(6, dtype="<f4").tobytes()])
+    found = torch_files.state(path)
+    np.testing.assert_array_equal(found["t"], found["a"].T)
+    assert found["s"] == 4
+    assert np.shares_memory(found["a"], found["t"])
+    assert not any(x.flags.writeable for x in found.values())
+    with pytest.raises(ValueError, match="read-only"):
+        found["a"][0, 0] = 1
+    assert found["a"].copy().flags.writeable
+
+
 def test_a_view_of_a_storage(tmp_path):
     path = tmp_path / "view.pth"
     torch_by_hand.archive(path, storage("0", 6, (2, 2), (1, 3), 1), [np.arange(6, dtype="<f4")])
@@ -230,10 +378,36 @@ def test_a_view_of_a_storage(tmp_path):
 def test_files_that_pytorch_itself_writes(tmp_path):
     torch = pytest.importorskip("torch")
     net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Linear(4, 2))
-    torch.save(net.state_dict(), tmp_path / "net.pth")
+    w = torch.randn(6, 5)
+    kinds = (
+        "float64",
+        "float32",
+        "float16",
+        "bfloat16",
+        "int64",
+        "int32",
+        "int16",
+        "int8",
+        "uint8",
+    )
+    arrays = {k: (9 * w).to(getattr(torch, k)) for k in kinds} | {"bool": w > 0}
+    arrays |= {
+        "tied": w,
+        "transposed": w.T,
+        "slice": w[1:4, ::2],
+        "expanded": w[:, :1].expand(6, 9),
+    }
+    arrays |= {"scalar": torch.tensor(2.5), "empty": w[:0], "parameter": torch.nn.Parameter(w + 1)}
+    torch.save(net.state_dict() | arrays, tmp_path / "net.pth")
     found = torch_files.state(tmp_path / "net.pth")
-    for k, array in net.state_dict().items():
+    saved = torch.load(tmp_path / "net.pth")
+    assert list(found) == list(saved)
+    for k, array in saved.items():
+        array = array.detach()
+        array = array.float() if array.dtype == torch.bfloat16 else array
         np.testing.assert_array_equal(found[k], array.numpy())
+        assert (found[k].dtype, found[k].shape) == (array.numpy().dtype, tuple(array.shape))
+    assert np.shares_memory(found["tied"], found["transposed"])
     old = tmp_path / "old.pth"
     torch.save(net.state_dict(), old, _use_new_zipfile_serialization=False)
     with pytest.raises(TorchFileError, match=r"before version 1\.6"):

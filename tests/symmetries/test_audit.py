@@ -66,7 +66,7 @@ def with_defect(size):
 
 def audit(encode, name="tanh", **settings):
     spec = SPECS[name]
-    return testing.audit(encode, spec, testing.draw(jax.random.key(0), spec), KEY, **settings)
+    return testing.audit(encode, testing.draw(jax.random.key(0), spec), spec, KEY, **settings)
 
 
 def verdicts(found):
@@ -112,7 +112,7 @@ def test_what_a_network_does_not_have_is_not_applicable():
     assert audit(rejects, "relu")["widening"].reason == "the wider network: one width only"
     assert audit(first, "relu")["widening"].verdict != "not applicable"
     normed = architectures.cnn([1, 3], [2], norm="layer", activation="relu")
-    row = testing.audit(flat, normed, testing.draw(KEY, normed), KEY, samples=1)["widening"]
+    row = testing.audit(flat, testing.draw(KEY, normed), normed, KEY, samples=1)["widening"]
     assert row.verdict == "not applicable"
     assert "normalises over it (layer norm)" in row.reason
 
@@ -140,7 +140,7 @@ def test_rounding_is_measured_so_that_amplifying_it_is_no_defect():
 
 def test_a_symmetry_that_moves_the_function_is_none():
     spec = dataclasses.replace(SPECS["tanh"], hidden=("h0", "y"))
-    row = testing.audit(sets, spec, testing.draw(KEY, spec), KEY)["permutation"]
+    row = testing.audit(sets, testing.draw(KEY, spec), spec, KEY)["permutation"]
     assert row.verdict == "not applicable"
     assert row.reason.startswith("the function itself moves by ")
     assert row.function > 0.1
@@ -158,7 +158,7 @@ def test_controls_are_as_far_away_and_other_networks(name):
         seen.append(p)
         return paths(p, spec)
 
-    found = testing.audit(encode, spec, start, KEY, samples=2)
+    found = testing.audit(encode, start, spec, KEY, samples=2)
     base, rest = seen[0], seen[1:]
     kinds = [r.symmetry for r in found.findings if r.verdict != "not applicable"]
     assert len(rest) == 3 * 2 * len(kinds)
@@ -187,7 +187,7 @@ def test_controls_are_as_far_away_and_other_networks(name):
 
 def test_axes_of_two_neurons_have_a_control():
     spec = mlp([2, 2, 2], "tanh")
-    row = testing.audit(paths, spec, testing.draw(KEY, spec), KEY)["permutation"]
+    row = testing.audit(paths, testing.draw(KEY, spec), spec, KEY)["permutation"]
     assert row.verdict == "exact"
     assert min(row.control, row.function_control) > 0.01
 
@@ -201,15 +201,15 @@ def test_nothing_is_cast():
 
     params = testing.draw(KEY, spec)
     with jax.enable_x64(True):
-        assert testing.audit(encode, spec, params, KEY, samples=1).dtype == "float32"
+        assert testing.audit(encode, params, spec, KEY, samples=1).dtype == "float32"
         assert kinds == {jnp.dtype("float32")}
         wide = {n: np.asarray(x, np.float64) for n, x in params.items()}
         rounded = lambda p, spec: paths(p, spec).astype(jnp.float32)
-        found = testing.audit(rounded, spec, wide, KEY, samples=1)
+        found = testing.audit(rounded, wide, spec, KEY, samples=1)
     assert (found.dtype, found.embedding_dtype) == ("float64", "float32")
     assert found["scale"].verdict == "exact"
     with pytest.raises(ValueError, match=r"Dense_0/kernel: float64 needs `with jax\.enable_x64"):
-        testing.audit(encode, spec, wide, KEY)
+        testing.audit(encode, wide, spec, KEY)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_an_embedding_that_is_not_finite_names_the_symmetry():
     params = {n: jnp.abs(x) for n, x in testing.draw(KEY, spec).items()}
     roots = lambda p, spec: jnp.sqrt(p["Dense_0/bias"]).sum()[None]
     with pytest.raises(ValueError, match="embedding under sign: 1 of 1 entries are not finite"):
-        testing.audit(roots, spec, params, KEY)
+        testing.audit(roots, params, spec, KEY)
 
 
 def test_the_table_is_aligned():

@@ -19,8 +19,8 @@ SIREN = architectures.mlp([1, 32, 32, 1], "sin", 30.0)
 TWICE = {
     n for n, s in SPECS.items() if any(a.axes.count(h) > 1 for a in s.arrays for h in s.hidden)
 }
-NESTED = {n for n, s in SPECS.items() if s.nested}
-READABLE = [n for n in MOVABLE if n not in TWICE | NESTED]
+READABLE = [n for n in MOVABLE if n not in TWICE]
+VIT = architectures.vit(1, 12, 2, size=(4,), patch=2, blocks=2, heads=3, mlp_width=12)
 
 
 def same(a, b):
@@ -40,7 +40,7 @@ def pair(spec, seed=0):
 
 def test_most_corner_cases_are_matched():
     assert len(READABLE) >= 10
-    assert "taps in two dimensions" in READABLE
+    assert {"taps in two dimensions", "dimensions within heads"} <= set(READABLE)
     assert sorted(TWICE) == ["one axis twice in an array"]
 
 
@@ -90,9 +90,9 @@ def test_the_result_is_a_local_optimum():
 
 
 @pytest.mark.parametrize("key", [None, KEY], ids=["in order", "random order"])
-@pytest.mark.parametrize("name", ["deep", "taps in two dimensions", "siren"])
+@pytest.mark.parametrize("name", ["deep", "taps in two dimensions", "siren", "vit"])
 def test_no_sweep_loses_similarity(name, key):
-    spec = SIREN if name == "siren" else SPECS[name]
+    spec = {"siren": SIREN, "vit": VIT}.get(name) or SPECS[name]
     params, reference = pair(spec)
     found = [matching.match(params, reference, spec, n, key) for n in range(6)]
     steps = [similarity(g, params, reference, spec) for g in found]
@@ -182,13 +182,79 @@ def test_what_cannot_be_matched_is_named():
         matching.align(vectors[None], vectors, spec)
 
 
-def test_a_nested_axis_is_named():
-    kernel = Array("Query/kernel", "kernel", ("s", "head", "qk"), (0,), (1, 2))
-    layers, sizes = (Layer("Query", "attention", 0, (kernel,)),), (("s", 3), ("head", 2), ("qk", 4))
-    spec = Spec(layers, sizes, ("head", "qk"), nested=(("qk", "head"),))
-    params = {"Query/kernel": np.zeros((3, 2, 4))}
-    with pytest.raises(ValueError, match="axis 'qk' is nested in 'head'"):
-        matching.match(params, params, spec)
+def nested_spec(*arrays, hidden, nested, **sizes):
+    arrays = [Array(n, "kernel", axes, (0,), tuple(range(1, len(axes)))) for n, axes in arrays]
+    layers = [Layer(a.name, "dense", i, (a,)) for i, a in enumerate(arrays)]
+    return Spec(tuple(layers), tuple(sizes.items()), hidden, nested)
+
+
+def test_heads_and_their_dimensions_are_matched_through_noise():
+    keys = jax.random.split(KEY, 3)
+    params, g = testing.draw(keys[0], VIT), permutations.sample(keys[1], VIT)
+    noise = testing.draw(keys[2], VIT)
+    copy = permutations.act(g, {k: x + 0.02 * noise[k] for k, x in params.items()}, VIT)
+    same(matching.match(copy, params, VIT), permutations.inverse(g, VIT))
+
+
+def test_heads_are_not_matched_without_their_dimensions():
+    """However heads are assigned with the dimensions within each left in order."""
+    params, g = testing.draw(KEY, VIT), permutations.sample(jax.random.fold_in(KEY, 1), VIT)
+    copy = permutations.act(g, params, VIT)
+    found, start = matching.match(copy, params, VIT), permutations.identity(VIT)
+    outer = dict(VIT.nested)
+    for heads in itertools.permutations(range(3)):
+        part = found | {h: start[h] for h in outer} | {"head0": jnp.array(heads)}
+        less = similarity(part, copy, params, VIT)
+        assert less < 0.9 * similarity(found, copy, params, VIT)
+
+
+def test_heads_with_dimensions_are_solved_exactly():
+    """Against all 72 elements."""
+    spec = nested_spec(
+        ("Query", ("s", "head", "qk")), hidden=("head", "qk"), nested=(("qk", "head"),),
+        s=3, head=2, qk=3,
+    )  # fmt: skip
+    inner = list(itertools.permutations(range(3)))
+    every = list(itertools.product([(0, 1), (1, 0)], inner, inner))
+    for seed in range(3):
+        params, reference = pair(spec, seed)
+        x, y = np.asarray(params["Query"]), np.asarray(reference["Query"])
+        best = max(
+            every, key=lambda e: sum((x[:, e[0][i]][:, e[1 + i]] * y[:, i]).sum() for i in (0, 1))
+        )
+        found = matching.match(params, reference, spec)
+        assert (found["head"].tolist(), found["qk"].tolist()) == (
+            list(best[0]),
+            list(map(list, best[1:])),
+        )
+
+
+def test_axes_that_meet_within_another_are_matched():
+    """Experts of two hidden layers each: within a pair of experts, sweeps go on as outside."""
+    spec = nested_spec(
+        *(("In", ("x", "e", "a")), ("Middle", ("e", "a", "b")), ("Out", ("e", "b", "y"))),
+        hidden=("e", "a", "b"), nested=(("a", "e"), ("b", "e")), x=2, e=3, a=4, b=5, y=2,
+    )  # fmt: skip
+    params, reference = pair(spec)
+    g = permutations.sample(KEY, spec)
+    copy = permutations.act(g, params, spec)
+    same(matching.match(copy, params, spec), permutations.inverse(g, spec))
+    steps = [
+        similarity(matching.match(params, reference, spec, n), params, reference, spec)
+        for n in range(4)
+    ]
+    assert all(b >= a - 1e-6 for a, b in itertools.pairwise(steps)), steps
+    assert steps[-1] > similarity(permutations.identity(spec), params, reference, spec)
+
+
+def test_a_zoo_of_permuted_transformers_becomes_one_network():
+    vector = networks.ravel(testing.draw(KEY, VIT), VIT)
+    moves = permutations.moves(VIT)
+    shuffle = jax.jit(jax.vmap(lambda k: permutations.shuffle(k, vector, moves)))
+    shuffled = np.asarray(shuffle(jax.random.split(KEY, 4)))
+    assert (np.abs(shuffled - vector).max(1) > 0.1).all()
+    aligned = matching.align(shuffled, np.asarray(vector), VIT)
+    np.testing.assert_array_equal(aligned, np.tile(vector, (4, 1)))
 
 
 def test_networks_that_do_not_fit_are_named():

@@ -81,6 +81,7 @@ SMALL = {  # spec, its forward pass if not ours, how many patterns preserve the 
     "linear": (mlp([1, 2, 1], "none"), None, 4),
     "relu": (mlp([1, 2, 1], "relu"), None, 1),
     "gelu": (mlp([1, 2, 1], "gelu"), None, 1),
+    "gelu of tanh": (mlp([1, 2, 1], "gelu_tanh"), None, 1),
     "sigmoid": (mlp([1, 2, 1], "sigmoid"), None, 1),
     "mean": (cnn([1, 2], [1], kernel=1, activation="tanh"), None, 4),
     "maximum": (cnn([1, 2], [1], kernel=1, pool="max", activation="tanh"), None, 1),

@@ -71,7 +71,7 @@ def test_bad_networks_are_named(trained):
         trained.encode(vectors)
     with pytest.raises(ValueError, match=r"expected vectors \[network, 13\], got \(2, 12\)"):
         trained.encode(zoo.vectors[:2, :12])
-    with pytest.raises(ValueError, match=r"one batch axis, got \(1, 64, 13\)"):
+    with pytest.raises(ValueError, match=r"\[batch, entry\] or a Zoo; got \[1, 64, 13\]"):
         trained.encode(zoo.vectors[None])
     with pytest.raises(ValueError, match="expected at least one network, got 0"):
         trained.encode(zoo.vectors[:0])

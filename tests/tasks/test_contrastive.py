@@ -1,7 +1,6 @@
 """Embeddings learned without labels identify networks; the probe is least squares and no more."""
 
 import dataclasses
-import json
 import re
 
 import jax
@@ -14,6 +13,7 @@ from wsjax import architectures, encoders, networks, testing, zoos
 from wsjax.symmetries import permutations
 from wsjax.tasks import base, contrastive, restore
 from wsjax.tasks.contrastive import Contrastive, Objective
+from wsjax.training.log import read_lines
 
 pytestmark = pytest.mark.trains
 
@@ -71,7 +71,7 @@ def test_training_teaches_what_copies_share(tmp_path):
     untrained = dataclasses.replace(trained, variables={"params": params})
     assert recognised(untrained, zoo) < 0.15
     assert recognised(trained, zoo) > 0.25
-    lines = [json.loads(x) for x in trained.result.history.read_text().splitlines()]
+    lines = read_lines(trained.result.history)
     assert lines[-1]["loss"] < np.log(2 * 64 - 1)  # what views all alike would give
 
 
@@ -89,7 +89,7 @@ def test_labels_do_not_reach_the_encoder(tmp_path):
 def test_the_checkpoint_is_selected_by_the_validation_error_of_a_probe(trained):
     zoo, trained, _ = trained
     result = trained.result
-    lines = [json.loads(x) for x in result.history.read_text().splitlines()]
+    lines = read_lines(result.history)
     assert result.best_value == pytest.approx(min(x["val_mse"] for x in lines), rel=1e-6)
     each = [lines[-1][f"val_mse_{k}"] for k in LABELS]
     assert lines[-1]["val_mse"] == pytest.approx(np.mean(each))

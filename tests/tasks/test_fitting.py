@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cases.tasks import STAT_NN, fit, ratio_zoo
 
-from wsjax import encoders, tasks, training, zoos
+from wsjax import encoders, storage, tasks, training, zoos
 from wsjax.tasks import restore
 from wsjax.tasks.classification import Classification
 from wsjax.tasks.regression import Regression
@@ -156,7 +156,8 @@ def test_an_encoder_of_your_own_comes_back_in_another_process(tmp_path, monkeypa
 def test_the_wrong_kind_of_run_is_named(tmp_path):
     fit(ratio_zoo(), "ratio", tmp_path, "stat_nn", STAT_NN)
     assert restore(tmp_path, Regression).task.label == "ratio"
-    with pytest.raises(ValueError, match="expected a run of classification, got one of regression"):
+    words = f"expected a run of the task classification in {tmp_path}, got a run of regression"
+    with pytest.raises(ValueError, match=words):
         restore(tmp_path, Classification)
 
 
@@ -170,6 +171,20 @@ def test_folders_without_a_run_of_this_library_are_named(tmp_path):
     training.fit(init, loss, data, evaluate, settings, tmp_path, {}, progress=False)
     with pytest.raises(ValueError, match=r"a run of `wsjax\.tasks\.fit`, its config has no"):
         restore(tmp_path)
+
+
+def test_a_folder_in_use_stays_as_it_is(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("of the other process")
+    data, settings = {"x": np.ones(4, np.float32)}, training.Settings(steps=1, batch=4)
+    with storage.locked(tmp_path):
+        for start in (
+            lambda: training.fit(None, None, data, None, settings, tmp_path, {}),
+            lambda: fit(ratio_zoo(), "ratio", tmp_path, "stat_nn", STAT_NN),
+        ):
+            with pytest.raises(storage.LockedError, match=f"{tmp_path} is in use by process"):
+                start()
+    assert {p.name for p in tmp_path.iterdir()} == {"metrics.jsonl"}
+    assert (tmp_path / "metrics.jsonl").read_text() == "of the other process"
 
 
 # Bad input

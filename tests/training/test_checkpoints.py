@@ -1,4 +1,9 @@
 import logging
+import random
+import resource
+import shutil
+import threading
+import types
 
 import jax
 import jax.numpy as jnp
@@ -6,13 +11,16 @@ import numpy as np
 import optax
 import pytest
 
-from wsjax.storage import DamagedError
+from wsjax import storage
+from wsjax.storage import DamagedError, LockedError
 from wsjax.training import checkpoints
-from wsjax.training.checkpoints import Checkpoints, abstract_like, load, read_config
-
-# When one array of a damaged item fails, Orbax closes its event loop on the others, which say so
-# from a background thread at some later time.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+from wsjax.training.checkpoints import (
+    Checkpoints,
+    SaveError,
+    abstract_like,
+    load,
+    read_config,
+)
 
 CONFIG = {"width": 4, "omega": 30.0, "normalisation": {"mean": [0.1, 0.2], "std": None}}
 
@@ -99,11 +107,121 @@ def test_a_damaged_newest_step_falls_back_to_the_one_before(tmp_path, caplog):
     assert_same(load(tmp_path, items(0)["best"]), items(2)["best"])
 
 
-def test_unreadable_metadata_is_damage_too(tmp_path, caplog):
+def flip(path, rng):
+    data = bytearray(path.read_bytes())
+    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    path.write_bytes(data)
+
+
+CHANGES = {
+    "flip": flip,
+    "cut": lambda path, rng: path.write_bytes(path.read_bytes()[:-1]),
+    "removed": lambda path, rng: path.unlink(),
+    "folder": lambda path, rng: (path.unlink(), path.mkdir()),
+}
+
+
+def test_a_change_of_any_file_is_noticed(tmp_path, caplog):
     write(tmp_path, 1, 2)
-    (tmp_path / "2" / "_CHECKPOINT_METADATA").write_text('{"item_hand')
-    assert read_config(tmp_path) == CONFIG
-    assert "checkpoint 2" in caplog.text
+    rng, step, kept = random.Random(0), tmp_path / "2", tmp_path / "kept"
+    files = [p for p in sorted(step.rglob("*")) if p.is_file() and p.stat().st_size]
+    assert len(files) > 15
+    step.rename(kept)
+    for i, path in enumerate(files):
+        shutil.copytree(kept, step)
+        change = list(CHANGES)[i % len(CHANGES)]
+        CHANGES[change](path, rng)
+        item = path.relative_to(step).parts[0]
+        item = item if item in items(0) else "best"
+        caplog.clear()
+        got = load(tmp_path, abstract_like(lambda item=item: items(0)[item]), item)
+        assert_same(got, items(1)[item])
+        assert f"checkpoint 2 in {tmp_path} is damaged" in caplog.text, path
+        assert path.name in caplog.text, (change, path)
+        if path.name == "checkpoint.json":
+            assert read_config(tmp_path) == CONFIG
+        shutil.rmtree(step)
+
+
+def test_a_step_under_another_number_is_damage(tmp_path, caplog):
+    write(tmp_path, 1, 2)
+    (tmp_path / "1").rename(tmp_path / "3")
+    assert_same(load(tmp_path, items(0)["best"]), items(2)["best"])
+    assert f"checkpoint 3 in {tmp_path} is damaged (it is checkpoint 1, renamed)" in caplog.text
+
+
+def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path):
+    names = ("3.partial", "3.partial.orbax-checkpoint-tmp", "12.removed")
+    for name in (*names, "notes.partial", "3.mine"):
+        (tmp_path / name / "a").mkdir(parents=True)
+    write(tmp_path, 3)
+    assert {p.name for p in tmp_path.iterdir()} == {"3", "notes.partial", "3.mine"}
+
+
+def test_a_folder_is_written_by_one_and_read_by_all(tmp_path):
+    write(tmp_path, 1)
+    with Checkpoints(tmp_path, CONFIG) as saved:
+        with pytest.raises(LockedError, match=f"{tmp_path} is in use by process"):
+            Checkpoints(tmp_path, CONFIG)
+        assert read_config(tmp_path) == CONFIG
+        saved.close()
+        write(tmp_path, 2)
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_a_failed_save_says_why_and_leaves_no_thread(tmp_path):
+    write(tmp_path, 1)
+    sizes = resource.getrlimit(resource.RLIMIT_FSIZE)
+    noise = {"best": jax.random.normal(jax.random.key(0), (100_000,))}
+    words = (
+        rf"^checkpoint 2 could not be written to {tmp_path}: File too large; once that is "
+        "mended, the same command continues from checkpoint 1$"
+    )
+    before = set(threading.enumerate())
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, sizes[1]))  # as a full disk
+    try:
+        with pytest.raises(SaveError, match=words), Checkpoints(tmp_path, CONFIG) as saved:
+            saved.save(2, noise)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, sizes)
+    assert not [t for t in threading.enumerate() if t not in before and not t.daemon]
+    assert {p.name for p in tmp_path.iterdir()} == {"1"}
+    write(tmp_path, 2)
+    assert_same(load(tmp_path, items(0)["best"]), items(2)["best"])
+
+
+def test_space_is_counted_for_one_more_than_stay(tmp_path, monkeypatch):
+    write(tmp_path, 1, keep=3)
+    x = {"a": jnp.ones((1000, 1000)), "key": jax.random.key(0)}
+    free = lambda n: monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: types.SimpleNamespace(free=n)
+    )
+    with Checkpoints(tmp_path, CONFIG, keep=3) as saved:
+        need = 3 * (4_000_000 + 8 + 2 * 64_000)
+        free(need)
+        saved.expect_space(jax.eval_shape(lambda: x))
+        free(need - 1)
+        words = rf"^expected 12,385 kB free in {tmp_path} for 3 of its checkpoints, got 12,384 kB; "
+        with pytest.raises(SaveError, match=words + "once there is .* continues from checkpoint 1"):
+            saved.expect_space(jax.eval_shape(lambda: x))
+        free(need // 3 - 1)
+        with pytest.raises(SaveError, match=r"expected 4,129 kB .* for 1 of its checkpoints"):
+            saved.save(2, x)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SaveError, match=f"^cannot write to {tmp_path}/file: File exists$"):
+        Checkpoints(tmp_path / "file", CONFIG)
+
+    def fail(**_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(checkpoints.tempfile, "TemporaryFile", fail)
+    with pytest.raises(SaveError, match=f"^cannot write to {tmp_path}: Read-only file system$"):
+        Checkpoints(tmp_path, CONFIG)
+    with storage.locked(tmp_path):  # given free again
+        pass
 
 
 def test_damage_everywhere_is_an_error_and_changes_nothing(tmp_path):
@@ -111,7 +229,7 @@ def test_damage_everywhere_is_an_error_and_changes_nothing(tmp_path):
     truncate(tmp_path, 1), truncate(tmp_path, 2)
     with (
         Checkpoints(tmp_path, CONFIG) as saved,
-        pytest.raises(DamagedError, match=r"none of the .* can be read: steps \[2, 1\]; remove"),
+        pytest.raises(DamagedError, match=r"none of the .* can be read: steps \[2, 1\]; start"),
     ):
         saved.restore_latest(items(0))
     assert {p.name for p in tmp_path.iterdir()} == {"1", "2"}

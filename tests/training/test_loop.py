@@ -25,6 +25,7 @@ import pytest
 from wsjax import training
 from wsjax.training import Settings, checkpoints, loop
 from wsjax.training.log import read_lines
+from wsjax.training.progress import Interrupted
 
 pytestmark = pytest.mark.trains
 
@@ -61,16 +62,8 @@ def evaluate(variables):
     return {"mse": loss(variables, None, examples(32, seed=1))[0]}
 
 
-SMALL = Settings(
-    steps=60,
-    batch=16,
-    microbatch=8,
-    learning_rate=0.02,
-    warmup=5,
-    evaluate_every=5,
-    checkpoint_every=20,
-    ema=0.5,
-)
+SMALL = Settings(steps=60, batch=16, microbatch=8, learning_rate=0.02, warmup=5, ema=0.5)
+SMALL = dataclasses.replace(SMALL, evaluate_every=5, checkpoint_every=20)
 WHOLE = dataclasses.replace(SMALL, steps=12, microbatch=0, checkpoint_every=4)
 CONFIG = {"width": 16}
 
@@ -338,17 +331,17 @@ def test_best_and_history(tmp_path):
     assert_equal(again.variables_best, seen[1])
 
 
-def test_ctrl_c_saves_and_the_same_command_continues(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_same_command_continues(tmp_path, number):
     whole = run(tmp_path / "whole")
 
     def interrupt(variables):
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         return evaluate(variables)
 
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt, match=r"after step 5 of 12 .* same command continues"):
+    with pytest.raises(Interrupted, match=r"after step 5 of 12 .* same command conti") as stopped:
         run(tmp_path / "cut", evaluate=interrupt)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert stopped.value.signum == number
     rest = run(tmp_path / "cut")
     assert rest.resumed == 5
     assert_equal(rest.variables, whole.variables)
@@ -356,7 +349,6 @@ def test_ctrl_c_saves_and_the_same_command_continues(tmp_path):
     assert rest.best_value == whole.best_value
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(tmp_path, caplog):
     whole = run(tmp_path)
     for path in (tmp_path / "12").glob("*/d/*"):
@@ -366,6 +358,25 @@ def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(tmp_path
     assert again.resumed == 8
     assert_equal(again.variables, whole.variables)
     assert [x["step"] for x in read_lines(again.history)] == [5, 10, 12]
+
+
+def test_a_full_disk_stops_with_one_sentence_and_the_same_command_continues(tmp_path, monkeypatch):
+    whole, disk = run(tmp_path / "whole"), [10**9]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("", (), {"free": disk[0]}))
+    fill = lambda variables: (disk.insert(0, 100), evaluate(variables))[1]  # at step 5
+    with pytest.raises(training.SaveError, match=r"kB free .* the same .* from checkpoint 4$"):
+        run(tmp_path / "cut", evaluate=fill)
+    with pytest.raises(training.SaveError, match="for 2 of its checkpoints, got 0 kB;"):
+        run(tmp_path / "cut", evaluate=None)  # before training
+    disk[0] = 10**9
+    monkeypatch.setattr(loop.JsonLines, "write", lambda *_: os.truncate("", 0))
+    with pytest.raises(training.SaveError, match=r"the line of step 5 .* No such .*checkpoint 4$"):
+        run(tmp_path / "cut")
+    monkeypatch.undo()
+    rest = run(tmp_path / "cut")
+    assert rest.resumed == 4
+    assert_equal(rest.variables, whole.variables)
+    assert [x["step"] for x in read_lines(rest.history)] == [5, 10, 12]
 
 
 def root_of_zero(variables, key, batch):

@@ -1,4 +1,6 @@
+import os
 import re
+import signal
 import sys
 
 import pytest
@@ -51,3 +53,25 @@ def test_means_rates_and_what_is_not_finite():
     recent.add(3, {"loss": float("nan"), **ok})  # seen once the next step is under way
     with pytest.raises(FloatingPointError, match=r"^loss is nan at step 3$"):
         recent.add(4, {"loss": 1.0, **ok})
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_a_request_and_the_second_acts(number):
+    assert issubclass(progress.Interrupted, KeyboardInterrupt)
+    came = []
+    before = {n: signal.signal(n, lambda n, _: came.append(n)) for n in (2, 15)}
+    try:
+        with progress.interruptible() as stop:
+            assert not stop
+            os.kill(os.getpid(), number)
+            assert stop
+            assert (stop.signal, came) == (number, [])
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert (stop.signal, came) == (number, [signal.SIGTERM])
+        with progress.interruptible():
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+        assert came == [signal.SIGTERM, signal.SIGINT]
+    finally:
+        for n, handler in before.items():
+            signal.signal(n, handler)

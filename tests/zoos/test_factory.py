@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import signal
 from typing import NamedTuple
 
 import jax
@@ -10,6 +12,7 @@ import pytest
 
 from wsjax import architectures, storage
 from wsjax.storage import DamagedError
+from wsjax.training.progress import Interrupted
 from wsjax.zoos import Zoo, factory, store
 from wsjax.zoos.factory import Job, UnfinishedError
 
@@ -135,6 +138,30 @@ def test_an_interrupted_zoo_resumes(made, tmp_path, monkeypatch):
     assert manifest["files"] == made[2]["files"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("at", [1, 3])
+def test_a_signal_ends_it_after_the_block_being_made(made, tmp_path, number, at):
+    class Interrupting(list):
+        def append(self, numbers):
+            super().append(numbers)
+            if len(self) == at + 1:
+                os.kill(os.getpid(), number)
+
+    again = Interrupting()
+    left = {1: 4, 3: 0}[at]
+    with pytest.raises(Interrupted, match=f"stopped with {left} networks of .*same command"):
+        factory.make(job(made=again), tmp_path)
+    folder = job().folder(tmp_path)
+    assert len(contents(folder)) == len(again) == at + 1
+    assert factory.unfinished(job(), tmp_path) == left
+    zoo, manifest = factory.make(job(made=again), tmp_path)
+    assert len(again) == 4
+    assert not list(folder.glob(".*"))
+    assert contents(folder) == contents(made[0])
+    assert manifest["files"] == made[2]["files"]
+    np.testing.assert_array_equal(zoo.vectors, made[1].vectors)
+
+
 def test_two_shards_are_one_zoo(made, tmp_path):
     with pytest.raises(UnfinishedError, match=r"2 of 4 blocks in .* are not finished, such as"):
         factory.make(job(), tmp_path / "two", (0, 2))
@@ -201,11 +228,11 @@ def test_a_damaged_block_is_named_set_aside_and_made_again(made, harm):
 def test_a_folder_of_other_images_or_of_another_recipe_is_not_used(tmp_path):
     images = {"sha256": "a", "source": "one place"}
     factory.make(job(images=images), tmp_path)
-    with pytest.raises(ValueError, match=r"other images: expected sha256 a \(one place\), got b"):
+    with pytest.raises(DamagedError, match=r"other images: expected sha256 a \(one place\), got b"):
         factory.make(job(images={**images, "sha256": "b"}), tmp_path)
     other = job(Recipe(scale=2.0), images=images)
     job(images=images).folder(tmp_path).rename(other.folder(tmp_path))
-    with pytest.raises(ValueError, match=r"another recipe: scale is 1\.0, expected 2\.0"):
+    with pytest.raises(DamagedError, match=r"another recipe: scale is 1\.0, expected 2\.0"):
         factory.make(other, tmp_path)
     begun = other.folder(tmp_path) / "begun.json"
     begun.write_text(begun.read_text().replace("1.0", "2.0"))

@@ -69,7 +69,7 @@ def test_saving_again_replaces(half):
 
 
 def test_a_zoo_that_cannot_be_written_leaves_the_old_one(half, monkeypatch):
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match="expected facts that are JSON values"):
         store.save(half, zoo(1), {"made": object()})
     monkeypatch.setattr(store, "FILE_BYTES", 100)
     with pytest.raises(ValueError, match="expected files of at most 100 bytes, got"):

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax import networks
 from wsjax.architectures import convolution, feature_grids, layer_settings
 from wsjax.architectures.activations import ACTIVATIONS
 from wsjax.architectures.equivariant_bases import BASES
@@ -123,12 +124,13 @@ def forward(
         [..., outputs].
 
     Raises:
-        ValueError: x does not fit, or the spec has a setting that does not exist; the layer is
-            named.
+        ValueError: the network does not match its spec (each array is named), x does not fit, or
+            the spec has a setting that does not exist; the layer is named.
+        TypeError: these are no named arrays, or no spec.
     """
-    plan = _plan(spec)
+    networks.check_shapes(params, spec, batched=False)
+    plan, x = _plan(spec), jnp.asarray(x)
     _check_input(x, plan)
-    x = jnp.asarray(x)
     signals = {-1: {p: Signal(x, plan.positions) for p in plan.inputs}}
 
     def read(place: int, top: int) -> Signal:

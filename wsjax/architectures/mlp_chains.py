@@ -1,7 +1,7 @@
 """Chains of dense layers."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from wsjax.architectures import activations
 from wsjax.networks import Array, Layer, Spec
@@ -18,8 +18,8 @@ def mlp(
     >>> mlp([2, 32, 1]).hidden
     ('h0',)
     """
-    if len(widths) < 2:
-        raise ValueError(f"expected at least an input and an output width, got {list(widths)}")
+    if not isinstance(widths, Iterable) or len(widths) < 2:
+        raise ValueError(f"expected at least an input and an output width, got {widths}")
     activations.check(activation)
     names = ("x", *(f"h{i}" for i in range(len(widths) - 2)), "y")
     layers = []

@@ -45,7 +45,8 @@ def vit(
         pool: "first", the class token alone is read; or "mean", over all patches, without
             a class token.
         epsilon: of the LayerNorms.
-        activation: inside a block.
+        activation: inside a block: "gelu" of networks trained with PyTorch, "gelu_tanh" of
+            those trained with Flax, if by the defaults of each.
         key_bias: whether keys have a bias, which leaves the function as it is: softmax is
             invariant to a number added to all keys.
 

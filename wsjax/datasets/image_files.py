@@ -20,12 +20,13 @@ import os
 import pathlib
 import re
 import struct
-import tarfile
 import zlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+
+from wsjax.summaries import summary
 
 IDX = tuple(
     f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
@@ -45,7 +46,11 @@ PICKLES = re.compile(r"cifar-10-python\.tar\.gz|cifar-10-batches-py|(data_batch_
 CLASSES = 10  # of every data set here
 RECORD = 1 + 3 * 32 * 32  # a label, then the planes of red, green and blue
 FILE_BYTES = 256 << 20  # of a file, packed and unpacked; the largest official one has 225 million
-TOTAL_BYTES = 1 << 30
+PLAIN_BYTES = 64 << 20  # of an IDX file or a batch, unpacked; the largest has 47 million
+TOTAL_BYTES = 1 << 30  # of all files, unpacked
+BLOCK = 512  # bytes, of a tar
+NO_CONTENT = tuple(b"%d" % n for n in range(1, 7))  # types of links, devices, folders
+MEMBERS = 64  # of an archive; CIFAR-10's has 9
 
 # sha256 of the unpacked files. IDX and CIFAR-10: of files whose md5 is the published one.
 # SVHN: as the checksums of tensorflow-datasets 4.9.10 have it.
@@ -92,6 +97,8 @@ class Arrays(NamedTuple):
     train_labels: np.ndarray
     test: np.ndarray
     test_labels: np.ndarray
+
+    __repr__ = summary
 
 
 def find(name: str, folder: str | os.PathLike) -> dict[str, pathlib.Path]:
@@ -168,11 +175,9 @@ def read(
     """
     published, total, contents = SHA256 if published is None else published, 0, {}
     for file, path in files.items():
-        content = _content(path)
+        content = _content(path, file, name, TOTAL_BYTES - total)
         members = _members(content, path) if file == ARCHIVE else {file: content}
-        total += sum(map(len, members.values()))
-        if total > TOTAL_BYTES:
-            raise ValueError(f"{path.parent}: more than {TOTAL_BYTES} bytes in all files of {name}")
+        total += len(content)
         contents |= {inner: (data, _place(path, file, inner)) for inner, data in members.items()}
 
     def expect_published(file):
@@ -234,24 +239,32 @@ def _inside(folder, file):
     return path
 
 
-def _content(path):
-    with open(path, "rb") as file:
-        data = file.read(FILE_BYTES + 1)
+def _content(path, file, name, left):
+    """A file's bytes, unpacked, of which `left` may come at most."""
+    own = min(FILE_BYTES, PLAIN_BYTES) if file in (*IDX, *BATCHES) else FILE_BYTES
+    most = min(own, left)
+    with open(path, "rb") as opened:
+        content = opened.read((FILE_BYTES if path.suffix in PACKINGS[1:] else most) + 1)
     if path.suffix == ".gz":
-        return _unpacked(data, zlib.decompressobj(wbits=31), path)
-    if path.suffix == ".xz":
-        return _unpacked(data, lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=FILE_BYTES), path)
-    return data
+        content = _unpacked(content, zlib.decompressobj(wbits=31), most, path)
+    elif path.suffix == ".xz":
+        stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=FILE_BYTES)
+        content = _unpacked(content, stream, most, path)
+    if len(content) > own:
+        raise ValueError(f"{path} has or unpacks to more than {own} bytes")
+    if len(content) > left:
+        raise ValueError(f"{path.parent}: more than {TOTAL_BYTES} bytes in all files of {name}")
+    return content
 
 
-def _unpacked(data, stream, place):
-    """All of a compressed stream, which must end where the data end."""
+def _unpacked(data, stream, most, place):
+    """All of a compressed stream, which must end where the data end, or one byte more than most."""
     try:
-        content = stream.decompress(data, FILE_BYTES + 1)
+        content = stream.decompress(data, most + 1)
     except (zlib.error, lzma.LZMAError) as error:
         raise ValueError(f"{place} is damaged, or not packed as its name says: {error}") from error
-    if len(content) > FILE_BYTES:
-        raise ValueError(f"{place} unpacks to more than {FILE_BYTES} bytes")
+    if len(content) > most:
+        return content
     if not stream.eof:
         raise ValueError(
             f"{place} is cut short: its {len(data)} bytes end after {len(content)} bytes of content"
@@ -262,18 +275,50 @@ def _unpacked(data, stream, place):
 
 
 def _members(content, path):
-    """The batches in CIFAR-10's archive, by name; nothing else in it is read."""
-    try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-            members = {m.name.removeprefix("cifar-10-batches-bin/"): m for m in archive}
-            missing = [f for f in BATCHES if f not in members or not members[f].isreg()]
-            if not missing:
-                read = lambda file: (archive.extractfile(members[file]) or io.BytesIO()).read()
-                return {file: read(file) for file in BATCHES}
-    except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError) as error:
-        raise ValueError(f"{path} is no tar archive, or cut short: {error}") from error
-    names = _some(sorted(members))
-    raise ValueError(f"{path}: expected the plain files {', '.join(missing)}, found {names}")
+    """The batches in CIFAR-10's archive, by name; nothing else in it is read.
+
+    A tar is blocks of 512 bytes: of each member a header, then its content. Read here block by
+    block, as `tarfile` trusts a sparse member's size, and takes a minute for headers of headers.
+    """
+    members, skipped, at = {}, [], 0
+    for _ in range(MEMBERS):
+        header = content[at : at + BLOCK]
+        if len(header) == BLOCK and not header.strip(b"\0"):
+            break
+        stated, size = _octal(header[148:156]), _octal(header[124:136])
+        if (
+            stated is None
+            or size is None
+            or stated != sum(header) - sum(header[148:156]) + 8 * ord(" ")
+        ):
+            raise ValueError(f"{path} is no tar archive, or cut short, at byte {at} of it")
+        name, kind = header[:100].split(b"\0")[0].decode("latin-1"), header[156:157]
+        if kind == b"S":
+            raise ValueError(f"{path}: {name!r} is sparse, which the published archive is not")
+        if kind in NO_CONTENT:
+            size = 0
+        start, at = at + BLOCK, at + BLOCK + -(-size // BLOCK) * BLOCK
+        if start + size > len(content):
+            raise ValueError(f"{path} is cut short: {name!r} has {size} bytes by its header")
+        file = name.removeprefix("cifar-10-batches-bin/")
+        if file in members:
+            raise ValueError(f"{path} holds {file} twice, expected one")
+        if file in BATCHES and kind in (b"0", b"\0"):
+            members[file] = memoryview(content)[start : start + size]
+        else:
+            skipped.append(name)
+    else:
+        raise ValueError(f"{path} has more than {MEMBERS} members, the published one has 9")
+    if missing := [file for file in BATCHES if file not in members]:
+        names = _some(sorted([*members, *skipped]))
+        raise ValueError(f"{path}: expected the plain files {', '.join(missing)}, found {names}")
+    return {file: members[file] for file in BATCHES}
+
+
+def _octal(field):
+    """The number in a field of a tar's header; None where there is none."""
+    digits = field.strip(b" \0")
+    return int(digits, 8) if re.fullmatch(rb"[0-7]{1,12}", digits) else None
 
 
 def _idx_arrays(contents):

@@ -27,6 +27,7 @@ import numpy as np
 
 from wsjax import checks, storage
 from wsjax.datasets import image_files
+from wsjax.summaries import summary
 
 DIGITS = tuple("0123456789")
 CLASSES = {
@@ -80,6 +81,8 @@ class Images:
     test_labels: np.ndarray
     classes: tuple[str, ...]
     source: str = ""
+
+    __repr__ = summary
 
     def __post_init__(self):
         wrong = []

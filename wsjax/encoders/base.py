@@ -6,6 +6,8 @@ embeddings = encoder.apply(variables, vectors, view)               [batch, code]
 """
 
 import abc
+import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -13,7 +15,9 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from wsjax.networks import Spec
+from wsjax import checks
+from wsjax.encoders.parts import settings
+from wsjax.networks import Spec, expect_spec, frozen
 
 
 class Encoder(nn.Module, abc.ABC):
@@ -76,6 +80,23 @@ class Encoder(nn.Module, abc.ABC):
     edits: ClassVar[bool] = False
     runs_network: ClassVar[bool] = False
 
+    def __post_init__(self):
+        for f in dataclasses.fields(self):  # lists become tuples, which are hashable
+            object.__setattr__(self, f.name, frozen(getattr(self, f.name)))
+        checks.fields(settings.WRONG, self)
+        super().__post_init__()
+
+    def __init_subclass__(cls, **settings):
+        super().__init_subclass__(**settings)
+        if view := cls.__dict__.get("view"):
+
+            @functools.wraps(view)
+            def checked(self, spec):
+                expect_spec(spec)
+                return view(self, spec)
+
+            cls.view = checked
+
     @abc.abstractmethod
     def view(self, spec: Spec) -> Any:
         """A tree of NumPy arrays that describes an architecture.
@@ -121,3 +142,13 @@ class Encoder(nn.Module, abc.ABC):
         Returns:
             [batch, code].
         """
+
+
+def expect_encoder(encoder: object) -> None:
+    """Raises a ValueError if this is not an instance of `Encoder`, with how to get one."""
+    if not isinstance(encoder, Encoder):
+        if isinstance(encoder, type) and issubclass(encoder, Encoder):
+            came = f"the class {encoder.__name__}, not {encoder.__name__}(...)"
+        else:
+            came = repr(encoder) if isinstance(encoder, str) else type(encoder).__name__
+        raise ValueError(f"expected an instance of wsjax.encoders.Encoder, got {came}")

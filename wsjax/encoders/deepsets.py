@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax.encoders.base import Encoder
-from wsjax.networks import Spec
+from wsjax.encoders.parts import settings
+from wsjax.networks import Spec, check_vectors
 from wsjax.views import padding
 
 
@@ -36,6 +37,11 @@ class DeepSets(Encoder):
     mixes = True
     stack = staticmethod(stack)
 
+    def __post_init__(self):
+        super().__post_init__()
+        rules = {"widths": (min(self.widths, default=0) >= 1, "one or more, each at least 1")}
+        settings.check(self, rules, sizes=["code"])
+
     def view(self, spec: Spec) -> np.ndarray:
         """[entry] True where a parameter sits."""
         return np.ones(spec.count, bool)
@@ -43,6 +49,7 @@ class DeepSets(Encoder):
     @nn.compact
     def __call__(self, vectors: jax.Array, view: np.ndarray, train: bool = False) -> jax.Array:
         """[batch, entry], view [entry] or [batch, entry] -> [batch, code]."""
+        check_vectors(vectors, view.shape[-1])
         x = vectors[..., None]
         for width in self.widths:
             x = nn.relu(nn.Dense(width)(x))

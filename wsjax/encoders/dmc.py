@@ -35,7 +35,8 @@ from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts import settings
 from wsjax.encoders.parts.initializers import uniform
 from wsjax.encoders.parts.pooling import larger, largest
-from wsjax.networks import Spec, offsets
+from wsjax.networks import Spec, check_vectors, offsets
+from wsjax.summaries import summary
 from wsjax.views import padding
 
 NORMS = ("layer", "none")
@@ -59,6 +60,8 @@ class Signal:
     """
 
     order: np.ndarray
+
+    __repr__ = summary
 
 
 @functools.lru_cache(maxsize=256)
@@ -169,8 +172,8 @@ def taken(vectors: jax.Array, view: Signal) -> tuple[jax.Array, jax.Array]:
         ValueError: there are not as many networks as views, or they have too few entries.
     """
     order = view.order
-    if isinstance(order, np.ndarray) and vectors.shape[-1] <= order.max():
-        raise ValueError(f"expected at least {order.max() + 1} entries, got {vectors.shape}")
+    least = int(order.max()) + 1 if isinstance(order, np.ndarray) else 0
+    check_vectors(vectors, least, exactly=False)
     if order.ndim == 1:
         return vectors[:, order], jnp.ones((1, len(order)), bool)
     if len(order) != len(vectors):

@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax.encoders.base import Encoder
+from wsjax.encoders.base import Encoder, expect_encoder
 from wsjax.encoders.parts import settings
 from wsjax.encoders.registry import ENCODERS
 from wsjax.networks import Spec
@@ -47,6 +47,7 @@ def editor(encoder: Encoder, expansion: int = 1, initial: float = 0.01) -> "Edit
     Raises:
         ValueError: the encoder does not edit, or the expansion is below 1.
     """
+    expect_encoder(encoder)
     if not encoder.edits:
         names = [name for name, kind in ENCODERS.items() if kind.edits]
         raise ValueError(

@@ -204,10 +204,10 @@ class GMN(Encoder):
         super().__post_init__()
         rules = {
             "lift": (self.lift in (1, 2), "1 or 2"),
-            "waves": (self.waves % 2 == 0, "an even number"),
+            "waves": (settings.divides(2, self.waves), "an even number above 0"),
         }
         choices = {"aggregate": AGGREGATES, "norm": NORMS, "edges": EDGES}
-        settings.check(self, rules, choices=choices, sizes=("width", "layers", "depth"))
+        settings.check(self, rules, choices=choices, sizes=("width", "layers", "depth", "code"))
 
     def view(self, spec) -> Graph:
         """The view of an architecture."""

@@ -33,6 +33,7 @@ import numpy as np
 from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts import message_passing, settings
 from wsjax.encoders.parts.message_passing import EdgeFeatures, NodeFeatures
+from wsjax.summaries import summary
 from wsjax.views import graphs
 from wsjax.views.graphs import Graph
 
@@ -56,6 +57,8 @@ class View:
     walks: np.ndarray
     degree: np.ndarray
     carries: np.ndarray
+
+    __repr__ = summary
 
 
 @functools.lru_cache(maxsize=64)
@@ -210,10 +213,13 @@ class GRIT(Encoder):
     def __post_init__(self):
         super().__post_init__()
         rules = {
-            "heads": (self.width % self.heads == 0, f"a divisor of the width {self.width}"),
-            "waves": (self.waves % 2 == 0, "an even number"),
+            "heads": (
+                settings.divides(self.heads, self.width),
+                f"a divisor of the width {self.width}",
+            ),
+            "waves": (settings.divides(2, self.waves), "an even number above 0"),
         }
-        settings.check(self, rules, sizes=("steps", "layers"))
+        settings.check(self, rules, sizes=("steps", "layers", "width", "code"))
 
     def view(self, spec) -> View:
         """The view of an architecture."""

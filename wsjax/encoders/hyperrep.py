@@ -46,7 +46,8 @@ import numpy as np
 from wsjax import checks
 from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts import settings
-from wsjax.networks import Spec, offsets
+from wsjax.networks import Spec, check_vectors, offsets
+from wsjax.summaries import summary
 from wsjax.views.wiring import wiring
 
 PUBLISHED = {
@@ -76,6 +77,8 @@ class Tokens:
     back: np.ndarray
     rank: np.ndarray
     names: tuple[str, ...] = flax.struct.field(pytree_node=False)
+
+    __repr__ = summary
 
 
 @functools.lru_cache(maxsize=256)
@@ -155,7 +158,7 @@ class HyperRep(Encoder):
         super().__post_init__()
         rules = {
             "heads": (
-                self.heads >= 1 and self.width % self.heads == 0,
+                settings.divides(self.heads, self.width),
                 f"a divisor of the width {self.width}",
             ),
             "head": (len(self.head) > 0 and min(self.head) >= 1, "widths of at least 1"),
@@ -207,8 +210,7 @@ class ToCode(nn.Module):
     def __call__(self, vectors: jax.Array, view: Tokens, train: bool) -> jax.Array:
         """[batch, entry] -> [batch, code]."""
         vectors = jnp.asarray(vectors)
-        if vectors.shape[-1] != len(view.back):
-            raise ValueError(f"expected {len(view.back)} entries, got networks {vectors.shape}")
+        check_vectors(vectors, len(view.back))
         x = [
             nn.Dense(self.width, name=f"embed_{name}")(vectors[:, places])
             for name, places in zip(view.names, view.places, strict=True)

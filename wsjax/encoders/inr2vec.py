@@ -26,9 +26,10 @@ import numpy as np
 
 from wsjax import checks
 from wsjax.encoders.base import Encoder
+from wsjax.encoders.parts import settings
 from wsjax.encoders.parts.initializers import uniform
 from wsjax.encoders.parts.pooling import largest
-from wsjax.networks import Spec, offsets
+from wsjax.networks import Spec, check_vectors, offsets
 
 WANTED = {"kernel", "bias"}
 
@@ -88,6 +89,10 @@ class INR2Vec(Encoder):
     pooled: int = 180
     code: int = 32
 
+    def __post_init__(self):
+        super().__post_init__()
+        settings.check(self, sizes=["widths", "pooled", "code"])
+
     def view(self, spec: Spec) -> np.ndarray:
         """Positions of the rows, [row, H]."""
         return rows(spec)
@@ -95,6 +100,8 @@ class INR2Vec(Encoder):
     @nn.compact
     def __call__(self, vectors: jax.Array, view: np.ndarray, train: bool = False) -> jax.Array:
         """[batch, entry] -> [batch, code]."""
+        least = int(view.max()) + 1 if isinstance(view, np.ndarray) else 0
+        check_vectors(vectors, least, exactly=False)
         x = jnp.asarray(vectors)[:, view]  # [batch, row, H]
         for width in self.widths:
             x = nn.relu(nn.LayerNorm()(nn.Dense(width, bias_init=uniform(x.shape[-1]))(x)))

@@ -10,7 +10,7 @@ import jax
 
 from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts import settings
-from wsjax.networks import Spec
+from wsjax.networks import Spec, check_vectors
 from wsjax.views.arrays import ArraysView, arrays_view
 
 
@@ -33,7 +33,7 @@ class MLP(Encoder):
 
     def __post_init__(self):
         super().__post_init__()
-        settings.check(self, choices={"readout": settings.READOUTS}, sizes=["code"])
+        settings.check(self, choices={"readout": settings.READOUTS}, sizes=["widths", "code"])
 
     def view(self, spec: Spec) -> ArraysView:
         """The architecture, for editors."""
@@ -42,6 +42,7 @@ class MLP(Encoder):
     @nn.compact
     def __call__(self, vectors: jax.Array, view: ArraysView, train: bool = False) -> jax.Array:
         """[batch, entry] -> [batch, code]; [batch, entry] if the read-out is "edit"."""
+        check_vectors(vectors, view.spec.count)
         x = vectors
         for width in self.widths:
             x = nn.relu(nn.Dense(width)(x))

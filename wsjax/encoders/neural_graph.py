@@ -99,11 +99,17 @@ class NeuralGraph(Encoder):
     def __post_init__(self):
         super().__post_init__()
         rules = {
-            "heads": (self.attention % self.heads == 0, f"a divisor of {self.attention}"),
-            "waves": (self.waves % 2 == 0, "an even number"),
+            "heads": (
+                settings.divides(self.heads, self.attention),
+                f"a divisor of {self.attention}",
+            ),
+            "probes": (self.probes >= 0, "at least 0"),
+            "waves": (settings.divides(2, self.waves), "an even number above 0"),
         }
         choices = {"backbone": BACKBONES, "pool": POOLS}
-        settings.check(self, rules, choices=choices, sizes=("channels", "features"))
+        sizes = "width", "edge_width", "attention", "hidden", "edge_hidden", "head", "code"
+        sizes += "frequencies", "channels", "features"
+        settings.check(self, rules, choices=choices, sizes=sizes)
 
     def view(self, spec: Spec) -> View:
         """The view of an architecture.

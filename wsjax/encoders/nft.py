@@ -46,8 +46,8 @@ from wsjax.encoders.nfn.nfn_layers import (
     spread,
 )
 from wsjax.encoders.parts import settings
-from wsjax.networks import Spec
-from wsjax.views.arrays import ArraysView, arrays_view, check, fold, unfold, variable
+from wsjax.networks import Spec, check_vectors
+from wsjax.views.arrays import ArraysView, arrays_view, fold, unfold, variable
 
 # blocks of the authors' classifier and of their autoencoder, INR2Array, from the configuration
 # files of their code (github.com/AllanYangZhou/nfn); heads of the first are its default
@@ -213,7 +213,7 @@ class NFT(Encoder):
     def __post_init__(self):
         super().__post_init__()
         channels = 2 * self.frequencies
-        shared = self.heads >= 1 and channels % self.heads == 0
+        shared = settings.divides(self.heads, channels)
         rules = {
             "head": (all(x > 0 for x in self.head), "widths above 0"),
             "heads": (shared, f"a divisor of {channels} channels"),
@@ -235,7 +235,7 @@ class NFT(Encoder):
     @nn.compact
     def __call__(self, vectors: jax.Array, view: ArraysView, train: bool = False) -> jax.Array:
         """[batch, entry] -> [batch, code]; [batch, entry] if the read-out is "edit"."""
-        check(vectors, view.spec)
+        check_vectors(vectors, view.spec.count)
         read = reading(view.spec, "NFT", False)
         x = fourier(jnp.asarray(vectors)[..., None], self.frequencies, self.sigma)
         arrays = fold(x + self._positions(read, view.array).astype(x.dtype), view.spec, read.keep)

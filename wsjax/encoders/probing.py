@@ -36,6 +36,7 @@ from wsjax import architectures, networks
 from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts import settings
 from wsjax.networks import Spec
+from wsjax.summaries import summary
 from wsjax.views.wiring import wiring
 
 
@@ -52,6 +53,8 @@ class Runnable:
     spec: Spec = flax.struct.field(pytree_node=False)
     inputs: tuple[int, ...] = flax.struct.field(pytree_node=False)
     outputs: int = flax.struct.field(pytree_node=False)
+
+    __repr__ = summary
 
 
 @functools.lru_cache(maxsize=256)
@@ -113,10 +116,9 @@ class Probing(Encoder):
         super().__post_init__()
         rules = {
             "shape": (all(n >= 1 for n in self.shape), "sizes of at least 1"),
-            "widths": (all(n >= 1 for n in self.widths), "widths of at least 1"),
             "low": (self.low <= self.high, f"at most high = {self.high}"),
         }
-        settings.check(self, rules, sizes=("probes", "code"))
+        settings.check(self, rules, sizes=("probes", "widths", "code"))
 
     def view(self, spec: Spec) -> Runnable:
         """The network, with the shapes of its inputs and outputs."""
@@ -149,6 +151,7 @@ class Probing(Encoder):
             ValueError: inputs or outputs are not as in training, or the scale of an array is
                 missing.
         """
+        networks.check_vectors(vectors, view.spec.count)
         raw = self._raw(jnp.asarray(vectors), view.spec)
         self._check(view)
         between = lambda key, shape: jax.random.uniform(

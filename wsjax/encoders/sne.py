@@ -24,9 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax.encoders.base import Encoder
+from wsjax.encoders.parts import settings
 from wsjax.encoders.parts.positions import Category, Position
 from wsjax.encoders.parts.set_attention import SetToSet, SetToVector, blocks, same, unblock
-from wsjax.networks import KINDS, ROLES, Spec
+from wsjax.networks import KINDS, ROLES, Spec, check_vectors
 from wsjax.views import chunks
 
 TYPES = ("learned", "sinusoidal")
@@ -82,10 +83,12 @@ class SNE(Encoder):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.width % 2 or self.width % self.heads:
-            raise ValueError(
-                f"expected an even width that heads = {self.heads} divide, got {self.width}"
-            )
+        even = settings.divides(2, self.width) and settings.divides(self.heads, self.width)
+        rules = {
+            "width": (even, f"even, and a multiple of heads = {self.heads}"),
+            "block": (self.block >= 0, "at least 0"),
+        }
+        settings.check(self, rules, sizes=("heads", "chunk", "seeds", "code"))
 
     def view(self, spec: Spec) -> chunks.Layout:
         """The view of an architecture."""
@@ -123,8 +126,7 @@ class SNE(Encoder):
     def __call__(self, vectors: jax.Array, view: chunks.Layout, train: bool = False) -> jax.Array:
         """[batch, entry] -> [batch, code]."""
         entries = int(view.index.max()) + 1 if isinstance(view.index, np.ndarray) else 0
-        if vectors.shape[-1] < entries:
-            raise ValueError(f"expected at least {entries} entries, got vectors {vectors.shape}")
+        check_vectors(vectors, entries, exactly=False)
         array = _rows(view.array, view.layer)  # [chunk] -> its layer
         level = _rows(array, view.level)
         kind = _rows(view.array, view.array_type)

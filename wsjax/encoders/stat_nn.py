@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax.encoders.base import Encoder
-from wsjax.networks import Spec, offsets
+from wsjax.encoders.parts import settings
+from wsjax.networks import Spec, check_vectors, offsets
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -55,6 +56,10 @@ class StatNN(Encoder):
     widths: Sequence[int] = (176,)
     code: int = 176
 
+    def __post_init__(self):
+        super().__post_init__()
+        settings.check(self, sizes=["widths", "code"])
+
     def view(self, spec: Spec) -> Bounds:
         """Begin and end of each array."""
         return bounds(spec)
@@ -76,6 +81,7 @@ class StatNN(Encoder):
     @nn.compact
     def __call__(self, vectors: jax.Array, view: Bounds, train: bool = False) -> jax.Array:
         """[batch, entry] -> [batch, code]."""
+        check_vectors(vectors, view.spans[-1][1])
         x = statistics(vectors, view)
         mean = self.variable("statistics", "mean", jnp.zeros, x.shape[-1])
         spread = self.variable("statistics", "spread", jnp.ones, x.shape[-1])

@@ -34,7 +34,8 @@ import numpy as np
 
 from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts import settings
-from wsjax.networks import Spec, offsets
+from wsjax.networks import Spec, check_vectors, offsets
+from wsjax.summaries import summary
 
 POOLS = ("class", "mean")
 
@@ -51,6 +52,8 @@ class Tokens:
 
     places: tuple[np.ndarray, ...]
     names: tuple[str, ...] = flax.struct.field(pytree_node=False)
+
+    __repr__ = summary
 
 
 def tokens(spec: Spec) -> Tokens:
@@ -100,9 +103,9 @@ class Transformer(Encoder):
 
     def __post_init__(self):
         super().__post_init__()
-        divides = self.width % self.heads == 0
+        divides = settings.divides(self.heads, self.width)
         rules = {"heads": (divides, f"a divisor of the width {self.width}")}
-        settings.check(self, rules, choices={"pool": POOLS})
+        settings.check(self, rules, choices={"pool": POOLS}, sizes=["depth", "factor", "code"])
 
     def view(self, spec: Spec) -> Tokens:
         """Positions of the numbers of each token."""
@@ -111,6 +114,7 @@ class Transformer(Encoder):
     @nn.compact
     def __call__(self, vectors: jax.Array, view: Tokens, train: bool = False) -> jax.Array:
         """[batch, entry] -> [batch, code]."""
+        check_vectors(vectors, sum(places.size for places in view.places))
         numbers = [jnp.asarray(vectors)[:, places] for places in view.places]
         parts = [nn.Dense(self.width, name=f"embed_{i}")(x) for i, x in enumerate(numbers)]
         x = jnp.concatenate(parts, axis=1)  # [batch, token, width]

@@ -22,16 +22,18 @@ import pathlib
 import pickle
 import pickletools
 import struct
+import weakref
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+BFLOAT16 = "torch.BFloat16Storage"
 STORAGES = {  # name of a storage -> how its numbers lie in the file
     "torch.DoubleStorage": "<f8",
     "torch.FloatStorage": "<f4",
     "torch.HalfStorage": "<f2",
-    "torch.BFloat16Storage": "<u2",  # the upper half of a float32
+    BFLOAT16: "<u2",  # the upper half of a float32
     "torch.LongStorage": "<i8",
     "torch.IntStorage": "<i4",
     "torch.ShortStorage": "<i2",
@@ -56,33 +58,59 @@ class Record:
         self.name, self.fields = name, None
 
 
+class Source(Protocol):
+    """Where the numbers of a pickle lie."""
+
+    def read(self, key: str, most: int) -> bytes:
+        """The bytes of a storage, from its name and the most there may be."""
+        ...
+
+    def spend(self, size: int) -> None:
+        """Counts the bytes of an array that is given out, and raises if there are too many."""
+        ...
+
+
 class Storage:
     """Numbers in a row: in a member of the file or, for NumPy's arrays, in the pickle.
 
     Attributes:
+        name: of its type, a key of `STORAGES`; of NumPy's arrays the NumPy type.
         kind: their NumPy type.
         count: how many.
-        read: gives their bytes, from `key` and the most there may be.
+        source: gives their bytes.
         key: the member.
-        bfloat16: whether they are the upper halves of float32.
+        kept: the numbers, if they are in memory, else None.
     """
 
-    __slots__ = ("bfloat16", "count", "key", "kind", "read")
+    __slots__ = ("count", "kept", "key", "kind", "name", "source")
 
-    def __init__(
-        self, kind: str, count: int, read: Callable[[str, int], bytes], key: str, bfloat16: bool
-    ):
-        self.kind, self.count, self.read, self.key = np.dtype(kind), count, read, key
-        self.bfloat16 = bfloat16
+    def __init__(self, name: str, count: int, source: Source, key: str):
+        self.name, self.kind = name, np.dtype(STORAGES.get(name, name))
+        self.count, self.source, self.key = count, source, key
+        self.kept: Callable[[], np.ndarray | None] = lambda: None
 
     def array(self) -> np.ndarray:
-        """All of them."""
+        """All of them, read-only; read once for as long as an array of them is in use."""
+        flat = self.kept()
+        if flat is None:
+            flat = self._flat()
+            flat.flags.writeable = False
+            self.kept = weakref.ref(flat)
+        return flat
+
+    def _flat(self):
         size = self.count * self.kind.itemsize
-        data = self.read(self.key, size)
+        data = self.source.read(self.key, size)
         if len(data) != size:
             raise TorchFileError(f"a storage has {len(data)} bytes, expected {size}")
         flat = np.frombuffer(data, self.kind)
-        return (flat.astype(np.uint32) << 16).view(np.float32) if self.bfloat16 else flat
+        if self.kind == np.bool_ and np.any(flat.view(np.uint8) > 1):
+            raise TorchFileError("a storage of booleans has bytes other than 0 and 1")
+        if self.name != BFLOAT16:
+            return flat
+        wide = np.empty(self.count, np.float32)
+        np.left_shift(flat, np.uint32(16), out=wide.view(np.uint32))
+        return wide
 
 
 class Numbers:
@@ -103,10 +131,13 @@ class Numbers:
         self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
 
     def array(self) -> np.ndarray:
-        """Reads it: a copy, contiguous.
+        """Reads it: a read-only view of its storage, which `.copy()` makes writable.
+
+        Arrays of one storage, as of tied weights, share its memory, and are then read once.
 
         Raises:
-            TorchFileError: its storage is missing, damaged or too small.
+            TorchFileError: its storage is missing, damaged or too small; or the file is
+                closed, or has given out as many bytes as it may (`torch_files.Limits`).
         """
         shape, strides = self.shape, self.strides
         if len(shape) != len(strides) or len(shape) > DIMENSIONS:
@@ -118,34 +149,34 @@ class Numbers:
             raise TorchFileError("expected a tensor's shape, strides and offset as counts")
         if self.storage is None:
             raise TorchFileError("expected the contents of an array, its pickle has none")
-        flat, size = self.storage.array(), math.prod(shape)
-        last = self.offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if n)
-        if size > len(flat) or (size and last >= len(flat)):
+        item = self.storage.kind.itemsize * (1 + (self.storage.name == BFLOAT16))
+        self.storage.source.spend(item * math.prod(max(n, 1) for n in shape))
+        flat = self.storage.array()
+        last = self.offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+        if 0 in shape:
+            return np.ndarray(shape, flat.dtype, b"")
+        if last >= len(flat):
             raise TorchFileError(
                 f"expected a tensor within its storage of {len(flat)} numbers, got shape "
                 f"{shape}, strides {strides} from {self.offset}"
             )
-        if not size:
-            return np.zeros(shape, flat.dtype)
-        steps = [s * flat.itemsize for s in strides]
-        return np.lib.stride_tricks.as_strided(flat[self.offset :], shape, steps).copy()
+        steps = [item * s if n > 1 else 0 for n, s in zip(shape, strides, strict=True)]
+        return np.ndarray(shape, flat.dtype, flat, item * self.offset, steps)
 
 
-def rebuild(
-    program: bytes, read: Callable[[str, int], bytes], records: Collection[str] = ()
-) -> Any:
+def rebuild(program: bytes, source: Source, records: Collection[str] = ()) -> Any:
     """Rebuilds a pickle as dicts, lists, tuples, numbers, strings, `Numbers`, `Record`.
 
     Args:
         program: the pickle.
-        read: gives the bytes of a storage, from its name and the most there may be.
+        source: of its arrays.
         records: full names of classes whose instances are rebuilt as `Record`.
 
     Raises:
         TorchFileError: the pickle is damaged, or does what is not allowed.
     """
     try:
-        return _Reader(program, read, records).load()
+        return _Reader(program, source, records).load()
     except TorchFileError:
         raise
     except _BROKEN as error:
@@ -169,6 +200,10 @@ class _Name:
 
 def _is_count(n):
     return type(n) is int and 0 <= n < 1 << 60
+
+
+def _is_key(k):
+    return type(k) is str or (type(k) is int and abs(k) < 1 << 60)
 
 
 def _by_name(state):
@@ -268,9 +303,9 @@ class _Reader(pickle._Unpickler):
     stack: list[Any]
     pop_mark: Callable[[], list[Any]]
 
-    def __init__(self, program, read, records):
+    def __init__(self, program, source, records):
         super().__init__(io.BytesIO(program))
-        self._storage, self._records = read, frozenset(records)
+        self.source, self._records, self._storages = source, frozenset(records), {}
         # Builders that copy could be given the same large text time and again.
         self._left = 4 * len(program) + 4096
 
@@ -294,21 +329,23 @@ class _Reader(pickle._Unpickler):
             raise TorchFileError(f"expected a storage of {sorted(STORAGES)} in its pickle")
         if type(key) is not str or not _is_count(count):
             raise TorchFileError("expected a storage's name and length in its pickle")
-        bfloat16 = kind.full == "torch.BFloat16Storage"
-        return Storage(STORAGES[kind.full], count, self._storage, key, bfloat16)
+        storage = self._storages.setdefault(key, Storage(kind.full, count, self.source, key))
+        if (storage.name, storage.count) != (kind.full, count):
+            raise TorchFileError(f"its storage {key!r:.80} is of two types or lengths")
+        return storage
 
     def load_reduce(self):
         args, name = self.stack.pop(), self.stack[-1]
         builder = BUILDERS.get(name.full) if type(name) is _Name else None
         if builder is None or type(args) is not tuple:
-            raise TorchFileError(f"its pickle calls {_what(name)}, which is not called here")
+            raise TorchFileError(f"its pickle calls {what(name)}, which is not called here")
         self.stack[-1] = builder(self, *args)
 
     def load_newobj(self):
         args, name = self.stack.pop(), self.stack[-1]
         record = type(name) is _Name and name.full in self._records
         if not record or type(args) is not tuple or args:
-            raise TorchFileError(f"its pickle makes a {_what(name)}, which is not made here")
+            raise TorchFileError(f"its pickle makes a {what(name)}, which is not made here")
         self.stack[-1] = Record(name.full)
 
     def load_build(self):
@@ -316,12 +353,12 @@ class _Reader(pickle._Unpickler):
         if type(target) is Record and target.fields is None and _by_name(state):
             target.fields = state
         elif type(target) is Numbers and target.storage is None:
-            _fill(target, state)
+            _fill(self, target, state)
         elif isinstance(target, np.dtype) and type(state) is tuple and len(state) > 1:
             if state[1] not in ("<", "|", "="):
                 raise TorchFileError("its NumPy arrays are big-endian, which is not read here")
         elif not (type(target) is dict and _by_name(state) and set(state) == {"_metadata"}):
-            raise TorchFileError(f"its pickle sets the state of {_what(target)}")
+            raise TorchFileError(f"its pickle sets the state of {what(target)}")
 
     def load_setitem(self):
         value, key = self.stack.pop(), self.stack.pop()
@@ -332,8 +369,9 @@ class _Reader(pickle._Unpickler):
         self._set(self.stack[-1], items)
 
     def _set(self, target, items):
-        # The hash of a tuple within tuples would recurse as deep as they go.
-        if type(target) is not dict or not all(type(k) in (str, int) for k in items[::2]):
+        # The hash of a tuple within tuples would recurse as deep as they go; those of large
+        # integers, multiples of 2**61 - 1, can be the same for all.
+        if type(target) is not dict or not all(map(_is_key, items[::2])):
             raise TorchFileError("expected dicts by name or number alone in its pickle")
         target.update(zip(items[::2], items[1::2], strict=True))
 
@@ -350,11 +388,12 @@ class _Reader(pickle._Unpickler):
     }
 
 
-def _what(x):
+def what(x: object) -> str:
+    """Names a token, or the type of anything else, for messages."""
     return f"{x.full!r:.200}" if type(x) is _Name else f"a {type(x).__name__}"
 
 
-def _fill(target, state):
+def _fill(reader, target, state):
     """Gives an array NumPy's (version, shape, type, by columns, bytes)."""
     if type(state) is not tuple or len(state) != 5 or type(state[4]) is not bytes:
         raise TorchFileError("expected a NumPy array of plain numbers in its pickle")
@@ -365,6 +404,8 @@ def _fill(target, state):
         raise TorchFileError("expected the shape of a NumPy array as counts")
     if math.prod(shape) * kind.itemsize != len(data):
         raise TorchFileError(f"expected a NumPy array {shape} {kind}, got {len(data)} bytes")
-    target.storage = Storage(kind.str, math.prod(shape), lambda *_: data, "", False)
+    target.storage = Storage(kind.str, math.prod(shape), reader.source, "")
+    flat = np.frombuffer(data, kind)
+    target.storage.kept = lambda: flat
     target.shape = shape
     target.strides = tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))

@@ -89,6 +89,8 @@ class Audit:
     samples: int
 
     def __getitem__(self, symmetry: str) -> Finding:
+        if symmetry not in SYMMETRIES:
+            raise ValueError(f"expected one of {SYMMETRIES}, got {symmetry!r}")
         return self.findings[SYMMETRIES.index(symmetry)]
 
     def __str__(self) -> str:
@@ -114,8 +116,8 @@ def figure(x: float | None) -> str:
 
 def audit(
     encode: Encode,
-    spec: Spec,
     params: Params,
+    spec: Spec,
     key: jax.Array,
     *,
     forward: Callable[[Params, jax.Array, Spec], jax.Array] | None = None,
@@ -141,9 +143,9 @@ def audit(
         encode: params, spec -> embedding, an array of any shape; jitted with a static spec
             where it is slow. The spec is another one where the network was widened; an encoder
             that does not support it raises `ValueError`.
-        spec: meaning of the arrays.
         params: one network, in the dtype that the encoder receives, best from `draw`: few
             symmetries move zeros. Nothing is cast.
+        spec: meaning of the arrays.
         key: for the samples.
         forward: params, inputs, spec -> outputs; `architectures.forward` if None. Figures
             of the function are left out where that cannot run the spec.
@@ -155,25 +157,25 @@ def audit(
             axis, an embedding or an output is not finite (the symmetry is named), there is a
             `forward` without inputs, or less than one sample.
 
-    >>> from wsjax import architectures, testing
+    >>> from wsjax import testing
     >>> spec, x = architectures.mlp([2, 8, 1], "tanh"), jnp.ones((3, 2))
     >>> params = testing.draw(jax.random.key(0), spec)
     >>> encode = lambda p, spec: architectures.forward(p, x, spec)
-    >>> result = testing.audit(encode, spec, params, jax.random.key(1))
+    >>> result = audit(encode, params, spec, jax.random.key(1))
     >>> result["sign"].verdict, result["widening"].verdict, result["scale"].reason
     ('exact', 'exact', 'the network admits no scale')
     """
-    params = _checked(spec, params, samples)
+    params = _checked(params, spec, samples)
     if forward is not None and inputs is None:
         raise ValueError("expected inputs for the forward pass that was given, got none")
     if inputs is None:
-        inputs = _inputs(spec, params, jax.random.fold_in(key, len(SYMMETRIES)))
+        inputs = _inputs(params, spec, jax.random.fold_in(key, len(SYMMETRIES)))
     forward = forward or _FORWARD
-    embedding = _Measured(encode, spec, params, "embedding")
+    embedding = _Measured(encode, params, spec, "embedding")
     outputs = None
     if (x := inputs) is not None:
         run = lambda p, s: forward(p, x, s)
-        outputs = _Measured(run, spec, params, "output")
+        outputs = _Measured(run, params, spec, "output")
     findings = []
     for n, symmetry in enumerate(SYMMETRIES):
         own = jax.random.fold_in(key, n)
@@ -195,7 +197,7 @@ def _is_float(array) -> bool:
     return jnp.issubdtype(array.dtype, jnp.floating)
 
 
-def _checked(spec: Spec, params: Params, samples: int) -> Params:
+def _checked(params: Params, spec: Spec, samples: int) -> Params:
     """The network as JAX's arrays, in their own dtypes."""
     networks.check(params, spec)
     wrong = []
@@ -330,7 +332,7 @@ class _Figures(NamedTuple):
 class _Measured:
     """Embeddings, or outputs, of networks, compared with those of one of them."""
 
-    def __init__(self, run: Callable[[Params, Spec], jax.Array], spec: Spec, params, noun: str):
+    def __init__(self, run: Callable[[Params, Spec], jax.Array], params, spec: Spec, noun: str):
         self.run, self.spec, self.noun = run, spec, noun
         first = run(params, spec)
         self.dtype = first.dtype
@@ -397,7 +399,7 @@ def _finding(
     return Finding(symmetry, verdict, change, control, **function, rounding=rounding)
 
 
-def _inputs(spec: Spec, params: Params, key: jax.Array) -> jax.Array | None:
+def _inputs(params: Params, spec: Spec, key: jax.Array) -> jax.Array | None:
     """Random inputs of a network, [POINTS, *positions, inputs]; None if it cannot be run."""
     sizes = dict(spec.sizes)
     for side in SIDES:

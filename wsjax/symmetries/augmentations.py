@@ -36,6 +36,7 @@ def permute(key: jax.Array, vectors: jax.Array, spec: Spec) -> jax.Array:
         vectors: [..., entry].
         spec: their meaning.
     """
+    networks.check_length(vectors, spec)
     moves = permutations.moves(spec)
     return _each(lambda k, v: permutations.shuffle(k, v, moves), key, vectors)
 
@@ -256,6 +257,7 @@ class Augmentation:
     mask: float = 0.0
 
     def __post_init__(self):
+        checks.fields("strengths make no sense", self)
         wrong = []
         for name, x in dataclasses.asdict(self).items():
             below = {"dropout": 1.0, "zoom": 1.0}.get(name, math.inf)
@@ -315,6 +317,7 @@ def _each(change: Callable, key: jax.Array, vectors: jax.Array) -> jax.Array:
 
 def _scaled(draw: Callable, key: jax.Array, vectors: jax.Array, spec: Spec) -> jax.Array:
     """Networks under a random scaling each."""
+    networks.check_length(vectors, spec)
 
     def change(key, vector):
         multiply, add = scalings.factors(draw(key), spec)

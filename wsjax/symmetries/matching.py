@@ -10,13 +10,19 @@ assignment, solved exactly (Ainsworth et al., 2023, "Git Re-Basin", 3.2 and algo
 
 A *sweep* does so for every hidden axis once; sweeps follow until nothing improves.
 
+Axes nested in another, as dimensions in attention heads, are matched together with it: C[i, j]
+is then of head i of the reference and head j of the network with its dimensions matched to
+those of head i, and each head keeps the dimensions it was assigned with.
+
 Deviations: algorithm 1 starts from the order as given. We also start from a permutation grown
 axis by axis, where an axis not yet matched is summed out of C, and keep the better result.
 So a permuted copy is matched exactly, if its neurons differ in such sums.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +30,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from wsjax import checks, networks
-from wsjax.networks import Array, Params, Spec
+from wsjax.networks import Params, Spec
 from wsjax.symmetries.permutations import Element
 
 
@@ -49,8 +55,8 @@ def match(
         permutation of a single axis improves it, unless the sweeps ran out.
 
     Raises:
-        ValueError: a network does not match the spec, or an array has a hidden axis twice
-            (its assignment would be quadratic), or an axis is nested in another.
+        ValueError: a network does not match the spec, an array has a hidden axis twice (its
+            assignment would be quadratic), or sweeps are below 0.
 
     >>> from wsjax import architectures, testing
     >>> from wsjax.symmetries import permutations
@@ -61,6 +67,8 @@ def match(
     [1, 3, 0, 2]
     """
     _check_linear(spec)
+    if sweeps < 0:
+        raise ValueError(f"expected a number of sweeps, got {sweeps}")
     for x in (params, reference):
         networks.check(x, spec)
         for a in spec.arrays:
@@ -69,7 +77,7 @@ def match(
                     f"expected one network, without batch axes, got {a.name} {x[a.name].shape}"
                 )
     seed = None if key is None else int(jax.random.bits(key))
-    element = _match(_doubles(params, spec), _doubles(reference, spec), spec, sweeps, seed)
+    element = _match(_pair(params, reference, spec), sweeps, seed)
     return {h: jnp.asarray(element[h].astype(np.int32)) for h in spec.hidden}
 
 
@@ -98,11 +106,11 @@ def align(vectors: np.ndarray, reference: np.ndarray, spec: Spec) -> np.ndarray:
         )
     for x in (vectors, reference):
         networks.check(networks.unravel(x, spec), spec)
-    theirs, places = _doubles(networks.unravel(reference, spec), spec), networks.offsets(spec)
-    out = np.empty_like(vectors)
+    theirs, places = networks.unravel(reference, spec), networks.offsets(spec)
+    out, outer = np.empty_like(vectors), dict(spec.nested)
     for i, vector in enumerate(vectors):
-        element = _match(_doubles(networks.unravel(vector, spec), spec), theirs, spec)
-        moved = {a.name: _permute(places[a.name], a, element) for a in spec.arrays}
+        element = _match(_pair(networks.unravel(vector, spec), theirs, spec))
+        moved = {a.name: _permute(places[a.name], a.axes, element, outer) for a in spec.arrays}
         out[i] = vector[networks.ravel(moved, spec)]
     return out
 
@@ -147,11 +155,6 @@ def barrier(
 
 def _check_linear(spec):
     """Raises `ValueError` if the matching of an axis is no linear assignment."""
-    if spec.nested:
-        raise ValueError(
-            "matching supports permutations of whole axes; "
-            + ", ".join(f"axis {inner!r} is nested in {outer!r}" for inner, outer in spec.nested)
-        )
     for a in spec.arrays:
         if twice := [h for h in spec.hidden if a.axes.count(h) > 1]:
             raise ValueError(
@@ -160,70 +163,139 @@ def _check_linear(spec):
             )
 
 
-def _doubles(params, spec):
-    return {a.name: np.asarray(params[a.name], np.float64) for a in spec.arrays}
+class _Pair(NamedTuple):
+    """Two networks, of which the first is matched: arrays [*shape] of float64, and their axes.
+
+    `hidden` has the sizes of the axes to match, `outer` the axis around each nested one.
+    """
+
+    ours: list[np.ndarray]
+    theirs: list[np.ndarray]
+    axes: list[tuple[str, ...]]
+    hidden: dict[str, int]
+    outer: dict[str, str]
 
 
-def _match(ours, theirs, spec, sweeps=100, seed=None) -> dict[str, np.ndarray]:
-    sizes, grown = dict(spec.sizes), {}
-    for h in spec.hidden:
-        grown[h] = _assign(_similarities(h, ours, theirs, spec, grown))
-    optima = []
-    for start in ({h: np.arange(sizes[h]) for h in spec.hidden}, grown):
-        element = _sweep(start, ours, theirs, spec, sweeps, seed)
-        moved = ((_permute(ours[a.name], a, element), theirs[a.name]) for a in spec.arrays)
-        optima.append((sum(float(np.vdot(x, y)) for x, y in moved), element))
-    return max(optima, key=lambda pair: pair[0])[1]
+def _pair(params, reference, spec) -> _Pair:
+    sizes = dict(spec.sizes)
+    doubles = lambda p: [np.asarray(p[a.name], np.float64) for a in spec.arrays]
+    axes, hidden = [a.axes for a in spec.arrays], {h: sizes[h] for h in spec.hidden}
+    return _Pair(doubles(params), doubles(reference), axes, hidden, dict(spec.nested))
 
 
-def _sweep(element, ours, theirs, spec, sweeps, seed):
+def _match(pair, sweeps=100, seed=None) -> dict[str, np.ndarray]:
+    whole, grown = [h for h in pair.hidden if h not in pair.outer], {}
+    for h in whole:
+        grown |= _step(h, pair, grown)[0]
+    if all(sum(a in whole for a in axes) < 2 for axes in pair.axes) and not pair.outer:
+        return grown  # no axis depends on another: exact
+    start = {h: np.arange(n) for h, n in pair.hidden.items()}
+    start |= {h: np.tile(start[h], (pair.hidden[o], 1)) for h, o in pair.outer.items()}
+    optima = [_sweep(element, whole, pair, sweeps, seed) for element in (start, grown)]
+    return max(optima, key=lambda element: _similarity(element, pair))
+
+
+def _sweep(element, axes, pair, sweeps, seed):
     """Coordinate descent from an element, until no axis improves or the sweeps run out."""
-    element, axes = dict(element), list(spec.hidden)
-    order = np.random.default_rng(seed)
+    order, now = np.random.default_rng(seed), axes
     for _ in range(sweeps):
         improved = False
         if seed is not None:
-            axes = [spec.hidden[i] for i in order.permutation(len(spec.hidden))]
-        for h in axes:
-            scores = _similarities(h, ours, theirs, spec, element)
-            rows, new = np.arange(len(scores)), _assign(scores)
-            gain = scores[rows, new].sum() - scores[rows, element[h]].sum()
-            if gain > 1e-12 * np.abs(scores).max() * len(scores):  # not rounding
-                element[h], improved = new, True
+            now = [axes[i] for i in order.permutation(len(axes))]
+        for h in now:
+            new, gain = _step(h, pair, element)
+            if gain > 0:
+                element, improved = element | new, True
         if not improved:
             break
     return element
 
 
-def _similarities(axis, ours, theirs, spec, element) -> np.ndarray:
-    """[neuron of theirs, neuron of ours]: inner products over all arrays with the axis.
+def _step(axis, pair, element):
+    """The best permutations of an axis and of those within it, all others held.
+
+    Returns:
+        Them, and how much more similar they are than the element's; 0 if that is rounding.
+    """
+    part = _along(axis, pair, element)
+    count = pair.hidden[axis]
+    rows, scores = np.arange(count), np.zeros((count, count))
+    if part.hidden:
+        held, tables = _nested(part, scores, element.get(axis), element)
+    else:
+        for x, y in zip(part.ours, part.theirs, strict=True):
+            scores += y.reshape(count, -1) @ x.reshape(count, -1).T
+        held, tables = scores[rows, element[axis]] if axis in element else None, {}
+    order = linear_sum_assignment(scores, maximize=True)[1]
+    new = {axis: order} | {h: table[rows, order] for h, table in tables.items()}
+    if held is None:
+        return new, 0.0
+    gain = scores[rows, order].sum() - held.sum()
+    return new, gain if gain > 1e-12 * np.abs(scores).max() * count else 0.0
+
+
+def _nested(part, scores, order, element):
+    """Matches what lies within each pair of neurons of an axis, which all arrays have in front.
+
+    Writes their inner products to `scores`, [neuron of theirs, neuron of ours].
+
+    Returns:
+        [neuron of theirs]: those of the element, whose axis is `order`, if it has the axis; and by
+        inner axis the permutations that match, [neuron of theirs, neuron of ours, size].
+    """
+    count, held = len(scores), None if order is None else np.zeros(len(scores))
+    tables = {h: np.zeros((count, count, n), int) for h, n in part.hidden.items()}
+    for i, j in itertools.product(range(count), repeat=2):
+        two = part._replace(ours=[x[j] for x in part.ours], theirs=[y[i] for y in part.theirs])
+        best = _match(two)
+        scores[i, j] = _similarity(best, two)
+        if held is not None and order[i] == j:
+            now = {h: element[h][i] for h in part.hidden}
+            held[i] = _similarity(now, two)
+            if held[i] > scores[i, j]:  # both are local optima
+                scores[i, j], best = held[i], now
+        for h, permutation in best.items():
+            tables[h][i, j] = permutation
+    return held, tables
+
+
+def _along(axis, pair, element) -> _Pair:
+    """The arrays with an axis, it in front; axes within it remain to be matched.
 
     The other axes are permuted by `element`; hidden ones that it lacks are summed out.
     """
-    size, others = dict(spec.sizes)[axis], {h: p for h, p in element.items() if h != axis}
-    total = np.zeros((size, size))
-    for a in spec.arrays:
-        if axis not in a.axes:
+    inner = {h: pair.hidden[h] for h, outer in pair.outer.items() if outer == axis}
+    others = {h: p for h, p in element.items() if h != axis and h not in inner}
+    part = _Pair([], [], [], inner, {})
+    for x, y, axes in zip(pair.ours, pair.theirs, pair.axes, strict=True):
+        if axis not in axes:
             continue
-        x, y = _permute(ours[a.name], a, others), theirs[a.name]
-        unknown = tuple(
-            i for i, h in enumerate(a.axes) if h in spec.hidden and h != axis and h not in element
-        )
-        at = a.axes.index(axis)
+        lacking = pair.hidden.keys() - others.keys() - inner.keys() - {axis}
+        unknown, at = tuple(i for i, a in enumerate(axes) if a in lacking), axes.index(axis)
+        x = _permute(x, axes, others, pair.outer)
         if unknown:
             x, y = (z.sum(unknown, keepdims=True) for z in (x, y))
-        x, y = (np.moveaxis(z, at, 0).reshape(size, -1) for z in (x, y))
-        total += y @ x.T
-    return total
+        part.ours.append(np.ascontiguousarray(np.moveaxis(x, at, 0)))
+        part.theirs.append(np.ascontiguousarray(np.moveaxis(y, at, 0)))
+        part.axes.append(axes[:at] + axes[at + 1 :])
+    return part
 
 
-def _assign(scores) -> np.ndarray:
-    return linear_sum_assignment(scores, maximize=True)[1]
+def _similarity(element, pair) -> float:
+    """The inner product of both networks, the first permuted."""
+    arrays = zip(pair.ours, pair.theirs, pair.axes, strict=True)
+    return sum(float(np.vdot(_permute(x, a, element, pair.outer), y)) for x, y, a in arrays)
 
 
-def _permute(array: np.ndarray, a: Array, element) -> np.ndarray:
+def _permute(array: np.ndarray, axes, element, outer) -> np.ndarray:
     """One array [*shape] of `permutations.act`, in NumPy, for thousands of networks."""
-    for i, h in enumerate(a.axes):
-        if h in element:
+    for i, h in enumerate(axes):
+        if h in element and h not in outer:
             array = array.take(element[h], axis=i)
+    for i, h in enumerate(axes):
+        if h in element and h in outer:  # by rows of the outer axis, now in place
+            around = axes.index(outer[h])
+            shape = [n if k in (i, around) else 1 for k, n in enumerate(array.shape)]
+            table = element[h] if around < i else element[h].T
+            array = np.take_along_axis(array, table.reshape(shape), axis=i)
     return array

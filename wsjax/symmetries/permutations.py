@@ -27,7 +27,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax.networks import Params, Spec, offsets
+from wsjax.networks import Params, Spec, check_shapes, expect_spec, offsets
+from wsjax.summaries import summary
 from wsjax.views import padding
 
 Element = dict[str, jax.Array]  # hidden axis -> permutation of its neurons
@@ -41,6 +42,7 @@ def shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
 
 def sample(key: jax.Array, spec: Spec) -> Element:
     """One uniform permutation per hidden axis."""
+    expect_spec(spec)
     out = {}
     for h, shape in shapes(spec).items():
         own = jax.random.fold_in(key, zlib.crc32(h.encode()))
@@ -66,17 +68,25 @@ def act(element: Element, params: Params, spec: Spec) -> Params:
         The same function, with neurons in another order.
 
     Raises:
-        ValueError: the element permutes an axis that is not hidden, or has another
-            number of neurons than the spec.
+        ValueError: the element permutes an axis that is not hidden, or is no permutation of as
+            many neurons as the spec has (traced ones are checked for shape alone); or the
+            network does not match its spec.
+        TypeError: these are no named arrays, or no spec.
     """
+    check_shapes(params, spec)
     if strange := sorted(set(element) - set(spec.hidden)):
         raise ValueError(f"expected permutations of the hidden axes {spec.hidden}, got {strange}")
     want, outer = shapes(spec), dict(spec.nested)
     element = {axis: jnp.asarray(p) for axis, p in element.items()}
     for axis, p in element.items():
-        if p.shape != want[axis]:
+        if p.shape != want[axis] or not jnp.issubdtype(p.dtype, jnp.integer):
             raise ValueError(
-                f"{axis!r}: expected permutations {want[axis]} of its neurons, got {p.shape}"
+                f"{axis!r}: expected permutations {want[axis]} of its neurons, got {p.shape} "
+                f"{p.dtype}"
+            )
+        if not isinstance(p, jax.core.Tracer) and (np.sort(p) != np.arange(p.shape[-1])).any():
+            raise ValueError(
+                f"{axis!r}: expected permutations of 0..{p.shape[-1] - 1}, got {p.tolist()}"
             )
     out = {}
     for a in spec.arrays:
@@ -175,6 +185,8 @@ class Moves:
     stride: np.ndarray
     sizes: np.ndarray
     width: int = flax.struct.field(pytree_node=False)
+
+    __repr__ = summary
 
 
 @functools.lru_cache(maxsize=256)

@@ -29,6 +29,7 @@ import numpy as np
 
 from wsjax import checks, networks
 from wsjax.networks import Array, Params, Spec, offsets
+from wsjax.summaries import summary
 from wsjax.symmetries.signals import ScalingGroup, Term, scaling_group
 
 KINDS = ("sign", "scale", "phase")
@@ -44,6 +45,8 @@ class Element(NamedTuple):
 
     factors: Mapping[str, jax.Array]
     phases: Mapping[str, jax.Array]
+
+    __repr__ = summary
 
 
 def identity(spec: Spec) -> Element:
@@ -71,8 +74,9 @@ def sample(
     Raises:
         ValueError: a kind is unknown.
     """
-    if strange := sorted(set(kinds) - set(KINDS)):
-        raise ValueError(f"expected kinds of {KINDS}, got {strange}")
+    networks.expect_spec(spec)
+    if isinstance(kinds, str) or set(kinds) - set(KINDS):
+        raise ValueError(f"expected several kinds of {KINDS}, got {kinds!r}")
     factors, phases = map(dict, identity(spec))
     key_of = lambda name, kind: jax.random.fold_in(key, zlib.crc32(f"{name} {kind}".encode()))
     for name, x in scaling_group(spec).factors.items():
@@ -100,10 +104,12 @@ def act(element: Element, params: Params, spec: Spec) -> Params:
         Another network of the same function.
 
     Raises:
-        ValueError: the element names a signal without factors, or an array of it has another
-            shape; every mistake is listed. Values are not checked: -1 where only positive
-            factors preserve the function gives another function.
+        ValueError: the network does not match its spec; or the element names a signal without
+            factors, or an array of it has another shape; every mistake is listed. Values are not
+            checked: -1 where only positive factors preserve the function gives another function.
+        TypeError: these are no named arrays, no spec or no element.
     """
+    networks.check_shapes(params, spec)
     group, out = _checked(element, spec), {}
     for a in spec.arrays:
         array, shift = params[a.name], group.shifts.get(a.name)
@@ -343,6 +349,9 @@ def _signed(element: Element, phases, spec: Spec) -> dict[str, jax.Array]:
 
 
 def _checked(element: Element, spec: Spec) -> ScalingGroup:
+    if not isinstance(element, Element):
+        came = type(element).__name__
+        raise TypeError(f"expected an Element of factors and phases, as of `sample`, got {came}")
     group, sizes, wrong = scaling_group(spec), dict(spec.sizes), []
     for word, values in zip(("factors", "phases"), element, strict=True):
         signals = getattr(group, word)

@@ -11,7 +11,8 @@ al., 2022; Kalogeropoulos et al., 2024):
     tanh, sin              -1, 1     f(-z) = -f(z)
     relu, leaky_relu       s > 0     f(s z) = s f(z)
     none                   s != 0
-    gelu, silu, sigmoid    1         (1 - sigmoid(z) = sigmoid(-z) would move the next bias)
+    gelu, gelu_tanh, silu  1
+    sigmoid                1         (1 - sigmoid(z) = sigmoid(-z) would move the next bias)
     sin, with a bias       1, -1     b + k pi / omega gives y the sign (-1)^k, and leaves z's
 
     convolution   a channel has one factor, whatever the taps and positions

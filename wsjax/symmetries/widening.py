@@ -19,7 +19,7 @@ import zlib
 import jax
 import jax.numpy as jnp
 
-from wsjax.networks import Layer, Params, Spec
+from wsjax.networks import Layer, Params, Spec, check_shapes
 from wsjax.views.wiring import wiring
 
 SHARE = (0.2, 0.8)  # the part of a weight that one of two copies has; the other has the rest
@@ -54,7 +54,8 @@ def widen(params: Params, spec: Spec, key: jax.Array) -> tuple[Params, Spec]:
         Arrays [..., *axes of the wider spec], in the dtypes they had, and that spec.
 
     Raises:
-        ValueError: no hidden axis can be widened, with the reason of each.
+        ValueError: no hidden axis can be widened, with the reason of each; or the network does
+            not match its spec.
 
     >>> from wsjax import architectures, testing
     >>> spec = architectures.mlp([2, 8, 1])
@@ -62,6 +63,7 @@ def widen(params: Params, spec: Spec, key: jax.Array) -> tuple[Params, Spec]:
     >>> wider == architectures.mlp([2, 9, 1]), wide["Dense_1/kernel"].shape
     (True, (9, 1))
     """
+    check_shapes(params, spec)
     if not (axes := widenable(spec)):
         why = "".join(f"\n  {h!r}: {reason}" for h, reason in _obstacles(spec).items())
         raise ValueError(f"no hidden axis can be widened:{why or ' there is none'}")

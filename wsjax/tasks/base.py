@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import checks, networks, training
+from wsjax import checks, networks, summaries, training
 from wsjax.encoders import Encoder
 from wsjax.networks import Params, Spec
 from wsjax.symmetries import permutations
@@ -64,6 +64,8 @@ class Views:
     moves: permutations.Moves
     shared: bool
     width: int
+
+    __repr__ = summaries.summary
 
     def of(self, which: jax.Array) -> tuple[Any, permutations.Moves]:
         """View and moves for networks of these architectures [batch]."""
@@ -174,6 +176,9 @@ class Task(abc.ABC, Generic[Result]):
     select: ClassVar[str] = "mse"
     trained: ClassVar["type[Trained]"]
 
+    def __post_init__(self):
+        checks.fields(f"{type(self).__name__} makes no sense", self)
+
     @property
     def needs(self) -> tuple[str, ...]:
         """The labels of the zoo that it needs; none by default."""
@@ -263,6 +268,21 @@ class Trained:
     config: Mapping[str, Any]
     result: training.FitResult | None = None
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "__repr__" not in cls.__dict__:  # a dataclass would print all weights
+            cls.__repr__ = Trained.__repr__
+
+    def __repr__(self) -> str:
+        parameters = sum(map(np.size, jax.tree.leaves(self.variables["params"])))
+        parts = (
+            " of ".join((self.task.kind, *map(repr, self.task.needs))),
+            type(self.module.encoder).__name__,
+            summaries.architectures(self.specs),
+            summaries.count(parameters, "parameter"),
+        )
+        return f"{type(self).__name__}({', '.join(parts)})"
+
     def encode(self, networks: Params | np.ndarray | Zoo, spec: Spec | None = None) -> np.ndarray:
         """Embeds networks.
 
@@ -304,8 +324,9 @@ class Trained:
         """
         zoo, single = self._zoo(given, spec)
         if (ends := _ends(zoo.spec)) != (trained := _ends(self.specs[0])):
+            counted = "{} inputs and {} outputs".format
             raise ValueError(
-                f"trained to change networks of {_counted(trained)}, got one of {_counted(ends)}, "
+                f"trained to change networks of {counted(*trained)}, got one of {counted(*ends)}, "
                 "which is another task: train on such networks"
             )
         out = self._apply(zoo, method)
@@ -322,18 +343,23 @@ class Trained:
     def _zoo(self, given: Params | np.ndarray | Zoo, spec: Spec | None) -> tuple[Zoo, bool]:
         """Networks as a zoo, and whether there is one without a batch axis."""
         if isinstance(given, Zoo):
+            if spec is not None:
+                raise ValueError("expected no spec beside a zoo, which has its own")
             return given, False
         if spec is None and len(self.specs) > 1:
             raise ValueError(
                 f"trained on {len(self.specs)} architectures: expected the spec of the networks"
             )
-        spec = spec or self.specs[0]
+        spec = self.specs[0] if spec is None else spec
         if isinstance(given, Mapping):
             networks.check(given, spec)
-        raveled = networks.ravel(given, spec) if isinstance(given, Mapping) else given
-        vectors = np.asarray(raveled, np.float32)
-        if vectors.ndim > 2:
-            raise ValueError(f"expected one network or one batch axis, got {vectors.shape}")
+        vectors = np.asarray(networks.ravel(given, spec) if isinstance(given, Mapping) else given)
+        if vectors.ndim not in (1, 2) or vectors.dtype == object:
+            came = list(vectors.shape) if hasattr(given, "shape") else type(given).__name__
+            raise ValueError(
+                "expected networks as named arrays, a vector [entry], vectors [batch, entry] or a "
+                f"Zoo; got {came}"
+            )
         return Zoo.of_spec(np.atleast_2d(vectors), spec, {}), vectors.ndim == 1
 
     def _apply(self, zoo: Zoo, method: str | None = None) -> np.ndarray:
@@ -365,7 +391,7 @@ class Trained:
         zoo.check()
         headline = (
             f"{type(self.module.encoder).__name__} gives NaN or infinity for "
-            f"{checks.some('network', bad)} of {len(zoo)}"
+            f"{checks.some('network', bad.tolist())} of {len(zoo)}"
         )
         if not all(np.isfinite(x).all() for x in jax.tree.leaves(self.variables)):
             raise ValueError(f"{headline}: its own weights are; restore an earlier checkpoint")
@@ -387,10 +413,6 @@ def _ends(spec: Spec) -> tuple[int, int]:
     count = lambda places: sum(math.prod(sizes[a] for a in p.axes) for p in places)
     inputs = [p for p in wires.places if p.level == -1]
     return count(inputs), count(wires.places[i] for i in wires.outputs)
-
-
-def _counted(ends: tuple[int, int]) -> str:
-    return f"{ends[0]} inputs and {ends[1]} outputs"
 
 
 @functools.lru_cache(maxsize=32)

@@ -17,7 +17,6 @@ checkpoint.
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
@@ -27,9 +26,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import metrics, storage, training
+from wsjax import checks, metrics, storage, training
 from wsjax.encoders import Encoder
 from wsjax.networks import Params, Spec
+from wsjax.summaries import summary
 from wsjax.symmetries import augmentations
 from wsjax.tasks import losses
 from wsjax.tasks.base import Loss, Part, Predictor, Step, Task, Trained, Views
@@ -61,6 +61,7 @@ class Objective:
     piece: int = 0
 
     def __post_init__(self):
+        checks.fields("objective makes no sense", self)
         fine = self.temperature > 0 and self.noise >= 0 and 0 <= self.mask < 1
         if not (fine and self.probed >= 1 and self.piece >= 0):
             raise ValueError(
@@ -118,6 +119,8 @@ class Probe:
     deviation: np.ndarray
     coefficients: np.ndarray
     intercept: np.ndarray
+
+    __repr__ = summary
 
     def predict(self, embeddings: np.ndarray) -> np.ndarray:
         """[..., code] -> [..., label]."""
@@ -259,18 +262,25 @@ class Contrastive(Task[TrainedContrastive]):
         """Fits the probe on the whole training split, and writes it beside the checkpoints."""
         probe = self._probe(trained, train.networks)
         arrays = {k: v.tolist() for k, v in dataclasses.asdict(probe).items()}
-        storage.write_json(folder / "probe.json", arrays)
+        storage.write_sealed(folder / "probe.json", arrays)
         return dataclasses.replace(trained, probe=probe)
 
     def reopen(self, trained: TrainedContrastive, folder: pathlib.Path) -> TrainedContrastive:
-        """Reads the probe; a FileNotFoundError where training has not ended."""
+        """Reads the probe.
+
+        Raises:
+            FileNotFoundError: training has not ended.
+            DamagedError: the file was altered.
+        """
         path = folder / "probe.json"
         if not path.exists():
             raise FileNotFoundError(
                 f"expected {path}, which is written when training ends; the command that began "
                 "the run goes on with it"
             )
-        probe = Probe(**{k: np.asarray(v) for k, v in json.loads(path.read_text()).items()})
+        arrays = {k: np.asarray(v) for k, v in storage.read_sealed(path).items()}
+        del arrays[storage.SEAL]
+        probe = Probe(**arrays)
         return dataclasses.replace(trained, probe=probe)
 
     def _labels(self, zoo):

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import networks, training
+from wsjax import checks, networks, training
 from wsjax.encoders import Encoder
 from wsjax.encoders.editors import editor
 from wsjax.networks import Params, Spec
@@ -50,6 +50,10 @@ class Canvas:
     cols: int
     indexing: str
     offset: float
+
+    def __post_init__(self):
+        checks.fields("canvas makes no sense", self)
+        image_folders.grid(self.rows, self.cols, self.indexing)  # raises for none
 
     @classmethod
     def of(cls, recipe: Recipe, rows: int, cols: int) -> "Canvas":

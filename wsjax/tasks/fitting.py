@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import encoders, networks, training
+from wsjax import checks, encoders, networks, training
 from wsjax.encoders import Encoder
+from wsjax.encoders.base import expect_encoder
 from wsjax.tasks.base import Part, Result, Step, Task, views
 from wsjax.tasks.classification import Classification
 from wsjax.tasks.contrastive import Contrastive
@@ -68,11 +69,17 @@ def fit(
         ValueError: a split or label is missing, a split is empty, labels are not finite (the
             label and its networks are named), the encoder does not support the architectures or
             the task, or as `training.fit`.
-        FloatingPointError, KeyboardInterrupt: as `training.fit`.
+        TypeError: the zoo, the task or the settings are of another class.
+        FloatingPointError, Interrupted, LockedError, SaveError: as `training.fit`.
     """
     task = cast(Task[Result], Regression(task) if isinstance(task, str) else task)
-    if not isinstance(encoder, Encoder):
-        raise ValueError(f"expected an instance of wsjax.encoders.Encoder, got {encoder!r}")
+    checks.expect("zoo", zoo, Zoo)
+    checks.expect("task", task, Task)
+    if settings is not None:
+        checks.expect("settings", settings, training.Settings)
+    checks.expect("config", config or {}, Mapping)
+    head = _widths(head)
+    expect_encoder(encoder)
     if OURS in (config := dict(config or {})):
         raise ValueError(f"expected a config without the key {OURS!r}, which is reserved")
     name, encoder_settings = encoders.describe(encoder)
@@ -87,8 +94,10 @@ def fit(
         if progress and settings.batch < training.Settings.batch:
             print(f"batch {settings.batch}: there are no more training networks", flush=True)
     task.check(zoo, settings)
+    if folder:
+        checkpoints.Checkpoints(folder, {}).close()  # in use, read-only: before any work
     scale = InputScale.fit(train.networks)
-    module = task.module(encoder, tuple(head))
+    module = task.module(encoder, head)
     maps = views(module.encoder, zoo.specs)
     constants = task.constants(train.networks)
     data = {
@@ -148,17 +157,25 @@ def restore(path: str | pathlib.Path, kind: type[Task[Result]] | None = None) ->
 
     Raises:
         FileNotFoundError: there is no such folder, or no checkpoint in it.
-        ValueError: the run is of another task, its checkpoints are damaged, or its encoder
-            cannot be imported.
+        ValueError: the run is of another task, its checkpoints are damaged (a DamagedError),
+            or its encoder cannot be imported.
     """
+    if not (kind is None or (isinstance(kind, type) and issubclass(kind, Task))):
+        raise TypeError(f"kind: expected a class of tasks, such as Regression, got {kind!r}")
     config = checkpoints.read_config(path)
     if (described := config.pop(OURS, None)) is None:
         raise ValueError(f"{path}: expected a run of `wsjax.tasks.fit`, its config has no {OURS!r}")
     name = described["task"].pop("kind")
     kinds = KINDS if kind is None else {kind.kind: kind}
     if name not in kinds:
-        raise ValueError(f"{path}: expected a run of {' or '.join(kinds)}, got one of {name}")
-    task = kinds[name].from_json(described["task"])
+        expected = f"the task {kind.kind}" if kind else f"a task of {sorted(KINDS)}, or its class"
+        raise ValueError(f"expected a run of {expected} in {path}, got a run of {name}")
+    try:
+        task = kinds[name].from_json(described["task"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"the task {name} of the run in {path} has other settings than {kinds[name]}: {error}"
+        ) from error
     encoder = encoders.build(described["encoder"]["name"], described["encoder"]["settings"])
     module = task.module(encoder, tuple(described["head"]))
     specs = tuple(map(networks.from_json, described["specs"]))
@@ -197,6 +214,14 @@ def default_settings(count: int) -> training.Settings:
     return dataclasses.replace(
         usual, batch=min(usual.batch, count), evaluate_every=often, checkpoint_every=often
     )
+
+
+def _widths(head: Sequence[int]) -> tuple[int, ...]:
+    """The widths of a head's layers, checked."""
+    whole = lambda x: isinstance(x, int | np.integer) and not isinstance(x, bool)
+    if not isinstance(head, list | tuple) or not all(whole(n) and n >= 1 for n in head):
+        raise ValueError(f"head: expected widths of layers, such as (512, 512), got {head!r}")
+    return tuple(map(int, head))
 
 
 def _expect_data(zoo, labels):

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import metrics
+from wsjax import checks, metrics
 from wsjax.encoders import Encoder, HyperRep
 from wsjax.networks import Params, Spec
 from wsjax.tasks import losses
@@ -46,6 +46,7 @@ class Objective:
     target: str = "view"
 
     def __post_init__(self):
+        checks.fields("objective makes no sense", self)
         fine = 0 <= self.gamma <= 1 and self.temperature > 0 and 0 <= self.probability <= 1
         fine = fine and 0 <= self.share[0] <= self.share[1] < 1 and self.target in TARGETS
         if not fine:

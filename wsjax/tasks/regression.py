@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import scipy.special
 
-from wsjax import metrics
+from wsjax import checks, metrics
 from wsjax.encoders import Encoder, Regressor
 from wsjax.networks import Params, Spec
 from wsjax.tasks import losses
@@ -47,6 +47,7 @@ class Objective:
     share: float = 1.0
 
     def __post_init__(self):
+        checks.fields("objective makes no sense", self)
         fine = self.invariance >= 0 and self.samples >= 1 and 0 < self.share <= 1
         if self.loss not in LOSSES or not fine:
             raise ValueError(

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from wsjax import networks
+from wsjax import checks, networks
 from wsjax.networks import Spec
 from wsjax.zoos import Zoo
 
@@ -38,6 +38,7 @@ class InputScale:
         Constant zeros count as 1, and so do numbers that XLA takes for zeros: those below the
         normal range of float32.
         """
+        checks.expect("zoo", zoo, Zoo)
         sums: dict[str, list[float]] = {}
         for s in np.unique(zoo.which).tolist():
             part = zoo.of(s)
@@ -59,6 +60,7 @@ class InputScale:
         Raises:
             ValueError: the spec has arrays of a kind and role without a scale.
         """
+        networks.expect_spec(spec)
         kinds = networks.kinds(spec)
         nearest = {kind: networks.nearest(kind, self.scales) for kind in set(kinds.values())}
         if missing := sorted(kind for kind, source in nearest.items() if source is None):
@@ -69,13 +71,17 @@ class InputScale:
 
     def apply(self, vectors: Array, spec: Spec) -> Array:
         """Normalises networks [..., entry]; raises as `divisors`."""
-        divisors: Any = self.divisors(spec)
+        divisors: Any = self._divisors(vectors, spec)
         return vectors / divisors
 
     def invert(self, vectors: Array, spec: Spec) -> Array:
         """The networks [..., entry] that `apply` normalised; raises as `divisors`."""
-        divisors: Any = self.divisors(spec)
+        divisors: Any = self._divisors(vectors, spec)
         return vectors * divisors
+
+    def _divisors(self, vectors, spec) -> np.ndarray:
+        networks.check_length(vectors, spec)
+        return self.divisors(spec)
 
     def apply_zoo(self, zoo: Zoo, width: int) -> np.ndarray:
         """All networks of a zoo normalised, [network, width], zeros behind each.
@@ -99,6 +105,7 @@ class InputScale:
         table 4); everything else should fail, as `divisors` does. An encoder's own weights for
         such arrays, if it has any, stay at their initial values.
         """
+        checks.expect("specs", specs, Sequence)
         scales = dict(self.scales)
         for kind in sorted({k for spec in specs for k in networks.kinds(spec).values()}):
             if networks.nearest(kind, self.scales) is None:

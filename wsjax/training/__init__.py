@@ -4,6 +4,7 @@ settings = training.Settings(steps=1000, schedule="cosine")
 result = training.fit(init, loss, data, evaluate, settings, folder, config)
 """
 
+from wsjax.training.checkpoints import SaveError
 from wsjax.training.loop import (
     FitResult,
     State,
@@ -15,9 +16,12 @@ from wsjax.training.loop import (
     make_step,
 )
 from wsjax.training.optimizer import Settings, make_optimizer, make_schedule
+from wsjax.training.progress import Interrupted
 
 __all__ = [
     "FitResult",
+    "Interrupted",
+    "SaveError",
     "Settings",
     "State",
     "batches",

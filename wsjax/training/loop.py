@@ -32,10 +32,18 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from wsjax import checks
+from wsjax.summaries import summary
 from wsjax.training.checkpoints import Checkpoints, abstract_like, read_config
 from wsjax.training.log import JsonLines
 from wsjax.training.optimizer import Settings, make_optimizer, make_schedule
-from wsjax.training.progress import Recent, board, expect_finite, interruptible, report
+from wsjax.training.progress import (
+    Interrupted,
+    Recent,
+    board,
+    expect_finite,
+    interruptible,
+    report,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,6 +73,8 @@ class State:
     best_value: jax.Array
     key: jax.Array
 
+    __repr__ = summary
+
     @property
     def evaluated(self) -> Tree:
         """The variables to evaluate: their average if there is one."""
@@ -92,6 +102,8 @@ class FitResult:
     seconds: float
     steps: int
     resumed: int
+
+    __repr__ = summary
 
 
 def init_state(variables: Tree, settings: Settings) -> State:
@@ -249,7 +261,7 @@ def fit(
     """Trains, or goes on training where the folder's newest checkpoint stopped.
 
     Each line of `metrics.jsonl` has the means over the steps since the line before (since
-    the start, in a resumed run's first). Ctrl-C ends the step, saves, and then raises.
+    the start, in a resumed run's first). Ctrl-C or SIGTERM ends the step, saves, and raises.
 
     Args:
         init: key -> variables; traceable by JAX.
@@ -266,9 +278,13 @@ def fit(
     Raises:
         ValueError: the arrays' lengths differ or are below a batch, `evaluate` gives no
             `select`, or the folder holds a run of another config; the differences are named.
+        DamagedError: no checkpoint can be read, or metrics were altered or are missing.
+        LockedError: another process trains in the folder.
+        SaveError: nothing can be written there, it has less space than the checkpoints need,
+            or the disk was full later; the checkpoint before stays.
         FloatingPointError: the loss, the gradient or a validation metric is NaN or infinite;
             names which, and the step. The checkpoint before stays.
-        KeyboardInterrupt: after Ctrl-C, with the checkpoint saved.
+        Interrupted: after Ctrl-C or SIGTERM, with the checkpoint saved; a KeyboardInterrupt.
     """
     lengths = {name: len(x) for name, x in data.items()}
     if len(set(lengths.values())) != 1:
@@ -293,8 +309,12 @@ def fit(
         else:
             resumed, items = restored
             state, spent = _state(items), float(items["train"]["seconds"])
+        if resumed < settings.steps:
+            saved.expect_space(abstract)
         history = JsonLines(folder / "metrics.jsonl")
-        history.truncate_after(resumed)
+        every = settings.evaluate_every
+        logged = {*range(every, resumed + 1, every)} | {settings.steps} & {resumed}
+        history.truncate_after(resumed, logged)
         record = stack.enter_context(
             board(folder / "tensorboard" if settings.tensorboard else None, resumed)
         )
@@ -314,18 +334,22 @@ def fit(
                 state = _keep_best(state, values[select], everywhere)
                 line = {"step": done, **means, **{f"val_{k}": v for k, v in values.items()}}
                 line["seconds"] = round(time.monotonic() - began, 3)
-                history.write(line)
+                try:
+                    history.write(line)
+                except OSError as error:
+                    raise saved.failure(f"the line of step {done}", error) from error
                 record(line)
                 show(done, line, finished=True)
                 recent.restart()
             if last or stop or done % settings.checkpoint_every == 0:
                 recent.flush()  # what is not finite must not be saved
                 saved.save(done, _items(state, time.monotonic() - began))
-            if stop and not last:
+            if stop.signal and not last:
                 saved.close()
-                raise KeyboardInterrupt(
+                raise Interrupted(
                     f"stopped after step {done} of {settings.steps} with a checkpoint in "
-                    f"{folder}; the same command continues from there"
+                    f"{folder}; the same command continues from there",
+                    stop.signal,
                 )
         seconds = time.monotonic() - began if resumed < settings.steps else spent
     return FitResult(

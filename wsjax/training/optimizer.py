@@ -14,6 +14,7 @@ from wsjax import checks
 
 SCHEDULES = ("cosine", "constant", "multistep")
 OPTIMIZERS = ("adamw", "adam")
+WRONG = "training settings are wrong"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,14 +65,15 @@ class Settings:
     tensorboard: bool = False
 
     def __post_init__(self):
+        checks.fields(WRONG, self)
         rules = {
             name: (getattr(self, name) >= 1, "at least 1")
             for name in ("steps", "batch", "evaluate_every", "checkpoint_every")
         }
         rules |= {
-            name: (getattr(self, name) >= 0, "at least 0")
-            for name in ("weight_decay", "clip", "seed")
+            name: (getattr(self, name) >= 0, "at least 0") for name in ("weight_decay", "clip")
         }
+        rules["seed"] = (0 <= self.seed < 1 << 63, "from 0 to below 2^63")
         divides = self.microbatch == 0 or (self.microbatch > 0 and not self.batch % self.microbatch)
         between = (0.0, *self.milestones, 1.0)
         rising = all(a < b for a, b in itertools.pairwise(between))
@@ -85,7 +87,7 @@ class Settings:
             "optimizer": (self.optimizer in OPTIMIZERS, f"one of {OPTIMIZERS}"),
             "ema": (0 <= self.ema < 1, "a decay in [0, 1)"),
         }
-        checks.attributes("training settings are wrong", self, rules)
+        checks.attributes(WRONG, self, rules)
 
 
 def make_schedule(settings: Settings) -> optax.Schedule:

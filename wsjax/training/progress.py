@@ -5,7 +5,7 @@
     with report(...) as show:        a training run: the bar, and a line at each evaluation
     with progress(total) as show:    a zoo being made: the bar, or a line for each piece
     with board(folder, 0) as write:  TensorBoard
-    with interruptible() as stop:    `stop` is true once Ctrl-C was pressed
+    with interruptible() as stop:    `stop` is true once Ctrl-C was pressed or SIGTERM came
 
 The log that is kept of a run is `wsjax.training.log.JsonLines`.
 """
@@ -222,32 +222,57 @@ def board(folder: pathlib.Path | None, done: int) -> Iterator[Callable[[Mapping]
         yield write
 
 
-class Stop:
-    """True once Ctrl-C was pressed."""
+class Interrupted(KeyboardInterrupt):
+    """A request to stop, by Ctrl-C or SIGTERM, that was acted on: what was done is kept.
 
-    requested = False
+    Attributes:
+        signum: the signal's number; a program exits with 128 and it by custom.
+    """
+
+    def __init__(self, message: str, signum: int = signal.SIGINT):
+        super().__init__(message)
+        self.signum = signum
+
+
+class Stop:
+    """True once Ctrl-C was pressed or SIGTERM came.
+
+    Attributes:
+        signal: the number of the signal that came, `None` until then.
+    """
+
+    signal: int | None = None
 
     def __bool__(self) -> bool:
-        return self.requested
+        return self.signal is not None
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Stop]:
-    """Makes the first Ctrl-C a request; the second acts at once.
+    """Makes the first Ctrl-C or SIGTERM a request; a second signal acts at once.
 
-    Outside the main thread, which alone may handle signals, nothing changes.
+    Clusters send SIGTERM some time before they kill. Whoever reads the request raises
+    `Interrupted`. Outside the main thread, which alone may handle signals, nothing changes.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
-    def request(*_):
-        stop.requested = True
-        signal.signal(signal.SIGINT, before)
+    def request(number, _):
+        stop.signal = number
+        restore()
 
-    before = signal.signal(signal.SIGINT, request)
+    def restore():
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    # None: set by other than Python code, which it could not be given back to
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    before = {n: handler for n, handler in before.items() if handler is not None}
+    for number in before:
+        signal.signal(number, request)
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax.networks import Array, Spec
+from wsjax.summaries import summary
 
 
 @flax.struct.dataclass
@@ -32,6 +33,8 @@ class ArraysView:
 
     array: np.ndarray
     spec: Spec = flax.struct.field(pytree_node=False)
+
+    __repr__ = summary
 
 
 def arrays_view(spec: Spec) -> ArraysView:
@@ -49,12 +52,6 @@ def array_numbers(spec: Spec) -> np.ndarray:
 def variable(name: str) -> str:
     """An array's name, as part of the names of variables."""
     return name.replace("/", "_")
-
-
-def check(vectors: jax.Array, spec: Spec) -> None:
-    """Raises `ValueError` if networks [batch, entry, ...] do not have the entries of a spec."""
-    if vectors.shape[1] != spec.count:
-        raise ValueError(f"expected {spec.count} entries, got networks {vectors.shape}")
 
 
 def kept(array: Array, keep: Sequence[str]) -> tuple[int, ...]:
@@ -76,7 +73,8 @@ def fold(vectors: jax.Array, spec: Spec, keep: Sequence[str]) -> dict[str, jax.A
     Raises:
         ValueError: networks do not have as many entries as the spec.
     """
-    check(vectors, spec)
+    if vectors.ndim < 2 or vectors.shape[1] != spec.count:
+        raise ValueError(f"expected networks [batch, {spec.count}], got {list(vectors.shape)}")
     batch, channels = len(vectors), math.prod(vectors.shape[2:])
     out, start = {}, 0
     for a in spec.arrays:

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax.networks import KINDS, ROLES, Spec, offsets
+from wsjax.summaries import summary
 from wsjax.views import padding
 from wsjax.views.padding import NONE
 
@@ -66,6 +67,8 @@ class Layout:
     layer_type: np.ndarray
     level: np.ndarray
     source: np.ndarray
+
+    __repr__ = summary
 
     @property
     def sizes(self) -> tuple[int, int, int]:

@@ -33,6 +33,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax.networks import ACTIVATIONS, KINDS, ROLES, Spec, offsets
+from wsjax.summaries import summary
 from wsjax.views import padding
 from wsjax.views.padding import NONE
 from wsjax.views.wiring import Place, Wiring, wiring
@@ -89,6 +90,8 @@ class Graph:
     place_slot: np.ndarray
     place_level: np.ndarray
     place_activation: np.ndarray
+
+    __repr__ = summary
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:

@@ -20,7 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax.networks import ROLES, Spec
+from wsjax.networks import ROLES, Spec, check_vectors
+from wsjax.summaries import summary
 from wsjax.views import graphs, padding
 from wsjax.views.graphs import EDGE_ROLES, NODE_ROLES, Graph
 from wsjax.views.padding import NONE
@@ -48,6 +49,8 @@ class View:
     own: np.ndarray
     omega: np.ndarray
     depth: int = flax.struct.field(pytree_node=False, default=0)
+
+    __repr__ = summary
 
 
 @functools.lru_cache(maxsize=64)
@@ -150,8 +153,8 @@ def gather(vectors: jax.Array, index: np.ndarray | jax.Array) -> jax.Array:
             f"expected as many networks as stacked views, got {len(vectors)} networks and "
             f"{len(index)} views"
         )
-    if isinstance(index, np.ndarray) and vectors.shape[-1] <= (last := index.max(initial=-1)):
-        raise ValueError(f"expected networks of at least {last + 1} entries, got {vectors.shape}")
+    least = int(index.max(initial=-1)) + 1 if isinstance(index, np.ndarray) else 0
+    check_vectors(vectors, least, exactly=False)
     vectors, at = jnp.asarray(vectors), jnp.asarray(index)
     if at.ndim == 3:  # a view for each network
         return jax.vmap(lambda v, i: gather(v[None], i)[0])(vectors, at)

@@ -9,13 +9,15 @@
         block-000016-1f2e3d4c.json              facts about it and its sha256, written last
         manifest.json                           of the whole zoo, once all blocks are there
 
-An interrupted zoo resumes at the next block; a damaged block is set aside and made again. A
+Ctrl-C and SIGTERM end it after the block that is being made, and the same call resumes at the
+next; a damaged block is set aside and made again. A
 network is the same in whatever zoo of its recipe it is made, on the same device with the same
 versions. `sines`, `inrs` and `classifiers` state what a recipe's blocks are, and how one is made.
 """
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -30,7 +32,7 @@ import numpy as np
 
 from wsjax import storage
 from wsjax.storage import DamagedError
-from wsjax.training.progress import progress
+from wsjax.training.progress import Interrupted, interruptible, progress
 from wsjax.zoos import store
 from wsjax.zoos.store import Arrays, Manifest
 from wsjax.zoos.zoo import Zoo
@@ -116,9 +118,10 @@ def make(
         shard: (k, n): of n processes this is number k, from 0, and makes every n-th block.
 
     Raises:
-        ValueError: the folder was begun with another recipe or other images; or no network
-            at all may stay in the zoo.
+        DamagedError: the folder was begun with another recipe or other images.
+        ValueError: no network at all may stay in the zoo.
         UnfinishedError: this shard is done, others are not.
+        Interrupted: after Ctrl-C or SIGTERM, with the finished blocks on disk.
     """
     if cache is None:
         with tempfile.TemporaryDirectory() as folder:
@@ -133,7 +136,7 @@ def generate(
 
     Arguments and errors are those of `make`.
     """
-    part, parts = shard
+    part, parts = shard if isinstance(shard, list | tuple) and len(shard) == 2 else (0, 0)
     if not 0 <= part < parts:
         raise ValueError(f"expected a shard (k, n) with k from 0 to n - 1, got {shard}")
     folder = begin(job, cache)
@@ -142,9 +145,11 @@ def generate(
         return folder
     one = job.start(job.devices)
     done, clock = 0, time.perf_counter()
-    with progress(sum(b.size for b in todo)) as report:
-        for block in todo:
+    with progress(sum(b.size for b in todo)) as report, interruptible() as stop:
+        for block in itertools.takewhile(lambda _: not stop, todo):
             compiling, run, facts = one(block)
+            if stop:  # since it compiles
+                break
             began = time.perf_counter()
             arrays = run()
             seconds = time.perf_counter() - began
@@ -158,6 +163,12 @@ def generate(
             store.write(folder / block.name, arrays, about)
             done += block.size
             report(done, time.perf_counter() - clock)
+    if stop.signal:
+        raise Interrupted(
+            f"stopped with {unfinished(job, cache)} networks of {folder} to be made, the others "
+            "are kept; the same command continues",
+            stop.signal,
+        )
     return folder
 
 
@@ -165,8 +176,8 @@ def begin(job: Job[Any], cache: str | os.PathLike) -> pathlib.Path:
     """The folder of a job, made if it is not there; it names recipe and images.
 
     Raises:
-        ValueError: it was begun with another recipe or other images.
-        DamagedError: the file that names them is damaged.
+        DamagedError: it was begun with another recipe or other images, or the file that names
+            them is damaged.
     """
     folder, expected = job.folder(cache), job.begun
     path = folder / "begun.json"
@@ -176,10 +187,10 @@ def begin(job: Job[Any], cache: str | os.PathLike) -> pathlib.Path:
         return folder
     begun = storage.read_sealed(path)
     if differ := _differences(begun["recipe"], expected["recipe"]):
-        raise ValueError(f"{folder} was begun with another recipe: " + "; ".join(differ))
+        raise DamagedError(f"{folder} was begun with another recipe: " + "; ".join(differ))
     before, now = (x.get("images", {}) for x in (begun, expected))
     if before.get("sha256") != now.get("sha256"):
-        raise ValueError(
+        raise DamagedError(
             f"{folder} was begun with other images: expected sha256 {before.get('sha256')} "
             f"({before.get('source')}), got {now.get('sha256')} ({now.get('source')})"
         )

@@ -19,6 +19,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from wsjax.networks import Params, Spec, ravel
+from wsjax.summaries import summary
 
 Error = Callable[[Params], jax.Array]
 Program = Callable[..., "Fit"]
@@ -46,6 +47,8 @@ class Fit(NamedTuple):
     vectors: jax.Array | np.ndarray
     mse: jax.Array | np.ndarray
     steps: jax.Array | np.ndarray
+
+    __repr__ = summary
 
 
 def initial(spec: Spec, key: jax.Array, how: str = "dws") -> Params:

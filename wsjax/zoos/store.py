@@ -25,7 +25,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from wsjax import networks, storage
+from wsjax import checks, networks, storage
 from wsjax.storage import DamagedError
 from wsjax.zoos.zoo import Zoo
 
@@ -73,14 +73,20 @@ def save(
 
     Raises:
         ValueError: a weight is too large for half precision, a label is not finite or its
-            name no identifier, or a file would be too large to be read again.
+            name no identifier, facts are no JSON values, or a file would be too large to be
+            read again.
     """
+    checks.expect("zoo", zoo, Zoo)
     if dtype not in DTYPES:
         raise ValueError(f"expected a dtype of {DTYPES}, got {dtype!r}")
     if wrong := [k for k in zoo.labels if not k.isidentifier()]:
         raise ValueError(f"expected labels named as identifiers, got {wrong}")
     if wrong := [k for k, v in zoo.labels.items() if not np.isfinite(v).all()]:
         raise ValueError(f"expected finite labels, got NaN or infinity in {wrong}")
+    try:
+        facts = storage.plain(dict(facts or {}))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"expected facts that are JSON values: {error}") from error
     path, zoo = pathlib.Path(path), rounded(zoo) if dtype == "float16" else zoo
     weights = {
         f"weights.{s}": zoo.vectors[zoo.which == s, : spec.count].astype(dtype)
@@ -102,7 +108,7 @@ def save(
         "labels": names,
         "specs": [networks.to_json(s) for s in zoo.specs],
         "files": {path.name + k: storage.fingerprint(v) for k, v in files.items()},
-        "facts": storage.plain(dict(facts or {})),
+        "facts": facts,
     }
     if zoo.splits:
         manifest["splits"] = {k: np.asarray(v).tolist() for k, v in zoo.splits.items()}

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from wsjax import checks
-from wsjax.networks import Params, Spec, check, mistakes, ravel, unravel
+from wsjax import checks, summaries
+from wsjax.networks import Params, Spec, check, mistakes, ravel, real, unravel
 
 Labels = Mapping[str, np.ndarray]
 Splits = Mapping[str, np.ndarray]
@@ -25,6 +25,8 @@ Splits = Mapping[str, np.ndarray]
 @dataclasses.dataclass(frozen=True)
 class Zoo:
     """Networks with their labels, training runs and splits.
+
+    Lists and arrays of other number types become arrays of these.
 
     Attributes:
         vectors: [network, longest] float32; each row as `ravel` lays out a network of its
@@ -39,6 +41,7 @@ class Zoo:
     Raises:
         ValueError: shapes disagree, a weight is not finite (named by array and network), a row
             is not zero beyond its network, or a run sits in two splits.
+        TypeError: a field holds something else than such arrays; says which.
     """
 
     vectors: np.ndarray
@@ -49,12 +52,28 @@ class Zoo:
     splits: Splits = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        n, longest = len(self.vectors), max((s.count for s in self.specs), default=0)
+        if not isinstance(self.specs, list | tuple):
+            raise TypeError(f"specs: expected a tuple of Specs, got {type(self.specs).__name__}")
+        for spec in self.specs:
+            checks.expect("specs", spec, Spec)
+        for field in ("labels", "splits"):
+            checks.expect(field, getattr(self, field), Mapping)
+        arrays = {
+            "vectors": _numbers("vectors", self.vectors, np.float32),
+            "specs": tuple(self.specs),
+            "which": _whole("which", self.which),
+            "labels": {k: _numbers(f"label {k!r}", x) for k, x in self.labels.items()},
+            "runs": _whole("runs", self.runs),
+            "splits": {k: _whole(f"split {k!r}", x) for k, x in self.splits.items()},
+        }
+        for field, value in arrays.items():
+            object.__setattr__(self, field, value)
+        longest = max((s.count for s in self.specs), default=0)
         if self.vectors.ndim != 2 or self.vectors.shape[1] < longest:
             raise ValueError(
                 f"expected vectors [network, {longest} or more], got {self.vectors.shape}"
             )
-        if n == 0:
+        if (n := len(self.vectors)) == 0:
             raise ValueError("the zoo is empty: expected at least one network, got 0")
         for name, array in {"which": self.which, "runs": self.runs, **self.labels}.items():
             if np.shape(array) != (n,):
@@ -83,6 +102,8 @@ class Zoo:
     def _check_splits(self):
         owner = {}
         for name, rows in self.splits.items():
+            if rows.ndim != 1:
+                raise ValueError(f"split {name!r}: expected networks [i], got shape {rows.shape}")
             if len(rows) and not (min(rows) >= 0 and max(rows) < len(self)):
                 raise ValueError(f"split {name!r} names networks outside 0..{len(self) - 1}")
             for run in np.unique(self.runs[rows]).tolist():
@@ -110,16 +131,26 @@ class Zoo:
             runs: [network]; each network a run of its own if None.
 
         Raises:
-            ValueError: vectors are of another length, or as `Zoo`.
+            ValueError, TypeError: vectors are of another length, or as `Zoo`.
         """
-        if vectors.ndim != 2 or vectors.shape[1] != spec.count:
-            raise ValueError(f"expected vectors [network, {spec.count}], got {vectors.shape}")
+        checks.expect("spec", spec, Spec)
+        if np.ndim(vectors) != 2 or np.shape(vectors)[1] != spec.count:
+            raise ValueError(f"expected vectors [network, {spec.count}], got {np.shape(vectors)}")
         n = len(vectors)
         runs = np.arange(n) if runs is None else np.asarray(runs)
-        return cls(vectors, (spec,), np.zeros(n, int), labels, runs, splits or {})
+        splits = {} if splits is None else splits
+        return cls(vectors, (spec,), np.zeros(n, int), labels, runs, splits)
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def __repr__(self) -> str:
+        runs = summaries.count(len(np.unique(self.runs)), "run")
+        parts = [f"{summaries.count(len(self), 'network')} of {runs}"]
+        parts.append(summaries.architectures(self.specs))
+        splits = ", ".join(f"{k} {len(v):,}" for k, v in self.splits.items()) or "none"
+        parts += [f"splits {splits}", f"labels {', '.join(self.labels) or 'none'}"]
+        return f"Zoo({summaries.cut('; '.join(parts))})"
 
     @property
     def spec(self) -> Spec:
@@ -133,18 +164,34 @@ class Zoo:
         return self.specs[0]
 
     def params(self, i: int | slice | np.ndarray) -> dict[str, np.ndarray]:
-        """One network, or several with a batch axis, as named arrays; of one architecture."""
-        return unravel(self.vectors[i, : self.spec.count], self.spec)
+        """One network, or several with a batch axis, as named arrays; of one architecture.
+
+        Raises:
+            ValueError: there are no such networks, or several architectures.
+        """
+        try:
+            return unravel(self.vectors[i, : self.spec.count], self.spec)
+        except IndexError as error:
+            raise ValueError(f"expected networks 0..{len(self) - 1}, got {i!r}") from error
 
     def select(self, networks: np.ndarray) -> "Zoo":
         """Some of the networks, in the order given; splits keep those that are among them.
 
         Args:
             networks: [i] int, each at most once; or [network] bool.
+
+        Raises:
+            ValueError, TypeError: these are no such networks.
         """
         networks = np.asarray(networks)
-        if networks.dtype == bool:
+        if networks.dtype == bool and networks.shape == (len(self),):
             networks = np.flatnonzero(networks)
+        networks = _whole("networks", networks)
+        inside = (networks >= 0) & (networks < len(self))
+        if networks.ndim != 1 or not inside.all() or len(np.unique(networks)) < networks.size:
+            raise ValueError(
+                f"expected different networks [i] of 0..{len(self) - 1}, got {networks.tolist()}"
+            )
         place = np.full(len(self), -1)
         place[networks] = np.arange(len(networks))
         splits = {k: place[v][place[v] >= 0] for k, v in self.splits.items()}
@@ -188,7 +235,8 @@ class Zoo:
         if len(bad := rows[~np.isfinite(values)]):
             raise ValueError(
                 f"label {label!r}: {len(bad)} of {len(rows)} values of the split {split!r} are "
-                f"NaN or infinite, of {checks.some('network', bad)}; expected a number for each"
+                f"NaN or infinite, of {checks.some('network', bad.tolist())}; expected a number "
+                "for each"
             )
         return values
 
@@ -226,8 +274,13 @@ def split(zoo: Zoo, sizes: Mapping[str, int], seed: int, sort: bool = True) -> Z
             of the shuffle.
 
     Raises:
-        ValueError: the sizes add up to more runs than there are.
+        ValueError: the sizes add up to more runs than there are, or are no numbers of runs.
+        TypeError: this is no zoo, no sizes or no seed.
     """
+    checks.expect("zoo", zoo, Zoo)
+    checks.expect("sizes", sizes, Mapping)
+    if any(_whole("sizes", size) < 0 for size in sizes.values()) or _whole("seed", seed) < 0:
+        raise ValueError(f"expected sizes and a seed of at least 0, got {dict(sizes)} and {seed}")
     runs = np.unique(zoo.runs)
     if sum(sizes.values()) > len(runs):
         raise ValueError(f"expected at most {len(runs)} runs in all splits, got {dict(sizes)}")
@@ -279,8 +332,28 @@ def join(zoos: Sequence[Zoo]) -> Zoo:
 
 
 def _expect_some(zoos):
+    checks.expect("zoos", zoos, Sequence)
     if not zoos:
         raise ValueError("expected at least one zoo, got none")
+    for zoo in zoos:
+        checks.expect("zoos", zoo, Zoo)
+
+
+def _numbers(name: str, values: object, dtype: type | None = None) -> np.ndarray:
+    """Real numbers as an array; too large ones become infinite, which `check` reports."""
+    array = np.asarray(values)
+    if not real(array):
+        raise TypeError(f"{name}: expected real numbers, got {array.dtype}")
+    with np.errstate(over="ignore"):
+        return array.astype(dtype or array.dtype, copy=False)
+
+
+def _whole(name: str, values: object) -> np.ndarray:
+    """Whole numbers as an array."""
+    array = np.asarray(values)
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"{name}: expected whole numbers, got {array.dtype}")
+    return array if array.size else array.astype(int)
 
 
 def _stacked(zoos, names, runs, splits):

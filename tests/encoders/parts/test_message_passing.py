@@ -4,6 +4,7 @@ import numpy as np
 
 from wsjax import architectures
 from wsjax.encoders.parts import message_passing
+from wsjax.networks import ACTIVATIONS
 from wsjax.views.graphs import parameter_graph, stack
 
 SPECS = architectures.mlp([2, 3, 1]), architectures.mlp([1, 2, 2, 1])
@@ -23,6 +24,12 @@ def test_messages_are_summed_at_their_ends_and_padding_is_left_out():
     np.testing.assert_allclose(sums, want, atol=1e-5)
     count = message_passing.arrivals(flat.receiver, flat)
     assert count.sum() == sum(len(g.receiver) for g in graphs)
+
+
+def test_both_forms_of_gelu_are_one_feature():
+    """So that variables trained before there were two keep their shape and their meaning."""
+    assert (ACTIVATIONS[3], ACTIVATIONS[8]) == ("gelu", "gelu_tanh")
+    assert message_passing.FEATURE.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 3]
 
 
 def test_means_leave_padding_out():

@@ -1,9 +1,17 @@
 """The command line: every mistake is one clear error."""
 
+import argparse
+import errno
+import os
+import signal
+
 import pytest
 
 from experiments import inr_frequency
 from experiments.lib import cli, records
+from wsjax.storage import DamagedError, LockedError
+from wsjax.training.progress import Interrupted
+from wsjax.zoos.factory import UnfinishedError
 
 PRESET = inr_frequency.PRESETS["smoke"]
 
@@ -101,3 +109,93 @@ def test_records_go_beside_the_runs_unless_they_are_published(tmp_path, monkeypa
         prepare("--publish")
     (tmp_path / ".git").mkdir()
     assert prepare("--publish") == records.PUBLISHED
+
+
+def test_folders_that_cannot_be_written_to_are_named_before_any_training(tmp_path, monkeypatch):
+    monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=rf"^{tmp_path}/file cannot be written to: .*File exists"):
+        cli.prepare(options("--folder", tmp_path / "file"))
+    with pytest.raises(SystemExit, match=rf"^{tmp_path}/file/a cannot be written to: .*Not a dir"):
+        cli.prepare(options("--folder", tmp_path, "--results", tmp_path / "file" / "a"))
+    cli.prepare(options("--folder", tmp_path))
+    assert sorted(x.name for x in tmp_path.iterdir()) == ["file", "results"]
+    path = tmp_path / "results" / "inr_frequency.jsonl"
+    path.write_text('{"seed": 0}\n')
+    with pytest.raises(DamagedError, match=rf"^{path}, line 1: expected an object with a 'seal'"):
+        cli.prepare(options("--folder", tmp_path))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SystemExit, match=r"to: No space left on device; free some space$"):
+        cli.prepare(options("--folder", tmp_path))
+
+
+@pytest.fixture
+def handlers():
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def kill(number):
+    return lambda: os.kill(os.getpid(), number)
+
+
+def fail(error):
+    def main():
+        raise error
+
+    return main
+
+
+ENDS = {
+    "nothing": (lambda: None, 0, ""),
+    "ctrl-c": (kill(signal.SIGINT), 130, "stopped (SIGINT)\n"),
+    "sigterm": (kill(signal.SIGTERM), 143, "stopped (SIGTERM)\n"),
+    "training": (fail(Interrupted("after step 5", signal.SIGTERM)), 143, "after step 5 (SIGTERM)"),
+    "disk": (fail(OSError(errno.ENOSPC, "No space", "a")), "a: No space; free some space", ""),
+    "permission": (
+        fail(PermissionError(errno.EACCES, "Permission denied", "a")),
+        "a: Permission denied; name folders you may write to, --folder and --results",
+        "",
+    ),
+    "absent": (fail(FileNotFoundError("expected a zoo")), "expected a zoo", ""),
+    "damaged": (fail(DamagedError("a was altered")), "a was altered", ""),
+    "locked": (fail(LockedError("a is in use")), "a is in use", ""),
+    "unfinished": (fail(UnfinishedError("2 blocks")), "2 blocks", ""),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_whatever_can_be_mended_is_a_sentence(name, handlers, capsys):
+    main, code, words = ENDS[name]
+    with pytest.raises(SystemExit) as ended:
+        cli.run(main)
+    assert ended.value.code == code
+    assert capsys.readouterr().err.startswith(words)
+
+
+@pytest.mark.parametrize("error", [ValueError("shapes"), TypeError("x"), RuntimeError("XLA")])
+def test_mistakes_of_ours_keep_their_traceback(error, handlers):
+    with pytest.raises(type(error)) as raised:
+        cli.run(fail(error))
+    assert raised.value is error
+
+
+def test_what_is_read_for_an_option_is_a_sentence():
+    read = lambda error: cli.reading("--files a")(fail(error))()
+    with pytest.raises(SystemExit, match=r"^--files a: expected images, got 3$"):
+        read(ValueError("expected images, got 3"))
+    with pytest.raises(TypeError):
+        read(TypeError("ours"))
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "x", ""])
+def test_counts_are_positive(text):
+    assert cli.positive("12") == 12
+    with pytest.raises(argparse.ArgumentTypeError, match="a whole number of at least 1, got"):
+        cli.positive(text)

@@ -1,11 +1,11 @@
 """Records are appended, stamped, and read; nothing else of the repository changes."""
 
-import json
 import subprocess
 
 import pytest
 
 from experiments.lib import records
+from wsjax.storage import DamagedError
 
 RECORD = {
     "experiment": "inr_frequency",
@@ -52,6 +52,21 @@ def test_an_append_leaves_the_checkout_as_it_was(clone, tmp_path):
     assert records.read("inr_frequency", results, seed=0) == [first]
     assert records.read("inr_frequency", results, seed=2) == []
     assert records.read("nothing", results) == []
+
+
+def test_records_are_added_once_and_read_oldest_first(tmp_path):
+    first, second = (records.stamp({**RECORD, "seed": seed}) for seed in (0, 1))
+    first["time"] = "2026-01-01T00:00:00+00:00"
+    other = {**second, "experiment": "other"}
+    records.add([second, other], tmp_path)
+    records.add([first, second], tmp_path)
+    assert records.read("inr_frequency", tmp_path) == [first, second]
+    assert records.read("other", tmp_path) == [other]
+    path = tmp_path / "other.jsonl"
+    path.write_text(path.read_text().replace("0.25", "0.26"))
+    for use in (lambda: records.read("other", tmp_path), lambda: records.add([other], tmp_path)):
+        with pytest.raises(DamagedError, match=r"other\.jsonl, line 1: it was altered; restore"):
+            use()
 
 
 @pytest.mark.parametrize(
@@ -113,9 +128,9 @@ def test_only_published_runs_copy_their_pictures(tmp_path, monkeypatch):
     assert not own.exists()
 
 
-def test_published_records_are_lines_of_json():
+def test_published_records_are_as_they_were_sealed():
     paths = sorted(records.PUBLISHED.glob("*.jsonl"))
     assert paths
     for path in paths:
-        for line in path.read_text().splitlines():
-            assert set(records.KEYS) <= set(json.loads(line)), path.name
+        for run in records.read(path.stem, records.PUBLISHED):
+            assert set(records.KEYS) <= set(run), path.name

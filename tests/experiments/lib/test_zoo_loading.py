@@ -48,6 +48,20 @@ def test_words_mean_the_same_in_all_zoos():
     assert "optimizer" not in found[0]
 
 
+def test_both_forms_of_gelu_are_one_word():
+    recipe = dataclasses.replace(
+        cross_dataset.PRESETS["smoke"].zoos["digits"], activations=("tanh", "gelu_tanh", "gelu")
+    )
+    words = {k: np.zeros(3, np.float32) for k in ("initializer", "optimizer")}
+    labels = {**words, "activation": np.arange(3, dtype=np.float32)}
+    found = zoo_loading.spelled(
+        dataclasses.replace(classifiers([SMALL], 3), labels=labels), recipe
+    ).labels
+    assert found["activation_gelu"].tolist() == [0, 1, 1]
+    assert found["activation_tanh"].tolist() == [1, 0, 0]
+    assert "activation_gelu_tanh" not in found
+
+
 def test_content_tells_zoos_apart():
     zoo = classifiers([SMALL])
     other = zoo.vectors.copy()

@@ -40,7 +40,7 @@ from wsjax.encoders.base import Encoder
 from wsjax.encoders.dwsnet.dwsnet_layers import REDUCTIONS, Layer
 from wsjax.encoders.parts import settings
 from wsjax.encoders.parts.initializers import uniform
-from wsjax.networks import Spec
+from wsjax.networks import Spec, check_vectors
 from wsjax.views.arrays import ArraysView, arrays_view, fold
 
 SETS = ("attention", "deepsets")
@@ -91,7 +91,7 @@ class DWSNet(Encoder):
         rules = {
             "width": (self.width > 1 or self.norm == "none", "at least 2 with a norm"),
             "heads": (
-                self.sets != "attention" or (self.heads >= 1 and self.width % self.heads == 0),
+                self.sets != "attention" or settings.divides(self.heads, self.width),
                 f"a divisor of the width {self.width}",
             ),
         }
@@ -124,6 +124,7 @@ class DWSNet(Encoder):
     def __call__(self, vectors: jax.Array, view: ArraysView, train: bool = False) -> jax.Array:
         """[batch, entry] -> [batch, code]; [batch, entry] if the read-out is "edit"."""
         spec, edit = view.spec, self.readout == "edit"
+        check_vectors(vectors, view.spec.count)
         x = jnp.asarray(vectors)[..., None]
         for i in range(self.layers):
             last = i == self.layers - 1

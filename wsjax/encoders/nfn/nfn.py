@@ -41,7 +41,7 @@ from wsjax.encoders.nfn.nfn_layers import (
     reading,
 )
 from wsjax.encoders.parts import settings
-from wsjax.networks import Spec
+from wsjax.networks import Spec, check_vectors
 from wsjax.views.arrays import ArraysView, arrays_view, fold, unfold
 
 CHOICES = {
@@ -143,6 +143,7 @@ class NFN(Encoder):
     def __call__(self, vectors: jax.Array, view: ArraysView, train: bool = False) -> jax.Array:
         """[batch, entry] -> [batch, code]; [batch, entry] if the read-out is "edit"."""
         read = self._read(view.spec)
+        check_vectors(vectors, view.spec.count)
         x = jnp.asarray(vectors)[..., None]
         x = fourier(x, self.frequencies, self.sigma) if self.frequencies else x
         if self.io == "encoding":

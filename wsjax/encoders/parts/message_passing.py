@@ -17,10 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax.encoders.parts.positions import sinusoid
-from wsjax.networks import ACTIVATIONS, KINDS
+from wsjax.networks import ACTIVATIONS, FORMS, KINDS, check_vectors
+from wsjax.summaries import summary
 from wsjax.views.graphs import EDGE_ROLES, NODE_ROLES, TAPS, Graph, weights
 
 SLOTS = 4  # sinusoids for a slot
+FEATURE = np.array([ACTIVATIONS.index(FORMS.get(a, a)) for a in ACTIVATIONS])
 
 
 @flax.struct.dataclass
@@ -43,6 +45,8 @@ class Flat:
     batch: int = flax.struct.field(pytree_node=False)
 
     nodes: int = flax.struct.field(pytree_node=False)
+
+    __repr__ = summary
 
 
 def flatten(graph: Graph, batch: int) -> Flat:
@@ -110,7 +114,7 @@ class NodeFeatures(nn.Module):
             jax.nn.one_hot(graph.place_role, len(NODE_ROLES)),
             jax.nn.one_hot(graph.place_kind, len(KINDS)),
             sinusoid(jnp.asarray(graph.place_slot), SLOTS, 100.0),
-            jax.nn.one_hot(graph.place_activation, len(ACTIVATIONS)),
+            jax.nn.one_hot(jnp.asarray(FEATURE)[graph.place_activation], FEATURE.max() + 1),
             sinusoid(jnp.asarray(graph.place_level), self.waves, 100.0),
         ]
         x = nn.Dense(self.width, name="place")(jnp.concatenate(place, axis=-1))
@@ -153,10 +157,8 @@ def edge_values(graph: Graph, vectors: jax.Array) -> jax.Array:
     Raises:
         ValueError: networks are shorter than their graph, or another number of them came.
     """
-    if isinstance(graph.parameter, np.ndarray):
-        need = int(graph.parameter.max()) + 1
-        if vectors.shape[-1] < need:
-            raise ValueError(f"expected networks of at least {need} entries, got {vectors.shape}")
+    least = int(graph.parameter.max()) + 1 if isinstance(graph.parameter, np.ndarray) else 0
+    check_vectors(vectors, least, exactly=False)
     if graph.sender.ndim == 2 and len(graph.sender) != len(vectors):
         raise ValueError(
             f"expected as many networks as stacked graphs, got {len(vectors)} networks and "

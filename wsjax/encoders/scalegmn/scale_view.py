@@ -23,6 +23,7 @@ import numpy as np
 
 from wsjax.encoders.scalegmn.scale_blocks import KINDS, READS
 from wsjax.networks import Spec, offsets
+from wsjax.summaries import summary
 from wsjax.symmetries import signals
 from wsjax.views import graphs, padding
 from wsjax.views import neurons as plain
@@ -62,6 +63,8 @@ class ScaleView:
     pairs: tuple[Slice, ...] = flax.struct.field(pytree_node=False)
     depth: int = flax.struct.field(pytree_node=False)
     levels: int = flax.struct.field(pytree_node=False, default=0)
+
+    __repr__ = summary
 
 
 @functools.lru_cache(maxsize=64)

@@ -137,7 +137,7 @@ class ScaleGMN(Encoder):
                 "some of ('message', 'update')",
             ),
             "layout": (len(self.layout) in (0, 3), "(inputs, hidden levels, outputs) or ()"),
-            "waves": (self.waves % 2 == 0, "an even number"),
+            "waves": (settings.divides(2, self.waves), "an even number above 0"),
             "hidden": (self.hidden >= 0, "at least 0"),
             "probes": (self.probes >= 0, "at least 0"),
         }

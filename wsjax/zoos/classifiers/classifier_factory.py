@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax import checks
 from wsjax.datasets.images import Images, Preparation, prepare, subset
 from wsjax.networks import Spec
 from wsjax.zoos import Zoo, factory
@@ -87,6 +88,8 @@ def job(
     devices: Sequence[jax.Device] | None = None,
 ) -> Job[Block]:
     """The blocks of a recipe, and how the factory makes one; arguments and errors as for `make`."""
+    checks.expect("recipe", recipe, Recipe)
+    checks.expect("images", images, Images)
     if images.name != recipe.data:
         raise ValueError(f"expected images of {recipe.data!r}, got {images.name!r}")
     total = recipe.train_images or len(images.train)

@@ -191,9 +191,8 @@ FAMILIES = {
 
         All but these is as in the published generator: images lie in -1..1 instead of being
         standardised; dropout follows the third convolution too; pooling comes after the
-        activation, which is the same but for GELU, here in its tanh form. SNE makes its
-        zoos of this network by Unterthiner et al.'s procedure: change the recipe by
-        `UNTERTHINER` for those.""",
+        activation, which is the same but for GELU. SNE makes its zoos of this network by
+        Unterthiner et al.'s procedure: change the recipe by `UNTERTHINER` for those.""",
         {
             "family": "conv3-linear2",
             "kinds": (Kind("conv3-linear2", (8,), (3,), (2,)),),
@@ -235,7 +234,8 @@ FAMILIES = {
 
         25,082 on 28 x 28 x 1: patches of 4, width 32, 3 blocks, 4 heads, MLPs of 48. The
         paper names a code base and no settings: its patches, heads, class token and warm-up
-        are kept, its width of 64 and 6 blocks are not, which make 210,000. Draws are ours.""",
+        are kept, its width of 64 and 6 blocks are not, which make 210,000. Draws are ours,
+        and so is the tanh form of GELU.""",
         {
             "family": "vit-small",
             "kinds": (Kind("vit-small", (32,), (3,), (1,), ("layer",)),),
@@ -247,7 +247,7 @@ FAMILIES = {
             "fraction": ("choice", 0.1, 0.25, 0.5, 1.0),
             "epochs": ("choice", 10, 20, 40),
             "initializers": ("fan_in_uniform", "glorot_normal"),
-            "activations": ("gelu",),
+            "activations": ("gelu_tanh",),
             "optimizers": ("adam", "rmsprop", "sgd"),
             "momentum": 0.9,
             "warmup": 0.05,

@@ -129,6 +129,7 @@ class Recipe:
     window: int = 128
 
     def __post_init__(self):
+        checks.fields("recipe makes no sense", self)
         least = ("networks", "batch", "block", "window", "measured_images")
         rules = {name: (getattr(self, name) >= 1, "at least 1") for name in least}
         least = ("side", "train_images", "test_images", "translate", "cutout")

@@ -15,7 +15,9 @@ import hashlib
 import json
 import os
 import pathlib
+import struct
 import warnings
+import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,6 +26,7 @@ import numpy as np
 
 from wsjax import architectures, checks
 from wsjax.networks import Params, Spec
+from wsjax.summaries import summary
 from wsjax.zoos import Zoo
 from wsjax.zoos.inrs import inr_factory
 from wsjax.zoos.inrs.inr_factory import ImageSet
@@ -34,8 +37,11 @@ __all__ = ["Folder", "fit", "grid", "image_set", "read_folder", "render"]
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 CHANNELS = {"L": 1, "RGB": 3}  # of Pillow's modes
+PNG = b"\x89PNG\r\n\x1a\n"  # how one begins
 FILE_BYTES = 16 << 20
 SIDE = 1024  # no image has more rows or columns
+RESIZED_SIDE = 8192  # nor has one that is resized
+ORIENTATION = 0x0112  # EXIF's tag
 TOTAL_BYTES = 1 << 30  # of all pixels
 FILES = 200_000
 LISTED = 20  # offenders that an error names
@@ -47,14 +53,16 @@ class Folder(NamedTuple):
     Attributes:
         images: [n, row, col, channel] uint8.
         labels: [n] int32, positions in `classes`; None where there are no sub-folders.
-        classes: the names of the sub-folders.
-        names: of the files, from the folder on; what `images` follow.
+        classes: the names of the sub-folders, escaped where they do not print.
+        names: of the files, from the folder on, escaped likewise; what `images` follow.
     """
 
     images: np.ndarray
     labels: np.ndarray | None
     classes: tuple[str, ...]
     names: tuple[str, ...]
+
+    __repr__ = summary
 
 
 def render(params: Params, spec: Spec, points: np.ndarray, offset: float) -> jax.Array:
@@ -141,16 +149,23 @@ def fit(
     return inr_factory.make(recipe, image_set(images, labels), cache, devices=devices)
 
 
-def read_folder(folder: str | os.PathLike) -> Folder:
+def read_folder(folder: str | os.PathLike, size: int | None = None, gray: bool = False) -> Folder:
     """Reads a user's PNG and JPEG files, all gray or all red, green and blue, and of one size.
 
     They lie in the folder itself, or in sub-folders whose names are their classes. Names
-    that begin with a dot are passed over. Nothing is resized or converted: what does not fit
-    is listed, all of it in one error, before any image is fitted.
+    that begin with a dot are passed over. Photographs are rotated as viewers display them, by
+    their EXIF orientation. Nothing else is changed unless `size` or `gray` has it so: what does
+    not fit is listed, all of it in one error, before any image is fitted.
+
+    Args:
+        folder: of the images.
+        size: rows and columns that the middle square of each image is resized to (Pillow's
+            BILINEAR); None leaves them.
+        gray: whether red, green and blue are averaged, as in `images.Preparation`.
 
     Raises:
         ValueError: a file is no image, damaged, a link, too large, or unlike most others; or
-            there is none.
+            there is none; or the size is not from 1 to `SIDE`.
         FileNotFoundError: there is no such folder.
         ImportError: Pillow is not installed.
     """
@@ -161,11 +176,14 @@ def read_folder(folder: str | os.PathLike) -> Folder:
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"expected a folder of images at {folder}, found none")
+    if size is not None and not 1 <= size <= SIDE:
+        raise ValueError(f"size: expected 1 to {SIDE}, or None, got {size}")
     paths, wrong = _files(folder)
-    kinds = {}
+    kinds, orientations = {}, {}
     for path in paths:
         try:
-            kinds[path] = _kind(PIL.Image, path)
+            kind, orientations[path] = _kind(PIL.Image, path, RESIZED_SIDE if size else SIDE)
+            kinds[path] = (size or kind[0], size or kind[1], "L" if gray else kind[2])
         except Exception as error:  # of a damaged image Pillow raises nearly anything
             wrong[path] = str(error)
     if not kinds:
@@ -176,6 +194,8 @@ def read_folder(folder: str | os.PathLike) -> Folder:
     for path, kind in kinds.items():
         if kind != usual:
             wrong[path] = f"is {words(kind)}, most are {words(usual)}"
+            wrong[path] += "; size=N, --resize N makes them one size" * (kind[:2] != usual[:2])
+            wrong[path] += "; gray=True, --gray makes them all gray" * (kind[2] != usual[2])
     each = usual[0] * usual[1] * CHANNELS[usual[2]]
     if each * len(kinds) > TOTAL_BYTES:
         wrong[folder] = f"has {each * len(kinds)} bytes of pixels, of at most {TOTAL_BYTES}"
@@ -184,21 +204,63 @@ def read_folder(folder: str | os.PathLike) -> Folder:
     for i, path in enumerate(paths):
         try:
             with PIL.Image.open(path, formats=("PNG", "JPEG")) as image:
-                images[i] = np.asarray(image).reshape(images.shape[1:])
+                pixels = np.asarray(_square(PIL.Image, image, size) if size else image)
+                _expect_whole(path.read_bytes(), image.size)
+            pixels = _upright(pixels.reshape(*pixels.shape[:2], -1), orientations[path])
+            images[i] = np.rint(pixels.mean(-1, keepdims=True)) if gray else pixels
         except Exception as error:
-            wrong[path] = f"is damaged: {error}"
+            wrong[path] = f"is damaged ({type(error).__name__})"
     _expect_none(folder, wrong)
     names = tuple(_name(folder, path) for path in paths)
-    classes = tuple(sorted({p.parent.name for p in paths if p.parent != folder}))
+    classes = sorted({p.parent.name for p in paths if p.parent != folder})
     place = {name: i for i, name in enumerate(classes)}
     labels = np.array([place[p.parent.name] for p in paths], np.int32) if classes else None
-    return Folder(images, labels, classes, names)
+    return Folder(images, labels, tuple(map(checks.printable, classes)), names)
+
+
+def _expect_whole(data, size):
+    """Raises where a PNG has an altered chunk or too few pixels, for which Pillow has black."""
+    if not data.startswith(PNG):
+        return
+    place, kind, packed = len(PNG), b"", b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", data, place)
+        chunk = data[place + 4 : place + 8 + length]
+        if struct.unpack_from(">I", data, place + 8 + length) != (zlib.crc32(chunk),):
+            raise ValueError(f"altered chunk {kind!r}")
+        packed += chunk[4:] if kind == b"IDAT" else b""
+        place += 12 + length
+    cols, rows, bits, color, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    if (cols, rows) != size:
+        raise ValueError("two heads")
+    count = rows * (1 + -(-cols * bits * (3 if color == 2 else 1) // 8))
+    if not interlaced and len(zlib.decompressobj().decompress(packed, count)) < count:
+        raise ValueError("too few pixels")
+
+
+def _square(pillow, image, size):
+    """The middle square of an image, resized."""
+    side = min(image.size)
+    left, top = ((n - side) // 2 for n in image.size)
+    middle = image.crop((left, top, left + side, top + side))
+    return middle.resize((size, size), pillow.Resampling.BILINEAR)
+
+
+def _upright(pixels, orientation):
+    """[row, col, channel] as EXIF has it displayed: 2 is mirrored, 6 a quarter to the right."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
 
 
 def _expect_none(folder, wrong):
-    lines = [f"{_name(folder, p)} {reason}" for p, reason in sorted(wrong.items())]
+    reasons = sorted(wrong.items())
+    lines = [f"{_name(folder, p)} {checks.printable(reason)}" for p, reason in reasons]
     more = [f"and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
-    checks.raise_all(f"images of {folder} cannot be used", lines[:LISTED] + more)
+    headline = f"images of {checks.printable(folder)} cannot be used"
+    checks.raise_all(headline, lines[:LISTED] + more)
 
 
 def _files(folder):
@@ -230,21 +292,30 @@ def _files(folder):
     return paths, wrong
 
 
-def _kind(pillow, path):
-    """(rows, columns, mode) by the file's head; decodes nothing."""
+def _kind(pillow, path, most):
+    """(rows, columns, mode) as displayed, and EXIF's orientation; decodes nothing too large."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Pillow warns of images that are too large
         try:
-            with pillow.open(path, formats=("PNG", "JPEG")) as image:
-                (cols, rows), mode = image.size, image.mode
+            image = pillow.open(path, formats=("PNG", "JPEG"))
         except Exception as error:
             raise ValueError(f"is no PNG or JPEG, or damaged ({type(error).__name__})") from error
-    if max(rows, cols) > SIDE:
-        raise ValueError(f"is {rows} x {cols}, of at most {SIDE} x {SIDE}")
-    if mode not in CHANNELS:
-        raise ValueError(f"is of mode {mode}: expected one of {', '.join(CHANNELS)}")
-    return rows, cols, mode
+        with image:
+            (cols, rows), mode = image.size, image.mode
+            if max(rows, cols) > most:
+                more = "" if most == RESIZED_SIDE else ", unless with size=N, --resize N"
+                raise ValueError(f"is {rows} x {cols}, of at most {most} x {most}{more}")
+            if mode not in CHANNELS:
+                raise ValueError(
+                    f"is of mode {mode}: expected one of {', '.join(CHANNELS)}, 8 bits a channel "
+                    "and no transparency: save it so"
+                )
+            try:
+                orientation = image.getexif().get(ORIENTATION)  # of a PNG it may come last
+            except Exception as error:
+                raise ValueError(f"is damaged, or its EXIF is ({type(error).__name__})") from error
+    return ((cols, rows) if orientation in (5, 6, 7, 8) else (rows, cols)) + (mode,), orientation
 
 
 def _name(folder, path):
-    return path.relative_to(folder).as_posix() if path != folder else "it"
+    return checks.printable(path.relative_to(folder).as_posix()) if path != folder else "it"

@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from wsjax import checks
 from wsjax.datasets.images import Images, Preparation, prepare
+from wsjax.summaries import summary
 from wsjax.zoos import Zoo, factory
 from wsjax.zoos.factory import Job
 from wsjax.zoos.inrs import inr_fitting, inr_statistics
@@ -40,6 +42,8 @@ class ImageSet(NamedTuple):
     source: str
     sha256: str
     parts: Mapping[str, tuple[np.ndarray, np.ndarray | None]]
+
+    __repr__ = summary
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -101,7 +105,9 @@ def make(
     Raises:
         ValueError: there are fewer images than the recipe takes.
     """
+    checks.expect("recipe", recipe, Recipe)
     images = image_set(images) if isinstance(images, Images) else images
+    checks.expect("images", images, ImageSet)
     return factory.make(job(recipe, images, devices), cache, shard)
 
 

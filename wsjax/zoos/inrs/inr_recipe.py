@@ -63,6 +63,7 @@ class Recipe:
     block: int = 250
 
     def __post_init__(self):
+        checks.fields("recipe makes no sense", self, infinite=["psnr"])
         counts = ("steps", "views", "test_views", "block")
         rules = {name: (getattr(self, name) >= 1, "at least 1") for name in counts} | {
             "hidden": (bool(self.hidden) and min(self.hidden) >= 1, "widths of at least 1"),
@@ -71,7 +72,6 @@ class Recipe:
             "low": (self.low in (0, -1), "0 or -1"),
             "indexing": (self.indexing in INDEXINGS, f"one of {INDEXINGS}"),
             "learning_rate": (0 < self.learning_rate < math.inf, "above 0"),
-            "psnr": (not math.isnan(self.psnr), "a number"),
             "train_images": (self.train_images >= 0, "at least 0"),
             "test_images": (self.test_images >= 0, "at least 0"),
         }

@@ -26,9 +26,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from wsjax import architectures
+from wsjax import architectures, checks
 from wsjax.architectures import trigonometry
 from wsjax.architectures.interpreter import USE
+from wsjax.summaries import summary
 from wsjax.zoos import Zoo, factory, fitting
 from wsjax.zoos.factory import Job
 from wsjax.zoos.fitting import Fit, State
@@ -47,6 +48,8 @@ class Waves(NamedTuple):
     frequencies: np.ndarray
     amplitudes: np.ndarray
     keys: jax.Array
+
+    __repr__ = summary
 
 
 class Block(NamedTuple):
@@ -177,6 +180,7 @@ def job(
     recipe: Recipe, block: int | None = None, devices: Sequence[jax.Device] | None = None
 ) -> Job[Block]:
     """The blocks of a recipe, and how the factory makes one; arguments as for `make`."""
+    checks.expect("recipe", recipe, Recipe)
     devices = tuple(jax.devices() if devices is None else devices)
     block = block or _block(devices)
     # Blocks are of one size, so that one program serves all, and in the order of the draw:

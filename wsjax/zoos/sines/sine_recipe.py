@@ -51,6 +51,7 @@ class Recipe:
     keep_unfit: bool = False
 
     def __post_init__(self):
+        checks.fields("recipe makes no sense", self)
         rules = {
             "networks": (self.networks >= 1, "at least 1"),
             "widths": (
