@@ -42,10 +42,12 @@ HERE = pathlib.Path(__file__).parent
 def commands() -> dict[str, str]:
     """Every command below this folder: module -> the first line of its docstring."""
     lines = {}
-    for path in sorted(HERE.glob("*.py")) + sorted(HERE.glob("[bm]*/*.py")):
+    rooms = sorted(HERE.glob("[bm]*/*.py")) + sorted(HERE.glob("*/__main__.py"))
+    for path in sorted(HERE.glob("*.py")) + rooms:
         text = path.read_text()
-        if '__name__ == "__main__"' in text and path.name != "__main__.py":
+        if '__name__ == "__main__"' in text and path != HERE / "__main__.py":
             module = ".".join(path.relative_to(HERE.parent).with_suffix("").parts)
+            module = module.removesuffix(".__main__")
             lines[module] = (ast.get_docstring(ast.parse(text)) or "").splitlines()[0]
     return lines
 
@@ -62,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if (module := f"experiments.{name.removeprefix('experiments.')}") not in words:
             names = ", ".join(x.removeprefix("experiments.") for x in words)
             raise SystemExit(f"expected one of {names}, or nothing to list them, got {name!r}")
+        if (HERE.parent / module.replace(".", "/")).is_dir():
+            module += ".__main__"
         importlib.import_module(module).main(rest)
         return
     for name, (table, presets) in EXPERIMENTS.items():

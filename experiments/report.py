@@ -10,7 +10,14 @@ no number in a table is typed by hand.
 import pathlib
 import re
 
-from experiments.lib import accuracy_tables, benchmark_tables, cli, overview_tables, tables
+from experiments.lib import (
+    accuracy_tables,
+    benchmark_tables,
+    cli,
+    fault_tables,
+    overview_tables,
+    tables,
+)
 from experiments.lib.records import PUBLISHED, ROOT
 from wsjax import storage
 
@@ -39,6 +46,7 @@ TABLES = {
     **tables.TABLES,
     **accuracy_tables.TABLES,
     **benchmark_tables.TABLES,
+    **fault_tables.TABLES,
 }
 
 

@@ -12,7 +12,7 @@ from cases import tasks as cases
 import wsjax
 from wsjax import architectures, encoders, metrics, networks, tasks, testing, training, zoos
 from wsjax.datasets import images
-from wsjax.symmetries import audit, augmentations, permutations, scalings, widening
+from wsjax.symmetries import audit, augmentations, matching, permutations, scalings, widening
 from wsjax.tasks.classification import Classification
 from wsjax.tasks.contrastive import Contrastive
 from wsjax.tasks.editing import Canvas, Editing
@@ -186,16 +186,20 @@ MISUSES = {
     ),
     "permutation of floats": (
         lambda: permutations.act({"h0": np.arange(4.0)}, PARAMS, SPEC),
-        r"'h0': expected permutations \(4,\) of its neurons, got float32",
+        r"'h0': expected permutations \(4,\) of its neurons, got \(4,\) float32",
     ),
     "key and spec swapped": (lambda: permutations.sample(SPEC, KEY), "spec: expected Spec"),
     "permutation for a scaling": (
         lambda: scalings.act({"h0": [1, 0, 2, 3]}, PARAMS, SPEC),
         "expected an Element of factors and phases, .*, got dict",
     ),
-    "one kind": (lambda: scalings.sample(KEY, SPEC, "sign"), "several of the kinds .*, got 'sign'"),
+    "one kind": (lambda: scalings.sample(KEY, SPEC, "sign"), "several kinds of .*, got 'sign'"),
     "canonical of nothing": (lambda: scalings.canonical({}, SPEC), "expected, absent"),
     "widen swapped": (lambda: widening.widen(SPEC, PARAMS, KEY), "spec: expected Spec, got dict"),
+    "sweeps below 0": (
+        lambda: matching.match(PARAMS, PARAMS, SPEC, sweeps=-1),
+        "expected a number of sweeps, got -1",
+    ),
     "flip another width": (
         lambda: augmentations.flip(KEY, jnp.ones((2, 5)), SPEC),
         r"expected 13 parameters, got a vector \(2, 5\)",

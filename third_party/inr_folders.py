@@ -269,10 +269,11 @@ def _zoo(name, folder, files):
 def _facts(beside, name, path):
     """The labels that a file states itself."""
     if name == "dws_fashion":
-        label = _array(beside.get("label", "absent"), path)
-        if label.shape not in ((), (1,)) or label.dtype.kind not in "iu":
+        label = beside.get("label")
+        number = _array(label, path)
+        if number.shape not in ((), (1,)) or number.dtype.kind not in "iu":
             raise ValueError(f"{path}: expected an integer label inside, got {label!r:.80}")
-        return {"label": int(label.item())}
+        return {"label": int(number.item())}
     if name != "dws_sines":
         return {}
     coef = _array(beside.get("coef", ()), path)

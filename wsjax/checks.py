@@ -60,6 +60,18 @@ def attributes(headline: str, thing: object, rules: Rules) -> None:
     )
 
 
+def some(noun: str, numbers: Sequence[object]) -> str:
+    """The first of many by their numbers, and how many there are.
+
+    >>> some("network", [4]), some("network", [0, 4]), some("network", range(1000))
+    ('network 4', 'networks 0, 4', '1000 networks: 0, 1, 2, 3, 4, ...')
+    """
+    listed = ", ".join(str(n) for n in numbers[:5])
+    if len(numbers) > 5:
+        return f"{len(numbers)} {noun}s: {listed}, ..."
+    return f"{noun}{'s' * (len(numbers) > 1)} {listed}"
+
+
 def printable(name: object) -> str:
     r"""A name from a disk or a file as text for a terminal: what does not print is escaped.
 

@@ -9,12 +9,14 @@ NumPy in, floats out: measures are computed in float64, outside of any `jit`.
 import numpy as np
 import scipy.stats
 
+LARGEST = 1e150  # of predictions and targets: sums of squares are finite in float64
+
 
 def mse(predictions: np.ndarray, targets: np.ndarray) -> float:
     """Mean squared error over all values of two arrays of one shape.
 
     Raises:
-        ValueError: the shapes differ or are empty, or a value is NaN or infinite.
+        ValueError: the shapes differ or are empty, or a value is NaN, infinite or beyond `LARGEST`.
     """
     p, t = _checked(predictions, targets)
     return float(np.mean((p - t) ** 2))
@@ -36,7 +38,7 @@ def r2(predictions: np.ndarray, targets: np.ndarray) -> float:
         targets: [example].
 
     Raises:
-        ValueError: not two vectors of one length, or a value is NaN or infinite.
+        ValueError: not two vectors of one length, or a value is NaN, infinite or beyond `LARGEST`.
     """
     p, t = _checked(predictions, targets, vectors=True)
     left, spread = np.sum((t - p) ** 2), np.sum((t - t.mean()) ** 2)
@@ -56,7 +58,7 @@ def kendall_tau(predictions: np.ndarray, targets: np.ndarray) -> float:
         targets: [example].
 
     Raises:
-        ValueError: not two vectors of one length, or a value is NaN or infinite.
+        ValueError: not two vectors of one length, or a value is NaN, infinite or beyond `LARGEST`.
     """
     p, t = _checked(predictions, targets, vectors=True)
     if np.all(p == p[0]) or np.all(t == t[0]):
@@ -75,7 +77,7 @@ def evaluate(predictions: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         {"mse", "mae", "r2", "tau"}.
 
     Raises:
-        ValueError: not two vectors of one length, or a value is NaN or infinite.
+        ValueError: not two vectors of one length, or a value is NaN, infinite or beyond `LARGEST`.
     """
     return {
         "mse": mse(predictions, targets),
@@ -191,4 +193,8 @@ def _checked(predictions, targets, vectors=False):
         bad = x.size - int(np.isfinite(x).sum())
         if bad:
             raise ValueError(f"{bad} of {x.size} {name} are NaN or infinite")
+        if (most := np.abs(x).max()) > LARGEST:
+            raise ValueError(
+                f"expected {name} within {LARGEST:.0e}, got {most:.3g}: squares overflow"
+            )
     return p, t

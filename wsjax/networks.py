@@ -236,10 +236,24 @@ def check(params: Mapping[str, jax.Array | np.ndarray], spec: Spec) -> None:
     """Raises `ValueError` naming every array that does not match the spec, all at once.
 
     Arrays may have batch axes in front, the same ones for all. A NaN or an infinity is
-    reported by array; traced arrays are checked for shape alone. What is no mapping, or no
-    spec, is a `TypeError`.
+    reported by array and network; traced arrays are checked for shape alone. What is no mapping,
+    or no spec, is a `TypeError`.
     """
-    checks.raise_all(MISMATCH, [*_misshapen(params, spec), *_not_finite(params, spec)])
+    checks.raise_all(MISMATCH, mistakes(params, spec))
+
+
+def mistakes(
+    params: Mapping[str, jax.Array | np.ndarray], spec: Spec, members: np.ndarray | None = None
+) -> list[str]:
+    """What `check` lists.
+
+    Args:
+        params: arrays [..., *axes of the spec].
+        spec: what they mean.
+        members: [network], the numbers by which networks of one batch axis are named; their
+            positions if None.
+    """
+    return [*_misshapen(params, spec), *_not_finite(params, spec, members)]
 
 
 def check_shapes(params: Mapping[str, Any], spec: Spec, batched: bool = True) -> None:
@@ -285,20 +299,34 @@ def _misshapen(params, spec) -> list[str]:
     return wrong
 
 
-def _not_finite(params, spec) -> Iterator[str]:
+def _not_finite(params, spec, members) -> Iterator[str]:
     for a in spec.arrays:
         array = params.get(a.name)
         if not hasattr(array, "shape") or isinstance(array, jax.core.Tracer):
             continue
         if not real(array):
             yield f"{a.name}: expected real numbers, got {array.dtype}"
-        elif bad := np.size(array) - int(np.isfinite(np.asarray(array)).sum()):
-            yield f"{a.name}: {bad} of {np.size(array)} values are NaN or infinite"
+        elif (bad := ~np.isfinite(np.asarray(array))).any():
+            batch = bad.shape[: max(bad.ndim - len(a.axes), 0)]
+            yield (
+                f"{a.name}: {bad.sum()} of {bad.size} values are NaN or infinite"
+                + _bearers(bad.reshape(*batch, -1), members)
+            )
 
 
 def real(array: jax.Array | np.ndarray) -> bool:
     """True of integers and floating point, JAX's half precisions included."""
     return any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer))
+
+
+def _bearers(bad: np.ndarray, members: np.ndarray | None) -> str:
+    """Names the networks of a batch in which a value is bad, [..., value]."""
+    places = np.argwhere(bad.any(-1)).tolist()
+    if bad.ndim == 1:
+        return ""
+    if bad.ndim == 2:
+        places = [i if members is None else int(members[i]) for (i,) in places]
+    return f", in {checks.some('network', places)}"
 
 
 def ravel(params: Mapping[str, AnyArray], spec: Spec) -> AnyArray:

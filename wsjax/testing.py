@@ -172,12 +172,11 @@ def assert_equivariant(
     """
     run, edited = _edited(edit, params, spec)
     element = derange(key, params, spec)
-    want = [a.name for a in spec.arrays]
 
     def broken(element):
         here = run(permutations.act(element, params, spec))
         there = permutations.act(element, edited, spec)
-        return [name for name in want if not _moved(here[name], there[name]) <= rtol]
+        return [name for name in edited if not _moved(here[name], there[name]) <= rtol]
 
     if names := broken(element):
         axes = [h for h in element if broken({h: element[h]})]
@@ -237,7 +236,7 @@ def invariance_error(
         The mean of |encode(act(g, p)) - encode(p)| / |encode(p)|, Euclidean norms.
 
     Raises:
-        ValueError: the embedding is zero, and nothing is relative to it; or no samples.
+        ValueError: the embedding is zero, one is not finite, or there are no samples.
     """
     if samples < 1:
         raise ValueError(f"expected at least one sample, got {samples}")
@@ -250,6 +249,8 @@ def invariance_error(
         element = permutations.sample(jax.random.fold_in(key, i), spec)
         other = np.asarray(run(permutations.act(element, params, spec)), np.float64)
         errors.append(np.linalg.norm(other - embedding) / norm)
+    if not np.isfinite(errors).all():
+        raise ValueError("expected finite embeddings of permuted networks, got NaN or infinity")
     return float(np.mean(errors))
 
 
@@ -287,15 +288,13 @@ def audit(encode: Embed, params: Params, spec: Spec, key: jax.Array, **settings:
         spec: meaning of its arrays.
         key: for the symmetries.
         settings: `forward`, `inputs`, `samples`; they, and errors, as of `symmetries.audit.audit`.
-
-    >>> from wsjax import architectures
-    >>> spec, x = architectures.mlp([2, 8, 1], "tanh"), jnp.ones((3, 2))
-    >>> encode = lambda p: architectures.forward(p, x, spec)
+    >>> from wsjax.architectures import forward, mlp
+    >>> spec, x = mlp([2, 8, 1], "tanh"), jnp.ones((3, 2))
+    >>> encode = lambda p: forward(p, x, spec)
     >>> audit(encode, draw(jax.random.key(0), spec), spec, jax.random.key(1))["sign"].verdict
     'exact'
     """
-    one = functions.embedding(encode, spec)
-    return symmetry_audit.audit(one, params, spec, key, **settings)
+    return symmetry_audit.audit(functions.embedding(encode, spec), params, spec, key, **settings)
 
 
 def audit_encoder(encoder: Encoder, spec: Spec, key: jax.Array, *, samples: int = 3) -> Audit:
@@ -364,7 +363,7 @@ def assert_encoder(
             wrong.append(f"specs[{i}]: expected embeddings [3, code], got {embeddings.shape}")
         elif not np.isfinite(embeddings).all():
             wrong.append(f"specs[{i}]: embeddings are not finite")
-        elif _moved(company[0], embeddings[0]) > rtol:
+        elif not _moved(company[0], embeddings[0]) <= rtol:
             wrong.append(f"specs[{i}]: an embedding depends on the others of its batch")
         elif not _moved(embeddings[1:], embeddings[:-1]) > MARGIN * rtol:
             wrong.append(f"specs[{i}]: networks have the same embedding")
@@ -447,4 +446,4 @@ def _moved(array, reference) -> float:
 
 
 def _furthest(params, reference) -> float:
-    return max(_moved(params[name], reference[name]) for name in reference)
+    return float(np.max([_moved(params[name], reference[name]) for name in reference]))  # NaN is

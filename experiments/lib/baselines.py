@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from wsjax import checks
 from wsjax.encoders import stat_nn
 from wsjax.zoos import Zoo
 from wsjax.zoos.classifiers import classifier_factory
@@ -25,6 +26,10 @@ class ConstantWarning(UserWarning):
     """A model that has learnt gives one prediction for all networks."""
 
 
+class UnsupportedError(ValueError):
+    """Networks that a computation does not support."""
+
+
 def mean(train: Zoo, tests: Tests, label: str, seed: int) -> Predictions:
     """Predicts the mean label of the training networks for all."""
     value = train.part("train", label)[1].mean()
@@ -35,16 +40,27 @@ def statistics(networks: Zoo) -> np.ndarray:
     """StatNN's statistics of networks, [network, 7 * arrays].
 
     Raises:
-        ValueError: they have not all as many arrays.
+        UnsupportedError: they have not all as many arrays.
+        ValueError: weights are NaN or infinite, or statistics are: of weights too large for their
+            variance in float32. Networks and arrays are named.
     """
-    parts = {}
+    networks.check()
+    parts, wrong = {}, []
     for s in np.unique(networks.which).tolist():
         zoo = networks.of(s)
-        parts[s] = np.asarray(stat_nn.statistics(zoo.vectors, stat_nn.bounds(zoo.spec)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            parts[s] = np.asarray(stat_nn.statistics(zoo.vectors, stat_nn.bounds(zoo.spec)))
+        bad = ~np.isfinite(parts[s]).reshape(len(zoo), -1, 7).all(-1)  # [network, array]
+        members = np.flatnonzero(networks.which == s)
+        for i in np.flatnonzero(bad.any(0)).tolist():
+            wrong.append(
+                f"{zoo.spec.arrays[i].name} of {checks.some('network', members[bad[:, i]])}"
+            )
+    checks.raise_all("statistics overflow float32, expected smaller weights in", wrong)
     widths = sorted({x.shape[1] for x in parts.values()})
     if len(widths) > 1:
         counts = " and ".join(str(w // 7) for w in widths)
-        raise ValueError(f"expected as many arrays in all networks, got {counts}")
+        raise UnsupportedError(f"expected as many arrays in all networks, got {counts}")
     out = np.zeros((len(networks), *widths))
     for s, x in parts.items():
         out[networks.which == s] = x
@@ -67,8 +83,12 @@ def recipe_only(train: Zoo, tests: Tests, label: str, seed: int) -> Predictions:
 
     def features(zoo):
         if absent := sorted(set(names) - set(zoo.labels)):
-            raise ValueError(f"expected the settings {names}, absent: {absent}")
-        return np.stack([zoo.labels[k] for k in names], axis=1)
+            raise UnsupportedError(f"expected the settings {names}, absent: {absent}")
+        out = np.stack([zoo.labels[k] for k in names], axis=1)
+        bad = {k: np.flatnonzero(~np.isfinite(x)) for k, x in zip(names, out.T, strict=True)}
+        wrong = [f"{k} of {checks.some('network', rows)}" for k, rows in bad.items() if len(rows)]
+        checks.raise_all("expected settings that are numbers, got NaN or infinity in", wrong)
+        return out
 
     return _trees(features, train, tests, label, seed)
 
@@ -111,7 +131,7 @@ def _trees(features, train, tests, label, seed):
     (zoo, y), (validation, validation_y) = (train.part(s, label) for s in ("train", "validation"))
     try:
         x, validation_x = features(zoo), features(validation)
-    except ValueError as error:
+    except UnsupportedError as error:
         return dict.fromkeys(tests, str(error))
     settings = {"max_iter": 1000, "learning_rate": 0.05, "random_state": seed}
     trees = grow(HistGradientBoostingRegressor, x, y, (validation_x, validation_y), **settings)
@@ -119,7 +139,7 @@ def _trees(features, train, tests, label, seed):
     for name, test in tests.items():
         try:
             test_x = features(test.part("test", label)[0])
-        except ValueError as error:  # of `features`
+        except UnsupportedError as error:
             predictions[name] = str(error)
             continue
         width = test_x.shape[1]

@@ -59,7 +59,15 @@ def predict(
         tests: name -> zoo with a "test" split.
         label: predicted.
         adopt: whether arrays of kinds that training has none of are supported.
+
+    Raises:
+        ValueError: a split is absent or empty, or a label is NaN or infinite (its networks are
+            named): before any training.
     """
+    for split in ("train", "validation"):
+        train.label(split, label)
+    for zoo in tests.values():
+        zoo.label("test", label)
     if method.compute:
         outcomes, facts = runs.compute(method, train, tests, label, config["seed"])
         unsupported = {k: v for k, v in outcomes.items() if isinstance(v, str)}

@@ -1,5 +1,6 @@
 """The original files: written here, tiny, in the published layouts."""
 
+import io
 import os
 import pickle
 import struct
@@ -167,6 +168,54 @@ def test_an_archive_cut_short_or_with_other_members_is_named(tmp_path):
             read("cifar10", tmp_path)
 
 
+def header(name, size=0, kind=tarfile.REGTYPE):
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+END = bytes(1024)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            header("test_batch.bin", 7 << 30, tarfile.GNUTYPE_SPARSE) + END,
+            "'test_batch.bin' is spar",
+        ),
+        (header("test_batch.bin", 7 << 30) + END, "'test_batch.bin' has 7516192768 bytes by its"),
+        (400 * header("a") + END, "has more than 64 members, the published one has 9"),
+        (2 * header("data_batch_1.bin") + END, "holds data_batch_1.bin twice"),
+        (header("data_batch_1.bin") + header("cifar-10-batches-bin/data_batch_1.bin"), "bin twice"),
+        (
+            20 * (header("x", 9, tarfile.XHDTYPE) + b"9 a=bcde\n".ljust(512, b"\0")) + END,
+            "expected th",
+        ),
+        (header("\x1b[31m") + END, r"found \['\\x1b\[31m'\]"),
+    ],
+    ids=["sparse", "size", "many", "twice", "twice in folders", "pax", "escape"],
+)
+def test_an_archives_headers_are_not_taken_on_trust(tmp_path, content, message):
+    """A sparse one of 4 kB asked for 7 GB, one of 400,000 members took 11 s."""
+    write(tmp_path, {"cifar-10-binary.tar": content})
+    with pytest.raises(ValueError, match=message) as error:
+        read("cifar10", tmp_path)
+    assert "cifar-10-binary.tar" in str(error.value)
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_an_archive_made_anew_is_read(tmp_path, form):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=form) as tar:
+        for name, data in cifar_files().items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mtime = len(data), 0.5  # PAX has headers for parts of seconds
+            tar.addfile(member, io.BytesIO(data))
+    write(tmp_path, {"cifar-10-binary.tar": file.getvalue()})
+    np.testing.assert_array_equal(read("cifar10", tmp_path).train, COLOR[:15])
+
+
 @pytest.mark.parametrize("packing", [".gz", ".xz"])
 def test_a_stream_must_be_whole_and_alone(tmp_path, packing):
     folder = write(tmp_path, mnist_files(), packing)
@@ -258,6 +307,12 @@ def test_sizes_are_limited_before_anything_is_read(tmp_path, monkeypatch):
     folder = write(tmp_path, cifar_files())
     monkeypatch.setattr(image_files, "TOTAL_BYTES", 5 * 3 * 3073)
     with pytest.raises(ValueError, match=r"more than 46095 bytes in all files of cifar10"):
+        read("cifar10", folder)
+    write(tmp_path / "packed", cifar_files(), ".gz")
+    with pytest.raises(ValueError, match=r"more than 46095 bytes in all files of cifar10"):
+        read("cifar10", tmp_path / "packed")
+    monkeypatch.setattr(image_files, "PLAIN_BYTES", 9218)
+    with pytest.raises(ValueError, match=r"data_batch_1\.bin has or unpacks to more than 9218"):
         read("cifar10", folder)
     monkeypatch.setattr(image_files, "FILE_BYTES", 9000)
     with pytest.raises(ValueError, match=r"has 9219 bytes, expected at most 9000"):

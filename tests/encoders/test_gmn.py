@@ -225,7 +225,7 @@ def test_parameter_counts_of_the_paper():
         ({"edges": "none"}, "edges: expected one of"),
         ({"norm": "batch"}, "norm: expected one of"),
         ({"lift": 3}, "lift: expected 1 or 2, got 3"),
-        ({"waves": 3}, "waves: expected an even number, got 3"),
+        ({"waves": 3}, "waves: expected an even number above 0, got 3"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(settings, message):

@@ -18,11 +18,12 @@ def test_every_command_and_every_preset_is_listed(capsys):
             assert f"python -m experiments.{path.stem}" in out
     assert "python -m experiments.make.sine_zoo" in out
     assert "python -m experiments.benchmarks.encoder_steps" in out
+    assert "python -m experiments.faults\n" in out
 
 
 @pytest.mark.parametrize("prefix", ["", "experiments."])
 def test_a_command_that_is_named_receives_the_arguments(capsys, tmp_path, prefix):
-    for name in ("inr_frequency", "make.sine_zoo"):
+    for name in ("inr_frequency", "make.sine_zoo", "faults"):
         with pytest.raises(SystemExit) as stopped:
             listing.main([f"{prefix}{name}", "--no-such-flag"])
         assert stopped.value.code == 2
@@ -37,5 +38,6 @@ def test_an_unknown_command_is_one_sentence_with_the_names():
 
 @pytest.mark.parametrize("name", listing.commands())
 def test_every_command_ends_in_sentences(name):
-    path = pathlib.Path(listing.__file__).parents[1] / f"{name.replace('.', '/')}.py"
+    path = pathlib.Path(listing.__file__).parents[1] / name.replace(".", "/")
+    path = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
     assert path.read_text().endswith('if __name__ == "__main__":\n    cli.run(main)\n')

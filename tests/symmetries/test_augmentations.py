@@ -238,6 +238,8 @@ def test_networks_without_the_symmetry_are_rejected(name, spec, words):
 
 
 def test_strengths_that_make_no_sense_are_rejected():
-    message = "strengths of at least 0.*\n  rotate: -1\n  noise: nan\n  dropout: 1\n  mask: 2"
+    message = "strengths of at least 0.*\n  rotate: -1\n  dropout: 1\n  mask: 2"
     with pytest.raises(ValueError, match=message):
-        Augmentation(rotate=-1, noise=math.nan, dropout=1, mask=2, zoom=0.1)
+        Augmentation(rotate=-1, dropout=1, mask=2, zoom=0.1)
+    with pytest.raises(ValueError, match=r"noise: expected a finite number, got nan\n  mask.*'1'"):
+        Augmentation(noise=math.nan, mask="1")

@@ -309,7 +309,7 @@ def test_an_element_that_does_not_fit_is_rejected():
 def test_other_mistakes_are_rejected():
     network = mlp([2, 3, 1], "sin")
     g = scalings.identity(network)
-    with pytest.raises(ValueError, match=r"kinds of \('sign', 'scale', 'phase'\), got \['flip'\]"):
+    with pytest.raises(ValueError, match=r"kinds of \('sign', 'scale', 'phase'\), got \('flip',\)"):
         scalings.sample(KEY, network, ("flip",))
     with pytest.raises(ValueError, match=r"same signals, got \['Dense_0 \(phases\)'\] and \['Den"):
         scalings.compose(g, Element({}, g.phases), network)

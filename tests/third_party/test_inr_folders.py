@@ -223,6 +223,26 @@ INR_DAMAGE = {
         "expected arrays",
     ),
     "other names": ("mnist", save(FINAL, {"fc.weight": draw(1, 1)}), "got 'fc.weight'"),
+    "two networks": (
+        "mnist",
+        save(FINAL, siren() | {f"net{k[3:]}": -v for k, v in siren().items()}),
+        r"model_final\.pth: .* one network, got 'seq\.0\.weight' and 'net\.0\.weight'.* alone",
+    ),
+    "an array twice": (
+        "mnist",
+        save(FINAL, siren() | {"seq.1.linear.bias": draw(32)}),
+        r"got 'seq\.1\.bias' and 'seq\.1\.linear\.bias', which may be of two: save one",
+    ),
+    "ragged": (
+        "sines",
+        sine(coef=[[1.0], [2.0, 3.0]]),
+        r"model_0\.pth: expected numbers beside the weights",
+    ),
+    "a name that colours": (
+        "mnist",
+        lambda f: (f / "mnist_png_\x1b[31m").mkdir(),
+        r"\\x1b\[31m: ex",
+    ),
     "whole numbers": (
         "mnist",
         save(FINAL, {k: (9 * v).astype("i8") for k, v in siren().items()}),
@@ -234,7 +254,7 @@ INR_DAMAGE = {
     "a label in words": (
         "fashion",
         save("train/model_0.pth", siren() | {"label": "bag"}),
-        "integer label inside, got bag",
+        "integer label inside, got 'bag'",
     ),
     "splits gone": ("fashion", lambda f: (f / "splits.json").unlink(), r"splits .*splits\.json"),
     "splits broken": ("fashion", text("splits.json", '{"train": ['), "expected JSON"),

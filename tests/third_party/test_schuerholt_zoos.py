@@ -207,6 +207,14 @@ ZOO_DAMAGE = {
     "a run in two splits": (swap_runs, "run 0 sits in two splits"),
     "another shape": (first_conv(lambda a: a[:4]), r"expected a network of .*\(4, 1, 5, 5\)"),
     "another name": (weight(lambda s: s.update(extra=s["module_list.0.bias"])), "got 'extra'"),
+    "two networks": (
+        weight(lambda s: s.update({k.replace("module_list", "ema"): -v for k, v in s.items()})),
+        r"one network, got 'module_list\.0\.weight' and 'ema\.0\.weight'.* save one of them alone",
+    ),
+    "a layer of another": (
+        weight(lambda s: s.update({"ema.11.bias": s.pop("module_list.11.bias")})),
+        r"got 'module_list\.0\.weight' and 'ema\.11\.bias', which may be of two",
+    ),
     "a layer missing": (weight(lambda s: s.pop("module_list.0.bias")), "got shapes"),
     "nan": (first_conv(lambda a: a * np.nan), "1 of 4 .*\n  Conv_0/kernel: 1$"),
     "whole numbers": (first_conv(lambda a: a.astype("i8")), "'int64'"),

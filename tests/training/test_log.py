@@ -45,6 +45,20 @@ def test_lines_come_back(path):
     assert read_lines(path.with_name("none")) == []
 
 
+def test_lines_that_must_be_there_are_missed_at_the_end_of_a_file(path):
+    JsonLines(path).truncate_after(30, [10, 30])
+    assert read_lines(path) == LINES
+    whole = path.read_bytes()
+    path.write_bytes(b"".join(whole.splitlines(keepends=True)[:2]))
+    words = r"metrics\.jsonl, line 3: the lines of steps \[30\] are missing; restore the file or"
+    with pytest.raises(DamagedError, match=words):
+        JsonLines(path).truncate_after(30, [10, 30])
+    assert len(read_lines(path)) == 2
+    path.unlink()
+    with pytest.raises(DamagedError, match=r"line 1: the lines of steps \[10, 30\] are missing"):
+        JsonLines(path).truncate_after(30, [10, 30])
+
+
 def test_records_are_appended_once(results):
     before = results.read_bytes()
     append_records(results, LINES[1:])

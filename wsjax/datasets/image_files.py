@@ -49,6 +49,7 @@ FILE_BYTES = 256 << 20  # of a file, packed and unpacked; the largest official o
 PLAIN_BYTES = 64 << 20  # of an IDX file or a batch, unpacked; the largest has 47 million
 TOTAL_BYTES = 1 << 30  # of all files, unpacked
 BLOCK = 512  # bytes, of a tar
+NO_CONTENT = tuple(b"%d" % n for n in range(1, 7))  # types of links, devices, folders
 MEMBERS = 64  # of an archive; CIFAR-10's has 9
 
 # sha256 of the unpacked files. IDX and CIFAR-10: of files whose md5 is the published one.
@@ -285,11 +286,17 @@ def _members(content, path):
         if len(header) == BLOCK and not header.strip(b"\0"):
             break
         stated, size = _octal(header[148:156]), _octal(header[124:136])
-        if None in (stated, size) or stated != sum(header) - sum(header[148:156]) + 8 * ord(" "):
+        if (
+            stated is None
+            or size is None
+            or stated != sum(header) - sum(header[148:156]) + 8 * ord(" ")
+        ):
             raise ValueError(f"{path} is no tar archive, or cut short, at byte {at} of it")
         name, kind = header[:100].split(b"\0")[0].decode("latin-1"), header[156:157]
         if kind == b"S":
             raise ValueError(f"{path}: {name!r} is sparse, which the published archive is not")
+        if kind in NO_CONTENT:
+            size = 0
         start, at = at + BLOCK, at + BLOCK + -(-size // BLOCK) * BLOCK
         if start + size > len(content):
             raise ValueError(f"{path} is cut short: {name!r} has {size} bytes by its header")

@@ -100,7 +100,8 @@ class INR2Vec(Encoder):
     @nn.compact
     def __call__(self, vectors: jax.Array, view: np.ndarray, train: bool = False) -> jax.Array:
         """[batch, entry] -> [batch, code]."""
-        check_vectors(vectors, int(view.max()) + 1, exactly=False)
+        least = int(view.max()) + 1 if isinstance(view, np.ndarray) else 0
+        check_vectors(vectors, least, exactly=False)
         x = jnp.asarray(vectors)[:, view]  # [batch, row, H]
         for width in self.widths:
             x = nn.relu(nn.LayerNorm()(nn.Dense(width, bias_init=uniform(x.shape[-1]))(x)))

@@ -81,8 +81,8 @@ def act(element: Element, params: Params, spec: Spec) -> Params:
     for axis, p in element.items():
         if p.shape != want[axis] or not jnp.issubdtype(p.dtype, jnp.integer):
             raise ValueError(
-                f"{axis!r}: expected permutations {want[axis]} of its neurons, got {p.dtype} "
-                f"{p.shape}"
+                f"{axis!r}: expected permutations {want[axis]} of its neurons, got {p.shape} "
+                f"{p.dtype}"
             )
         if not isinstance(p, jax.core.Tracer) and (np.sort(p) != np.arange(p.shape[-1])).any():
             raise ValueError(

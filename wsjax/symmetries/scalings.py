@@ -76,7 +76,7 @@ def sample(
     """
     networks.expect_spec(spec)
     if isinstance(kinds, str) or set(kinds) - set(KINDS):
-        raise ValueError(f"expected several of the kinds {KINDS}, got {kinds!r}")
+        raise ValueError(f"expected several kinds of {KINDS}, got {kinds!r}")
     factors, phases = map(dict, identity(spec))
     key_of = lambda name, kind: jax.random.fold_in(key, zlib.crc32(f"{name} {kind}".encode()))
     for name, x in scaling_group(spec).factors.items():
@@ -188,7 +188,16 @@ def factors(element: Element, spec: Spec) -> tuple[jax.Array, jax.Array]:
 
 
 def canonical(params: Params, spec: Spec) -> Params:
-    """The same network for all that differ by a scaling: scales, phases, then signs."""
+    """The same network for all that differ by a scaling: scales, phases, then signs.
+
+    Here and in each of the three:
+
+    Raises:
+        ValueError: a weight is NaN or infinite, or one of the form would be: neurons too large
+            for the products of norms, or for shifts by multiples of pi, in the arrays' precision.
+            Arrays and networks are named. Under `jit` nothing is raised: such weights are NaN or
+            infinite in the form too.
+    """
     return canonical_sign(canonical_phase(canonical_scale(params, spec), spec), spec)
 
 
@@ -204,14 +213,15 @@ def canonical_scale(params: Params, spec: Spec) -> Params:
         params: arrays [..., *axes of the spec].
         spec: what they mean.
     """
-    networks.check_shapes(params, spec)
+    params = _finite(params, spec)
     for name, x in scaling_group(spec).factors.items():
         if x.scale:
-            square = _incoming(params, spec, name, lambda a, w: w * w)
+            size = _size(params, spec, name)
+            square = _incoming(params, spec, name, lambda a, w: w * w, size)
             some = square > 0
-            factor = jnp.where(some, jax.lax.rsqrt(jnp.where(some, square, 1)), 1)
+            factor = jnp.where(some, jax.lax.rsqrt(jnp.where(some, square, 1)) / size, 1)
             params = act(Element({name: factor}, {}), params, spec)
-    return params
+    return _finite(params, spec, "canonical scales")
 
 
 def canonical_sign(params: Params, spec: Spec) -> Params:
@@ -227,7 +237,7 @@ def canonical_sign(params: Params, spec: Spec) -> Params:
         params: arrays [..., *axes of the spec].
         spec: what they mean.
     """
-    networks.check_shapes(params, spec)
+    params = _finite(params, spec)
     sums = (
         lambda a, w: w if a.role == "bias" else jnp.zeros_like(w),
         lambda a, w: w if a.role != "bias" else jnp.zeros_like(w),
@@ -235,7 +245,8 @@ def canonical_sign(params: Params, spec: Spec) -> Params:
     )
     for name, x in scaling_group(spec).factors.items():
         if x.sign:
-            first, *others = (_incoming(params, spec, name, of) for of in sums)
+            size = _size(params, spec, name)
+            first, *others = (_incoming(params, spec, name, of, size) for of in sums)
             for other in others:
                 first = jnp.where(first == 0, other, first)
             flip = jnp.where(first < 0, -jnp.ones_like(first), jnp.ones_like(first))
@@ -253,19 +264,47 @@ def canonical_phase(params: Params, spec: Spec) -> Params:
         params: arrays [..., *axes of the spec].
         spec: what they mean.
     """
-    networks.check_shapes(params, spec)
-    group = scaling_group(spec)
+    group, params = scaling_group(spec), _finite(params, spec)
+    axes = {a.name: len(a.axes) for a in spec.arrays}
     for name, shift in group.shifts.items():
         bias = _onto(params[name], shift.at, len(shift.at))
         k = -jnp.floor(bias / group.phases[shift.name].step + 0.5)
-        params = act(Element({}, {shift.name: k.astype(jnp.int32)}), params, spec)
-    return params
+        # larger ones round by more than a hundredth of a shift, and lose their last digit at last
+        known = jnp.abs(k) < min(0.01 / float(jnp.finfo(k.dtype).eps), 2.0**31)
+        k = jnp.where(known, k, 0).astype(jnp.int32)
+        kept = jnp.where(_along(known, shift.at, axes[name]), params[name], jnp.nan)
+        params = act(Element({}, {shift.name: k}), {**params, name: kept}, spec)
+    return _finite(params, spec, "canonical phases")
 
 
-def _incoming(params, spec, name, of: Callable[[Array, jax.Array], jax.Array]) -> jax.Array:
-    """The sum over the weights that write a signal, [..., *axes of its factors]."""
+def _finite(params: Params, spec: Spec, form: str = "") -> dict[str, jax.Array]:
+    """The network, as JAX's arrays; raises unless it is finite, of no form or of this one."""
+    if wrong := networks.mistakes(params, spec):
+        beyond = f"{form} are beyond the arrays' precision, use float64 or leave the network out"
+        checks.raise_all(beyond if form else "network does not match its spec", wrong)
+    return {a.name: jnp.asarray(params[a.name]) for a in spec.arrays}
+
+
+def _size(params, spec, name) -> jax.Array:
+    """The power of two just below the largest weight that writes a signal; 1 where all are 0.
+
+    Divided by it, weights keep their digits, and their squares and cubes are within range.
+    """
     parts = [
-        _onto(of(a, jnp.asarray(params[a.name])), term.at, len(a.axes))
+        _onto(jnp.abs(params[a.name]), term.at, len(a.axes), jnp.max)
+        for a, term in scaling_group(spec).incoming[name]
+    ]
+    most = jax.lax.stop_gradient(functools.reduce(jnp.maximum, parts))
+    _, exponent = jnp.frexp(most)
+    return jnp.where(most > 0, jnp.ldexp(jnp.ones_like(most), exponent - 1), 1)
+
+
+def _incoming(
+    params, spec, name, of: Callable[[Array, jax.Array], jax.Array], size: jax.Array
+) -> jax.Array:
+    """The sum over the weights that write a signal, divided by `size`, [..., *its axes]."""
+    parts = [
+        _onto(of(a, params[a.name] / _along(size, term.at, len(a.axes))), term.at, len(a.axes))
         for a, term in scaling_group(spec).incoming[name]
     ]
     return functools.reduce(jnp.add, parts)
@@ -280,9 +319,9 @@ def _along(values, at, ndim):
     return values.transpose(*range(lead), *order).reshape(*values.shape[:lead], *shape)
 
 
-def _onto(array, at, ndim):
-    """An array [..., *axes] summed over all of its `ndim` axes but `at`; [..., *at]."""
-    array = array.sum(tuple(i - ndim for i in range(ndim) if i not in at), dtype=array.dtype)
+def _onto(array, at, ndim, reduce=jnp.sum):
+    """An array [..., *axes] reduced over all of its `ndim` axes but `at`; [..., *at]."""
+    array = reduce(array, tuple(i - ndim for i in range(ndim) if i not in at)).astype(array.dtype)
     lead = array.ndim - len(at)
     return array.transpose(*range(lead), *(lead + sorted(at).index(i) for i in at))
 

@@ -9,6 +9,7 @@ result to raw networks: named arrays, raveled vectors or a `Zoo`.
 import abc
 import dataclasses
 import functools
+import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -24,6 +25,7 @@ from wsjax.networks import Params, Spec
 from wsjax.symmetries import permutations
 from wsjax.tasks.scaling import InputScale
 from wsjax.views import padding
+from wsjax.views.wiring import wiring
 from wsjax.zoos import Zoo
 
 Result = TypeVar("Result", bound="Trained")
@@ -294,7 +296,8 @@ class Trained:
 
         Raises:
             ValueError: arrays do not match the spec or are not finite, the architecture is not
-                supported, or the spec is left out where training had several.
+                supported, the spec is left out where training had several, or networks are too
+                large for a finite result in float32. Arrays and networks are named.
         """
         zoo, single = self._zoo(networks, spec)
         embeddings = self._apply(zoo, "encode")
@@ -305,17 +308,31 @@ class Trained:
 
         They are computed from embeddings, so that one program of the encoder serves both.
         """
-        embeddings = self.encode(networks, spec)
+        zoo, single = self._zoo(networks, spec)
         params = {"params": self.variables["params"].get("head", {})}
-        out = in_pieces(_head(self.module.head), params, np.atleast_2d(embeddings), size=1024)
-        return out if embeddings.ndim == 2 else out[0]
+        out = in_pieces(_head(self.module.head), params, self.encode(zoo), size=1024)
+        self.expect_finite(zoo, out)
+        return out[0] if single else out
 
     def _transform(
         self, given: Params | np.ndarray, spec: Spec | None, method: str | None = None
     ) -> Any:
-        """Applies a method that gives networks; they come back raw, in the form given."""
+        """Applies a method that gives networks; they come back raw, in the form given.
+
+        Raises:
+            ValueError: as `encode`, or networks have other inputs or outputs than in training.
+        """
         zoo, single = self._zoo(given, spec)
-        vectors = self.scale.invert(self._apply(zoo, method), zoo.spec)
+        if (ends := _ends(zoo.spec)) != (trained := _ends(self.specs[0])):
+            counted = "{} inputs and {} outputs".format
+            raise ValueError(
+                f"trained to change networks of {counted(*trained)}, got one of {counted(*ends)}, "
+                "which is another task: train on such networks"
+            )
+        out = self._apply(zoo, method)
+        with np.errstate(over="ignore"):
+            vectors = self.scale.invert(out, zoo.spec)
+        self.expect_finite(zoo, vectors)
         vectors = vectors[0] if single else vectors
         return networks.unravel(vectors, zoo.spec) if isinstance(given, Mapping) else vectors
 
@@ -351,8 +368,51 @@ class Trained:
         specs = tuple(zoo.specs[s] for s in present)
         expect_supported(self.module.encoder, self.scale, self.specs[0], specs)
         vectors = self.scale.apply_zoo(zoo, views(self.module.encoder, specs).width)
+        self.expect_finite(zoo, vectors)
         apply = _program(self.module, specs, method)
-        return in_pieces(apply, self.variables, vectors, which.astype(np.int32))
+        out = in_pieces(apply, self.variables, vectors, which.astype(np.int32))
+        self.expect_finite(zoo, out)
+        return out
+
+    def expect_finite(self, zoo: Zoo, values: np.ndarray) -> None:
+        """Checks what was computed of networks.
+
+        Args:
+            zoo: the networks.
+            values: [network, ...].
+
+        Raises:
+            ValueError: a value is NaN or infinite; its networks are named, and the largest of
+                their weights.
+        """
+        bad = np.flatnonzero(~np.isfinite(values.reshape(len(zoo), -1)).all(1))
+        if not len(bad):
+            return
+        zoo.check()
+        headline = (
+            f"{type(self.module.encoder).__name__} gives NaN or infinity for "
+            f"{checks.some('network', bad.tolist())} of {len(zoo)}"
+        )
+        if not all(np.isfinite(x).all() for x in jax.tree.leaves(self.variables)):
+            raise ValueError(f"{headline}: its own weights are; restore an earlier checkpoint")
+        weights = np.abs(zoo.vectors[bad])
+        row, entry = np.unravel_index(weights.argmax(), weights.shape)
+        spec, size = zoo.specs[zoo.which[bad[row]]], float(weights[row, entry])
+        name = next(k for k, at in networks.offsets(spec).items() if (at == entry).any())
+        times = size / float(self.scale.divisors(spec)[entry])
+        raise ValueError(
+            f"{headline}, float32 overflows: the largest weight, {size:.3g} in {name} of network "
+            f"{bad[row]}, is {times:.3g} times the root mean square of such arrays in training; "
+            "leave these networks out (`Zoo.select`), or train on networks of their size"
+        )
+
+
+def _ends(spec: Spec) -> tuple[int, int]:
+    """The numbers of a network's inputs and outputs."""
+    wires, sizes = wiring(spec), dict(spec.sizes)
+    count = lambda places: sum(math.prod(sizes[a] for a in p.axes) for p in places)
+    inputs = [p for p in wires.places if p.level == -1]
+    return count(inputs), count(wires.places[i] for i in wires.outputs)
 
 
 @functools.lru_cache(maxsize=32)

@@ -120,6 +120,9 @@ class TrainedEditor(Trained):
     def edit(self, given: Params | np.ndarray, spec: Spec | None = None) -> Params | np.ndarray:
         """Edits networks.
 
+        An encoder that `reads_any` edits networks of other widths as well, of as many inputs and
+        outputs as those of training; how well, nothing in training measures.
+
         Args:
             given: named arrays of one network or, with a batch axis, of several; or raveled
                 vectors [entry] or [batch, entry].
@@ -134,9 +137,14 @@ class TrainedEditor(Trained):
         return self._transform(given, spec)
 
     def render(self, given: Params | np.ndarray, spec: Spec | None = None) -> np.ndarray:
-        """The images of networks, [row, col, channel] or [batch, row, col, channel]."""
+        """The images of networks, [row, col, channel] or [batch, row, col, channel].
+
+        Raises:
+            ValueError: as `Trained.encode`.
+        """
         zoo, single = self._zoo(given, spec)
         rendered = images(zoo.vectors, zoo.spec, self.task.canvas)
+        self.expect_finite(zoo, rendered)
         return rendered[0] if single else rendered
 
     def errors(self, vectors: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -66,8 +66,9 @@ def fit(
         The task's `Trained`, with the variables of the best validation measure.
 
     Raises:
-        ValueError: a split or label is missing, labels are not finite (counted by name), the
-            encoder does not support the architectures or the task, or as `training.fit`.
+        ValueError: a split or label is missing, a split is empty, labels are not finite (the
+            label and its networks are named), the encoder does not support the architectures or
+            the task, or as `training.fit`.
         TypeError: the zoo, the task or the settings are of another class.
         FloatingPointError, Interrupted, LockedError, SaveError: as `training.fit`.
     """
@@ -86,7 +87,7 @@ def fit(
     zoo = zoo if zoo.splits else default_splits(zoo)
     _expect_data(zoo, task.needs)
     train, validation = (
-        Part(zoo.select(zoo.splits[k]), zoo.splits[k]) for k in ("train", "validation")
+        Part(zoo.select(zoo.members(k)), zoo.members(k)) for k in ("train", "validation")
     )
     if settings is None:
         settings = default_settings(len(train.networks))
@@ -226,16 +227,10 @@ def _widths(head: Sequence[int]) -> tuple[int, ...]:
 def _expect_data(zoo, labels):
     if missing := sorted({"train", "validation"} - set(zoo.splits)):
         raise ValueError(f"expected the splits {missing}, got {sorted(zoo.splits)}")
-    for label in labels:
-        if label not in zoo.labels:
-            raise ValueError(f"expected a label of {sorted(zoo.labels)}, got {label!r}")
-        for name in ("train", "validation"):
-            values = zoo.labels[label][zoo.splits[name]]
-            if bad := len(values) - int(np.isfinite(values).sum()):
-                raise ValueError(
-                    f"label {label!r}: {bad} of {len(values)} values of the split {name!r} are "
-                    "NaN or infinite"
-                )
+    for name in ("train", "validation"):
+        zoo.members(name)
+        for label in labels:
+            zoo.label(name, label)
 
 
 def _bind(params, statistics):

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import jax
 import numpy as np
+import scipy.special
 
 from wsjax import checks, metrics
 from wsjax.encoders import Encoder, Regressor
@@ -61,9 +62,9 @@ class TrainedRegression(Trained):
 
     def predict(self, networks: Params | np.ndarray | Zoo, spec: Spec | None = None) -> np.ndarray:
         """The label, a number or [batch], in its units; arguments and errors as of `encode`."""
-        out = self.outputs(networks, spec)
+        out = self.outputs(networks, spec).astype(np.float64)  # the units may be large
         if self.task.objective.loss == "bce":
-            return 1 / (1 + np.exp(-out))
+            return scipy.special.expit(out)
         return out * self.constants["deviation"] + self.constants["mean"]
 
 
@@ -97,9 +98,10 @@ class Regression(Task[TrainedRegression]):
         Raises:
             ValueError: the loss is "bce" and a label is not in [0, 1].
         """
-        labels = train.labels[self.label]
+        labels = np.asarray(train.labels[self.label], np.float64)  # squares of float32 overflow
         if self.objective.loss == "mse":
-            return {"mean": float(labels.mean()), "deviation": float(labels.std()) or 1.0}
+            deviation = float(labels.std()) if np.ptp(labels) else 1.0
+            return {"mean": float(labels.mean()), "deviation": deviation}
         if labels.min() < 0 or labels.max() > 1:
             raise ValueError(
                 f"loss 'bce' expects labels in [0, 1], got {labels.min():.3g}..{labels.max():.3g} "
@@ -109,7 +111,7 @@ class Regression(Task[TrainedRegression]):
 
     def targets(self, train: Part, constants: Mapping[str, float]) -> dict[str, np.ndarray]:
         """The standardised label."""
-        labels = train.networks.labels[self.label]
+        labels = np.asarray(train.networks.labels[self.label], np.float64)
         target = (labels - constants["mean"]) / constants["deviation"]
         return {"target": target.astype(np.float32)}
 

@@ -33,7 +33,11 @@ class InputScale:
 
     @classmethod
     def fit(cls, zoo: Zoo) -> "InputScale":
-        """Measures all networks of a zoo; each weight counts once, constant zeros as 1."""
+        """Measures all networks of a zoo; each weight counts once.
+
+        Constant zeros count as 1, and so do numbers that XLA takes for zeros: those below the
+        normal range of float32.
+        """
         checks.expect("zoo", zoo, Zoo)
         sums: dict[str, list[float]] = {}
         for s in np.unique(zoo.which).tolist():
@@ -43,9 +47,9 @@ class InputScale:
                 total = sums.setdefault(kind, [0.0, 0.0])
                 total[0] += float(np.square(params[name], dtype=np.float64).sum())
                 total[1] += params[name].size
-        return cls(
-            {k: float(np.sqrt(square / count)) or 1.0 for k, (square, count) in sums.items()}
-        )
+        scales = {k: float(np.sqrt(square / count)) for k, (square, count) in sums.items()}
+        least = np.finfo(np.float32).tiny
+        return cls({k: x if x >= least else 1.0 for k, x in scales.items()})
 
     def divisors(self, spec: Spec) -> np.ndarray:
         """The number that each entry of a raveled network is divided by, [entry] float32.
@@ -80,11 +84,15 @@ class InputScale:
         return self.divisors(spec)
 
     def apply_zoo(self, zoo: Zoo, width: int) -> np.ndarray:
-        """All networks of a zoo normalised, [network, width], zeros behind each."""
+        """All networks of a zoo normalised, [network, width], zeros behind each.
+
+        What overflows is infinite, see `Trained.expect_finite`.
+        """
         out = np.zeros((len(zoo), width), np.float32)
         for s in np.unique(zoo.which).tolist():
             spec, members = zoo.specs[s], zoo.which == s
-            out[members, : spec.count] = self.apply(zoo.vectors[members, : spec.count], spec)
+            with np.errstate(over="ignore"):
+                out[members, : spec.count] = self.apply(zoo.vectors[members, : spec.count], spec)
         return out
 
     def extend(self, specs: Sequence[Spec]) -> "InputScale":

@@ -22,7 +22,7 @@ import logging
 import math
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from wsjax import storage
@@ -64,14 +64,21 @@ class JsonLines:
                 )
             _append(file, _text(line, before[SEAL]))
 
-    def truncate_after(self, step: int) -> None:
+    def truncate_after(self, step: int, logged: Collection[int] = ()) -> None:
         """Drops the lines whose "step" is greater: a resumed run writes them again.
 
+        Args:
+            step: the last that may stay.
+            logged: steps whose lines must be there; at the end of a file they can go missing.
+
         Raises:
-            DamagedError: see `read_lines`.
+            DamagedError: see `read_lines`; or such a line is missing.
         """
         with _locked(self.path) as (file, data):
             lines = _verified(self.path, data, chained=True)
+            if missing := sorted(set(logged) - {line["step"] for line in lines}):
+                reason = f"the lines of steps {missing} are missing"
+                raise _damage(self.path, len(lines) + 1, reason, True)
             kept = sum(line["step"] <= step for line in lines)  # the first: steps rise
             file.truncate(sum(len(x) + 1 for x in data.split(b"\n")[:kept]))
             os.fsync(file.fileno())

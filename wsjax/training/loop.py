@@ -278,6 +278,7 @@ def fit(
     Raises:
         ValueError: the arrays' lengths differ or are below a batch, `evaluate` gives no
             `select`, or the folder holds a run of another config; the differences are named.
+        DamagedError: no checkpoint can be read, or metrics were altered or are missing.
         LockedError: another process trains in the folder.
         SaveError: nothing can be written there, it has less space than the checkpoints need,
             or the disk was full later; the checkpoint before stays.
@@ -311,7 +312,9 @@ def fit(
         if resumed < settings.steps:
             saved.expect_space(abstract)
         history = JsonLines(folder / "metrics.jsonl")
-        history.truncate_after(resumed)
+        every = settings.evaluate_every
+        logged = {*range(every, resumed + 1, every)} | {settings.steps} & {resumed}
+        history.truncate_after(resumed, logged)
         record = stack.enter_context(
             board(folder / "tensorboard" if settings.tensorboard else None, resumed)
         )

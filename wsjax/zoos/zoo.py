@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from wsjax import checks, summaries
-from wsjax.networks import Params, Spec, check, ravel, real, unravel
+from wsjax.networks import Params, Spec, check, mistakes, ravel, real, unravel
 
 Labels = Mapping[str, np.ndarray]
 Splits = Mapping[str, np.ndarray]
@@ -39,8 +39,8 @@ class Zoo:
             a zoo not yet split.
 
     Raises:
-        ValueError: shapes disagree, a weight is not finite (named by array), a row is not
-            zero beyond its network, or a run sits in two splits.
+        ValueError: shapes disagree, a weight is not finite (named by array and network), a row
+            is not zero beyond its network, or a run sits in two splits.
         TypeError: a field holds something else than such arrays; says which.
     """
 
@@ -84,13 +84,20 @@ class Zoo:
                 f"{sorted(set(self.which.tolist()))} of {n} networks"
             )
         self._check_splits()
+        self.check()
+
+    def check(self) -> None:
+        """Raises a ValueError unless weights are finite, and zero beyond each network."""
+        wrong = []
         for s, spec in enumerate(self.specs):
-            vectors = self.vectors[self.which == s]
+            members = np.flatnonzero(self.which == s)
+            vectors = self.vectors[members]
             if vectors[:, spec.count :].any():
                 raise ValueError(
                     f"expected zeros beyond the {spec.count} weights of architecture {s}"
                 )
-            check(unravel(vectors[:, : spec.count], spec), spec)
+            wrong += mistakes(unravel(vectors[:, : spec.count], spec), spec, members)
+        checks.raise_all("networks do not match their specs", wrong)
 
     def _check_splits(self):
         owner = {}
@@ -200,18 +207,43 @@ class Zoo:
         vectors = self.vectors[:, :longest]
         return dataclasses.replace(self, vectors=vectors, specs=specs, which=which)
 
-    def part(self, split: str, label: str) -> tuple["Zoo", np.ndarray]:
-        """The networks of a split, and their labels [network].
+    def members(self, split: str) -> np.ndarray:
+        """The networks of a split, [i].
 
         Raises:
-            ValueError: there is no such split or label.
+            ValueError: there is no such split, or no network in it.
         """
         if split not in self.splits:
             raise ValueError(f"expected a split of {sorted(self.splits)}, got {split!r}")
+        if not len(self.splits[split]):
+            raise ValueError(
+                f"split {split!r} is empty: expected at least 1 network, got 0 of {len(self)}"
+            )
+        return np.asarray(self.splits[split])
+
+    def label(self, split: str, label: str) -> np.ndarray:
+        """The labels of a split's networks, [i].
+
+        Raises:
+            ValueError: there is no such split or label, the split is empty, or a label is NaN or
+                infinite (networks are named).
+        """
+        rows = self.members(split)
         if label not in self.labels:
             raise ValueError(f"expected a label of {sorted(self.labels)}, got {label!r}")
-        rows = self.splits[split]
-        return self.select(rows), self.labels[label][rows]
+        values = self.labels[label][rows]
+        if len(bad := rows[~np.isfinite(values)]):
+            raise ValueError(
+                f"label {label!r}: {len(bad)} of {len(rows)} values of the split {split!r} are "
+                f"NaN or infinite, of {checks.some('network', bad.tolist())}; expected a number "
+                "for each"
+            )
+        return values
+
+    def part(self, split: str, label: str) -> tuple["Zoo", np.ndarray]:
+        """The networks of a split, and their labels [network]; raises as `label`."""
+        values = self.label(split, label)
+        return self.select(self.splits[split]), values
 
     def of(self, s: int) -> "Zoo":
         """The networks of architecture `s`, with their share of the splits.

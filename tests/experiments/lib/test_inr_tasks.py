@@ -1,5 +1,6 @@
 """Zoos of image INRs for experiments; mistakes are reported before any network is fitted."""
 
+import argparse
 import dataclasses
 import pathlib
 
@@ -79,12 +80,25 @@ def test_mistakes_in_a_folder_are_reported_before_any_fit(harm, run, tmp_path, m
 def test_wrong_command_lines_are_one_clear_error(run, tmp_path, capsys):
     both = ("--images", tmp_path, "--data", "digits")
     assert "not both" in fails(run, capsys, *both)
+    for flag in (("--gray",), ("--resize", 8)):
+        assert "--gray with --images, a folder of" in fails(run, capsys, *flag)
     assert "views: expected at least 1, got 0" in fails(run, capsys, "--views", 0)
     assert "expected --sizes as numbers" in fails(run, capsys, "--sizes", "many")
     large = fails(run, capsys, "--methods", "majority", "--sizes", "10,31")
     assert "--sizes of 1 to 30 training networks, got [10, 31]" in large
     assert "objective.volume: not a setting" in fails(run, capsys, "--set", "objective.volume=3")
     assert "expected some of" in fails(run, capsys, "--methods", "gpt")
+
+
+def test_a_folder_of_mixed_images_is_made_one_by_flags(tmp_path):
+    folder = image_folder(tmp_path / "mine", {"a": 2, "b": 2})
+    save(folder / "a" / "other.png", shape=(9, 5), mode="RGB")
+    parser = argparse.ArgumentParser()
+    inr_tasks.flags(parser)
+    flags = ["--images", str(folder), "--resize", "4", "--gray"]
+    subject = inr_tasks.subject(parser.parse_args(flags, argparse.Namespace(preset="smoke")))
+    assert subject.name == "own-mine-resize4-gray.dws"
+    assert subject.pictures.shape == (4, 4, 1)
 
 
 def test_unsupported_networks_are_reported_beforehand(capsys):

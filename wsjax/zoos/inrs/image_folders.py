@@ -15,7 +15,9 @@ import hashlib
 import json
 import os
 import pathlib
+import struct
 import warnings
+import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -35,6 +37,7 @@ __all__ = ["Folder", "fit", "grid", "image_set", "read_folder", "render"]
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 CHANNELS = {"L": 1, "RGB": 3}  # of Pillow's modes
+PNG = b"\x89PNG\r\n\x1a\n"  # how one begins
 FILE_BYTES = 16 << 20
 SIDE = 1024  # no image has more rows or columns
 RESIZED_SIDE = 8192  # nor has one that is resized
@@ -202,6 +205,7 @@ def read_folder(folder: str | os.PathLike, size: int | None = None, gray: bool =
         try:
             with PIL.Image.open(path, formats=("PNG", "JPEG")) as image:
                 pixels = np.asarray(_square(PIL.Image, image, size) if size else image)
+                _expect_whole(path.read_bytes(), image.size)
             pixels = _upright(pixels.reshape(*pixels.shape[:2], -1), orientations[path])
             images[i] = np.rint(pixels.mean(-1, keepdims=True)) if gray else pixels
         except Exception as error:
@@ -214,12 +218,32 @@ def read_folder(folder: str | os.PathLike, size: int | None = None, gray: bool =
     return Folder(images, labels, tuple(map(checks.printable, classes)), names)
 
 
+def _expect_whole(data, size):
+    """Raises where a PNG has an altered chunk or too few pixels, for which Pillow has black."""
+    if not data.startswith(PNG):
+        return
+    place, kind, packed = len(PNG), b"", b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", data, place)
+        chunk = data[place + 4 : place + 8 + length]
+        if struct.unpack_from(">I", data, place + 8 + length) != (zlib.crc32(chunk),):
+            raise ValueError(f"altered chunk {kind!r}")
+        packed += chunk[4:] if kind == b"IDAT" else b""
+        place += 12 + length
+    cols, rows, bits, color, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    if (cols, rows) != size:
+        raise ValueError("two heads")
+    count = rows * (1 + -(-cols * bits * (3 if color == 2 else 1) // 8))
+    if not interlaced and len(zlib.decompressobj().decompress(packed, count)) < count:
+        raise ValueError("too few pixels")
+
+
 def _square(pillow, image, size):
     """The middle square of an image, resized."""
     side = min(image.size)
-    left, top = ((n - side) / 2 for n in image.size)
-    box = (left, top, left + side, top + side)
-    return image.resize((size, size), pillow.Resampling.BILINEAR, box)
+    left, top = ((n - side) // 2 for n in image.size)
+    middle = image.crop((left, top, left + side, top + side))
+    return middle.resize((size, size), pillow.Resampling.BILINEAR)
 
 
 def _upright(pixels, orientation):

@@ -41,7 +41,7 @@ def fit_one(
     image: jax.Array,
     params: Params,
     limit: jax.Array | int,
-    sine: Sine = trigonometry.sin,
+    sine: Sine = trigonometry.fast_sin,
 ) -> Fit:
     """Trains one network to the tolerance, or for `limit` steps; for use under `jit`.
 
@@ -63,7 +63,7 @@ def run(
     images: np.ndarray,
     keys: jax.Array,
     count: int | None = None,
-    sine: Sine = trigonometry.sin,
+    sine: Sine = trigonometry.fast_sin,
     batch: int | None = None,
     devices: Sequence[jax.Device] | None = None,
 ) -> Fit:
@@ -161,7 +161,7 @@ def compiled(
     recipe: Recipe,
     shape: tuple[int, ...],
     count: int,
-    sine: Sine = trigonometry.sin,
+    sine: Sine = trigonometry.fast_sin,
     batch: int | None = None,
     devices: Sequence[jax.Device] | None = None,
 ) -> tuple[Program, float]:

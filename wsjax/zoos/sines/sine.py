@@ -28,6 +28,7 @@ import optax
 
 from wsjax import architectures, checks
 from wsjax.architectures import trigonometry
+from wsjax.architectures.interpreter import USE
 from wsjax.summaries import summary
 from wsjax.zoos import Zoo, factory, fitting
 from wsjax.zoos.factory import Job
@@ -96,7 +97,11 @@ def begin(recipe: Recipe, key: jax.Array) -> State:
 
 
 def step(
-    state: State, x: jax.Array, y: jax.Array, recipe: Recipe, sine: Sine = trigonometry.sin
+    state: State,
+    x: jax.Array,
+    y: jax.Array,
+    recipe: Recipe,
+    sine: Sine = trigonometry.fast_sin,
 ) -> State:
     """One step of Adam on the full grid, or none if the network is within the tolerance."""
     error = functools.partial(_error, x=x, y=y, recipe=recipe, sine=sine)
@@ -108,7 +113,7 @@ def fit_one(
     frequency: jax.Array,
     amplitude: jax.Array,
     key: jax.Array,
-    sine: Sine = trigonometry.sin,
+    sine: Sine = trigonometry.fast_sin,
 ) -> Fit:
     """Trains one network to the tolerance, or for the recipe's steps; for use under `jit`."""
     x, y = target(recipe, frequency, amplitude)
@@ -122,7 +127,7 @@ def fit_with(
     frequencies: np.ndarray,
     amplitudes: np.ndarray,
     keys: jax.Array,
-    sine: Sine = trigonometry.sin,
+    sine: Sine = trigonometry.fast_sin,
     block: int | None = None,
     devices: Sequence[jax.Device] | None = None,
 ) -> Fit:
@@ -188,7 +193,8 @@ def job(
     every = functools.cache(lambda: waves(recipe))
 
     def start(devices):
-        program, compiling = _compiled(_program(recipe), size, trigonometry.sin, block, devices)
+        wave = trigonometry.fast_sin
+        program, compiling = _compiled(_program(recipe), size, wave, block, devices)
 
         def one(own):
             some = jax.tree.map(lambda w: w[np.array(own.numbers)], every())
@@ -249,12 +255,10 @@ def _error(params, x, y, recipe, sine):
 
 
 def _forward(params, x, spec, sine):
-    if sine is trigonometry.sin or spec.layers[0].activation != "sin":
-        return architectures.forward(params, x, spec)
-    for layer in spec.layers:
-        x = x @ params[f"{layer.name}/kernel"] + params[f"{layer.name}/bias"]
-        x = sine(layer.omega * x) if layer.activation == "sin" else x
-    return x
+    def activate(layer, x):
+        return sine(layer.omega * x) if layer.activation == "sin" else USE.activate(layer, x)
+
+    return architectures.forward(params, x, spec, mode=USE._replace(activate=activate))
 
 
 def _program(recipe):

@@ -1,0 +1,1 @@
+"""Faults injected into the library: damaged and hostile files, kills, extreme numbers."""
