@@ -1,6 +1,6 @@
 """Hostile PyTorch files, read by `wsjax.files.torch_files` and the readers of published zoos.
 
-Each is read in a process of its own, where it may take five seconds and half a gigabyte. A file
+Each is read in a process of its own, where it may take five seconds and 600 megabytes. A file
 that is a good one but for some bytes must give the good one's arrays, or an error; of a file that
 was never good, nothing but an error or plain data may come.
 """
