@@ -189,6 +189,7 @@ class Workshop:
         self._process = context.Process(target=_serve, args=(other_end, self.forks), daemon=True)
         self._process.start()
         other_end.close()
+        self._pipe.recv()  # its start does not count
 
     def _peak(self):
         """Megabytes that the case under way has taken, if it has a process of its own."""
@@ -217,6 +218,7 @@ def _serve(pipe, forks):
     """The other process of a `Workshop`, without what Orbax prints about damaged files."""
     os.setpgrp()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    pipe.send("started")
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         while True:
             case, arguments = pickle.loads(pipe.recv_bytes())
