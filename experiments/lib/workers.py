@@ -51,8 +51,8 @@ def stop(processes: Sequence[BaseProcess]) -> None:
     """Interrupts processes and waits for them; a second interruption kills them."""
     try:
         for process in processes:
-            if process.is_alive():
-                os.kill(process.pid or 0, signal.SIGINT)
+            if process.pid and process.is_alive():
+                os.kill(process.pid, signal.SIGINT)
         for process in processes:
             process.join()
     except KeyboardInterrupt:
