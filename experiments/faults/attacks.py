@@ -226,12 +226,15 @@ def _serve(pipe, forks):
             if not forks:
                 pipe.send(_measured(case, arguments))
             elif (child := os.fork()) == 0:
-                resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+                resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
                 pipe.send(_measured(case, arguments))
                 os._exit(0)
-            elif code := os.waitpid(child, 0)[1]:
-                words = f"the process ended with code {os.waitstatus_to_exitcode(code)}"
-                pipe.send(Verdict("crashed", words))
+            else:
+                _, code, used = os.wait4(child, 0)
+                if code:
+                    words = f"the process ended with code {os.waitstatus_to_exitcode(code)}"
+                    seconds, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+                    pipe.send(Verdict("crashed", words, seconds, max(0.0, peak - _memory())))
 
 
 def _measured(case, arguments):
