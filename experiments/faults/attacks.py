@@ -242,7 +242,10 @@ def _measured(case, arguments):
     before = _memory(reset=True)
     with _address_space(ADDRESS_SPACE):
         begin = time.process_time()
-        found = case(*arguments)
+        try:
+            found = case(*arguments)
+        except Exception as error:  # `verdict` catches those of the library
+            found = Verdict("crashed", f"the case itself failed: {error!r}"[:400])
         seconds = time.process_time() - begin
     peak = max(0.0, _memory() - before)
     return found._replace(seconds=found.seconds or seconds, megabytes=peak)

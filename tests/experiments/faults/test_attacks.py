@@ -69,6 +69,8 @@ def test_a_case_that_dies_or_hangs_has_crashed_and_the_next_one_runs(forks):
     fine = Verdict("survived", "", 0.5)
     with Workshop(forks=forks) as workshop:
         assert workshop.run(Verdict, *fine)._replace(megabytes=0.0) == fine
+        broken = workshop.run(os.listdir, "no such folder")
+        assert broken.words.startswith("the case itself failed: FileNotFoundError")
         dead = workshop.run(os._exit, 3)
         assert (dead.outcome, dead.words) == ("crashed", "the process ended with code 3")
         workshop.killed = 1.0
