@@ -75,9 +75,10 @@ def test_float32_is_summed_in_float64():
         ([0, 1, 2], [0, np.nan, 2], "1 of 3 targets are NaN or infinite"),
         ([[0], [1]], [0, 1], r"expected predictions of shape \(2,\), got \(2, 1\)"),
         ([], [], r"expected predictions of shape \[example\], got \(0,\)"),
+        ([1e200, 0], [0, 1], r"expected predictions within 1e\+150, got 1e\+200"),
         ([[0], [1]], [[0], [1]], r"shape \[example\], got \(2, 1\)"),
     ],
-    ids=["nan predictions", "nan targets", "would broadcast", "empty", "columns"],
+    ids=["nan predictions", "nan targets", "would broadcast", "empty", "too large", "columns"],
 )
 def test_errors(predictions, targets, words):
     with pytest.raises(ValueError, match=words):

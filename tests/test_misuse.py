@@ -12,7 +12,7 @@ from cases import tasks as cases
 import wsjax
 from wsjax import architectures, encoders, metrics, networks, tasks, testing, training, zoos
 from wsjax.datasets import images
-from wsjax.symmetries import audit, augmentations, permutations, scalings, widening
+from wsjax.symmetries import audit, augmentations, matching, permutations, scalings, widening
 from wsjax.tasks.classification import Classification
 from wsjax.tasks.contrastive import Contrastive
 from wsjax.tasks.editing import Canvas, Editing
@@ -196,6 +196,10 @@ MISUSES = {
     "one kind": (lambda: scalings.sample(KEY, SPEC, "sign"), "several kinds of .*, got 'sign'"),
     "canonical of nothing": (lambda: scalings.canonical({}, SPEC), "expected, absent"),
     "widen swapped": (lambda: widening.widen(SPEC, PARAMS, KEY), "spec: expected Spec, got dict"),
+    "sweeps below 0": (
+        lambda: matching.match(PARAMS, PARAMS, SPEC, sweeps=-1),
+        "expected a number of sweeps, got -1",
+    ),
     "flip another width": (
         lambda: augmentations.flip(KEY, jnp.ones((2, 5)), SPEC),
         r"expected 13 parameters, got a vector \(2, 5\)",

@@ -136,8 +136,14 @@ def test_check_lists_all_mismatches_at_once(params):
 
 def test_check_counts_infinities_and_ignores_traced_values(params):
     params["Dense_2/kernel"] = params["Dense_2/kernel"] * jnp.inf
-    with pytest.raises(ValueError, match="Dense_2/kernel: 4 of 4 values are NaN or infinite"):
+    with pytest.raises(ValueError, match=r"Dense_2/kernel: 4 of 4 values are NaN or infinite$"):
         networks.check(params, SPEC)
+    several = {k: jnp.stack([jnp.zeros_like(x), x]) for k, x in params.items()}
+    with pytest.raises(ValueError, match=r"Dense_2/kernel: 4 of 8 .* infinite, in network 1$"):
+        networks.check(several, SPEC)
+    more = {k: jnp.stack([jnp.zeros_like(x), x]) for k, x in several.items()}
+    with pytest.raises(ValueError, match=r"4 of 16 .* infinite, in network \[1, 1\]$"):
+        networks.check(more, SPEC)
     jax.jit(lambda p: networks.check(p, SPEC))(params)
 
 

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -28,35 +29,36 @@ def test_a_file_is_written_whole_in_place_of_any_other(tmp_path):
 @pytest.mark.parametrize("stage", ["fsync", "replace"])
 def test_an_interrupted_write_leaves_the_file_as_it_was(tmp_path, monkeypatch, stage):
     def fail(*_):
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     path = tmp_path / "a"
     storage.write_bytes(path, b"before")
     monkeypatch.setattr(os, stage, fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match=f"disk full: '{path}'"):
         storage.write_bytes(path, b"after")
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path):
-    host = socket.gethostname()
     program = "import os, pathlib, runpy, signal, sys\nstorage = runpy.run_path(sys.argv[1])\n"
     program += "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
     program += "storage['write_text'](pathlib.Path(sys.argv[2]), 'text')"
-    killed = subprocess.run([sys.executable, "-c", program, storage.__file__, tmp_path / "a.json"])
+    host, path = socket.gethostname(), tmp_path / "a.json"
+    killed = subprocess.run([sys.executable, "-c", program, storage.__file__, path])
     assert killed.returncode == -signal.SIGKILL
-    assert len(list(tmp_path.iterdir())) == 1
-    gone = [f".a.json.{host}-{2**22 + 1}-0123abcd.partial"]  # more than any process has
-    stay = [
+    (left,) = tmp_path.iterdir()
+    assert re.fullmatch(rf"\.a\.json\.{host}-\d+-\w{{8}}\.partial", left.name)
+    none = 2**22 + 1  # more than any process has
+    stay = {
         *(f".a.json.{host}-{pid}-0123abcd.partial" for pid in (os.getpid(), 1)),
-        f".a.json.{host}-x-{2**22 + 1}-0123abcd.partial",  # of another host
-        ".mine.partial",
-    ]
-    for name in gone + stay:
+        f".a.json.{host}-x-{none}-0123abcd.partial",  # of another host
+        f".b.json.{host}-{none}-0123abcd.partial",
+    }
+    for name in stay:
         (tmp_path / name).touch()
-    storage.remove_partial(tmp_path)
-    assert {x.name for x in tmp_path.iterdir()} == set(stay)
+    storage.write_text(path, "text")
+    assert {x.name for x in tmp_path.iterdir()} == {"a.json", *stay}
 
 
 def test_json_has_no_word_for_nan(tmp_path):

@@ -205,6 +205,15 @@ def test_edits_that_are_not_equivariant_or_blind_are_caught(params, edit, messag
         testing.assert_equivariant(edit, params, SPEC, KEY)
 
 
+def test_an_edit_that_is_nan_in_one_array_passes_nowhere(params):
+    edit = lambda p: {**gradient_step(p), "Dense_1/bias": p["Dense_1/bias"] * jnp.nan}
+    with pytest.raises(AssertionError, match="moved nan"):
+        testing.assert_reads_wiring(edit, params, SPEC)
+    encode = lambda p: jnp.where((p["Dense_1/bias"] == params["Dense_1/bias"]).all(), 1.0, jnp.nan)
+    with pytest.raises(ValueError, match="expected finite embeddings of permuted networks"):
+        testing.invariance_error(encode, params, SPEC, KEY)
+
+
 def test_a_gradient_step_reads_the_wiring(params):
     testing.assert_reads_wiring(gradient_step, params, SPEC)
 

@@ -8,6 +8,8 @@ import typing
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 Rules = Mapping[str, tuple[bool, str]]  # attribute -> whether it is right, what is expected of it
 
 
@@ -60,7 +62,7 @@ def attributes(headline: str, thing: object, rules: Rules) -> None:
     )
 
 
-def some(noun: str, numbers: Sequence[object]) -> str:
+def some(noun: str, numbers: Sequence | np.ndarray) -> str:
     """The first of many by their numbers, and how many there are.
 
     >>> some("network", [4]), some("network", [0, 4]), some("network", range(1000))

@@ -1,7 +1,6 @@
 """Files that are whole or absent, and in which every change is noticed.
 
 write_bytes, write_text, write_json     all of it or nothing: beside its place, then moved
-remove_partial                          what killed processes left of files
 write_sealed / read_sealed              JSON with the sha256 of all its other values
 fingerprint                             sha256 and size of a file's bytes
 locked                                  a folder or file, for one process at a time
@@ -34,7 +33,12 @@ class LockedError(RuntimeError):
 
 
 def write_bytes(path: pathlib.Path, data: bytes) -> None:
-    """Writes a file, all of it or nothing; on disk when this returns."""
+    """Writes a file, all of it or nothing; on disk when this returns.
+
+    Of a process that is killed meanwhile `.NAME.HOST-PID-....partial` is left, which the next
+    one to write the file removes.
+    """
+    _remove_partial(path)
     writer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     partial = path.with_name(f".{path.name}.{writer}.partial")
     try:
@@ -43,20 +47,25 @@ def write_bytes(path: pathlib.Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())  # lest a crash leave the name without the bytes
         os.replace(partial, path)
+    except OSError as error:
+        if error.strerror:
+            error.filename = os.fspath(path)  # which that of a full disk lacks
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
 
-def remove_partial(folder: pathlib.Path) -> None:
-    """Removes the unfinished files of processes of this host that were killed while writing."""
-    name = re.compile(rf"\..+\.{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]{{8}}\.partial")
-    for partial in folder.glob(".*.partial"):
+def _remove_partial(path):
+    """Removes what processes of this host left of a file that were killed while they wrote it."""
+    host = re.escape(socket.gethostname())
+    name = re.compile(rf"\.{re.escape(path.name)}\.{host}-(\d{{1,9}})-[0-9a-f]{{8}}\.partial")
+    for partial in path.parent.iterdir():
         if match := name.fullmatch(partial.name):
             try:
                 os.kill(int(match[1]), 0)  # sends nothing
             except ProcessLookupError:
                 partial.unlink(missing_ok=True)
-            except PermissionError:  # of another user
+            except PermissionError:  # it is another user's
                 continue
 
 

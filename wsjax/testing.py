@@ -172,12 +172,11 @@ def assert_equivariant(
     """
     run, edited = _edited(edit, params, spec)
     element = derange(key, params, spec)
-    want = [a.name for a in spec.arrays]
 
     def broken(element):
         here = run(permutations.act(element, params, spec))
         there = permutations.act(element, edited, spec)
-        return [name for name in want if not _moved(here[name], there[name]) <= rtol]
+        return [name for name in edited if not _moved(here[name], there[name]) <= rtol]
 
     if names := broken(element):
         axes = [h for h in element if broken({h: element[h]})]
@@ -289,7 +288,6 @@ def audit(encode: Embed, params: Params, spec: Spec, key: jax.Array, **settings:
         spec: meaning of its arrays.
         key: for the symmetries.
         settings: `forward`, `inputs`, `samples`; they, and errors, as of `symmetries.audit.audit`.
-
     >>> from wsjax.architectures import forward, mlp
     >>> spec, x = mlp([2, 8, 1], "tanh"), jnp.ones((3, 2))
     >>> encode = lambda p: forward(p, x, spec)

@@ -167,8 +167,9 @@ class Workshop:
         begin = time.monotonic()
         try:
             if not self._pipe.poll(self.killed):
+                words, peak = f"no end after {self.killed:.0f} s", self._peak()
                 self._stop()
-                return Verdict("crashed", f"no end after {self.killed:.0f} s", self.killed)
+                return Verdict("crashed", words, self.killed, peak)
             found = self._pipe.recv()
         except EOFError:
             self._process.join()
@@ -188,6 +189,15 @@ class Workshop:
         self._process = context.Process(target=_serve, args=(other_end, self.forks), daemon=True)
         self._process.start()
         other_end.close()
+        self._pipe.recv()  # its start does not count
+
+    def _peak(self):
+        """Megabytes that the case under way has taken, if it has a process of its own."""
+        idle = self._process.pid
+        with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
+            children = pathlib.Path(f"/proc/{idle}/task/{idle}/children").read_text().split()
+            return max([0.0, *(_memory(child) - _memory(idle) for child in children)])
+        return 0.0
 
     def _stop(self):
         if self._process is None:
@@ -200,9 +210,15 @@ class Workshop:
         self._process = None
 
 
+# of hostile files: all attacks share the process that their cases are forked from
+FORKED = Workshop(seconds=5.0, megabytes=600.0, forks=True)
+
+
 def _serve(pipe, forks):
-    """The other process of a `Workshop`."""
+    """The other process of a `Workshop`, without what Orbax prints about damaged files."""
     os.setpgrp()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    pipe.send("started")
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         while True:
             case, arguments = pickle.loads(pipe.recv_bytes())
@@ -239,12 +255,11 @@ def _address_space(more: int) -> Generator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
 
-def _memory(reset: bool = False) -> float:
-    """Megabytes of memory at the peak since the last reset."""
+def _memory(process: str | int = "self", reset: bool = False) -> float:
+    """Megabytes of a process's memory at their peak since the last reset."""
+    home = pathlib.Path(f"/proc/{process}")
     if reset:
-        with contextlib.suppress(OSError):
-            pathlib.Path("/proc/self/clear_refs").write_text("5")
-    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        with contextlib.suppress(PermissionError):  # of some containers; it ever rises there
+            (home / "clear_refs").write_text("5")
+    lines = (home / "status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))

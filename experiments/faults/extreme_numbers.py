@@ -358,7 +358,7 @@ MISUSES: dict[str, tuple[Callable[[pathlib.Path], Any], list[str]]] = {
         lambda x: tasks.restore(_run("regression"), Editing), ["regression"]),
     "another task into the folder": (
         lambda x: _fit(labelled(), CLASSES, _run("regression")), ["regression"]),
-    "an editor of other networks": (_edit, ["16"]),
+    "an editor of other networks": (_edit, ["16", "3 outputs"]),
     "--evaluate of a run of classes": (
         lambda x: _evaluate(x, _run("classification")), ["classification"]),
     "--evaluate of a folder without a run": (lambda x: _evaluate(x, x / "absent"), ["absent"]),

@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from experiments.faults.attacks import Attack, Workshop, cases, verdict
+from experiments.faults.attacks import FORKED, Attack, cases, verdict
 from experiments.faults.mutators import mutate
 from wsjax.datasets import image_files
 
-_WORKSHOP = Workshop(seconds=10.0, killed=60.0, megabytes=1024.0, forks=True)
 ARCHIVE = "cifar-10-binary.tar"
 RECORD = bytes([3]) + bytes(range(256)) * 12  # a label, and an image
 BATCHES = dict.fromkeys(image_files.BATCHES, RECORD)
@@ -226,7 +225,7 @@ def _listed(rng, count, folder):
         name, make, readable = CASES[title]
         _place(folder / "data", make())
         expected = None if readable is None else [_expected(name)] if readable else []
-        found = _WORKSHOP.run(_read, name, folder / "data", expected)
+        found = FORKED.run(_read, name, folder / "data", expected)
         yield found._replace(words=f"{title}: {found.words}")
 
 
@@ -240,7 +239,7 @@ def _mutated(rng, count, folder):
         file = sorted(files)[int(own.integers(len(files)))]
         words, files[file] = mutate(own, files[file])
         _place(folder / "data", files)
-        found = _WORKSHOP.run(_read, name, folder / "data", None)
+        found = FORKED.run(_read, name, folder / "data", None)
         yield found._replace(words=f"{file}: {words}: {found.words}")
 
 

@@ -16,11 +16,10 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
-from experiments.faults.attacks import Attack, Workshop, cases, verdict
+from experiments.faults.attacks import FORKED, Attack, cases, verdict
 from experiments.faults.mutators import mutate
 from wsjax.zoos.inrs import image_folders
 
-_WORKSHOP = Workshop(seconds=10.0, killed=60.0, megabytes=1024.0, forks=True)
 ESCAPE = "\x1b[31mred"
 ORIENTATION = 0x0112  # of EXIF
 JPEG = b"\xff\xd8"
@@ -67,7 +66,7 @@ def _pixels(count):
 
 def _text_bomb(kind):
     start = b"a\0\1\0\0\0" if kind == b"iTXt" else b"a\0\0"
-    chunk = lambda: _chunk(kind, start + zlib.compress(bytes(64 << 20)))
+    chunk = lambda: _chunk(kind, start + zlib.compress(bytes(8 << 20)))
     return lambda path: path.write_bytes(_png(6, 5, chunk(), _pixels(35)))
 
 
@@ -105,11 +104,11 @@ PICTURES: dict[str, tuple[str, bytes | Callable[[pathlib.Path], object], bool | 
     "a PNG of no columns": ("a.png", _png(0, 5), False),
     "a PNG without pixels": ("a.png", _png(6, 5), False),
     "a PNG of too few pixels": ("a.png", _png(6, 5, _pixels(7)), False),
-    "a PNG that unpacks to 256 MB": (
-        "a.png", lambda p: p.write_bytes(_png(6, 5, _pixels(256 << 20))), None,
+    "a PNG that unpacks to 64 MB": (
+        "a.png", lambda p: p.write_bytes(_png(6, 5, _pixels(64 << 20))), None,
     ),
     **{
-        f"a PNG with {kind.decode()} that unpacks to 64 MB": ("a.png", _text_bomb(kind), None)
+        f"a PNG with {kind.decode()} that unpacks to 8 MB": ("a.png", _text_bomb(kind), None)
         for kind in (b"zTXt", b"iTXt", b"iCCP")
     },
     "a chunk of 2**31 bytes": ("a.png", picture()[:33] + b"\x7f\xff\xff\xffIDAT", False),
@@ -160,7 +159,7 @@ def _pictures(rng, count, folder):
         same = content if readable and "turned" in title else picture()
         for i in range(2):
             (home / f"{i}{'.jpg' if same.startswith(JPEG) else '.png'}").write_bytes(same)
-        found = _WORKSHOP.run(_read_pictures, home, name, readable)
+        found = FORKED.run(_read_pictures, home, name, readable)
         yield found._replace(words=f"{title}: {found.words}")
 
 
@@ -174,7 +173,7 @@ def _mutated_pictures(rng, count, folder):
             (home / f"{i}.png").write_bytes(good)
         words, data = mutate(own, picture(size=(6, 5), optimize=bool(number % 2)))
         (home / "a.png").write_bytes(data)
-        found = _WORKSHOP.run(_read_mutated, home)
+        found = FORKED.run(_read_mutated, home)
         yield found._replace(words=f"{words}: {found.words}")
 
 

@@ -1,6 +1,6 @@
 """Hostile PyTorch files, read by `wsjax.files.torch_files` and the readers of published zoos.
 
-Each is read in a process of its own, where it may take ten seconds and half a gigabyte. A file
+Each is read in a process of its own, where it may take five seconds and 600 megabytes. A file
 that is a good one but for some bytes must give the good one's arrays, or an error; of a file that
 was never good, nothing but an error or plain data may come.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from experiments.faults import torch_cases
-from experiments.faults.attacks import Attack, Verdict, Workshop, cases, verdict
+from experiments.faults.attacks import FORKED, Attack, Verdict, cases, verdict
 from experiments.faults.mutators import mutate
 from experiments.faults.torch_cases import ANYTHING
 from experiments.faults.torch_writer import program_of, pt, saved
@@ -20,7 +20,6 @@ from third_party import inr_folders, published, schuerholt_zoos
 from wsjax.files import torch_files
 from wsjax.files.torch_files import Numbers, TorchFileError
 
-_WORKSHOP = Workshop(seconds=10.0, killed=60.0, megabytes=512.0, forks=True)
 HOLE = 64  # bytes at most
 
 
@@ -85,7 +84,7 @@ def _drawn(draw):
             path = folder / "network.pt"
             words, data, expected = draw(own)
             path.write_bytes(data)
-            found = _WORKSHOP.run(read_state, path, expected)
+            found = FORKED.run(read_state, path, expected)
             yield found._replace(words=f"{words}: {found.words}")
 
     return run
@@ -97,7 +96,7 @@ def _listed(rng, count, folder):
         title = [*torch_cases.CASES][number % len(torch_cases.CASES)]
         path, canary = folder / "network.pt", folder / "canary"
         path.write_bytes(torch_cases.CASES[title][0](canary))
-        found = _WORKSHOP.run(_read_listed, path, title)
+        found = FORKED.run(_read_listed, path, title)
         if canary.exists():
             found = found._replace(outcome="crashed", words="its code was run")
             canary.unlink()
@@ -173,7 +172,7 @@ def _two_networks(rng, count, folder):
             facts |= {"train_acc": 0.5, "train_loss": 1.0}
             (home / "run" / "result.json").write_text(json.dumps(facts))
         alone = np.concatenate([x.ravel() for x in arrays.values()]) if len(starts) < 2 else None
-        found = _WORKSHOP.run(_read_zoo, kind, home, place, alone)
+        found = FORKED.run(_read_zoo, kind, home, place, alone)
         yield found._replace(words=f"{kind}, {' and '.join(starts)}: {found.words}")
 
 

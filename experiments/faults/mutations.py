@@ -316,13 +316,13 @@ def _copy(whole):
 @contextlib.contextmanager
 def _listening():
     """The warnings and the log's lines that are warnings, as a list."""
-    heard, out = [], io.StringIO()  # of bars of progress
+    heard = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = heard.append
     logger = logging.getLogger("wsjax")
     logger.addHandler(handler)
     try:
-        with warnings.catch_warnings(record=True) as warned, contextlib.redirect_stderr(out):
+        with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             yield heard
             heard += warned

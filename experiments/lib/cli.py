@@ -177,6 +177,7 @@ def prepare(options: argparse.Namespace) -> argparse.Namespace:
         SystemExit: records are to be published from elsewhere than a clone, or into two folders;
             or a folder cannot be written to.
         DamagedError: the experiment's records were altered.
+        OSError: they cannot be written to.
     """
     options.folder = options.folder.resolve()
     if options.publish and options.results:
@@ -193,10 +194,11 @@ def prepare(options: argparse.Namespace) -> argparse.Namespace:
                 file.write(bytes(1 << 16))
                 file.flush()
                 os.fsync(file.fileno())
-            if (path := options.results / f"{options.experiment}.jsonl").exists():
-                append_records(path, [])
         except OSError as error:
+            error.filename = None  # of the probe
             raise SystemExit(f"{folder} cannot be written to: {sentence(error)}") from None
+    if (path := options.results / f"{options.experiment}.jsonl").exists():
+        append_records(path, [])
     training.compilation_cache(options.folder / "cache" / "xla")
     return options
 

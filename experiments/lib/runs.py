@@ -275,7 +275,6 @@ def _claim(run, options):
         if before := _finished(run, options):  # by the process that held the lock until now
             lock.close()
             return before
-        storage.remove_partial(home)
     except (OSError, DamagedError, LockedError) as error:
         lock.close()
         return cli.sentence(error)
@@ -292,6 +291,9 @@ def _record(run, facts, options):
     home = run.home(options.folder)
     try:
         lines = [records.stamp({**shared, **x}) for x in facts]
+    except ValueError as error:  # a metric is not finite
+        return str(error)
+    try:
         home.mkdir(parents=True, exist_ok=True)
         storage.write_sealed(home / "record.json", {"records": lines})
         records.add(lines, options.results)
@@ -320,7 +322,7 @@ def _attempt(run, folder):
     try:
         return run.work(run.method, run.config, home)
     except Exception as error:
-        words = f"{type(error).__name__}: {error}"
+        words = f"{type(error).__name__}: {cli.sentence(error)}"
         with contextlib.suppress(OSError):  # a full disk, maybe the very error
             home.mkdir(parents=True, exist_ok=True)
             (home / "error.txt").write_text(traceback.format_exc())
@@ -350,7 +352,8 @@ def _side_by_side(waiting, options, cores):
             claim = _claim(run, options)
             if isinstance(claim, contextlib.ExitStack):
                 worker.at, worker.lock = i, claim
-                worker.connection.send(run)
+                with contextlib.suppress(BrokenPipeError):  # it has died, as `wait` will notice
+                    worker.connection.send(run)
             else:
                 early.append((i, claim))
 

@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 
 import jax
@@ -35,7 +36,9 @@ def start(target: Callable[..., object], core: int, *arguments: object) -> BaseP
     """A process that calls a function of a module, on a core."""
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_serve, args=(target, core, *arguments), daemon=True)
-    # Until it can handle them, which takes the imports of its modules, signals wait.
+    # Until it can handle them, which takes the imports of its modules, signals wait. (The first
+    # process starts a tracker, which would let them through again.)
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         process.start()
@@ -48,8 +51,8 @@ def stop(processes: Sequence[BaseProcess]) -> None:
     """Interrupts processes and waits for them; a second interruption kills them."""
     try:
         for process in processes:
-            if process.is_alive():
-                os.kill(process.pid or 0, signal.SIGINT)
+            if process.pid and process.is_alive():
+                os.kill(process.pid, signal.SIGINT)
         for process in processes:
             process.join()
     except KeyboardInterrupt:

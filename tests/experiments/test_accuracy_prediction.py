@@ -14,6 +14,7 @@ def run(smoke):
     return smoke(accuracy_prediction.main)
 
 
+@pytest.mark.filterwarnings("default::experiments.lib.baselines.ConstantWarning")
 def test_halves_tenths_and_the_narrowest_are_learnt_from(run, folder):
     found = run()
     ways = {(r["train_zoo"], r["test_zoo"]) for r in found}
@@ -32,6 +33,8 @@ def test_halves_tenths_and_the_narrowest_are_learnt_from(run, folder):
     sizes = {r["train_zoo"].split(" ", 1)[1]: r["config"]["sizes"]["train"] for r in found}
     assert sizes["50 %"] == 18
     assert 2 <= sizes["5 %"] <= 4
+    constant = {(r["row"], r["train_zoo"]) for r in found if "note" in r}
+    assert constant == {("recipe_only", "varying-cnns 5 %")}
     for name in ("accuracies", "predictions"):
         path = folder / "accuracy_prediction" / "smoke" / f"varying-cnns_{name}.png"
         assert path.stat().st_size > 1000

@@ -59,7 +59,7 @@ def test_a_published_zoo_takes_the_place_of_ours(run, folder, monkeypatch):
     with pytest.raises(SystemExit, match=r"expected --published of zoos \['digits', 'other'\]"):
         run("--published", "imagenet=x")
     monkeypatch.setattr(zoo_loading, "READERS", {})
-    with pytest.raises(ValueError, match="expected a family with a published zoo"):
+    with pytest.raises(SystemExit, match="expected a family with a published zoo"):
         zoo_loading.load("digits", preset, folder, None, folder)
 
 

@@ -1,6 +1,5 @@
 """Classification of INRs, end to end at its smallest."""
 
-import json
 import re
 
 import numpy as np
@@ -18,8 +17,7 @@ def run(smoke):
 
 
 def lines(folder):
-    path = folder / "results" / "inr_classification.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return records.read("inr_classification", folder / "results")
 
 
 @pytest.mark.trains

@@ -316,3 +316,35 @@ def test_other_mistakes_are_rejected():
     layers = tuple(dataclasses.replace(layer, name="A") for layer in network.layers)
     with pytest.raises(ValueError, match=r"different names, got \['A'\] more than once"):
         signals.scaling_group(dataclasses.replace(network, layers=layers))
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+def test_canonical_forms_of_small_and_large_float32(size):
+    """Squares and cubes of such weights are beyond float32."""
+    with jax.enable_x64(False):
+        relu, tanh = mlp([3, 3, 1]), mlp([3, 3, 1], "tanh")
+        params = {k: np.array(x, np.float32) for k, x in draw(relu).items()}
+        for name in ("Dense_0/kernel", "Dense_0/bias"):
+            params[name] *= np.float32(size)
+        scaled = jax.jit(scalings.canonical_scale, static_argnums=1)(params, relu)
+        square = np.square(scaled["Dense_0/kernel"]).sum(0) + np.square(scaled["Dense_0/bias"])
+        np.testing.assert_allclose(square, 1, rtol=1e-5)
+        params["Dense_0/bias"][:] = 0  # signs are those of sums of cubes
+        params["Dense_0/kernel"] = np.float32(size * np.array([[3, -3, 1], [-1, 1, 1], [-2, 2, 0]]))
+        settled = jax.jit(scalings.canonical_sign, static_argnums=1)(params, tanh)
+        np.testing.assert_array_equal(np.sign(settled["Dense_0/kernel"][0]), 1)
+
+
+def test_networks_without_a_finite_canonical_form_are_named():
+    with jax.enable_x64(False):
+        relu, sine = mlp([2, 3, 1]), mlp([2, 3, 1], "sin", omega=30.0)
+        large = {k: np.float32(1e30 * np.stack([0 * x, x])) for k, x in draw(relu).items()}
+        with pytest.raises(ValueError, match=r"scales are beyond.*\n.*Dense_1/kernel.*network 1"):
+            scalings.canonical(large, relu)
+        far = {k: np.array(x, np.float32) for k, x in draw(sine).items()}
+        far["Dense_0/bias"][1] = 1e10
+        with pytest.raises(ValueError, match=r"phases are beyond.*\n.*Dense_0/bias: 1 of 3"):
+            scalings.canonical_phase(far, sine)
+        far["Dense_0/bias"][1] = np.nan
+        with pytest.raises(ValueError, match="Dense_0/bias: 1 of 3 values are NaN"):
+            scalings.canonical_sign(far, sine)

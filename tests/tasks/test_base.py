@@ -1,14 +1,15 @@
 """A trained module applies to raw networks in any form, and names those it does not support."""
 
 import dataclasses
+import types
 
 import jax
 import numpy as np
 import pytest
-from cases.tasks import SPEC, fit, ratio_zoo
+from cases.tasks import SPEC, fit, ratio_zoo, two_depths
 
 from wsjax import architectures, encoders, testing
-from wsjax.tasks import base, expect_supported
+from wsjax.tasks import InputScale, base, expect_supported
 from wsjax.tasks.regression import Objective, Regression
 
 pytestmark = pytest.mark.trains
@@ -66,7 +67,7 @@ def test_bad_networks_are_named(trained):
         trained.predict(params)
     vectors = zoo.vectors[:2].copy()
     vectors[1, 0] = np.nan
-    with pytest.raises(ValueError, match="1 of 8 values are NaN"):
+    with pytest.raises(ValueError, match="1 of 8 values are NaN or infinite, in network 1"):
         trained.encode(vectors)
     with pytest.raises(ValueError, match=r"expected vectors \[network, 13\], got \(2, 12\)"):
         trained.encode(zoo.vectors[:2, :12])
@@ -74,6 +75,48 @@ def test_bad_networks_are_named(trained):
         trained.encode(zoo.vectors[None])
     with pytest.raises(ValueError, match="expected at least one network, got 0"):
         trained.encode(zoo.vectors[:0])
+
+
+def untrained(variables=1.0, zoo=None):
+    """A result without a program: what is checked is checked on the host."""
+    zoo = zoo or two_depths(4)
+    module = types.SimpleNamespace(encoder=encoders.MLP())
+    scale, variables = InputScale.fit(zoo), {"params": np.array([variables])}
+    return base.Trained(Regression("ratio"), module, variables, scale, zoo.specs, {}, {}), zoo
+
+
+def test_values_that_are_not_finite_name_their_networks():
+    trained, zoo = untrained()
+    values = np.ones((8, 2), np.float32)
+    trained.expect_finite(zoo, values)
+    values[[1, 6], 1] = np.nan, np.inf
+    vectors = zoo.vectors.copy()
+    last = zoo.specs[1].count - 1  # the output's bias
+    vectors[6, last], vectors[7, 0] = -2e30, 3e30  # the one of network 7 is no reason
+    large = dataclasses.replace(zoo, vectors=vectors)
+    rms = trained.scale.scales["dense/bias/2"]
+    message = (
+        r"MLP gives NaN or infinity for networks 1, 6 of 8, float32 overflows: the largest weight, "
+        rf"2e\+30 in Dense_2/bias of network 6, is {2e30 / rms:.3g}".replace("e+", "e.")
+    )
+    with pytest.raises(ValueError, match=message):
+        trained.expect_finite(large, values)
+    with pytest.raises(ValueError, match="1, 6 of 8: its own weights are; restore an earlier"):
+        untrained(np.nan)[0].expect_finite(zoo, values)
+    zoo.vectors[6, last] = np.nan  # after the zoo was checked
+    with pytest.raises(ValueError, match=r"Dense_2/bias: 1 of 4 values .* in network 6"):
+        trained.expect_finite(zoo, values)
+
+
+@pytest.mark.parametrize("size", [1e-40, 1e10, 3e38])
+def test_finite_networks_have_finite_predictions_or_are_named(flat, size):
+    vectors = np.ones((2, SPEC.count), np.float32)
+    vectors[1] = size
+    try:
+        assert np.isfinite(flat.predict(vectors)).all()
+    except ValueError as error:
+        assert "MLP gives NaN or infinity for network 1 of 2, float32" in str(error)  # noqa: PT017
+        assert size == 3e38
 
 
 def test_architectures_that_are_not_supported_are_named(trained, flat):

@@ -173,3 +173,18 @@ def test_splits_must_be_there():
 def test_images_of_other_sizes_are_errors():
     with pytest.raises(ValueError, match=r"expected images \(48, 4, 5, 1\), got \(2, 4, 5, 1\)"):
         editing.squared_errors(TARGET[:2], TARGET)
+
+
+@pytest.mark.trains
+def test_networks_of_another_task_or_too_large_are_errors(trained):
+    trained, _ = trained
+    colours = RECIPE.spec(3)
+    message = "networks of 2 inputs and 1 outputs, got one of 2 inputs and 3 outputs, which is"
+    with pytest.raises(ValueError, match=message):
+        trained.edit(testing.draw(jax.random.key(0), colours), colours)
+    large = ZOO.vectors[:3].copy()
+    large[1, -SPEC.layers[-1].arrays[0].axes.count("y") - 1 :] = 3e38
+    with pytest.raises(ValueError, match="gives NaN or infinity for network 1 of 3, float32"):
+        trained.edit(large)
+    with pytest.raises(ValueError, match="1 of 3, float32 overflows: the largest weight, 3e"):
+        trained.render(large)

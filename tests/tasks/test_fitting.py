@@ -198,6 +198,9 @@ def test_labels_that_are_not_finite_are_counted_by_name(bad, tmp_path):
     broken = dataclasses.replace(zoo, labels={"ratio": labels})
     with pytest.raises(ValueError, match="'ratio': 3 of 16 values of the split 'validation'"):
         fit(broken, "ratio", tmp_path)
+    none = dataclasses.replace(zoo, splits={**zoo.splits, "validation": np.array([], int)})
+    with pytest.raises(ValueError, match="'validation' is empty: expected at least 1 network"):
+        fit(none, "ratio", tmp_path)
 
 
 def test_labels_and_splits_that_are_missing_are_named(tmp_path):

@@ -10,6 +10,7 @@ from cases.tasks import SPEC, STAT_NN, fit, ratio_zoo, two_depths
 
 from wsjax import architectures, encoders, zoos
 from wsjax.tasks import restore
+from wsjax.tasks.base import Part
 from wsjax.tasks.regression import Objective, Regression
 
 pytestmark = pytest.mark.trains
@@ -49,6 +50,19 @@ def test_constants_are_those_of_the_training_networks_alone(tmp_path):
         fit(z, "ratio", tmp_path / str(i), "stat_nn", STAT_NN) for i, z in enumerate((zoo, other))
     )
     assert (one.scale, one.constants) == (two.scale, two.constants)
+
+
+@pytest.mark.parametrize(
+    ("labels", "deviation"), [([1e38, 3e38, 1e38, 3e38], 1e38), ([0.1] * 4, 1.0)]
+)
+def test_constants_of_large_and_of_equal_labels(labels, deviation):
+    vectors = np.ones((4, SPEC.count), np.float32)
+    zoo = zoos.Zoo.of_spec(vectors, SPEC, {"label": np.array(labels, np.float32)})
+    task = Regression("label")
+    constants = task.constants(zoo)
+    assert constants == pytest.approx({"mean": np.mean(labels), "deviation": deviation})
+    target = task.targets(Part(zoo, np.arange(4)), constants)["target"]
+    np.testing.assert_allclose(np.abs(target), deviation / 1e38, rtol=1e-6, atol=1e-6)
 
 
 def test_several_architectures_train_in_one_program_and_predict_as_each_alone(tmp_path):

@@ -197,14 +197,15 @@ def test_space_is_counted_for_one_more_than_stay(tmp_path, monkeypatch):
         shutil, "disk_usage", lambda path: types.SimpleNamespace(free=n)
     )
     with Checkpoints(tmp_path, CONFIG, keep=3) as saved:
-        free(12_000_100)
+        need = 3 * (4_000_000 + 8 + 2 * 64_000)
+        free(need)
         saved.expect_space(jax.eval_shape(lambda: x))
-        free(11_999_999)
-        words = rf"^expected 12.00 MB free in {tmp_path} for 3 of its checkpoints, got 12.00; "
+        free(need - 1)
+        words = rf"^expected 12,385 kB free in {tmp_path} for 3 of its checkpoints, got 12,384 kB; "
         with pytest.raises(SaveError, match=words + "once there is .* continues from checkpoint 1"):
             saved.expect_space(jax.eval_shape(lambda: x))
-        free(3_999_999)
-        with pytest.raises(SaveError, match=r"expected 4.00 MB .* for 1 of its checkpoints"):
+        free(need // 3 - 1)
+        with pytest.raises(SaveError, match=r"expected 4,129 kB .* for 1 of its checkpoints"):
             saved.save(2, x)
 
 

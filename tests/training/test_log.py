@@ -181,9 +181,9 @@ def test_a_full_disk_leaves_the_file_as_it_was(path, results, monkeypatch, stage
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before[0]) + 10, limits[1]))
     try:
-        with pytest.raises(OSError, match="No space left on device"):
+        with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
             JsonLines(path).write({"step": 40})
-        with pytest.raises(OSError, match="No space left on device"):
+        with pytest.raises(OSError, match=f"No space left on device: '{results}'"):
             append_records(results, [{"step": 40}])
     finally:
         if limits:

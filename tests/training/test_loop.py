@@ -364,9 +364,9 @@ def test_a_full_disk_stops_with_one_sentence_and_the_same_command_continues(tmp_
     whole, disk = run(tmp_path / "whole"), [10**9]
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("", (), {"free": disk[0]}))
     fill = lambda variables: (disk.insert(0, 100), evaluate(variables))[1]  # at step 5
-    with pytest.raises(training.SaveError, match=r"MB free .* the same .* from checkpoint 4$"):
+    with pytest.raises(training.SaveError, match=r"kB free .* the same .* from checkpoint 4$"):
         run(tmp_path / "cut", evaluate=fill)
-    with pytest.raises(training.SaveError, match=r"for 2 of its checkpoints, got 0\.00;"):
+    with pytest.raises(training.SaveError, match="for 2 of its checkpoints, got 0 kB;"):
         run(tmp_path / "cut", evaluate=None)  # before training
     disk[0] = 10**9
     monkeypatch.setattr(loop.JsonLines, "write", lambda *_: os.truncate("", 0))

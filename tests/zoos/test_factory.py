@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import signal
-import socket
 from typing import NamedTuple
 
 import jax
@@ -155,7 +154,6 @@ def test_a_signal_ends_it_after_the_block_being_made(made, tmp_path, number, at)
     folder = job().folder(tmp_path)
     assert len(contents(folder)) == len(again) == at + 1
     assert factory.unfinished(job(), tmp_path) == left
-    (folder / f".a.{socket.gethostname()}-{2**22 + 1}-0123abcd.partial").touch()
     zoo, manifest = factory.make(job(made=again), tmp_path)
     assert len(again) == 4
     assert not list(folder.glob(".*"))

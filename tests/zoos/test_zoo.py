@@ -119,6 +119,9 @@ def test_leaks_and_misfits_are_errors():
     poisoned[9, 2] = np.nan
     with pytest.raises(ValueError, match=r"Dense_0/(kernel|bias)"):
         dataclasses.replace(good, vectors=poisoned)
+    poisoned[2, 0] = np.inf  # of the other architecture
+    with pytest.raises(ValueError, match=r"(?s)in network 2\n.*in network 9"):
+        dataclasses.replace(good, vectors=poisoned)
     with pytest.raises(ValueError, match="expected at most 6 runs in all splits"):
         split(good, {"train": 7}, 0)
     with pytest.raises(ValueError, match="expected networks of architecture 1, got none"):
@@ -137,7 +140,7 @@ def test_wrong_zoos_of_one_architecture_are_errors():
         Zoo.of_spec(one.vectors, SPEC, {"a": np.zeros(4)})
     vectors = one.vectors.copy()
     vectors[3, SPEC.count - 1] = np.nan
-    with pytest.raises(ValueError, match="Dense_1/bias: 1 of 5 values are NaN"):
+    with pytest.raises(ValueError, match=r"Dense_1/bias: 1 of 5 .* infinite, in network 3"):
         Zoo.of_spec(vectors, SPEC, {})
     with pytest.raises(ValueError, match="two splits"):
         dataclasses.replace(one, splits={"train": np.array([0, 1]), "test": np.array([1])})
@@ -159,3 +162,18 @@ def test_splits_are_disjoint_and_seeded():
         split(one, {"train": 6}, seed=0)
     with pytest.raises(ValueError, match=r"expected a split of \['test', 'train', 'val'\]"):
         shuffled.part("dev", "frequency")
+
+
+def test_splits_and_labels_that_nothing_can_be_learned_from_are_named():
+    labels = {"a": np.array([0, 1, np.nan, 3, np.inf], np.float32)}
+    splits = {
+        "train": np.array([1, 2, 4]),
+        "test": np.array([0, 3]),
+        "validation": np.array([], int),
+    }
+    zoo = Zoo.of_spec(plain().vectors, SPEC, labels, splits)
+    np.testing.assert_array_equal(zoo.label("test", "a"), [0, 3])
+    with pytest.raises(ValueError, match="'validation' is empty: expected at least 1 network, got"):
+        zoo.part("validation", "a")
+    with pytest.raises(ValueError, match=r"'a': 2 of 3 .* split 'train' .* of networks 2, 4;"):
+        zoo.part("train", "a")

@@ -55,8 +55,8 @@ def match(
         permutation of a single axis improves it, unless the sweeps ran out.
 
     Raises:
-        ValueError: a network does not match the spec, or an array has a hidden axis twice
-            (its assignment would be quadratic).
+        ValueError: a network does not match the spec, an array has a hidden axis twice (its
+            assignment would be quadratic), or sweeps are below 0.
 
     >>> from wsjax import architectures, testing
     >>> from wsjax.symmetries import permutations
@@ -67,6 +67,8 @@ def match(
     [1, 3, 0, 2]
     """
     _check_linear(spec)
+    if sweeps < 0:
+        raise ValueError(f"expected a number of sweeps, got {sweeps}")
     for x in (params, reference):
         networks.check(x, spec)
         for a in spec.arrays:

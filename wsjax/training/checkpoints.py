@@ -44,6 +44,7 @@ from wsjax.storage import DamagedError
 Tree = Any
 
 _LOG = logging.getLogger(__name__)
+_OVERHEAD = 64_000  # bytes of an item beside its arrays: some ten files, in blocks of 4 KiB
 _ABOUT, _PARTIAL, _REMOVED = "checkpoint.json", ".partial", ".removed"
 
 # Orbax's threads wait, 20 minutes each, for a folder that another thread failed to create.
@@ -172,18 +173,19 @@ class Checkpoints:
             items: as `save` will receive them; abstract ones will do.
 
         Raises:
-            SaveError: there is less than they need, uncompressed.
+            SaveError: there is less than they need.
         """
         # the one being written is complete before the oldest goes
         self._expect_space(items, max(1, self.keep + 1 - len(_steps(self.root))))
 
     def _expect_space(self, items, count):
         size = sum(x.dtype.itemsize * x.size for x in jax.tree.leaves(items))
+        size = count * (size + _OVERHEAD * len(items))
         free = shutil.disk_usage(self.root).free
-        if free < count * size:
+        if free < size:
             raise SaveError(
-                f"expected {count * size / 1e6:.2f} MB free in {self.root} for {count} of its "
-                f"checkpoints, got {free / 1e6:.2f}; once there is more, the same command "
+                f"expected {-(-size // 1000):,} kB free in {self.root} for {count} of its "
+                f"checkpoints, got {free // 1000:,} kB; once there is more, the same command "
                 f"continues from {self._before}"
             )
 

@@ -227,8 +227,10 @@ def _append(file, data):
     end = file.seek(0, os.SEEK_END)
     try:
         if file.write(data) < len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file.name)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(file.fileno())
-    except OSError:
+    except OSError as error:
+        if error.strerror:
+            error.filename = os.fspath(file.name)
         file.truncate(end)
         raise

@@ -185,7 +185,6 @@ def begin(job: Job[Any], cache: str | os.PathLike) -> pathlib.Path:
         folder.mkdir(parents=True, exist_ok=True)
         storage.write_sealed(path, expected)
         return folder
-    storage.remove_partial(folder)
     begun = storage.read_sealed(path)
     if differ := _differences(begun["recipe"], expected["recipe"]):
         raise DamagedError(f"{folder} was begun with another recipe: " + "; ".join(differ))

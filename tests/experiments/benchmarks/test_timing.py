@@ -1,13 +1,12 @@
 """Variants take turns, steps learn, and figures become records."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.benchmarks import encoder_steps, sne_step, timing, torch_networks
+from experiments.lib import records
 from experiments.make import inr_zoo, sine_zoo
 from wsjax.zoos.inrs.inr_recipe import RECIPES
 from wsjax.zoos.sines import sine
@@ -48,8 +47,7 @@ def test_a_step_trains_a_copy(microbatch):
 
 def test_figures_become_a_record(tmp_path):
     timing.record("nothing", lambda: {"a: ms": 1.0}, {"batch": 4}, tmp_path)
-    (line,) = (tmp_path / "benchmarks.jsonl").read_text().splitlines()
-    record = json.loads(line)
+    (record,) = records.read("benchmarks", tmp_path)
     assert (record["row"], record["metrics"], record["config"]) == (
         *("nothing", {"a: ms": 1.0}, {"batch": 4}),
     )

@@ -67,12 +67,12 @@ def test_a_case_can_be_repeated_alone():
 @pytest.mark.parametrize("forks", [False, True])
 def test_a_case_that_dies_or_hangs_has_crashed_and_the_next_one_runs(forks):
     fine = Verdict("survived", "", 0.5)
-    with Workshop(forks=forks, killed=1.0) as workshop:
+    with Workshop(forks=forks, killed=2.0) as workshop:
         assert workshop.run(Verdict, *fine)._replace(megabytes=0.0) == fine
         dead = workshop.run(os._exit, 3)
         assert (dead.outcome, dead.words) == ("crashed", "the process ended with code 3")
         hanging = workshop.run(time.sleep, 60)
-        assert (hanging.outcome, hanging.words) == ("crashed", "no end after 1 s")
+        assert (hanging.outcome, hanging.words) == ("crashed", "no end after 2 s")
         assert workshop.run(Verdict, "refused", "a").outcome == "refused"
         workshop.seconds = 0.25
         assert workshop.run(Verdict, *fine).outcome == "crashed"

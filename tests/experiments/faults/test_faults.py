@@ -12,14 +12,19 @@ from experiments.faults.attacks import Attack, Verdict, cases
 from experiments.lib import fault_tables, records
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One for all, with the compiled programs of all."""
+    return tmp_path_factory.mktemp("faults")
+
+
 @pytest.mark.parametrize(
     "attack", [*mutations.ATTACKS, *hostile_files.ATTACKS], ids=lambda attack: attack.name
 )
-def test_files(attack, tmp_path):
-    figures = faults.carry_out(attack, attack.quick, 0, tmp_path)
-    log = tmp_path / "log.jsonl"
-    assert not log.exists(), log.read_text()
-    assert figures["silent"] == figures["crashed"] == 0
+def test_files(attack, folder):
+    figures = faults.carry_out(attack, attack.quick, 0, folder)
+    log = folder / "log.jsonl"
+    assert figures["silent"] == figures["crashed"] == 0, log.read_text()
     assert figures["survived"] + figures["refused"] == figures["count"] == attack.quick
 
 

@@ -35,7 +35,7 @@ def test_mutations_of_text_do_what_they_say():
 
 def test_damage_touches_one_file_or_swaps_two(tmp_path):
     kinds = set()
-    for seed in range(200):
+    for seed in range(100):
         contents = {"a": TEXT, "b": BYTES, "empty": b""}
         for name, data in contents.items():
             (tmp_path / name).write_bytes(data)

@@ -40,6 +40,28 @@ def test_a_recipe_is_expected_among_the_labels():
     assert predictions == {"blind": "expected the settings ['rate'], absent: ['rate']"}
 
 
+def test_networks_without_finite_statistics_are_named():
+    zoo = classifiers([SMALL, TANH], 8)
+    large = zoo.vectors.copy()
+    large[[3, 12], 0] = 1e30
+    name = SMALL.arrays[0].name
+    with pytest.raises(ValueError, match=f"smaller weights in:\n  {name} of network 3\n.*12"):
+        baselines.statistics(dataclasses.replace(zoo, vectors=large))
+    train = classifiers([SMALL])
+    train.vectors[train.splits["test"][2], 0] = np.nan  # after the zoo was checked
+    with pytest.raises(ValueError, match=f"{name}: 1 of .* in network 2"):
+        baselines.boosted_trees(train, {"a": train}, "test_accuracy", 0)
+
+
+def test_a_recipe_is_of_numbers():
+    zoo = classifiers([SMALL])
+    rate = zoo.labels["rate"].copy()
+    rate[zoo.splits["train"][1]] = np.nan
+    broken = dataclasses.replace(zoo, labels={**zoo.labels, "rate": rate})
+    with pytest.raises(ValueError, match="got NaN or infinity in:\n  rate of network 1"):
+        baselines.recipe_only(broken, {"a": broken}, "test_accuracy", 0)
+
+
 def recipes(n, depends=True):
     """A zoo of 60 networks whose label depends on the recipe's one setting, n to learn from."""
     zoo = classifiers([SMALL], 60)

@@ -34,6 +34,16 @@ def test_nothing_of_the_test_networks_reaches_the_training(tmp_path):
     assert one[1] != two[1]
 
 
+def test_labels_are_numbers_before_any_training(tmp_path):
+    zoo = classifiers([SMALL])
+    labels = zoo.labels["test_accuracy"].copy()
+    labels[zoo.splits["test"][0]] = np.nan
+    broken = dataclasses.replace(zoo, labels={**zoo.labels, "test_accuracy": labels})
+    with pytest.raises(ValueError, match="'test_accuracy': 1 of 10 values of the split 'test'"):
+        predict(STAT_NN, CONFIG, tmp_path, zoo, {"a": broken}, "test_accuracy")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_label_regression_has_figures_and_a_plot(tmp_path):
     measure = lambda trained, vectors: {"tests": len(vectors)}
     (facts,) = label_regression(

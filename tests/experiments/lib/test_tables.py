@@ -1,7 +1,5 @@
 """Tables from records: order, devices, published figures, footnotes."""
 
-import json
-
 import pytest
 
 from experiments.lib import (
@@ -21,15 +19,14 @@ SHARED = {
     "words": "",
     "paper": "–",
     "device": "1 x cpu",
+    "time": "2026-01-01T00:00:00+00:00",
     "config": {"training": {"batch": 4}, "sizes": {"train": 10}},
 }
 
 
 def write(results, experiment, *runs):
     """Records as they stand in a file, device included."""
-    lines = [json.dumps({**SHARED, "experiment": experiment, **r}) + "\n" for r in runs]
-    with (results / f"{experiment}.jsonl").open("a") as file:
-        file.writelines(lines)
+    records.add([{**SHARED, "experiment": experiment, **r} for r in runs], results)
 
 
 def cells(text, begin):
@@ -90,7 +87,8 @@ def test_fewer_training_networks_have_a_table_of_their_own(tmp_path):
     run = lambda row, right, size: {
         "row": row, "train_zoo": "mnist.dws",
         "metrics": {"test_accuracy": right, "test_error": 1 - right},
-        "config": {"training": {"batch": 4}, "sizes": {"train": size}},
+        "time": "2026-01-01T00:00:00+00:00",
+    "config": {"training": {"batch": 4}, "sizes": {"train": size}},
     }  # fmt: skip
     runs = [run("mlp", 0.2, 10), run("scalegmn", 0.9, 10), run("scalegmn_5", 0.5, 5)]
     write(tmp_path, "inr_classification", *runs)
