@@ -9,11 +9,13 @@ import pytest
 from cases.encoders import EXAMPLES, SIREN, applied, network, start
 
 from wsjax import architectures, networks
-from wsjax.encoders import SNE
+from wsjax.encoders import SNE, Regressor, sne
 from wsjax.encoders.parts import set_attention
+from wsjax.tasks.base import Predictor
 from wsjax.views import chunks
 
 SMALL = EXAMPLES["sne"]
+LEARNED = SMALL.clone(types="learned", learned_scale=True)  # whose encodings have variables
 
 
 def names_of(encoder):
@@ -95,8 +97,7 @@ def test_blocks_bound_memory():
 @pytest.mark.parametrize("off", ["level", "type", "position", "attention"])
 def test_each_switch_removes_what_it_names(off):
     """Without an encoding no embedding depends on it; without attention no attention is left."""
-    encoder = SMALL.clone(**{off: False})
-    names, whole = names_of(encoder), names_of(SMALL)
+    names, whole = names_of(LEARNED.clone(**{off: False})), names_of(LEARNED)
     words = {
         "level": ["_level"],
         "type": ["_type"],
@@ -110,29 +111,32 @@ def test_each_switch_removes_what_it_names(off):
 
 def test_without_position_no_neuron_is_distinguished_from_another():
     """Any permutation of a kernel's outputs then leaves the code: the paper's 7.452."""
-    encoder = SMALL.clone(position=False)
-    variables, vectors, view = start(encoder, SIREN, batch=1)
-    params = networks.unravel(vectors, SIREN)
-    misaligned = {**params, "Dense_1/kernel": np.roll(params["Dense_1/kernel"], 1, axis=-1)}
-    code, moved = (
-        applied(encoder)(variables, networks.ravel(p, SIREN), view) for p in (params, misaligned)
-    )
-    assert np.abs(moved - code).max() < 1e-6
-    variables, vectors, view = start(SMALL, SIREN, batch=1)
-    code, moved = (
-        applied(SMALL)(variables, networks.ravel(p, SIREN), view) for p in (params, misaligned)
-    )
-    assert np.abs(moved - code).max() > 1e-5
+    moved = {}
+    for position in (True, False):
+        encoder = SMALL.clone(position=position, scale=1.0)
+        variables, vectors, view = start(encoder, SIREN, batch=1)
+        params = networks.unravel(vectors, SIREN)
+        misaligned = {**params, "Dense_1/kernel": np.roll(params["Dense_1/kernel"], 1, axis=-1)}
+        codes = [
+            applied(encoder)(variables, networks.ravel(p, SIREN), view)
+            for p in (params, misaligned)
+        ]
+        moved[position] = np.abs(codes[1] - codes[0]).max()
+    assert moved[False] < 1e-6
+    assert moved[True] > 1e-5
 
 
-def test_the_inr_preset_has_the_papers_size():
+@pytest.mark.parametrize(
+    ("encoder", "count"), [(SNE(), 358_401), (SNE(**sne.WIDE), 356_139 + 280_065)]
+)
+def test_with_its_head_the_default_has_the_papers_size(encoder, count):
+    """358K (Andreis et al., table 1); see the module's docstring."""
     spec = architectures.mlp([1, 32, 32, 1], "sin", 30.0)
+    module = Predictor(encoder, Regressor((512, 512)))
     shapes = jax.eval_shape(
-        SNE().init, jax.random.key(0), jnp.zeros((1, spec.count)), SNE().view(spec)
+        module.init, jax.random.key(0), jnp.zeros((1, spec.count)), encoder.view(spec)
     )
-    count = sum(x.size for x in jax.tree.leaves(shapes))
-    assert count == 356_139
-    assert abs(count / 358_000 - 1) < 0.05
+    assert sum(x.size for x in jax.tree.leaves(shapes)) == count
 
 
 @pytest.mark.parametrize("norm", set_attention.NORMS)

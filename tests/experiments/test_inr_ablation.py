@@ -45,7 +45,7 @@ def test_invariance_is_measured_of_every_encoder(encoder):
 
 
 def test_methods_learn_from_their_share_of_the_training_networks():
-    assert {"sne_20", "boosted_trees_80", "sne_chunk_16"} <= set(
+    assert {"sne_20", "nft_40", "dwsnet_60", "boosted_trees_80", "sne_chunk_16"} <= set(
         inr_ablation.PRESETS["smoke"].methods
     )
     vectors = np.zeros((12, SPEC.count), np.float32)

@@ -48,13 +48,16 @@ def test_a_share_of_the_batch_is_copied():
     assert seen == [6 + 2 * 3]
 
 
-def test_copies_count_as_examples():
+def test_copies_are_data_of_augmentation_alone():
     """For an invariant predictor a copy's error is its original's."""
     predict = lambda x: jnp.abs(x).sum(1)
     errors = (predict(VECTORS) - TARGET) ** 2
-    loss, _ = run(predict, invariance=1.0, samples=2, share=0.5)
+    settings = {"invariance": 1.0, "samples": 2, "share": 0.5}
+    as_in_eq_10, _ = run(predict, **settings)
+    np.testing.assert_allclose(as_in_eq_10, errors.mean(), rtol=1e-4)
+    augmented, _ = run(predict, permute=True, **settings)
     want = (errors.sum() + 2 * errors[:3].sum()) / 12
-    np.testing.assert_allclose(loss, want, rtol=1e-4)
+    np.testing.assert_allclose(augmented, want, rtol=1e-4)
 
 
 def test_its_weight_enters_the_loss():

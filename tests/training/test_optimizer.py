@@ -37,6 +37,22 @@ def test_adam_and_adamw_decay_differently():
         np.testing.assert_allclose(got, want, rtol=1e-4)
 
 
+def test_muon_moves_a_matrix_along_an_orthogonal_one_and_a_vector_as_nadam_does():
+    variables = {"w": jnp.zeros((4, 3)), "b": jnp.zeros(3)}
+    gradient = {"w": jnp.array(np.random.default_rng(0).normal(size=(4, 3))), "b": jnp.ones(3)}
+    muon = optimizer.make_optimizer(
+        Settings(optimizer="muon", clip=0, learning_rate=0.1, schedule="constant")
+    )
+    update, _ = muon.update(gradient, muon.init(variables), variables)
+    nadam = optax.nadamw(0.1, weight_decay=0.0)
+    plain, _ = nadam.update(gradient, nadam.init(variables), variables)
+    np.testing.assert_allclose(update["b"], plain["b"], rtol=1e-5)
+    values = np.linalg.svd(update["w"], compute_uv=False)
+    scale = 0.1 * optimizer.RMS * 2  # RMS times the root of the longer side
+    assert ((values > 0.6 * scale) & (values < 1.3 * scale)).all()
+    assert values.max() / values.min() < np.linalg.cond(gradient["w"])
+
+
 def test_settings_name_every_mistake():
     words = (
         r"(?s)steps: expected at least 1, got 0.*"

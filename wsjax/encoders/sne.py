@@ -7,13 +7,17 @@
     layer    the same over the arrays of a layer: kernel, bias, scale, ...          appendix J
     network  Gamma_c [ Phi_4 (level + layer embeddings) ]                           eq. 9
 
+The level enters after Phi_3 and before Phi_4, as the equations have it.
+
 Each Phi maps sets to sets, each Gamma a set to a vector (`sets`). The encoder reads any
 architecture; it is not invariant to permutations by construction but learns to be,
 from the invariance loss (`tasks.losses`). Residual connections are tokens among the layer
 embeddings that encode where they start and end (appendix D).
 
-Deviations: the paper adds the level after Phi_4 in eq. 9's notation and before it in the
-text; we add it before. What the paper leaves open is a field below.
+The defaults are the paper's model of INRs, read literally: two SABs in every Phi, heads joined by
+an output projection, sinusoidal encodings without parameters, no map behind the last pooling.
+With the head of two layers of 512 it has 358,401 parameters, the paper 358K. `WIDE` has more
+width and depth. What the paper leaves open is a field below.
 """
 
 import dataclasses
@@ -31,6 +35,9 @@ from wsjax.networks import KINDS, ROLES, Spec, check_vectors
 from wsjax.views import chunks
 
 TYPES = ("learned", "sinusoidal")
+WIDE = {  # settings of a wider and deeper model, of no more parameters
+    **{"width": 64, "depth": 4, "output": False, "types": "learned", "learned_scale": True},
+}
 INSIDE = ("read", "write", "chunk_level", "chunk_type")  # encodings inside a chunk
 
 
@@ -40,11 +47,11 @@ class SNE(Encoder):
     Attributes:
         chunk: values per chunk.
         width: of every set element.
-        code: width of the embedding.
+        code: width of the embedding; where it is not `seeds * width`, a linear map makes it.
         heads: of every attention.
         chunk_depth: SABs in each of Phi_1 and Phi_2.
         depth: SABs in each of Phi_3 (of arrays, then of layers) and Phi_4.
-        seeds: vectors the last pooling makes; they are projected to the embedding together.
+        seeds: vectors the last pooling makes; they lie side by side.
         norm: LayerNorm in the blocks: "none" (table 14), "post" (eqs. 11-12) or "pre".
         residual: "identity" (eq. 12) or "projected" (the Set Transformer's code).
         level: encode the depth of a layer (table 6).
@@ -54,27 +61,30 @@ class SNE(Encoder):
         attention: False replaces every set function by maps and means (table 6).
         types: "learned", a vector for each kind and role, or "sinusoidal" like the rest.
         longest: longest wavelength of the encodings, in multiples of 2 pi.
-        scale: where the encodings' learned scales start.
+        scale: what the encodings are multiplied by.
+        learned_scale: whether that is learned, a number for each encoding.
         block: if positive, chunks are encoded in blocks of this many, one after another,
             and recomputed in the backward pass: memory is bounded, numbers stay.
     """
 
     chunk: int = 32
-    width: int = 64
+    width: int = 32
     code: int = 32
     heads: int = 4
     chunk_depth: int = 2
-    depth: int = 4
+    depth: int = 2
     seeds: int = 1
     norm: str = "none"
     residual: str = "identity"
+    output: bool = True
     level: bool = True
     type: bool = True
     position: bool = True
     attention: bool = True
-    types: str = "learned"
+    types: str = "sinusoidal"
     longest: float = 100.0
     scale: float = 0.3
+    learned_scale: bool = False
     block: int = 0
 
     reads_any = True
@@ -97,7 +107,11 @@ class SNE(Encoder):
     def setup(self):
         """Sub-encoders, in the order of the walk."""
         block = dict(
-            attention=self.attention, heads=self.heads, norm=self.norm, residual=self.residual
+            attention=self.attention,
+            heads=self.heads,
+            norm=self.norm,
+            residual=self.residual,
+            output=self.output,
         )
         how = self._encodings
         self.chunk_encoder = ChunkEncoder(self.width, self.chunk_depth, how, block)
@@ -108,7 +122,8 @@ class SNE(Encoder):
         self.gamma_layer = SetToVector(**block)
         self.gamma_network = SetToVector(self.seeds, **block)
         self.encodings = {name: how.module(name) for name in how.on if name not in INSIDE}
-        self.project = nn.Dense(self.code)
+        pooled = self.width * (self.seeds if self.attention else 1)
+        self.project = nn.Dense(self.code) if self.code != pooled else None
 
     @property
     def _encodings(self) -> "Encodings":
@@ -118,7 +133,8 @@ class SNE(Encoder):
         names += ["source"] * self.level
         names += ["chunk_type", "array_type", "layer_type"] * self.type
         on = tuple(names) if self.position else ()
-        return Encodings(on, self.width, self.types, self.longest, self.scale)
+        scale = self.scale, self.learned_scale
+        return Encodings(on, self.width, self.types, self.longest, *scale)
 
     def _add(self, x, name, position):
         return x + self.encodings[name](position) if name in self.encodings else x
@@ -157,7 +173,8 @@ class SNE(Encoder):
             x = self._add(x, name, value)
         real = view.layer_type >= 0
         x = self.phi_network(x, jnp.broadcast_to(real[..., None, :], _square(real)))
-        return self.project(self.gamma_network(x, real[..., None, :])[..., 0, :])
+        x = self.gamma_network(x, real[..., None, :])[..., 0, :]
+        return x if self.project is None else self.project(x)
 
     def _chunk_codes(self, values, view, kind, level):
         """[batch, chunk, place] -> [batch, chunk, width], in blocks if so set."""
@@ -196,7 +213,7 @@ class Encodings:
 
     Attributes:
         on: their names.
-        width, types, longest, scale: as in `SNE`.
+        width, types, longest, scale, learned_scale: as in `SNE`.
     """
 
     on: tuple[str, ...]
@@ -204,6 +221,7 @@ class Encodings:
     types: str
     longest: float
     scale: float
+    learned_scale: bool
 
     def __post_init__(self):
         if self.types not in TYPES:
@@ -215,7 +233,7 @@ class Encodings:
         if name.endswith("_type") and self.types == "learned":
             count = len(KINDS) * (1 if name == "layer_type" else len(ROLES))
             return Category(count, self.width, self.scale, name=label)
-        return Position(self.width, self.longest, self.scale, name=label)
+        return Position(self.width, self.longest, self.scale, self.learned_scale, name=label)
 
 
 class ChunkEncoder(nn.Module):

@@ -87,8 +87,8 @@ def regression(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The task loss plus v times the logit invariance loss (SNE, eq. 10), batch means.
 
-    Where copies are predicted for the invariance loss, the task loss is taken over them
-    too: their predictions are there, and they are as good as more data.
+    Without `permute` the task loss is that of the networks as they are, and copies serve the
+    invariance alone (eq. 10). With it, copies are data too, since their predictions are there.
 
     Args:
         predict: the model; it receives the position in the batch of the network that a copy is
@@ -98,7 +98,8 @@ def regression(
         target: [batch].
         key: of the permutations.
         moves: of the networks: without a batch axis, or of each.
-        permute: replace each network by a permuted copy first.
+        permute: replace each network by a permuted copy first, and take the task loss over the
+            copies of the invariance loss too.
         invariance: the weight v; at 0 no copies are made.
         samples: copies of each network that has any.
         share: of the batch's networks that have copies, rounded up.
@@ -122,6 +123,8 @@ def regression(
     )
     out, others = both[:count], both[count:].reshape(samples, some)
     change = logit_invariance(out[:some], others).mean()
-    total = error(out, target).sum() + error(others, target[:some]).sum()
-    task = total / len(both)
+    task = error(out, target).mean()
+    if permute:
+        total = error(out, target).sum() + error(others, target[:some]).sum()
+        task = total / len(both)
     return task + invariance * change, {"task": task, "invariance": change}

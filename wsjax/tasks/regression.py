@@ -32,10 +32,12 @@ class Objective:
 
     Attributes:
         loss: "mse" on the standardised label, or "bce" on a label in [0, 1].
-        permute: train on copies with hidden neurons permuted at random, anew in every step.
-        invariance: weight v of the logit invariance loss (SNE, eq. 10); 0 switches it off.
-        samples: permuted copies per network for that loss. The task loss is taken over the
-            copies as well, since their predictions are there.
+        permute: augmentation: train on copies with hidden neurons permuted at random, anew in
+            every step.
+        invariance: weight v of the logit invariance loss (SNE, eq. 10); 0 switches it off. The
+            paper has it without `permute`: the task loss is that of the original networks.
+        samples: permuted copies per network for that loss; data of the task loss too where
+            `permute` is on.
         share: of the networks of a batch (of a microbatch, if there are any) that are
             copied. A quarter makes the loss cost a quarter instead of all of a step.
     """

@@ -2,18 +2,20 @@
 
 Settings(steps=1000, warmup=100, schedule="cosine", optimizer="adamw")
 make_schedule(settings): step -> learning rate
-make_optimizer(settings): clip, then Adam or AdamW on that rate
+make_optimizer(settings): clip, then Adam, AdamW or Muon on that rate
 """
 
 import dataclasses
 import itertools
 
 import optax
+import optax.contrib
 
 from wsjax import checks
 
 SCHEDULES = ("cosine", "constant", "multistep")
-OPTIMIZERS = ("adamw", "adam")
+OPTIMIZERS = ("adamw", "adam", "muon")
+RMS = 0.2  # of Muon's updates, that of AdamW's (Liu et al., 2025, "Muon is scalable")
 WRONG = "training settings are wrong"
 
 
@@ -33,8 +35,9 @@ class Settings:
         milestones: for "multistep", as fractions of `steps`, increasing.
         decay: for "multistep", the factor.
         weight_decay: of all variables; apart from the gradient with "adamw" (Loshchilov and
-            Hutter), added to it with "adam", as in PyTorch.
-        optimizer: one of `OPTIMIZERS`.
+            Hutter) and "muon", added to it with "adam", as in PyTorch.
+        optimizer: one of `OPTIMIZERS`; "muon" makes the momentum of each matrix orthogonal (Jordan
+            et al., 2024) and is NAdamW for all else, at the same rate.
         clip: largest global norm of a gradient, 0 for no limit.
         seed: of the initial variables, the order of the data and the loss's keys.
         evaluate_every: steps between evaluations; the last step has one too.
@@ -112,12 +115,15 @@ def make_schedule(settings: Settings) -> optax.Schedule:
 
 
 def make_optimizer(settings: Settings) -> optax.GradientTransformation:
-    """Clipping, then Adam or AdamW on the schedule."""
+    """Clipping, then the optimiser on the schedule."""
     rate, decay, parts = make_schedule(settings), settings.weight_decay, []
     if settings.clip:
         parts.append(optax.clip_by_global_norm(settings.clip))
     if settings.optimizer == "adamw":
         parts.append(optax.adamw(rate, weight_decay=decay))
+    elif settings.optimizer == "muon":
+        how = dict.fromkeys(("weight_decay", "adam_weight_decay"), decay)
+        parts.append(optax.contrib.muon(rate, consistent_rms=RMS, **how))
     else:
         parts += [optax.add_decayed_weights(decay), optax.adam(rate)]
     return optax.chain(*parts)

@@ -1,4 +1,4 @@
-"""Encodings of integers: sinusoids with a learned scale, and learned tables of categories."""
+"""Encodings of integers: sinusoids, their scale learned or not, and learned tables."""
 
 import flax.linen as nn
 import jax
@@ -23,22 +23,26 @@ def sinusoid(position: jax.Array, width: int, longest: float) -> jax.Array:
 
 
 class Position(nn.Module):
-    """An encoding of integers [...] as [..., width], scaled by one learned number.
+    """An encoding of integers [...] as [..., width], times one number.
 
     Attributes:
         width: even.
         longest: as in `sinusoid`.
-        scale: the learned number's start.
+        scale: the number, or its start.
+        learned: whether the number is learned; Vaswani et al. (2017) have none.
     """
 
     width: int
     longest: float = 100.0
     scale: float = 0.3
+    learned: bool = True
 
     @nn.compact
     def __call__(self, position: jax.Array) -> jax.Array:
         """Encodes; negative positions become zeros."""
-        scale = self.param("scale", nn.initializers.constant(self.scale), ())
+        scale: jax.Array | float = self.scale
+        if self.learned:
+            scale = self.param("scale", nn.initializers.constant(self.scale), ())
         return scale * sinusoid(position, self.width, self.longest)
 
 

@@ -4,10 +4,10 @@
     PMA(X, S) = MAB(S, rFF(X))                   set -> one vector per seed
     MAB(X, Y) = H + rFF(H),  H = X + Attention(X, Y, Y)          (eqs. 11-14)
 
-A block has four linear maps of its width and no output projection, as in the Set
-Transformer's own code: 16 640 parameters at width 64. Sets are masked, and one call
-serves many: `mask[i, j]` is True where element i attends to element j, so several sets
-that lie side by side are kept apart by a block-diagonal mask.
+A block has four linear maps of its width, as in the Set Transformer's own code; with `output`
+a fifth, of the joined heads, as in Vaswani et al. (2017, MultiHead; eq. 12). Sets are masked,
+and one call serves many: `mask[i, j]` is True where element i attends to element j, so several
+sets that lie side by side are kept apart by a block-diagonal mask.
 """
 
 import flax.linen as nn
@@ -111,12 +111,14 @@ class MAB(nn.Module):
         norm: where LayerNorm sits: "none", "post" (eqs. 11-12) or "pre".
         residual: "identity" adds X itself (eq. 12), "projected" its query projection
             (the Set Transformer's code).
+        output: whether the joined heads are projected.
         block: as in `attend`.
     """
 
     heads: int = 4
     norm: str = "none"
     residual: str = "identity"
+    output: bool = False
     block: int = 0
 
     @nn.compact
@@ -138,6 +140,8 @@ class MAB(nn.Module):
             z = nn.Dense(2 * width, kernel_init=_maps(1, 0.3), name="key_value")(y)
             key, value = jnp.split(z, 2, axis=-1)
         out = attend(query, key, value, mask, self.heads, self.block)
+        if self.output:
+            out = nn.Dense(width, kernel_init=_maps(1), name="output")(out)
         out = norm(post, "norm_0", (x if self.residual == "identity" else query) + out)
         forward = nn.Dense(width, kernel_init=_maps(0.1), name="feed_forward")
         return norm(post, "norm_1", out + nn.relu(forward(norm(pre, "norm_1", out))))
@@ -149,7 +153,7 @@ class SetToSet(nn.Module):
     Attributes:
         depth: number of blocks.
         attention: False replaces each block by a residual map (SNE, table 6).
-        heads, norm, residual, block: as in `MAB`.
+        heads, norm, residual, output, block: as in `MAB`.
     """
 
     depth: int
@@ -157,6 +161,7 @@ class SetToSet(nn.Module):
     heads: int = 4
     norm: str = "none"
     residual: str = "identity"
+    output: bool = False
     block: int = 0
 
     @nn.compact
@@ -164,7 +169,8 @@ class SetToSet(nn.Module):
         """[..., n, width], mask [..., n, n] or a pair as in `attend` -> [..., n, width]."""
         for _ in range(self.depth):
             if self.attention:
-                x = MAB(self.heads, self.norm, self.residual, self.block)(x, None, mask)
+                block = MAB(self.heads, self.norm, self.residual, self.output, self.block)
+                x = block(x, None, mask)
             else:
                 x = x + nn.relu(nn.Dense(x.shape[-1], kernel_init=_maps(0.1))(x))
         return x
@@ -176,7 +182,7 @@ class SetToVector(nn.Module):
     Attributes:
         seeds: vectors a set is pooled into; they are laid side by side.
         attention: False takes the mean over the set (SNE, table 6).
-        heads, norm, residual: as in `MAB`.
+        heads, norm, residual, output: as in `MAB`.
     """
 
     seeds: int = 1
@@ -184,6 +190,7 @@ class SetToVector(nn.Module):
     heads: int = 4
     norm: str = "none"
     residual: str = "identity"
+    output: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: Array) -> jax.Array:
@@ -197,7 +204,7 @@ class SetToVector(nn.Module):
         seeds = self.param("seed", nn.initializers.normal(0.5), (self.seeds, width))
         seeds = jnp.tile(seeds, (sets, 1))
         mask = jnp.repeat(mask, self.seeds, axis=-2)
-        out = MAB(self.heads, self.norm, self.residual)(
+        out = MAB(self.heads, self.norm, self.residual, self.output)(
             jnp.broadcast_to(seeds, (*x.shape[:-2], *seeds.shape)), x, mask
         )
         return out.reshape(*out.shape[:-2], sets, self.seeds * width)
