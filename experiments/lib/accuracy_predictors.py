@@ -24,6 +24,7 @@ from experiments.lib.methods import Method, Preset
 from experiments.lib.zoo_loading import LABEL, SIZES
 from wsjax import metrics
 from wsjax.encoders.nfn.nfn import SETTINGS as NFN
+from wsjax.tasks.reconstruction import Objective as AutoEncoding
 from wsjax.tasks.regression import Objective
 from wsjax.training import Settings
 from wsjax.zoos import Zoo
@@ -117,6 +118,9 @@ METHODS: Mapping[str, Method] = {name: Method(compute=f) for name, f in BASELINE
     "deepsets": Method("deepsets", {}, HEAD, PLAIN, PIECES),
     "dmc": Method("dmc", {}, HEAD, PERMUTED, PIECES),
     "hyperrep": Method("hyperrep", {}, HEAD, PERMUTED, QUICK),
+    "hyperrep_pretrained": Method(
+        "hyperrep", {}, (), AutoEncoding(), QUICK, words="trained without labels, linear probe"
+    ),
     "transformer": Method("transformer", {}, HEAD, PERMUTED, QUICK),
     "mlp": Method("mlp", {}, HEAD, PERMUTED, QUICK),
     "sne": Method("sne", SNE, HEAD, Objective("bce", invariance=0.1, share=0.25), PIECES),

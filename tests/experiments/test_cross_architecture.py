@@ -29,3 +29,17 @@ def test_a_transfer_needs_two_architectures():
     one = dict(list(preset.zoos.items())[:1])
     with pytest.raises(ValueError, match="zoos of two architectures, got 'conv3-linear2' alone"):
         cross_architecture.directions(dataclasses.replace(preset, zoos=one), dict.fromkeys(one))
+
+
+def test_every_published_number_has_a_direction():
+    ways = {}
+    for preset in (cross_architecture.PRESETS[k] for k in ("paper", "schuerholt")):
+        for way in cross_architecture.directions(preset, dict.fromkeys(preset.zoos)):
+            ways |= {(way.name, test): way.adopt for test in way.tests}
+            assert {method for method, *_ in cross_architecture.PAPER} <= set(preset.methods)
+    numbers = cross_architecture.PAPER
+    assert {(train, test) for _, train, test in numbers} <= set(ways)
+    assert len(numbers) == 9 * 3 + 9 + 3 * 2 + 3 * 2  # tables 2, 9, 4 and 3
+    # HyperRep's is one architecture, whose arrays training had
+    assert not ways["schuerholt svhn", "schuerholt mnist"]
+    assert ways["conv3-gap svhn", "schuerholt svhn"]
