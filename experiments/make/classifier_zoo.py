@@ -4,6 +4,7 @@
     python -m experiments.make.classifier_zoo --family conv3-gap --data mnist --preset small \
         --files FILES --shard 0/2
     python -m experiments.make.classifier_zoo --family conv3-gap --data mnist --preset small --pack
+    python -m experiments.make.classifier_zoo --family conv3-gap --data cifar10 --draw
     python -m experiments.make.classifier_zoo --benchmark      a quarter of an hour on two cores
 
 A zoo lies below `FOLDER/cache`, block by block. A stopped command resumes, and several
@@ -20,6 +21,10 @@ recipe, route, versions and type of machine give the same bits.
 `--pack` puts a finished zoo into the repository, `experiments/zoos`, in half precision, and a
 picture of its accuracies beside the records. The manifest states how much rounding changed the
 accuracy of `REMEASURED` random networks of it, tested again before and after.
+
+`--draw` draws the norms of the weights into each neuron and the signs of weights and biases,
+layer by layer (ScaleGMN, appendix: CIFAR-10 in gray, ReLU and tanh), of the repository's zoo of
+this family and data: neurons of ReLU can be scaled, those of tanh flipped.
 
 Departures of `small` from the published zoos, and of `smoke` and `laptop`, which are on
 digits resized to 16 x 16 where a family does not fix the size: batches of 128 (32), and
@@ -49,7 +54,7 @@ from experiments.lib.zoo_recipes import PRESETS, ZOOS, recipe
 from wsjax import architectures, networks
 from wsjax.datasets import images
 from wsjax.networks import Spec
-from wsjax.zoos import Zoo, factory, store
+from wsjax.zoos import Zoo, factory, incoming_weights, store
 from wsjax.zoos.classifiers import (
     classifier_factory,
     classifier_families,
@@ -222,6 +227,28 @@ def pack(
     return rounding
 
 
+def draw(zoo: Zoo, name: str, folder: pathlib.Path) -> list[pathlib.Path]:
+    """Draws norms and signs of the networks of each activation, as their training left them.
+
+    Returns:
+        The pictures in the folder.
+
+    Raises:
+        ValueError: networks of an activation are of several architectures.
+    """
+    final, paths = zoo.select(zoo.labels["epoch"] == zoo.labels["epochs"]).compact(), []
+    activations = [spec.layers[0].activation for spec in final.specs]
+    if len(set(activations)) < len(activations):
+        raise ValueError(f"expected one architecture for each activation, got {activations}")
+    for s, activation in enumerate(activations):
+        part = final.of(s)
+        path = folder / f"zoo_{name.replace(' ', '_')}_{activation}_norms_and_signs.png"
+        title = f"{name}, {activation}: {len(part)} networks"
+        plots.norms_and_signs(path, incoming_weights.incoming(part), title)
+        paths.append(path)
+    return paths
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = cli.folders(cli.command("make.classifier_zoo", __doc__))
@@ -238,6 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="how to train, by default the fastest; another rounds otherwise",
     )  # fmt: skip
     parser.add_argument("--pack", action="store_true", help="puts the zoo into the repository")
+    parser.add_argument("--draw", action="store_true", help="draws norms and signs instead")
     parser.add_argument("--benchmark", action="store_true", help="times the factory instead")
     parser.add_argument("--rounds", type=cli.positive, default=3, help="of the benchmark")
     parser.add_argument("--kinds", default="", help="of the benchmark, comma-separated")
@@ -249,6 +277,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for kind in cli.select(options.kinds, BENCHMARK, BENCHMARK):  # each its own record
             measure = lambda kind=kind: benchmark(kind, options.rounds)
             timing.record(f"classifier_zoo {kind}", measure, config, options.results)
+        return
+    if options.draw:
+        path = ZOOS / f"{options.family}.{options.data}"
+        with cli.reading(f"the repository's zoo {path.name}"):
+            drawn = draw(store.load(path)[0], f"{options.family} {options.data}", options.results)
+        print("\n".join(map(str, drawn)))
         return
     cache = options.folder / "cache"
     try:
