@@ -35,6 +35,7 @@ import numpy as np
 from experiments.lib import accuracy_predictors, cli, plots
 from experiments.lib.accuracy_predictors import METHODS, SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
+from experiments.lib.protocols import Protocol
 from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
 from wsjax.zoos import Zoo
@@ -67,6 +68,25 @@ PAPER = {  # tau, and R2 in brackets
     for (method, family), taus in _TAU.items()
     for way, tau, r2 in zip(WAYS, taus, _R2[method, family], strict=True)
 } | {(k, "conv3-gap cifar10 50 %", "rest"): tau for k, tau in _TABLE_6.items()}
+
+
+PROTOCOL = Protocol(  # tables 1 and 6
+    "the authors' zoos",
+    parameters=750_000,
+    words="the paper does not state how long methods are trained",
+    zoos={
+        **{f"{k} cifar10 50 %": {"networks": 15_000} for k in MANY},
+        **{f"{k} cifar10 5 %": {"networks": 1_500} for k in MANY},
+        "conv3-gap": {"data": "the zoo of Unterthiner et al.", "networks": 12_000},
+    },
+    methods={
+        "grit": {"parameters": 3_652_865},
+        "stat_nn": {"epochs": 0, "parameters": 1_059_001},
+        "nfn_np": {"epochs": 50, "batch": 8, "parameters": 2_031_390, "words": ""},
+        "nfn_hnp": {"epochs": 50, "batch": 8, "parameters": 2_811_743, "words": ""},
+        "nft": {"parameters": 0},
+    },
+)
 
 
 def fewer(zoo: Zoo, share: float, seed: int) -> Zoo:

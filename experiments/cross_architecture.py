@@ -36,6 +36,7 @@ from collections.abc import Mapping, Sequence
 from experiments.lib import accuracy_predictors, cli
 from experiments.lib.accuracy_predictors import METHODS, SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
+from experiments.lib.protocols import Protocol
 from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import SNE, recipe
 from wsjax.encoders.hyperrep import PUBLISHED as HYPERREP
@@ -90,6 +91,20 @@ def _paper():
 
 
 PAPER = _paper()
+PROTOCOL = Protocol(
+    "the authors' zoos",
+    networks=12_000,
+    epochs=300,
+    batch=64,
+    words="the paper's text and its appendix disagree on which architecture learns",
+    zoos={"conv3-linear2": {"networks": 0}, GRID: {"data": "those of Schuerholt et al."}},
+    methods={
+        "hyperrep_pretrained": {
+            **{"networks": 0, "epochs": 0, "batch": 500},
+            "words": "as Schuerholt et al. (2022) have it, of one run",
+        }
+    },
+)
 PRETRAINING = Settings(batch=500, learning_rate=1e-4, weight_decay=1e-9, schedule="constant")
 
 

@@ -27,6 +27,7 @@ from collections.abc import Mapping, Sequence
 from experiments.lib import accuracy_predictors, cli
 from experiments.lib.accuracy_predictors import METHODS, SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
+from experiments.lib.protocols import Protocol
 from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
 from wsjax.zoos import Zoo
@@ -59,6 +60,9 @@ PAPER = {
     for (method, train), taus in _TAU.items()
     for test, tau in zip(DATA, taus, strict=True)
 }
+
+
+PROTOCOL = Protocol("the zoos of Unterthiner et al.", networks=12_000, epochs=300, batch=64)
 
 
 def directions(preset: Preset, zoos: Mapping[str, Zoo]) -> list[Direction]:

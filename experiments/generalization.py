@@ -27,6 +27,7 @@ import numpy as np
 from experiments.lib import accuracy_predictors, cli
 from experiments.lib.accuracy_predictors import SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
+from experiments.lib.protocols import Protocol
 from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
 from wsjax.zoos import Zoo
@@ -56,6 +57,21 @@ PAPER = {
     for method, taus in _TAU.items()
     for (data, activation), tau in zip(WAYS, taus, strict=True)
 }
+
+
+PROTOCOL = Protocol(
+    "the zoos of Unterthiner et al.",
+    networks=12_000,
+    epochs=200,
+    zoos={"cifar10 relu": {"networks": 6_024}, "cifar10 tanh": {"networks": 5_976}}
+    | {f"svhn {k}": {"networks": 0} for k in ("relu", "tanh")},
+    methods={
+        "stat_nn": {"epochs": 0, "parameters": 1_059_001},
+        "nfn_np": {"epochs": 50, "batch": 8, "parameters": 2_031_390},
+        "nfn_hnp": {"epochs": 50, "batch": 8, "parameters": 2_811_743},
+        "neural_graph": {"epochs": 300},
+    },
+)
 
 
 def directions(preset: Preset, zoos: Mapping[str, Zoo]) -> list[Direction]:

@@ -6,22 +6,29 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from experiments import accuracy_prediction, cross_architecture, cross_dataset, generalization
 from experiments.lib import records, tables
+from experiments.lib.accuracy_predictors import Paper
+from experiments.lib.protocols import Footnotes, Protocol, both, of_data, of_training
 from experiments.lib.zoo_recipes import ZOOS
 from wsjax.zoos import store
 from wsjax.zoos.inrs import inr_statistics
 
+ESCAPED = r"\*"  # within italics
+
 
 def accuracy_predictors(
-    experiment: str, protocol: str = "", also: str = ""
+    experiment: str, protocol: Protocol, paper: Paper, also: str = ""
 ) -> Callable[[pathlib.Path], str]:
     """The table of an experiment: Kendall's tau in each direction, the best mean first.
 
-    Methods that do not support all test zoos have no mean.
+    Methods that do not support all test zoos have no mean. Footnotes state how our networks
+    differ from the paper's, by direction, and our models and training, by method.
 
     Args:
         experiment: its name.
-        protocol: how published figures differ, for a footnote.
+        protocol: the paper's.
+        paper: its numbers.
         also: another metric of the test, behind tau in brackets.
 
     Returns:
@@ -30,15 +37,19 @@ def accuracy_predictors(
 
     def table(results):
         runs = records.latest(records.read(experiment, results))
-        sections = [_section(p, group, also) for (p,), group in tables.by_preset(runs).items()]
-        if sections and protocol:
-            sections.append(f"Published: {protocol}.")
+        key = lambda r: (r["row"], r["train_zoo"], r["test_zoo"])
+        runs = [{**r, "paper": paper.get(key(r), "–")} for r in runs]
+        groups, notes = tables.by_preset(runs).items(), Footnotes()
+        sections = [_section(p, group, also, protocol, notes) for (p,), group in groups]
+        memory = tables.FROM_MEMORY * any("*" in r["paper"] for r in runs)
+        if notes.texts:
+            sections.append(f"Published numbers: {notes.lines()}{memory}")
         return "\n\n".join(sections) or tables.EMPTY
 
     return table
 
 
-def _section(preset, runs, also):
+def _section(preset, runs, also, protocol, notes):
     """The methods of one preset; on several kinds of device, a line for each."""
     directions = list(tables.grouped(runs, "train_zoo", "test_zoo"))
     several = len(set(map(records.device_kind, runs))) > 1
@@ -52,7 +63,11 @@ def _section(preset, runs, also):
         for name, groups in by_method.items()
         if all(tau(groups.get(d, [])) for d in directions)
     }
-    arrow = lambda direction: " → ".join(direction)
+    headings = {d: " → ".join(d) for d in directions}
+    for r in runs:
+        if r["paper"] != "–":  # the same of all methods of a direction
+            d, theirs = (r["train_zoo"], r["test_zoo"]), protocol.of(r)
+            headings[d] = " → ".join(d) + notes.mark(both(of_data(theirs, r)))
     lines = {}
     for name in sorted(by_method, key=lambda name: -means.get(name, -2.0)):
         groups = by_method[name]
@@ -64,11 +79,16 @@ def _section(preset, runs, also):
             if also and tau(group):
                 cell += f" ({np.mean([r['metrics'][also] for r in group]):.3f})"
             cell += " †" * any("adopted" in r for r in group)
-            cells[arrow(direction)] = cell + " ‡" * any("note" in r for r in group)
+            cells[headings[direction]] = cell + " ‡" * any("note" in r for r in group)
         lines[name] = cells | {"mean": f"{means[name]:.3f}" if name in means else "–"}
-        published = {arrow(d): f"*{group[0]['paper']}*" for d, group in groups.items()}
-        if set(published.values()) != {"*–*"}:
-            lines[f"*{name}, published*"] = published
+        published = {d: group[0] for d, group in groups.items() if group[0]["paper"] != "–"}
+        if published:
+            theirs = protocol.of(next(iter(published.values())))
+            marks = notes.mark(both(of_training(theirs, list(published.values()))))
+            marks += notes.mark(theirs.words)
+            lines[f"*{name}, published*{marks}"] = {
+                headings[d]: f"*{r['paper'].replace('*', ESCAPED)}*" for d, r in published.items()
+            }
     interval = [
         np.ptp(r["metrics"]["test_tau_interval"]) / 2
         for r in runs
@@ -156,16 +176,15 @@ def inr_zoos(results: pathlib.Path) -> str:
 
 
 TABLES: Mapping[str, Callable[[pathlib.Path], str]] = {
-    "cross_dataset": accuracy_predictors(
-        "cross_dataset", "the published zoos, 12,000 training networks, 300 epochs"
-    ),
-    "cross_architecture": accuracy_predictors(
-        "cross_architecture", "the published zoos, larger and trained for longer than ours"
-    ),
-    "accuracy_prediction": accuracy_predictors("accuracy_prediction", also="test_r2"),
-    "generalization": accuracy_predictors(
-        "generalization", "the published zoos, larger and trained for longer than ours"
-    ),
+    **{
+        name: accuracy_predictors(name, module.PROTOCOL, module.PAPER, also)
+        for name, module, also in (
+            ("cross_dataset", cross_dataset, ""),
+            ("cross_architecture", cross_architecture, ""),
+            ("accuracy_prediction", accuracy_prediction, "test_r2"),
+            ("generalization", generalization, ""),
+        )
+    },
     "embeddings": embeddings,
     "zoos": classifier_zoos,
     "inr_zoos": inr_zoos,

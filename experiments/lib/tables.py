@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from experiments import inr_ablation, inr_frequency, inr_self_supervised
 from experiments.lib import records
+from experiments.lib.protocols import Footnotes, Protocol, of_data, of_training, theirs_alone
 from wsjax.symmetries.audit import SYMMETRIES, VERDICTS, figure
 
 ORDER = ("laptop", "relu", "long", "small", "small-custom", "paper", "paper-custom")
@@ -151,9 +153,10 @@ def comparison(
     results: pathlib.Path,
     scores: Mapping[str, Column],
     error: str,
-    protocol: str,
+    protocol: str = "",
     size: Column = _size,
     more: Mapping[str, Column] = COST,
+    standard: Callable[[Mapping], Protocol] | None = None,
 ) -> str:
     """The methods of an experiment, a section for each preset and zoo.
 
@@ -165,11 +168,15 @@ def comparison(
         results: the folder of records.
         scores: heading -> column of a metric; the first is that of fewer networks.
         error: the metric by which methods are sorted.
-        protocol: how published figures differ, for a footnote.
+        protocol: how all published figures differ, in words.
         size: the column of numbers of parameters.
         more: columns behind the scores.
+        standard: the paper's protocol for a record; published figures have footnotes on what
+            differs, of which the table has our side.
     """
-    columns = {"method": method, "parameters": size, **scores, **more, **PAPER}
+    notes = Footnotes()
+    published = _footnoted(PAPER["published"], standard, notes) if standard else PAPER["published"]
+    columns = {"method": method, "parameters": size, **scores, **more, "published": published}
     runs, sections = records.latest(records.read(experiment, results)), []
     networks = lambda r: r["config"]["sizes"]["train"]
     for (preset, zoo), group in by_preset(runs, "train_zoo").items():
@@ -193,14 +200,31 @@ def comparison(
     if not sections:
         return EMPTY
     memory = any("*" in r.get("paper", "") for r in runs)
-    return "\n\n".join([*sections, f"Published: {protocol}.{FROM_MEMORY * memory}"])
+    words = [f"{protocol}." * bool(protocol), FROM_MEMORY.strip() * memory, notes.lines()]
+    if any(words):
+        sections.append(f"Published: {' '.join(filter(None, words))}")
+    return "\n\n".join(sections)
+
+
+def _footnoted(published, standard, notes):
+    """The column of published figures, with the numbers of footnotes on how ours differ."""
+
+    def column(group):
+        if (figure := published(group)) == "–":
+            return figure
+        run, theirs = group[0], standard(group[0])
+        differ = of_data(theirs, run), of_training(theirs, group)
+        marks = [notes.mark(text) for text in (*map(theirs_alone, differ), theirs.words)]
+        return figure + "".join(marks)
+
+    return column
 
 
 def frequency(results: pathlib.Path) -> str:
     """SNE's table 1."""
     scores = {"test MSE": score("test_mse"), "Kendall's τ": score("test_tau")}
-    protocol = "the authors' zoo of about 1,000 training networks, and full training"
-    return comparison("inr_frequency", results, scores, "test_mse", protocol)
+    standard = inr_frequency.PROTOCOL.of
+    return comparison("inr_frequency", results, scores, "test_mse", standard=standard)
 
 
 def ablation(results: pathlib.Path) -> str:
@@ -211,16 +235,18 @@ def ablation(results: pathlib.Path) -> str:
         "trained": _small("code_error"),
     }
     scores = {"test MSE": score("test_mse")}
-    protocol = "the authors' zoo and full training, where these methods have 300 steps"
-    return comparison("inr_ablation", results, scores, "test_mse", protocol, more=more)
+    standard = inr_ablation.PROTOCOL.of
+    return comparison("inr_ablation", results, scores, "test_mse", more=more, standard=standard)
 
 
 def self_supervised(results: pathlib.Path) -> str:
     """GMN's table 3."""
     names = {"test MSE": "", "of a": "_amplitude", "of b": "_frequency"}
     scores = {heading: score(f"test_mse{k}", 2) for heading, k in names.items()}
-    protocol = "the authors' zoo, 500 epochs at batches of 512"
-    return comparison("inr_self_supervised", results, scores, "test_mse", protocol, _encoder_size)
+    standard = inr_self_supervised.PROTOCOL.of
+    return comparison(
+        "inr_self_supervised", results, scores, "test_mse", size=_encoder_size, standard=standard
+    )
 
 
 def classification(results: pathlib.Path) -> str:
