@@ -86,9 +86,13 @@ def _section(preset, runs, also, protocol, notes):
             theirs = protocol.of(next(iter(published.values())))
             marks = notes.mark(both(of_training(theirs, list(published.values()))))
             marks += notes.mark(theirs.words)
-            lines[f"*{name}, published*{marks}"] = {
+            cells = {
                 headings[d]: f"*{r['paper'].replace('*', ESCAPED)}*" for d, r in published.items()
             }
+            if len(published) == len(directions):
+                figures = [float(r["paper"].split(" ")[0].rstrip("*")) for r in published.values()]
+                cells["mean"] = f"*{np.mean(figures):.3f}*"
+            lines[f"*{name}, published*{marks}"] = cells
     interval = [
         np.ptp(r["metrics"]["test_tau_interval"]) / 2
         for r in runs

@@ -132,7 +132,10 @@ def test_accuracy_predictors_have_a_column_for_each_direction(tmp_path):
         ["`sne`", "1,000", "0.600", "0.800 †", "0.700"],
         ["`mlp`", "1,000", "0.500", "not supported", "–"],
     ]
-    assert cells(text, "*`sne`, published* ² ³")[0][2:4] == [r"*.9\**", "–"]
+    assert cells(text, "*`sne`, published* ² ³")[0][2:] == [r"*.9\**", "–", "–"]
+    paper["sne", "a", "b"] = ".6 ± .1"
+    text = accuracy_tables.accuracy_predictors("cross_dataset", protocol, paper)(tmp_path)
+    assert cells(text, "*`sne`, published* ² ³")[0][3:] == ["*.6 ± .1*", "*0.750*"]
     assert "†: the test networks have kinds of arrays that training had not" in text
     assert text.splitlines()[-1] == (
         "Published numbers: ¹ networks of our own, the paper: their zoo; 10 training networks, the "
