@@ -51,6 +51,7 @@ from experiments.lib import accuracy_predictors, baselines, cli, plots, records,
 from experiments.lib.accuracy_predictors import shorter
 from experiments.lib.label_regression import Prediction, predict
 from experiments.lib.methods import Method, Preset
+from experiments.lib.protocols import Protocol
 from experiments.lib.zoo_loading import LABEL, SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
 from wsjax import metrics
@@ -266,6 +267,7 @@ def paper() -> Preset:
     return accuracy_predictors.paper(zoos, METHODS)
 
 
+PROTOCOL = Protocol("the zoos of Unterthiner et al.", networks=48_000, epochs=300, batch=64)
 PRESETS = {f.__name__: f() for f in (smoke, laptop, small, paper)}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from experiments import accuracy_prediction, cross_architecture, cross_dataset, generalization
+from experiments.embeddings import PROTOCOL
 from experiments.lib import records, tables
 from experiments.lib.accuracy_predictors import Paper
 from experiments.lib.protocols import Footnotes, Protocol, both, of_data, of_training
@@ -125,12 +126,15 @@ def embeddings(results: pathlib.Path) -> str:
             "mean τ": "test_tau",
         }.items()
     }
-    runs = records.latest(records.read("embeddings", results))
-    sections = [
-        f"Preset `{preset}`, on {tables.devices(group)}:\n\n"
-        + tables.lines(group, columns, "knn_zoo_accuracy")
-        for (preset,), group in tables.by_preset(runs).items()
-    ]
+    runs, notes, sections = records.latest(records.read("embeddings", results)), Footnotes(), []
+    for (preset,), group in tables.by_preset(runs).items():
+        trained = [r for r in group if r["steps"]] or group
+        differ = [f(PROTOCOL, x) for f, x in ((of_data, group[0]), (of_training, trained))]
+        marks = "".join(notes.mark(both(x)) for x in differ)
+        table = tables.lines(group, columns, "knn_zoo_accuracy")
+        sections.append(f"Preset `{preset}`{marks}, on {tables.devices(group)}:\n\n{table}")
+    if notes.texts:
+        sections.append(f"Against the paper's figure: {notes.lines()}")
     return "\n\n".join(sections) or tables.EMPTY
 
 

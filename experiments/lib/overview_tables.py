@@ -2,12 +2,36 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from experiments import (
+    accuracy_prediction,
+    cross_architecture,
+    cross_dataset,
+    generalization,
+    inr_ablation,
+    inr_frequency,
+    inr_self_supervised,
+)
 from experiments.lib import catalogue, records, tables
-from experiments.lib.protocols import RAISED
+from experiments.lib.protocols import Footnotes, both, of_data, of_training
+
+PROTOCOLS = {
+    "inr_frequency": inr_frequency.PROTOCOL,
+    "inr_ablation": inr_ablation.PROTOCOL,
+    "inr_self_supervised": inr_self_supervised.PROTOCOL,
+    "cross_dataset": cross_dataset.PROTOCOL,
+    "cross_architecture": cross_architecture.PROTOCOL,
+    "accuracy_prediction": accuracy_prediction.PROTOCOL,
+    "generalization": generalization.PROTOCOL,
+}
+PAPERS = {  # numbers by method and pair of zoos; of others records have them
+    "cross_dataset": cross_dataset.PAPER,
+    "cross_architecture": cross_architecture.PAPER,
+    "generalization": generalization.PAPER,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +43,8 @@ class Headline:
         method: its name in records.
         metric: its heading.
         key: of the record's metrics.
-        differs: how our data or protocol differ from the paper's, in a few words.
+        differs: how our data or protocol differ from the paper's, in a few words, where
+            `PROTOCOLS` do not give it.
         digits: behind the point.
         times: factor from the record's unit to the published.
         least: whether smaller is better.
@@ -32,7 +57,7 @@ class Headline:
     method: str
     metric: str
     key: str
-    differs: str
+    differs: str = ""
     digits: int = 3
     times: float = 1.0
     least: bool = False
@@ -40,9 +65,12 @@ class Headline:
     published: str = ""
     flags: str = ""
 
-    def cells(self, results: pathlib.Path, mark: str) -> list[str] | None:
+    def cells(self, results: pathlib.Path, notes: Footnotes) -> list[str] | None:
         """The line, of the preset and device with the best mean; None without a record."""
         runs = records.read(self.experiment, results, row=self.method, **self.match)
+        if (paper := PAPERS.get(self.experiment)) is not None:
+            key = lambda r: (r["row"], r["train_zoo"], r["test_zoo"])
+            runs = [{**r, "paper": paper.get(key(r), "–")} for r in runs]
         if not self.published:
             runs = [r for r in runs if r["paper"] != "–"]
         runs = [{**r, "kind": records.device_kind(r)} for r in records.latest(runs)]
@@ -55,7 +83,8 @@ class Headline:
         published = self.published or best[0]["paper"]
         if len(best) > 1 and not self.published:
             figures = [float(r["paper"].split(" ")[0].rstrip("*")) for r in best]
-            published = f"{np.mean(figures):.{self.digits}f}"
+            memory = "*" * any("*" in r["paper"] for r in best)
+            published = f"{np.mean(figures):.{self.digits}f}{memory}"
         command = f"python -m experiments.{self.experiment}"
         preset = best[0]["preset"].removesuffix("-custom")
         command += f" --preset {preset}" * (preset != "laptop")
@@ -65,10 +94,19 @@ class Headline:
             f"`{self.experiment}`",
             f"`{self.method}`: {self.metric}",
             published,
-            f"{mean(best):.{self.digits}f}{mark}",
+            f"{mean(best):.{self.digits}f}{notes.mark(self.footnote(best))}",
             device,
             f"`{command}{flags}`",
         ]
+
+    def footnote(self, runs: Sequence[Mapping]) -> str:
+        """How these records, which the line is of, differ from the paper."""
+        parts = [self.differs]
+        if protocol := PROTOCOLS.get(self.experiment):
+            each = [(protocol.of(r), r) for r in runs]
+            differ = dict.fromkeys(x for theirs, r in each for x in of_data(theirs, r))
+            parts += [both([*differ, *of_training(each[0][0], runs)]), each[0][0].words]
+        return "; ".join(filter(None, parts))
 
 
 MNIST = "mnist.dws-steps1500-learning_rate0.001"
@@ -76,16 +114,15 @@ FASHION = "fashion_mnist.dws-steps4000-learning_rate0.001"
 HEADLINES = (
     Headline(
         "inr_frequency", "sne", "test MSE", "test_mse",
-        "12,000 networks of our own zoo by the published recipe, 12 epochs, half the depth; the "
-        "paper: its own zoo, 1,000 networks", least=True, flags="--methods sne",
+        least=True, flags="--methods sne",
     ),
     Headline(
         "inr_ablation", "sne_chunk_8", "test MSE", "test_mse",
-        "300 steps on our own zoo", least=True, flags="--methods sne_chunk_8",
+        least=True, flags="--methods sne_chunk_8",
     ),
     Headline(
         "inr_self_supervised", "gmn", "probe's test MSE", "test_mse",
-        "4 epochs, where the paper has 500; Gaussian noise", 2, least=True, flags="--methods gmn",
+        digits=2, least=True, flags="--methods gmn",
     ),
     Headline(
         "inr_classification", "scalegmn", "accuracy on MNIST INRs, %", "test_accuracy",
@@ -103,30 +140,28 @@ HEADLINES = (
     ),
     Headline(
         "inr_editing", "scalegmn_b", "test MSE, dilation of MNIST", "test_mse",
-        "less than half an epoch with 4 of 10 layers, where the paper has 300 epochs; its figure "
-        "is from memory", 4, least=True, match={"train_zoo": f"{MNIST}.dilation"},
+        "less than half an epoch with 4 of 10 layers, where the paper has 300 epochs",
+        4, least=True, match={"train_zoo": f"{MNIST}.dilation"},
         flags="--data mnist --fit-steps 1500 --fit-rate 1e-3 --methods scalegmn_b "
         "--set encoder.layers=4 --set encoder.dropout=0 --set training.steps=360 "
         "--set training.warmup=300 --set training.ema=0.999",
     ),
     Headline(
         "cross_dataset", "sne", "Kendall's τ, mean of 9 directions", "test_tau",
-        "320 training networks and 300 steps, where the paper has 12,000 and 300 epochs",
         flags="--methods sne",
     ),
     Headline(
         "cross_architecture", "sne", "Kendall's τ, mean of 2 directions", "test_tau",
-        "320 or 160 training networks of zoos of our own, 300 steps", flags="--methods sne",
+        flags="--methods sne",
     ),
     Headline(
         "accuracy_prediction", "gmn", "Kendall's τ, CNNs, from half of a zoo", "test_tau",
-        "150 training networks on digits and 100 steps, where the paper has CIFAR-10",
+        "classifiers of digits, where the paper has CIFAR-10 and 15,000 training networks",
         match={"train_zoo": "varying-cnns digits 50 %"}, published=".915 ± .006",
         flags="--methods gmn",
     ),
     Headline(
         "generalization", "scalegmn_b", "Kendall's τ, mean of ReLU, tanh and both", "test_tau",
-        "300 steps on a zoo of our own; the paper's figures are from memory",
         flags="--methods scalegmn_b",
     ),
     Headline(
@@ -144,15 +179,12 @@ HEADLINES = (
 
 def headline(results: pathlib.Path) -> str:
     """The papers' methods, published and ours: a line for each experiment, with its command."""
-    cells, notes = [], []
-    for entry in HEADLINES:
-        mark = str(len(notes) + 1).translate(RAISED)
-        if line := entry.cells(results, mark):
-            cells.append(line)
-            notes.append(f"{mark} {entry.differs}.")
+    notes = Footnotes()
+    cells = [line for entry in HEADLINES if (line := entry.cells(results, notes))]
+    memory = tables.FROM_MEMORY * any("*" in published for _, _, published, *_ in cells)
     head = ["experiment", "metric", "published", "ours", "device", "command"]
     table = tables.markdown(head, cells)
-    return f"{table}\n\n" + " ".join(notes) if cells else tables.EMPTY
+    return f"{table}\n\n{notes.lines()}{memory}" if cells else tables.EMPTY
 
 
 def methods(_: pathlib.Path) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from experiments import inr_ablation, inr_frequency, inr_self_supervised
+from experiments.interpolation import EPOCHS
 from experiments.lib import records
 from experiments.lib.protocols import Footnotes, Protocol, of_data, of_training, theirs_alone
 from wsjax.symmetries.audit import SYMMETRIES, VERDICTS, figure
@@ -268,7 +269,7 @@ def editing(results: pathlib.Path) -> str:
 
 def interpolation(results: pathlib.Path) -> str:
     """The barrier between two classifiers before and after their neurons are matched."""
-    cells = []
+    cells, notes = [], Footnotes()
     for run in records.latest(records.read("interpolation", results)):
         figures, config = run["metrics"], run["config"]
         keys = [
@@ -276,11 +277,14 @@ def interpolation(results: pathlib.Path) -> str:
         ]
         both = f"{figures['test_accuracy']:.3f}, {figures['test_accuracy_2']:.3f}"
         shape = f"{config['depth']} x {config['width']}"
-        cells.append([config["data"], shape, str(config["epochs"]), both])
+        epochs = str(config["epochs"])
+        if config["epochs"] != EPOCHS:
+            epochs += notes.mark(f"the paper: {EPOCHS} epochs")
+        cells.append([config["data"], shape, epochs, both])
         cells[-1] += [*(f"{figures[k]:.3f}" for k in keys), run["device"]]
     head = ["images", "hidden layers", "epochs", "test accuracy of the two", "barrier, training"]
     head += ["matched", "barrier, test", "matched", "device"]
-    return markdown(head, cells) if cells else EMPTY
+    return f"{markdown(head, cells)}\n\n{notes.lines()}".rstrip() if cells else EMPTY
 
 
 def audit_cell(run: Mapping, symmetry: str) -> str:

@@ -9,7 +9,7 @@ from experiments.lib import (
     records,
     tables,
 )
-from experiments.lib.protocols import Protocol
+from experiments.lib.protocols import Footnotes, Protocol
 
 SHARED = {
     "preset": "laptop",
@@ -151,6 +151,24 @@ def test_accuracy_predictors_on_two_devices_are_two_lines(tmp_path):
     assert [c[0] for c in cells(text, "`")] == ["`sne` on GPU", "`sne` on cpu"]
 
 
+def test_tables_without_published_numbers_have_footnotes_too(tmp_path):
+    scores = {"knn_zoo_accuracy": 0.5, "test_tau": 0.1}
+    write(tmp_path, "embeddings", {"row": "sne", "metrics": scores})
+    text = accuracy_tables.embeddings(tmp_path)
+    assert text.startswith("Preset `laptop` ¹ ², on 1 x cpu:")
+    assert "10 training networks, the paper: 48,000. ² 30 steps of 4 networks" in text
+    barriers = {
+        f"{p}_barrier_{k}": 0.5 for p in ("train", "test") for k in ("as_trained", "matched")
+    }
+    figures = {**barriers, "test_accuracy": 0.9, "test_accuracy_2": 0.9}
+    for name, epochs in (("a", 20), ("b", 100)):
+        config = {"data": name, "depth": 3, "width": 512, "epochs": epochs}
+        write(tmp_path, "interpolation", {"row": name, "metrics": figures, "config": config})
+    text = tables.interpolation(tmp_path)
+    assert [c[2] for c in (cells(text, "a")[0], cells(text, "b")[0])] == ["20 ¹", "100"]
+    assert text.endswith("¹ the paper: 100 epochs.")
+
+
 def test_benchmarks_are_pivoted_by_unit_and_device(tmp_path):
     run = lambda device, **figures: {"row": "encoder_step", "device": device, "metrics": figures}
     write(
@@ -171,20 +189,24 @@ def test_the_headline_takes_the_best_published_run_and_says_how_it_differs(tmp_p
         frequency("gmn", 0.1),
     )  # fmt: skip
     (line,) = cells(text := overview_tables.headline(tmp_path), "`inr_frequency`")
-    assert line[2:4] == ["0.098 ± .002", "0.200¹"]
+    assert line[2:4] == ["0.098 ± .002", "0.200 ¹"]
     assert line[-1] == "`python -m experiments.inr_frequency --preset long --methods sne`"
-    assert text.splitlines()[-1].startswith("¹ ")
+    assert text.splitlines()[-1] == (
+        "¹ networks of our own, the paper: the zoo of DWSNets' authors; 10 training networks, the "
+        "paper: 1,000; 1,000 parameters, the paper: 358,000; the paper does not state how long "
+        "methods are trained."
+    )
     write(
         tmp_path, "generalization",
-        *(predictor("scalegmn_b", x, 0.5, paper=p) for x, p in (("a", ".9 ± .1"), ("b", ".8"))),
+        *(predictor("scalegmn_b", x, 0.5, train_zoo=f"cifar10 {x}") for x in ("relu", "tanh")),
     )  # fmt: skip
     (line,) = cells(overview_tables.headline(tmp_path), "`generalization`")
-    assert line[2:4] == ["0.850", "0.500²"]
+    assert line[2:4] == ["0.935*", "0.500 ²"]  # of .928 and .943
 
 
 def test_every_headline_has_a_published_record():
     for entry in overview_tables.HEADLINES:
-        assert entry.cells(records.PUBLISHED, ""), entry
+        assert entry.cells(records.PUBLISHED, Footnotes()), entry
 
 
 @pytest.mark.parametrize(
