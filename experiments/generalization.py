@@ -69,7 +69,7 @@ PROTOCOL = Protocol(
         "stat_nn": {"epochs": 0, "parameters": 1_059_001},
         "nfn_np": {"epochs": 50, "batch": 8, "parameters": 2_031_390},
         "nfn_hnp": {"epochs": 50, "batch": 8, "parameters": 2_811_743},
-        "neural_graph": {"epochs": 300},
+        "neural_graph": {"epochs": 300, "batch": 128},
     },
 )
 
