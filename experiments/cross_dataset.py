@@ -8,6 +8,7 @@ StatNN .734, NFN-HNP .705, MLP .616.
     python -m experiments.cross_dataset                        every method, from MNIST to all three
     python -m experiments.cross_dataset --preset small         from each of three to all three
     python -m experiments.cross_dataset --methods sne,stat_nn,boosted_trees
+    python -m experiments.cross_dataset --preset h100 --files FOLDER
     python -m experiments.cross_dataset --preset paper --files FOLDER
 
 Methods that do not support a zoo are listed as such. Beside the encoders stand boosted trees on
@@ -79,12 +80,18 @@ def laptop() -> Preset:
     return dataclasses.replace(small(), cost=cost, learns=("mnist",))
 
 
+def h100() -> Preset:
+    """Thousands of networks of each data set."""
+    zoos = {k: recipe("conv3-gap", k, "h100") for k in DATA}
+    return accuracy_predictors.h100(zoos, default=(*SIMPLE, "stat_nn", "gmn", "scalegmn", "sne"))
+
+
 def paper() -> Preset:
     """The published sizes."""
     return accuracy_predictors.paper({k: recipe("conv3-gap", k, "paper") for k in DATA})
 
 
-PRESETS = {f.__name__: f() for f in (smoke, laptop, small, paper)}
+PRESETS = {f.__name__: f() for f in (smoke, laptop, small, h100, paper)}
 
 
 def main(arguments: Sequence[str] | None = None) -> list[dict]:

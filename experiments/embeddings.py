@@ -10,6 +10,7 @@ close to each other".
     python -m experiments.embeddings                     five methods and a baseline, 2 CPU cores
     python -m experiments.embeddings --preset small      every method there is
     python -m experiments.embeddings --methods sne,nfn_hnp
+    python -m experiments.embeddings --preset h100 --files FOLDER
     python -m experiments.embeddings --preset paper --files FOLDER
 
 A picture is no evidence: whether t-SNE draws clusters depends on its settings. So each record
@@ -260,13 +261,19 @@ def laptop() -> Preset:
     return dataclasses.replace(small(), methods=figure, cost=cost)
 
 
+def h100() -> Preset:
+    """Thousands of networks of each data set."""
+    zoos = {k: recipe("conv3-gap", k, "h100") for k in DATA}
+    return accuracy_predictors.h100(zoos, METHODS, default=("statistics", *PAPER_METHODS))
+
+
 def paper() -> Preset:
     """The published sizes."""
     zoos = {name: recipe("conv3-gap", name, "paper") for name in DATA}
     return accuracy_predictors.paper(zoos, METHODS)
 
 
-PRESETS = {f.__name__: f() for f in (smoke, laptop, small, paper)}
+PRESETS = {f.__name__: f() for f in (smoke, laptop, small, h100, paper)}
 
 
 def main(arguments: Sequence[str] | None = None) -> list[dict]:
