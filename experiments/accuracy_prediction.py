@@ -12,6 +12,7 @@ NFT .926, NFN-NP .922, StatNN .915.
     python -m experiments.accuracy_prediction --methods gmn,dmc,deepsets
     python -m experiments.accuracy_prediction --preset small        table 6, on CIFAR-10 in gray,
                                                                     and five kinds, on digits
+    python -m experiments.accuracy_prediction --preset h100 --files FOLDER      table 6 alone
     python -m experiments.accuracy_prediction --preset paper --files FOLDER
 
 Encoders with weights for each array of one architecture do not support zoos of many; they are
@@ -219,6 +220,12 @@ def small() -> Preset:
     )
 
 
+def h100() -> Preset:
+    """Table 6 from thousands of networks; those of many shapes would take longer to compile."""
+    zoos = {"conv3-gap cifar10": recipe("conv3-gap", "cifar10", "h100")}
+    return accuracy_predictors.h100(zoos, default=(*SIMPLE, "stat_nn", "gmn", "scalegmn", "sne"))
+
+
 def paper() -> Preset:
     """The published sizes."""
     zoos = {f"{k} cifar10": recipe(k, "cifar10", "paper") for k in (*MANY, "conv3-gap")}
@@ -226,7 +233,7 @@ def paper() -> Preset:
     return accuracy_predictors.paper(zoos, sizes=sizes, seeds=5)
 
 
-PRESETS = {f.__name__: f() for f in (smoke, laptop, small, paper)}
+PRESETS = {f.__name__: f() for f in (smoke, laptop, small, h100, paper)}
 
 
 def main(arguments: Sequence[str] | None = None) -> list[dict]:

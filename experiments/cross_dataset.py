@@ -8,6 +8,7 @@ StatNN .734, NFN-HNP .705, MLP .616.
     python -m experiments.cross_dataset                        every method, from MNIST to all three
     python -m experiments.cross_dataset --preset small         from each of three to all three
     python -m experiments.cross_dataset --methods sne,stat_nn,boosted_trees
+    python -m experiments.cross_dataset --preset h100 --files FOLDER
     python -m experiments.cross_dataset --preset paper --files FOLDER
 
 Methods that do not support a zoo are listed as such. Beside the encoders stand boosted trees on
@@ -16,9 +17,9 @@ weight statistics, and on the recipe alone: the settings a network was trained w
 Protocol, where we differ: the published zoos are not available here, so we make our own
 (`experiments.make.classifier_zoo`), smaller and trained for fewer steps; the last checkpoint of
 each run, shuffled into training, validation and test, 50 : 10 : 40; the paper has
-12 000 : 3 000 : 15 000.
-The zoos of `laptop` and `small` lie in the repository, and leave SVHN out. Published zoos
-(`--published`) have NFN's splits, which are the paper's (table 13), unless `--resplit`.
+12 000 : 3 000 : 15 000. The zoos of `laptop` and `small` lie in the repository; these and `h100`
+leave SVHN out. Published zoos (`--published`) have NFN's splits, which are the paper's (table
+13), unless `--resplit`.
 """
 
 import dataclasses
@@ -90,12 +91,18 @@ def laptop() -> Preset:
     return dataclasses.replace(small(), cost=cost, learns=("mnist",))
 
 
+def h100() -> Preset:
+    """Thousands of networks of each data set."""
+    zoos = {name: recipe("conv3-gap", name, "h100") for name in DATA if name != "svhn"}
+    return accuracy_predictors.h100(zoos, default=(*SIMPLE, "stat_nn", "gmn", "scalegmn", "sne"))
+
+
 def paper() -> Preset:
     """The published sizes."""
     return accuracy_predictors.paper({k: recipe("conv3-gap", k, "paper") for k in DATA})
 
 
-PRESETS = {f.__name__: f() for f in (smoke, laptop, small, paper)}
+PRESETS = {f.__name__: f() for f in (smoke, laptop, small, h100, paper)}
 
 
 def main(arguments: Sequence[str] | None = None) -> list[dict]:

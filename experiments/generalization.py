@@ -9,6 +9,7 @@ tanh, .941 with both; NFN-HNP .927, .934, .934; NeuralGraph .901, .934, .931; St
 
     python -m experiments.generalization                   CIFAR-10, every method, on 2 CPU cores
     python -m experiments.generalization --methods scalegmn,scalegmn_b,scalegmn_permutation
+    python -m experiments.generalization --preset h100 --files FOLDER
     python -m experiments.generalization --preset paper --files FOLDER
     python -m experiments.generalization --preset paper \
         --published cifar10=FOLDER/cifar10 --published svhn=FOLDER/svhn_cropped --splits NFN
@@ -104,13 +105,20 @@ def laptop() -> Preset:
     return Preset(METHODS, "half an hour on a CPU core", zoos, SIZES)
 
 
+def h100() -> Preset:
+    """Thousands of networks on CIFAR-10."""
+    zoos = {"cifar10": recipe("conv3-gap", "cifar10", "h100")}
+    default = (*SIMPLE, "stat_nn", "nfn_hnp", "scalegmn")
+    return accuracy_predictors.h100(zoos, METHODS, default=default)
+
+
 def paper() -> Preset:
     """The published sizes."""
     zoos = {k: recipe("conv3-gap", k, "paper") for k in ("cifar10", "svhn")}
     return accuracy_predictors.paper(zoos, METHODS)
 
 
-PRESETS = {f.__name__: f() for f in (smoke, laptop, paper)}
+PRESETS = {f.__name__: f() for f in (smoke, laptop, h100, paper)}
 
 
 def main(arguments: Sequence[str] | None = None) -> list[dict]:

@@ -17,7 +17,8 @@ from experiments.lib import records
 from experiments.lib.protocols import Footnotes, Protocol, of_data, of_training, theirs_alone
 from wsjax.symmetries.audit import SYMMETRIES, VERDICTS, figure
 
-ORDER = ("laptop", "relu", "long", "small", "small-custom", "paper", "paper-custom")
+_SIZES = ("laptop", "relu", "long", "small", "h100", "paper")
+ORDER = tuple(name + custom for name in _SIZES for custom in ("", "-custom"))
 EMPTY = "No runs yet."
 FROM_MEMORY = " With a *: from memory, not checked against the paper."
 NOTES = {  # notes of old records, in the words of today

@@ -21,7 +21,7 @@ import numpy as np
 
 from experiments.lib import cli, workers
 from experiments.lib.methods import Preset
-from experiments.lib.zoo_recipes import ZOOS
+from experiments.lib.zoo_recipes import BLOCK, ZOOS, sized
 from third_party import schuerholt_zoos, small_cnn_zoo
 from wsjax import zoos
 from wsjax.datasets import images
@@ -115,7 +115,7 @@ def _sines(recipe, sizes, folder):
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags that state where images and zoos come from."""
+    """Adds the flags of zoos: where images and zoos come from, and how those not there are made."""
     parser.add_argument(
         "--files", type=pathlib.Path, help="original files, or a folder for each data set"
     )
@@ -129,6 +129,10 @@ def flags(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     words = "shuffle published zoos into splits of the preset's sizes, not those published"
     parser.add_argument("--resplit", action="store_true", help=words)
+    parser.add_argument(
+        "--networks", type=cli.positive, default=0, help="of each zoo; the preset's if not given"
+    )
+    parser.add_argument("--block", type=cli.positive, default=0, help=BLOCK)
 
 
 def open_zoos(
@@ -143,12 +147,14 @@ def open_zoos(
     given = dict(entry.partition("=")[::2] for entry in options.published)
     if strange := sorted(set(given) - set(preset.zoos)):
         raise SystemExit(f"expected --published of zoos {list(preset.zoos)}, got {strange}")
-    zoos, described = {}, {}
-    for name, plan in preset.zoos.items():
+    plans = {k: sized(plan, options.networks) for k, plan in preset.zoos.items()}
+    preset, zoos, described = dataclasses.replace(preset, zoos=plans), {}, {}
+    for name, plan in plans.items():
         source = None
         if name in given:
             source = Source(pathlib.Path(given[name]), options.splits, options.resplit)
-        zoo = zoos[name] = load(name, preset, options.folder, options.files, source)
+        where = (options.folder, options.files, source)
+        zoo = zoos[name] = load(name, preset, *where, options.block)
         facts = {"published": plan.family, "data": plan.data, "networks": len(zoo)}
         facts["splits"] = "shuffled" if options.resplit else "published"
         about = facts if source else dataclasses.asdict(plan)
@@ -165,6 +171,7 @@ def load(
     folder: pathlib.Path,
     images_: pathlib.Path | None,
     published: Source | None = None,
+    block: int = 0,
 ) -> Zoo:
     """A preset's zoo with splits, each network as its training left it.
 
@@ -179,6 +186,7 @@ def load(
         images_: see `images.load`; tensorflow-datasets' if None.
         published: the published zoo of this family and data set, to take in place of one of
             ours.
+        block: networks that are made at once; the recipe's if 0.
 
     Raises:
         SystemExit: no zoo of this family was published; or this one or the images cannot be
@@ -195,7 +203,7 @@ def load(
         if not published.resplit:
             return zoo
     else:
-        zoo = _ours(recipe, folder, images_)
+        zoo = _ours(recipe, folder, images_, block)
         zoo = zoo.select(zoo.labels["epoch"] == zoo.labels["epochs"])
     count = len(np.unique(zoo.runs))
     sizes = {k: int(share * count) for k, share in preset.sizes.items()}
@@ -221,7 +229,7 @@ def _published(name, recipe, source):
     return dataclasses.replace(zoo, labels={**labels, **zoo.labels})
 
 
-def _ours(recipe, folder, images_):
+def _ours(recipe, folder, images_, block):
     path = ZOOS / f"{recipe.family}.{recipe.data}"
     if path.with_name(path.name + ".json").exists():
         packed, manifest = store.load(path)
@@ -230,7 +238,8 @@ def _ours(recipe, folder, images_):
     source = None if recipe.data == "digits" else images_
     with cli.reading(f"images of {recipe.data}"):
         data = images.load(recipe.data, source, folder / "cache" / "images")
-    return spelled(classifier_factory.make(recipe, data, folder / "cache" / "zoos")[0], recipe)
+    plan = sized(recipe, block=block)
+    return spelled(classifier_factory.make(plan, data, folder / "cache" / "zoos")[0], recipe)
 
 
 def spelled(zoo: Zoo, recipe: Recipe) -> Zoo:

@@ -13,7 +13,8 @@ train twice the networks of one process on one core; one process on both does no
 
 Presets: `smoke`, tens of networks on scikit-learn's digits; `laptop`, a few hundred of
 them in minutes; `small`, hundreds on real images, of two or three core-seconds each;
-`paper`, the published sizes, whose device-hours are estimated before it begins.
+`h100`, thousands of such in minutes on an H100; `paper`, the published sizes, whose
+device-hours are estimated before it begins.
 
 The zoos in the repository were made by `--route map`, before "steps" existed. The same
 recipe, route, versions and type of machine give the same bits.
@@ -26,9 +27,9 @@ accuracy of `REMEASURED` random networks of it, tested again before and after.
 layer by layer (ScaleGMN, appendix: CIFAR-10 in gray, ReLU and tanh), of the repository's zoo of
 this family and data: neurons of ReLU can be scaled, those of tanh flipped.
 
-Departures of `small` from the published zoos, and of `smoke` and `laptop`, which are on
+Departures of `small` and `h100` from the published zoos, and of `smoke` and `laptop`, which are on
 digits resized to 16 x 16 where a family does not fix the size: batches of 128 (32), and
-about 500 steps on average (170; 220 of `conv3-linear2` on MNIST) instead of thousands. The
+about 500 steps on average (170; `small`'s `conv3-linear2` on MNIST 220) instead of thousands. The
 published 86 epochs are 1 to 4 here, random for each network, or more where there are fewer
 images. For `conv3-linear2` the settings are sampled as by Unterthiner et al. (2020), as SNE made
 all of its zoos (appendix G), not on Schuerholt et al.'s grid. Accuracies spread from chance to
@@ -50,7 +51,7 @@ import numpy as np
 
 from experiments.benchmarks import timing, torch_networks
 from experiments.lib import cli, plots
-from experiments.lib.zoo_recipes import PRESETS, ZOOS, recipe
+from experiments.lib.zoo_recipes import BLOCK, PRESETS, ZOOS, recipe, sized
 from wsjax import architectures, networks
 from wsjax.datasets import images
 from wsjax.networks import Spec
@@ -256,6 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", choices=images.NAMES, default="digits")
     parser.add_argument("--preset", choices=list(PRESETS), default="laptop")
     parser.add_argument("--networks", type=int, default=0, help="the preset's if 0")
+    parser.add_argument("--block", type=cli.positive, default=0, help=BLOCK)
     parser.add_argument("--files", type=pathlib.Path, help="folder of a data set's original files")
     parser.add_argument(
         "--shard", type=cli.shard, default="0/1", metavar="K/N", help="process K, from 0, of N"
@@ -287,6 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cache = options.folder / "cache"
     try:
         plan = recipe(options.family, options.data, options.preset, options.networks)
+        plan = sized(plan, block=options.block)
     except ValueError as error:
         parser.error(str(error))
     with cli.reading(f"--data {options.data}"):
