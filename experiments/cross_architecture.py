@@ -16,7 +16,7 @@ embeddings, is Schuerholt et al.'s of SVHN.
 
     python -m experiments.cross_architecture                     every method; zoos of digits
     python -m experiments.cross_architecture --preset small      the CNNs on MNIST, both ways
-    python -m experiments.cross_architecture --methods sne,deepsets,neural_graph
+    python -m experiments.cross_architecture --methods sne_small,deepsets,neural_graph
     python -m experiments.cross_architecture --preset h100 --files FOLDER
     python -m experiments.cross_architecture --preset paper         tables 2, 4 and 9
     python -m experiments.cross_architecture --preset schuerholt \
@@ -26,23 +26,23 @@ embeddings, is Schuerholt et al.'s of SVHN.
 Most encoders have weights for each array of one architecture and do not support others; they
 are listed with the reason, and not trained where they support no test zoo.
 
+`paper` has the paper's methods and their training, `experiments.lib.published_predictors`; the
+other presets have methods of CPU size, of which `sne_small` is not the paper's SNE.
+
 Protocol, where we differ: as in `experiments.cross_dataset`. `laptop` is on scikit-learn's
 digits, `small` has no ViT: hundreds of them on MNIST would take a night on two cores. `paper`
 has 750 networks of `conv3-linear2`, which keeps the colours of images, and learns from them too,
 split as all zoos are.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
-from experiments.lib import accuracy_predictors, cli
+from experiments.lib import accuracy_predictors, cli, published_predictors
 from experiments.lib.accuracy_predictors import METHODS, SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
 from experiments.lib.protocols import Protocol
 from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import AT_ONCE, recipe
-from wsjax.encoders.hyperrep import PUBLISHED as HYPERREP
-from wsjax.training import Settings
 from wsjax.zoos import Zoo
 from wsjax.zoos.classifiers.classifier_families import FAMILIES
 
@@ -108,7 +108,6 @@ PROTOCOL = Protocol(
         }
     },
 )
-PRETRAINING = Settings(batch=500, learning_rate=1e-4, weight_decay=1e-9, schedule="constant")
 
 
 def directions(preset: Preset, zoos: Mapping[str, Zoo]) -> list[Direction]:
@@ -164,7 +163,7 @@ def h100() -> Preset:
     """All three architectures on MNIST; of `conv3-linear2` as many networks as the paper has."""
     zoos = _zoos(["mnist"], "h100", (*ARCHITECTURES, "vit-small"))
     return accuracy_predictors.h100(
-        zoos, learns=("conv3-gap mnist",), default=("recipe_only", "deepsets", "gmn", "sne")
+        zoos, learns=("conv3-gap mnist",), default=("recipe_only", "deepsets", "gmn", "sne_small")
     )
 
 
@@ -172,7 +171,8 @@ def paper() -> Preset:
     """The published sizes: tables 2, 4 and 9."""
     zoos = _zoos(_DATA, "paper")
     tested = _zoos(["mnist"], "paper", ["vit-small"])
-    return accuracy_predictors.paper(zoos | tested, learns=tuple(zoos))
+    methods = {k: published_predictors.SNE[k] for k in ("deepsets", "neural_graph", "sne")}
+    return accuracy_predictors.paper(zoos | tested, methods, learns=tuple(zoos))
 
 
 def schuerholt() -> Preset:
@@ -184,10 +184,8 @@ def schuerholt() -> Preset:
         grid[f"{GRID} {data}"] = own
     zoos = {_ONE["svhn"]: recipe("conv3-gap", "svhn", "paper"), **grid}
     learns = (_ONE["svhn"], f"{GRID} svhn")
-    preset = accuracy_predictors.paper(zoos, learns=learns, seeds=1)
-    hyperrep = METHODS["hyperrep_pretrained"].sized(**HYPERREP)
-    hyperrep = dataclasses.replace(hyperrep, training=PRETRAINING).train(2500)
-    return dataclasses.replace(preset, methods={**preset.methods, "hyperrep_pretrained": hyperrep})
+    methods = {"sne": published_predictors.SNE["sne"]} | published_predictors.SCHUERHOLT
+    return accuracy_predictors.paper(zoos, methods, learns=learns, seeds=1)
 
 
 PRESETS = {f.__name__: f() for f in (smoke, laptop, small, h100, paper, schuerholt)}

@@ -16,6 +16,12 @@ from wsjax.zoos import store
 from wsjax.zoos.inrs import inr_statistics
 
 ESCAPED = r"\*"  # within italics
+CPU = (
+    "Presets other than `paper` have encoders of CPU size, trained for 300 steps at most: not the "
+    "papers' models, whatever their names. `sne_small` has chunks of 64, width 32, one SAB a "
+    "stage, an embedding of 64 and permuted copies; the paper's SNE chunks of 32, width 64, two "
+    "SABs, an embedding of 1,024 and no copies."
+)
 
 
 def accuracy_predictors(
@@ -45,6 +51,8 @@ def accuracy_predictors(
         memory = tables.FROM_MEMORY * any("*" in r["paper"] for r in runs)
         if notes.texts:
             sections.append(f"Published numbers: {notes.lines()}{memory}")
+        if any(r["preset"] != "paper" for r in runs):
+            sections.append(CPU)
         return "\n\n".join(sections) or tables.EMPTY
 
     return table
@@ -105,6 +113,8 @@ def _section(preset, runs, also, protocol, notes):
     )
     if interval:
         words += f"; half of a 95 % interval over test networks: {np.median(interval):.3f} (median)"
+    if any(r.get("config", {}).get("select") != "tau" for r in runs if r["steps"]):
+        words += "; checkpoints selected by the validation MSE"
     if any("adopted" in r for r in runs):
         words += "; †: the test networks have kinds of arrays that training had not"
     if any("note" in r for r in runs):

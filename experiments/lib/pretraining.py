@@ -22,10 +22,16 @@ from wsjax.zoos import Zoo
 Predict = Callable[[Trained, Zoo], np.ndarray]
 
 
-def task(method: Method, label: str) -> Reconstruction | Regression:
-    """The task of a method: that of its objective, of regression or of reconstruction."""
+def task(method: Method, label: str, measure: str = "mse") -> Reconstruction | Regression:
+    """The task of a method: that of its objective, of reconstruction or of regression.
+
+    Args:
+        method: any with an encoder.
+        label: predicted.
+        measure: selects the checkpoint of a regression.
+    """
     aim = method.objective
-    return Reconstruction(aim) if isinstance(aim, Objective) else Regression(label, aim)
+    return Reconstruction(aim) if isinstance(aim, Objective) else Regression(label, aim, measure)
 
 
 def predictor(trained: Trained, train: Zoo, label: str) -> Predict:

@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 PUBLISHED = ROOT / "experiments" / "results"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")
 KEYS = ("experiment", "row", "preset", "seed", "metrics", "parameters", "seconds", "steps")
-WIDE = 32  # old records of SNE are of wider models than the paper's, or of as narrow ones
+WIDE = 32  # old records of SNE are of wider models than the paper's, or of narrow, shallow ones
 CODE = ("pyproject.toml", *(f":(glob){x}/**/*.py" for x in ("wsjax", "experiments", "third_party")))
 
 
@@ -108,7 +108,7 @@ def renamed(run: Mapping) -> dict:
     first, _, rest = run["row"].partition("_")
     name = first
     if first == "sne" and settings and "output" not in settings:
-        name = "sne_wide" if settings["width"] > WIDE else "sne_augmented"
+        name = "sne_wide" if settings["width"] > WIDE else "sne_small"
     if first == "gmn" and settings.get("product"):
         name = "gmn_product"
     if name != first and not run["row"].startswith(name):

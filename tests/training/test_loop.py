@@ -331,6 +331,21 @@ def test_best_and_history(tmp_path):
     assert_equal(again.variables_best, seen[1])
 
 
+def test_the_first_of_the_highest_values_is_best(tmp_path):
+    values, seen = iter([0.0, 0.5, 0.5]), []
+
+    def rigged(variables):
+        seen.append(jax.tree.map(np.array, variables))
+        return {"tau": next(values)}
+
+    how = {"select": "tau", "highest": True}
+    result = run(tmp_path, evaluate=rigged, **how)
+    assert result.best_value == 0.5
+    assert_equal(result.variables_best, seen[1])
+    again = run(tmp_path, evaluate=None, **how)
+    assert again.best_value == 0.5
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_the_same_command_continues(tmp_path, number):
     whole = run(tmp_path / "whole")
