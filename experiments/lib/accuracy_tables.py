@@ -89,13 +89,18 @@ def _section(preset, runs, also):
     )
     if interval:
         words += f"; half of a 95 % interval over test networks: {np.median(interval):.3f} (median)"
-    if any(r.get("config", {}).get("select") != "tau" for r in runs if r["steps"]):
-        words += "; checkpoints selected by the validation MSE"
+    words += _selection(runs)
     if any("adopted" in r for r in runs):
         words += "; †: the test networks have kinds of arrays that training had not"
     if any("note" in r for r in runs):
         words += "; ‡: the model is constant"
     return f"{words}:\n\n{tables.pivot(lines, 'method')}"
+
+
+def _selection(runs):
+    """The measure that selected checkpoints, in words, where it was not tau."""
+    others = any(r.get("config", {}).get("select") != "tau" for r in runs if r["steps"])
+    return "; checkpoints selected by the validation MSE" * others
 
 
 def embeddings(results: pathlib.Path) -> str:
@@ -114,7 +119,7 @@ def embeddings(results: pathlib.Path) -> str:
     }
     runs = records.latest(records.read("embeddings", results))
     sections = [
-        f"Preset `{preset}`, on {tables.devices(group)}:\n\n"
+        f"Preset `{preset}`, on {tables.devices(group)}{_selection(group)}:\n\n"
         + tables.lines(group, columns, "knn_zoo_accuracy")
         for (preset,), group in tables.by_preset(runs).items()
     ]
