@@ -49,10 +49,10 @@ def accuracy_predictors(
         groups, notes = tables.by_preset(runs).items(), Footnotes()
         sections = [_section(p, group, also, protocol, notes) for (p,), group in groups]
         memory = tables.FROM_MEMORY * any("*" in r["paper"] for r in runs)
-        if notes.texts:
-            sections.append(f"Published numbers: {notes.lines()}{memory}")
         if any(r["preset"] != "paper" for r in runs):
             sections.append(CPU)
+        if notes.texts:
+            sections.append(f"Published numbers: {notes.lines()}{memory}")
         return "\n\n".join(sections) or tables.EMPTY
 
     return table
@@ -113,13 +113,18 @@ def _section(preset, runs, also, protocol, notes):
     )
     if interval:
         words += f"; half of a 95 % interval over test networks: {np.median(interval):.3f} (median)"
-    if any(r.get("config", {}).get("select") != "tau" for r in runs if r["steps"]):
-        words += "; checkpoints selected by the validation MSE"
+    words += _selection(runs)
     if any("adopted" in r for r in runs):
         words += "; †: the test networks have kinds of arrays that training had not"
     if any("note" in r for r in runs):
         words += "; ‡: the model is constant"
     return f"{words}:\n\n{tables.pivot(lines, 'method')}"
+
+
+def _selection(runs):
+    """The measure that selected checkpoints, in words, where it was not tau."""
+    others = any(r.get("config", {}).get("select") != "tau" for r in runs if r["steps"])
+    return "; checkpoints selected by the validation MSE" * others
 
 
 def embeddings(results: pathlib.Path) -> str:
@@ -142,7 +147,8 @@ def embeddings(results: pathlib.Path) -> str:
         differ = [f(PROTOCOL, x) for f, x in ((of_data, group[0]), (of_training, trained))]
         marks = "".join(notes.mark(both(x)) for x in differ)
         table = tables.lines(group, columns, "knn_zoo_accuracy")
-        sections.append(f"Preset `{preset}`{marks}, on {tables.devices(group)}:\n\n{table}")
+        where = f"Preset `{preset}`{marks}, on {tables.devices(group)}{_selection(group)}"
+        sections.append(f"{where}:\n\n{table}")
     if notes.texts:
         sections.append(f"Against the paper's figure: {notes.lines()}")
     return "\n\n".join(sections) or tables.EMPTY

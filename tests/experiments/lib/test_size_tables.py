@@ -60,10 +60,11 @@ def test_the_table_has_differences():
 @pytest.mark.parametrize("name", PRESETS)
 def test_paper_presets_have_no_other_methods(name):
     """All of them are counted: equal, but for the head that figure 2 of SNE moves."""
-    counted = [m for m in published_predictors.named().values()]
+    counted = [*published_predictors.named().values()]
     moved = [*published_predictors.EMBEDDED.values()] if name == "embeddings" else []
     for way, k, method in lines(PRESETS[name]):
         assert method in counted + moved, f"{way} {k}"
+        assert method.over(1500).training.steps == method.epochs * (1500 // method.training.batch)
     same = size_tables.SPECS["relu"]
     for k, method in published_predictors.EMBEDDED.items():
         assert size_tables.parameters(method, same) == PARAMETERS[k]
