@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from experiments.lib import records
+from experiments.lib import inr_published, records
 from wsjax.symmetries.audit import SYMMETRIES, VERDICTS, figure
 
 ORDER = ("laptop", "relu", "long", "small", "small-custom", "paper", "paper-custom")
@@ -154,6 +154,8 @@ def comparison(
     protocol: str,
     size: Column = _size,
     more: Mapping[str, Column] = COST,
+    published: Column = PAPER["published"],
+    units: Column = lambda group: "",
 ) -> str:
     """The methods of an experiment, a section for each preset and zoo.
 
@@ -168,13 +170,16 @@ def comparison(
         protocol: how published figures differ, for a footnote.
         size: the column of numbers of parameters.
         more: columns behind the scores.
+        published: the last column.
+        units: of a section's scores, for its heading.
     """
-    columns = {"method": method, "parameters": size, **scores, **more, **PAPER}
+    columns = {"method": method, "parameters": size, **scores, **more, "published": published}
     runs, sections = records.latest(records.read(experiment, results)), []
     networks = lambda r: r["config"]["sizes"]["train"]
     for (preset, zoo), group in by_preset(runs, "train_zoo").items():
         most = max(map(networks, group))
-        where = f"Preset `{preset}`{f', zoo `{zoo}`' if zoo else ''}, {most:,} training networks"
+        named = [f"Preset `{preset}`", f"zoo `{zoo}`" if zoo else "", units(group)]
+        where = ", ".join(filter(None, [*named, f"{most:,} training networks"]))
         table = lines([r for r in group if networks(r) == most], columns, error)
         sections.append(f"{where}, on {devices(group)}:\n\n{table}")
         fewer: dict[str, dict[int, list]] = {}
@@ -192,7 +197,7 @@ def comparison(
             sections.append(f"{heading}, by number of training networks:\n\n{table}")
     if not sections:
         return EMPTY
-    memory = any("*" in r.get("paper", "") for r in runs)
+    memory = any("*" in published([r]) for r in runs)
     return "\n\n".join([*sections, f"Published: {protocol}.{FROM_MEMORY * memory}"])
 
 
@@ -226,18 +231,32 @@ def self_supervised(results: pathlib.Path) -> str:
 def classification(results: pathlib.Path) -> str:
     """ScaleGMN's table 1."""
     scores = {"test accuracy, %": score("test_accuracy", 1, 100.0)}
-    protocol = "the authors' INRs, 55,000 of MNIST for training, 200 epochs"
+    protocol = (
+        "the authors' INRs, 55,000 of the MNISTs and 45,000 of CIFAR-10 for training, with each "
+        "method's own encoder and training, 100 to 200 epochs. Only `paper` has these, on INRs of "
+        "our own; `h100` and `own` have the encoders, with a cosine and an average of the "
+        "variables, and other presets smaller encoders, fewer INRs and fewer steps"
+    )
     return comparison("inr_classification", results, scores, "test_error", protocol)
 
 
 def editing(results: pathlib.Path) -> str:
     """GMN's table 2."""
     scores = {"test MSE": score("test_mse", 4)}
-    protocol = (
-        "of `scalegmn`, `scalegmn_b` and `dwsnet` for images in [0, 1], as ours, after 300 epochs; "
-        "of the others for images in [-1, 1], where errors are four times as large"
+    units = lambda group: f"images on [{group[0]['config']['zoo']['low']:.0f}, 1]"
+    published = lambda group: inr_published.editing(  # old records have those of other ranges
+        group[0]["train_zoo"], group[0]["config"]["task"], group[0]["row"]
     )
-    return comparison("inr_editing", results, scores, "test_mse", protocol)
+    protocol = (
+        "on INRs of the same data, recipe and range alone: of `mnist.dws`, on [0, 1], ScaleGMN's "
+        "dilation, after 300 epochs; of `mnist.nfn` and `cifar10.nfn`, on [-1, 1], where errors "
+        "are four times as large, GMN's table 2, after 50,000 steps. Only `paper` has the "
+        "published encoders and training, on INRs of our own. Zoos `.contrast` are of an edit of "
+        "ours, twice the distance from the mean gray value; `.clahe` is the published contrast"
+    )
+    return comparison(
+        "inr_editing", results, scores, "test_mse", protocol, published=published, units=units
+    )
 
 
 def interpolation(results: pathlib.Path) -> str:
