@@ -161,7 +161,7 @@ def presets(zoo: str = "mnist.dws", classes: int = 10) -> dict[str, Preset]:
         "smoke": "40 digits; a minute on 2 CPU cores, most of it compilation",
         "laptop": "1,400 digits; about a quarter of an hour on 2 CPU cores",
         "small": "12,000 INRs of MNIST or 6,000 of others; some minutes a method on a CPU core",
-        "h100": "all images; at most eight minutes a method on an H100",
+        "h100": "all images; at most eight minutes a method on an H100, by estimate",
         "own": "all images; half an hour to hours a method on a GPU",
         "paper": "all images; half an hour to hours a method on a GPU",
     }

@@ -155,7 +155,7 @@ def presets(zoo: str = "mnist.dws", task: str = "dilation") -> dict[str, Preset]
         "laptop": "1,400 digits; ten minutes on 2 CPU cores",
         "small": "12,000 INRs of MNIST or 6,000 of others; two to four minutes a method on a CPU "
         "core",
-        "h100": "all images; at most eight minutes a method on an H100",
+        "h100": "all images; at most eight minutes a method on an H100, by estimate",
         "own": "all images; hours a method on a GPU",
         "paper": "all images; hours a method on a GPU",
     }
