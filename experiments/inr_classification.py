@@ -91,7 +91,7 @@ WORDS = {
 STEPS = {  # one to two minutes a method on 2 CPU cores, up to eight on an H100
     **dict.fromkeys(("mlp", "mlp_aug", "stat_nn", "probing"), (3000, 40_000)),
     **{"inr2vec": (800, 10_000), "nfn_np": (600, 20_000), "nfn_hnp": (600, 20_000)},
-    **{"unf": (1500, 20_000), "nft": (300, 10_000), "dwsnet": (500, 10_000)},
+    **{"unf": (1500, 20_000), "nft": (300, 6_000), "dwsnet": (500, 10_000)},
     **{"neural_graph": (100, 10_000), "neural_graph_pna": (150, 15_000)},
     **{"gmn": (500, 15_000), "gmn_product": (500, 15_000), "sne_augmented": (300, 10_000)},
     **dict.fromkeys(("scalegmn", "scalegmn_permutation", "scalegmn_probes"), (400, 15_000)),

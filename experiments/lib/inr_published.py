@@ -10,8 +10,8 @@ whose networks the paper has, since those of others have another range or fit. S
 
 Encoders and training are from configuration files of the authors' code: NFN's, DWSNets', Neural
 Graphs' and ScaleGMN's; of GMN from the paper. AMSGrad, which DWSNets and Neural Graphs have on
-top of AdamW, is missing here, as are DWSNets' augmentations. Methods that no paper has on these
-networks are trained as ScaleGMN, editors as NFN's.
+top of AdamW, is missing here, as are their augmentations and the BatchNorm of DWSNets' MLP.
+Methods that no paper has on these networks are trained as ScaleGMN, editors as NFN's.
 """
 
 import dataclasses
@@ -26,8 +26,8 @@ from wsjax.training import Settings
 
 PROBES = 64  # as many as NG-GNN and NG-T have (Kofinas et al., 2024)
 # As the parameters of GMN's editor count; the paper has no sizes of MLPs, norm or residual.
-# Eq. 1 adds messages up: without a norm the first changes are then 3,000 times the weights, so
-# that these are means.
+# Eq. 1 adds messages up: without a norm the first changes are then thousands of times the
+# weights, so that these are means.
 GMN = {"layers": 4, "lift": 2, "norm": "none", "residual": False, "aggregate": "mean"}
 NEURAL_GRAPH = {"head": (128,), "code": 10}
 NG_GNN = {"backbone": "pna", "width": 32, "edge_width": 32, "head": (32, 32), "sigma": 3.0}
