@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments import inr_ablation, inr_frequency, inr_self_supervised
 from experiments.interpolation import EPOCHS
-from experiments.lib import records
+from experiments.lib import inr_published, records
 from experiments.lib.protocols import Footnotes, Protocol, of_data, of_training, theirs_alone
 from wsjax.symmetries.audit import SYMMETRIES, VERDICTS, figure
 
@@ -158,6 +158,8 @@ def comparison(
     protocol: str = "",
     size: Column = _size,
     more: Mapping[str, Column] = COST,
+    published: Column = PAPER["published"],
+    units: Column = lambda group: "",
     standard: Callable[[Mapping], Protocol] | None = None,
 ) -> str:
     """The methods of an experiment, a section for each preset and zoo.
@@ -173,17 +175,21 @@ def comparison(
         protocol: how all published figures differ, in words.
         size: the column of numbers of parameters.
         more: columns behind the scores.
+        published: the last column.
+        units: of a section's scores, for its heading.
         standard: the paper's protocol for a record; published figures have footnotes on what
             differs, of which the table has our side.
     """
-    notes = Footnotes()
-    published = _footnoted(PAPER["published"], standard, notes) if standard else PAPER["published"]
+    notes, figures = Footnotes(), published
+    if standard:
+        published = _footnoted(figures, standard, notes)
     columns = {"method": method, "parameters": size, **scores, **more, "published": published}
     runs, sections = records.latest(records.read(experiment, results)), []
     networks = lambda r: r["config"]["sizes"]["train"]
     for (preset, zoo), group in by_preset(runs, "train_zoo").items():
         most = max(map(networks, group))
-        where = f"Preset `{preset}`{f', zoo `{zoo}`' if zoo else ''}, {most:,} training networks"
+        named = [f"Preset `{preset}`", f"zoo `{zoo}`" if zoo else "", units(group)]
+        where = ", ".join(filter(None, [*named, f"{most:,} training networks"]))
         table = lines([r for r in group if networks(r) == most], columns, error)
         sections.append(f"{where}, on {devices(group)}:\n\n{table}")
         fewer: dict[str, dict[int, list]] = {}
@@ -201,7 +207,7 @@ def comparison(
             sections.append(f"{heading}, by number of training networks:\n\n{table}")
     if not sections:
         return EMPTY
-    memory = any("*" in r.get("paper", "") for r in runs)
+    memory = any("*" in figures([r]) for r in runs)
     words = [f"{protocol}." * bool(protocol), FROM_MEMORY.strip() * memory, notes.lines()]
     if any(words):
         sections.append(f"Published: {' '.join(filter(None, words))}")
@@ -254,18 +260,36 @@ def self_supervised(results: pathlib.Path) -> str:
 def classification(results: pathlib.Path) -> str:
     """ScaleGMN's table 1."""
     scores = {"test accuracy, %": score("test_accuracy", 1, 100.0)}
-    protocol = "the authors' INRs, 55,000 of MNIST for training, 200 epochs"
-    return comparison("inr_classification", results, scores, "test_error", protocol)
+    protocol = (
+        "only `paper` has the published encoders and training; `h100` and `own` have the encoders, "
+        "with a cosine and an average of the variables, and other presets smaller encoders"
+    )
+    standard = inr_published.protocol
+    return comparison(
+        "inr_classification", results, scores, "test_error", protocol, standard=standard
+    )
 
 
 def editing(results: pathlib.Path) -> str:
     """GMN's table 2."""
     scores = {"test MSE": score("test_mse", 4)}
-    protocol = (
-        "of `scalegmn`, `scalegmn_b` and `dwsnet` for images in [0, 1], as ours, after 300 epochs; "
-        "of the others for images in [-1, 1], where errors are four times as large"
+    units = lambda group: f"images on [{group[0]['config']['zoo']['low']:.0f}, 1]"
+    published = lambda group: inr_published.editing(  # old records have those of other ranges
+        group[0]["train_zoo"], group[0]["config"]["task"], group[0]["row"]
     )
-    return comparison("inr_editing", results, scores, "test_mse", protocol)
+    protocol = (
+        "on INRs of the same data, recipe and range alone: of `mnist.dws`, on [0, 1], ScaleGMN's "
+        "dilation; of `mnist.nfn` and `cifar10.nfn`, on [-1, 1], where errors are four times as "
+        "large, GMN's table 2. Only `paper` has the published encoders and training. Zoos "
+        "`.contrast` are of an edit of ours, twice the distance from the mean gray value; "
+        "`.clahe` is the published contrast"
+    )
+    return comparison(
+        *("inr_editing", results, scores, "test_mse", protocol),
+        published=published,
+        units=units,
+        standard=inr_published.protocol,
+    )
 
 
 def interpolation(results: pathlib.Path) -> str:

@@ -87,6 +87,24 @@ def test_presets_have_an_order_and_one_of_your_own_is_last(tmp_path):
     ]
 
 
+def test_errors_of_edits_name_their_range_and_stand_beside_errors_of_it(tmp_path):
+    run = lambda row, recipe, low, task: {
+        "row": row, "train_zoo": f"mnist.{recipe}.{task}", "metrics": {"test_mse": 0.07},
+        "time": "2026-01-01T00:00:00+00:00", "paper": ".0706",  # an old record's, of [-1, 1]
+        "config": {"training": {"batch": 4}, "sizes": {"train": 10}, "zoo": {"low": low},
+                   "task": task},
+    }  # fmt: skip
+    runs = [run("nfn_hnp", "dws", 0, "dilation"), run("nfn_hnp", "nfn", -1, "dilation")]
+    write(tmp_path, "inr_editing", *runs, run("nfn_hnp", "nfn", -1, "contrast"))
+    text = tables.editing(tmp_path)
+    sections = {s.split("`")[3]: s for s in text.split("Preset ")[1:]}
+    assert "images on [0, 1]" in sections["mnist.dws.dilation"]
+    assert ".0265* ¹ ² |" in sections["mnist.dws.dilation"]
+    assert "images on [-1, 1]" in sections["mnist.nfn.dilation"]
+    assert ".0706 ± .0005 |" in sections["mnist.nfn.dilation"]
+    assert "| – |" in sections["mnist.nfn.contrast"]
+
+
 def test_fewer_training_networks_have_a_table_of_their_own(tmp_path):
     run = lambda row, right, size: {
         "row": row, "train_zoo": "mnist.dws",
