@@ -83,7 +83,7 @@ class SNE(Encoder):
     attention: bool = True
     types: str = "sinusoidal"
     longest: float = 100.0
-    scale: float = 0.3
+    scale: float = 1.0
     learned_scale: bool = False
     block: int = 0
 
