@@ -36,7 +36,8 @@ from wsjax.views import chunks
 
 TYPES = ("learned", "sinusoidal")
 WIDE = {  # settings of a wider and deeper model, of no more parameters
-    **{"width": 64, "depth": 4, "output": False, "types": "learned", "learned_scale": True},
+    **{"width": 64, "depth": 4, "output": False},
+    **{"types": "learned", "scale": 0.3, "learned_scale": True},
 }
 INSIDE = ("read", "write", "chunk_level", "chunk_type")  # encodings inside a chunk
 
