@@ -101,7 +101,7 @@ def test_errors_of_edits_name_their_range_and_stand_beside_errors_of_it(tmp_path
     assert "images on [0, 1]" in sections["mnist.dws.dilation"]
     assert ".0265* ¹ ² |" in sections["mnist.dws.dilation"]
     assert "images on [-1, 1]" in sections["mnist.nfn.dilation"]
-    assert ".0706 ± .0005 |" in sections["mnist.nfn.dilation"]
+    assert ".0706 ± .0005 ¹ ³ |" in sections["mnist.nfn.dilation"]
     assert "| – |" in sections["mnist.nfn.contrast"]
 
 
