@@ -40,58 +40,11 @@ import numpy as np
 from experiments.lib import accuracy_predictors, cli, plots, published_predictors
 from experiments.lib.accuracy_predictors import GRIT, METHODS, SIMPLE, Direction, shorter
 from experiments.lib.methods import Method, Preset
-from experiments.lib.protocols import Protocol
+from experiments.lib.published_numbers import MANY, PAPERS, WAYS
 from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
 from wsjax.zoos import Zoo
 from wsjax.zoos.classifiers.classifier_recipe import Recipe
-
-MANY = ("varying-cnns", "diverse")
-WAYS = ("50 %", "5 %", "OOD")
-_TAU = {  # of table 1, in the order of `WAYS`
-    ("deepsets", "varying-cnns"): (".697 ± .002", ".648 ± .002", ".683 ± .005"),
-    ("dmc", "varying-cnns"): (".876 ± .003", ".762 ± .014", ".760 ± .024"),
-    ("gmn", "varying-cnns"): (".915 ± .006", ".797 ± .005", ".870 ± .010"),
-    ("deepsets", "diverse"): (".559 ± .011", ".290 ± .010", ".380 ± .014"),
-    ("dmc", "diverse"): (".883 ± .007", ".758 ± .013", ".566 ± .055"),
-    ("gmn", "diverse"): (".908 ± .004", ".828 ± .005", ".780 ± .030"),
-}
-_R2 = {
-    ("deepsets", "varying-cnns"): (".778 ± .002", ".692 ± .006", ".741 ± .015"),
-    ("dmc", "varying-cnns"): (".948 ± .009", ".816 ± .038", ".387 ± .229"),
-    ("gmn", "varying-cnns"): (".978 ± .002", ".876 ± .010", ".891 ± .037"),
-    ("deepsets", "diverse"): (".562 ± .020", ".126 ± .015", ".128 ± .071"),
-    ("dmc", "diverse"): (".957 ± .009", ".810 ± .046", "-.134 ± .147"),
-    ("gmn", "diverse"): (".975 ± .002", ".918 ± .002", ".768 ± .063"),
-}
-_TABLE_6 = {  # tau; the paper's GMN is GRIT there
-    "nfn_hnp": ".934 ± .001", "nfn_np": ".922 ± .001", "stat_nn": ".915 ± .002",
-    "nft": ".926 ± .001", "grit": ".938 ± .000",
-}  # fmt: skip
-PAPER = {  # tau, and R2 in brackets
-    (method, f"{family} cifar10 {way}", "wider" if way == "OOD" else "rest"): f"{tau} ({r2})"
-    for (method, family), taus in _TAU.items()
-    for way, tau, r2 in zip(WAYS, taus, _R2[method, family], strict=True)
-} | {(k, "conv3-gap cifar10 50 %", "rest"): tau for k, tau in _TABLE_6.items()}
-
-
-PROTOCOL = Protocol(  # tables 1 and 6
-    "the authors' zoos",
-    parameters=750_000,
-    words="the paper does not state how long methods are trained",
-    zoos={
-        **{f"{k} cifar10 50 %": {"networks": 15_000} for k in MANY},
-        **{f"{k} cifar10 5 %": {"networks": 1_500} for k in MANY},
-        "conv3-gap": {"data": "the zoo of Unterthiner et al.", "networks": 12_000},
-    },
-    methods={
-        "grit": {"parameters": 3_652_865},
-        "stat_nn": {"epochs": 0, "parameters": 1_059_001},
-        "nfn_np": {"epochs": 50, "batch": 8, "parameters": 2_031_390, "words": ""},
-        "nfn_hnp": {"epochs": 50, "batch": 8, "parameters": 2_811_743, "words": ""},
-        "nft": {"parameters": 0},
-    },
-)
 
 
 def fewer(zoo: Zoo, share: float, seed: int) -> Zoo:
@@ -250,7 +203,13 @@ PRESETS = {f.__name__: f() for f in (smoke, laptop, small, h100, paper)}
 def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """The command line; returns the records of its runs."""
     return accuracy_predictors.main(
-        "accuracy_prediction", __doc__, PRESETS, directions, arguments, PAPER, pictures
+        "accuracy_prediction",
+        __doc__,
+        PRESETS,
+        directions,
+        arguments,
+        PAPERS["accuracy_prediction"],
+        pictures,
     )
 
 

@@ -4,7 +4,8 @@ SNE, tables 2, 3, 4 and 9 (Andreis et al., NeurIPS 2024): a predictor of test ac
 from a zoo of one architecture, and is tested on zoos of an architecture it has never seen;
 Kendall's tau. The architectures are Schuerholt et al.'s CNN of three convolutions and two dense
 layers (`conv3-linear2`), Unterthiner et al.'s of three convolutions and one (`conv3-gap`), and a
-small ViT (`vit-small`), which is tested on alone. `PAPER` has all numbers of the four tables.
+small ViT (`vit-small`), which is tested on alone. All numbers of the four tables are in
+`experiments.lib.published_numbers`.
 
 The paper's text and its appendix disagree on which of the two CNNs is "Arch 1", from which
 tables 2 and 4 learn. Here it is `conv3-gap`, as in the appendix's tables of layers and of splits
@@ -40,74 +41,14 @@ from collections.abc import Mapping, Sequence
 from experiments.lib import accuracy_predictors, cli, published_predictors
 from experiments.lib.accuracy_predictors import METHODS, SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
-from experiments.lib.protocols import Protocol
+from experiments.lib.published_numbers import GRID, PAPERS
 from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import AT_ONCE, recipe
 from wsjax.zoos import Zoo
 from wsjax.zoos.classifiers.classifier_families import FAMILIES
 
 ARCHITECTURES = ("conv3-linear2", "conv3-gap")
-GRID = "schuerholt"  # names zoos of conv3-linear2 by Schuerholt et al.'s own recipe, table 3
-_DATA = ("mnist", "cifar10", "svhn")
-_ONE, _OTHER = ({d: f"{f} {d}" for d in _DATA} for f in ("conv3-gap", "conv3-linear2"))
-_TABLE_2 = {  # training and test data -> tau of DeepSets, NeuralGraph, SNE
-    ("mnist", "mnist"): (".460 ± .001", ".473 ± .079", ".490 ± .027"),
-    ("mnist", "cifar10"): (".508 ± .001", ".528 ± .065", ".586 ± .036"),
-    ("mnist", "svhn"): (".546 ± .001", ".502 ± .119", ".535 ± .004"),
-    ("cifar10", "cifar10"): (".507 ± .000", ".463 ± .131", ".660 ± .016"),
-    ("cifar10", "mnist"): (".459 ± .000", ".352 ± .104", ".558 ± .037"),
-    ("cifar10", "svhn"): (".545 ± .000", ".534 ± .123", ".581 ± .024"),
-    ("svhn", "svhn"): (".553 ± .000", ".573 ± .067", ".609 ± .039"),
-    ("svhn", "mnist"): (".480 ± .001", ".448 ± .044", ".531 ± .039"),
-    ("svhn", "cifar10"): (".529 ± .000", ".539 ± .057", ".622 ± .057"),
-}
-_TABLE_9 = {  # of SNE
-    ("mnist", "mnist"): ".452 ± .021", ("mnist", "cifar10"): ".478 ± .010",
-    ("mnist", "svhn"): ".582 ± .016", ("cifar10", "cifar10"): ".511 ± .020",
-    ("cifar10", "mnist"): ".467 ± .020", ("cifar10", "svhn"): ".594 ± .029",
-    ("svhn", "svhn"): ".621 ± .013", ("svhn", "mnist"): ".418 ± .096",
-    ("svhn", "cifar10"): ".481 ± .055",
-}  # fmt: skip
-_TABLE_4 = {  # training data -> of DeepSets, SNE
-    "mnist": (".1975 ± .000", ".4625 ± .006"),
-    "cifar10": (".1970 ± .000", ".3278 ± .029"),
-    "svhn": (".1906 ± .000", ".3735 ± .009"),
-}
-_TABLE_3 = {"svhn": (".45", ".67"), "mnist": (".15", ".61"), "cifar10": (".10", ".68")}  # one run
-
-
-def _paper():
-    """Kendall's tau of SNE's tables: (method, training zoo, test zoo) -> the number."""
-    paper = {}
-    for (a, b), taus in _TABLE_2.items():
-        for method, tau in zip(("deepsets", "neural_graph", "sne"), taus, strict=True):
-            paper[method, _ONE[a], _OTHER[b]] = tau
-    for (a, b), tau in _TABLE_9.items():
-        paper["sne", _OTHER[a], _ONE[b]] = tau
-    for a, taus in _TABLE_4.items():
-        for method, tau in zip(("deepsets", "sne"), taus, strict=True):
-            paper[method, _ONE[a], "vit-small mnist"] = tau
-    for b, (hyperrep, sne) in _TABLE_3.items():
-        paper["hyperrep_pretrained", f"{GRID} svhn", f"{GRID} {b}"] = hyperrep
-        paper["sne", _ONE["svhn"], f"{GRID} {b}"] = sne
-    return paper
-
-
-PAPER = _paper()
-PROTOCOL = Protocol(
-    "the authors' zoos",
-    networks=12_000,
-    epochs=300,
-    batch=64,
-    words="the paper's text and its appendix disagree on which architecture learns",
-    zoos={"conv3-linear2": {"networks": 0}, GRID: {"data": "those of Schuerholt et al."}},
-    methods={
-        "hyperrep_pretrained": {
-            **{"networks": 0, "epochs": 0, "batch": 500},
-            "words": "as Schuerholt et al. (2022) have it, of one run",
-        }
-    },
-)
+DATA = ("mnist", "cifar10", "svhn")
 
 
 def directions(preset: Preset, zoos: Mapping[str, Zoo]) -> list[Direction]:
@@ -169,7 +110,7 @@ def h100() -> Preset:
 
 def paper() -> Preset:
     """The published sizes: tables 2, 4 and 9."""
-    zoos = _zoos(_DATA, "paper")
+    zoos = _zoos(DATA, "paper")
     tested = _zoos(["mnist"], "paper", ["vit-small"])
     methods = {k: published_predictors.SNE[k] for k in ("deepsets", "neural_graph", "sne")}
     return accuracy_predictors.paper(zoos | tested, methods, learns=tuple(zoos))
@@ -182,8 +123,8 @@ def schuerholt() -> Preset:
         seed = recipe("conv3-linear2", data, "paper").seed
         own = FAMILIES["conv3-linear2"].recipe(data=data, seed=seed, networks=2560, **AT_ONCE)
         grid[f"{GRID} {data}"] = own
-    zoos = {_ONE["svhn"]: recipe("conv3-gap", "svhn", "paper"), **grid}
-    learns = (_ONE["svhn"], f"{GRID} svhn")
+    zoos = {"conv3-gap svhn": recipe("conv3-gap", "svhn", "paper"), **grid}
+    learns = ("conv3-gap svhn", f"{GRID} svhn")
     methods = {"sne": published_predictors.SNE["sne"]} | published_predictors.SCHUERHOLT
     return accuracy_predictors.paper(zoos, methods, learns=learns, seeds=1)
 
@@ -194,7 +135,7 @@ PRESETS = {f.__name__: f() for f in (smoke, laptop, small, h100, paper, schuerho
 def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """The command line; returns the records of its runs."""
     return accuracy_predictors.main(
-        "cross_architecture", __doc__, PRESETS, directions, arguments, PAPER
+        "cross_architecture", __doc__, PRESETS, directions, arguments, PAPERS["cross_architecture"]
     )
 
 

@@ -31,42 +31,12 @@ from collections.abc import Mapping, Sequence
 from experiments.lib import accuracy_predictors, cli, published_predictors
 from experiments.lib.accuracy_predictors import METHODS, SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
-from experiments.lib.protocols import Protocol
+from experiments.lib.published_numbers import PAPERS
 from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
 from wsjax.zoos import Zoo
 
 DATA = ("mnist", "fashion_mnist", "cifar10", "svhn")
-_TAU = {  # of table 8, by method and training data: tested on each of `DATA`
-    ("mlp", "mnist"): (".878 ± .001", ".486 ± .019", ".562 ± .024", ".544 ± .005"),
-    ("mlp", "fashion_mnist"): (".507 ± .007", ".874 ± .001", ".515 ± .007", ".554 ± .006"),
-    ("mlp", "cifar10"): (".552 ± .003", ".514 ± .005", ".880 ± .000", ".578 ± .005"),
-    ("mlp", "svhn"): (".545 ± .025", ".523 ± .026", ".540 ± .027", ".809 ± .003"),
-    ("stat_nn", "mnist"): (".926 ± .000", ".756 ± .006", ".773 ± .005", ".698 ± .005"),
-    ("stat_nn", "fashion_mnist"): (".667 ± .010", ".915 ± .000", ".698 ± .029", ".502 ± .043"),
-    ("stat_nn", "cifar10"): (".656 ± .005", ".677 ± .004", ".912 ± .001", ".728 ± .004"),
-    ("stat_nn", "svhn"): (".630 ± .009", ".616 ± .007", ".746 ± .002", ".844 ± .000"),
-    ("nfn_np", "mnist"): (".937 ± .000", ".726 ± .005", ".756 ± .010", ".702 ± .005"),
-    ("nfn_np", "fashion_mnist"): (".755 ± .018", ".922 ± .001", ".733 ± .007", ".663 ± .014"),
-    ("nfn_np", "cifar10"): (".674 ± .018", ".629 ± .031", ".924 ± .002", ".697 ± .006"),
-    ("nfn_np", "svhn"): (".674 ± .008", ".567 ± .014", ".725 ± .007", ".855 ± .001"),
-    ("nfn_hnp", "mnist"): (".942 ± .001", ".690 ± .008", ".758 ± .000", ".710 ± .010"),
-    ("nfn_hnp", "fashion_mnist"): (".617 ± .012", ".935 ± .000", ".695 ± .032", ".662 ± .003"),
-    ("nfn_hnp", "cifar10"): (".600 ± .025", ".526 ± .038", ".931 ± .000", ".662 ± .004"),
-    ("nfn_hnp", "svhn"): (".647 ± .016", ".494 ± .023", ".547 ± .039", ".862 ± .002"),
-    ("sne", "mnist"): (".941 ± .000", ".773 ± .009", ".792 ± .008", ".721 ± .001"),
-    ("sne", "fashion_mnist"): (".722 ± .005", ".928 ± .001", ".745 ± .008", ".664 ± .003"),
-    ("sne", "cifar10"): (".648 ± .006", ".643 ± .006", ".927 ± .000", ".753 ± .007"),
-    ("sne", "svhn"): (".647 ± .001", ".655 ± .003", ".760 ± .006", ".858 ± .003"),
-}
-PAPER = {
-    (method, train, test): tau
-    for (method, train), taus in _TAU.items()
-    for test, tau in zip(DATA, taus, strict=True)
-}
-
-
-PROTOCOL = Protocol("the zoos of Unterthiner et al.", networks=12_000, epochs=300, batch=64)
 
 
 def directions(preset: Preset, zoos: Mapping[str, Zoo]) -> list[Direction]:
@@ -105,7 +75,8 @@ def h100() -> Preset:
 def paper() -> Preset:
     """The paper's methods, trained as there, on zoos of its sizes."""
     zoos = {k: recipe("conv3-gap", k, "paper") for k in DATA}
-    methods = {k: published_predictors.SNE[k] for k in dict.fromkeys(m for m, _ in _TAU)}
+    compared = dict.fromkeys(method for method, *_ in PAPERS["cross_dataset"])
+    methods = {k: published_predictors.SNE[k] for k in compared}
     return accuracy_predictors.paper(zoos, methods)
 
 
@@ -114,7 +85,9 @@ PRESETS = {f.__name__: f() for f in (smoke, laptop, small, h100, paper)}
 
 def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """The command line; returns the records of its runs."""
-    return accuracy_predictors.main("cross_dataset", __doc__, PRESETS, directions, arguments, PAPER)
+    return accuracy_predictors.main(
+        "cross_dataset", __doc__, PRESETS, directions, arguments, PAPERS["cross_dataset"]
+    )
 
 
 if __name__ == "__main__":

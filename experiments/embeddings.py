@@ -61,7 +61,6 @@ from experiments.lib import (
 from experiments.lib.accuracy_predictors import SELECT, shorter
 from experiments.lib.label_regression import Prediction, predict
 from experiments.lib.methods import Method, Preset
-from experiments.lib.protocols import Protocol
 from experiments.lib.zoo_loading import LABEL, SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
 from wsjax import metrics
@@ -284,7 +283,6 @@ def paper() -> Preset:
     return dataclasses.replace(accuracy_predictors.paper(zoos, {}), methods=methods)
 
 
-PROTOCOL = Protocol("the zoos of Unterthiner et al.", networks=48_000, epochs=300, batch=64)
 PRESETS = {f.__name__: f() for f in (smoke, laptop, small, h100, paper)}
 
 

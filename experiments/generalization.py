@@ -29,7 +29,7 @@ import numpy as np
 from experiments.lib import accuracy_predictors, cli, published_predictors
 from experiments.lib.accuracy_predictors import SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
-from experiments.lib.protocols import Protocol
+from experiments.lib.published_numbers import PAPERS, SUBSETS
 from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
 from wsjax.zoos import Zoo
@@ -43,38 +43,6 @@ METHODS = {  # those of the paper's table that support these zoos, and ScaleGMN 
     "scalegmn_permutation": SCALEGMN.sized(symmetry="permutation", width=45),
 }
 SYMMETRY = {"relu": "relu", "tanh": "tanh", "both": "hetero"}  # activation -> of configurations
-WAYS = (
-    *(("cifar10", "relu"), ("cifar10", "tanh"), ("cifar10", "both")),
-    *(("svhn", "relu"), ("svhn", "tanh")),
-)
-_TAU = {  # in the order of `WAYS`; * from memory, not checked against the paper
-    "stat_nn": (".914*", ".914*", ".915 ± .002", ".846*", ".844*"),
-    "nfn_np": (".919*", ".925*", ".922 ± .001", ".859*", ".858*"),
-    "nfn_hnp": (".927*", ".934*", ".934 ± .001", ".864*", ".859*"),
-    "neural_graph": (".901*", ".934*", ".931*", ".855*", ".862*"),
-    "scalegmn": (".928 ± .002*", ".942 ± .005*", ".941 ± .006*", ".869 ± .003*", ".874 ± .003*"),
-    "scalegmn_b": (".928 ± .003*", ".943 ± .004*", ".941 ± .000*", ".865 ± .001*", ".866 ± .004*"),
-}
-PAPER = {
-    (method, f"{data} {activation}", activation): tau
-    for method, taus in _TAU.items()
-    for (data, activation), tau in zip(WAYS, taus, strict=True)
-}
-
-
-PROTOCOL = Protocol(
-    "the zoos of Unterthiner et al.",
-    networks=12_000,
-    epochs=200,
-    zoos={"cifar10 relu": {"networks": 6_024}, "cifar10 tanh": {"networks": 5_976}}
-    | {f"svhn {k}": {"networks": 0} for k in ("relu", "tanh")},
-    methods={
-        "stat_nn": {"epochs": 0, "parameters": 1_059_001},
-        "nfn_np": {"epochs": 50, "batch": 8, "parameters": 2_031_390},
-        "nfn_hnp": {"epochs": 50, "batch": 8, "parameters": 2_811_743},
-        "neural_graph": {"epochs": 300, "batch": 128},
-    },
-)
 
 
 def directions(preset: Preset, zoos: Mapping[str, Zoo]) -> list[Direction]:
@@ -121,7 +89,7 @@ def paper() -> Preset:
     """
     zoos = {k: recipe("conv3-gap", k, "paper") for k in ("cifar10", "svhn")}
     directions = {}
-    for data, activation in WAYS:
+    for data, activation in SUBSETS:
         name = f"{data}_{SYMMETRY[activation]}"
         own = {f"scalegmn{b}": published_predictors.scalegmn(name + b) for b in ("", "_b")}
         directions[f"{data} {activation}"] = SIMPLE | published_predictors.OTHERS_OF_SCALEGMN | own
@@ -134,7 +102,7 @@ PRESETS = {f.__name__: f() for f in (smoke, laptop, h100, paper)}
 def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """The command line; returns the records of its runs."""
     return accuracy_predictors.main(
-        "generalization", __doc__, PRESETS, directions, arguments, PAPER
+        "generalization", __doc__, PRESETS, directions, arguments, PAPERS["generalization"]
     )
 
 

@@ -34,7 +34,6 @@ from experiments.lib import cli, plots, runs
 from experiments.lib.baselines import boosted_trees
 from experiments.lib.label_regression import label_regression
 from experiments.lib.methods import Method, Preset
-from experiments.lib.protocols import Protocol
 from experiments.lib.zoo_loading import sine_facts, sine_zoo
 from wsjax import networks
 from wsjax.symmetries import permutations
@@ -152,12 +151,6 @@ def paper() -> Preset:
     )
 
 
-PROTOCOL = Protocol(  # SNE, tables 6 and 7
-    "the zoo of DWSNets' authors",
-    networks=1000,
-    words="the paper does not state how long methods are trained",
-    methods={"sne": {"parameters": 358_000}},
-)
 PRESETS = {f.__name__: f() for f in (smoke, laptop, long, paper)}
 
 

@@ -34,7 +34,6 @@ from experiments.lib import cli, records, runs
 from experiments.lib.baselines import boosted_trees, mean
 from experiments.lib.label_regression import label_regression
 from experiments.lib.methods import Method, Preset
-from experiments.lib.protocols import Protocol
 from experiments.lib.zoo_loading import sine_facts, sine_zoo, zoo_of
 from wsjax import metrics, storage
 from wsjax.encoders.nfn.nfn import SETTINGS as NFN
@@ -117,18 +116,6 @@ METHODS = {  # at the sizes of a laptop; the paper's numbers are its table 1
     "transformer": Method("transformer", training=PIECES),
     "probing": Method("probing", {}, (512, 512), PLAIN, FAST, words="runs the network"),
 }  # fmt: skip
-PROTOCOL = Protocol(  # SNE, table 1
-    "the zoo of DWSNets' authors",
-    networks=1000,
-    words="the paper does not state how long methods are trained",
-    methods={
-        "mlp": {"parameters": 14_000}, "mlp_aug": {"parameters": 14_000},
-        "deepsets": {"parameters": 99_000}, "stat_nn": {"parameters": 44_000},
-        "nfn_np": {"parameters": 2_000_000}, "nfn_hnp": {"parameters": 2_800_000},
-        "nft": {"parameters": 6_000_000}, "dwsnet": {"parameters": 1_500_000},
-        "sne": {"parameters": 358_000},
-    },
-)  # fmt: skip
 BASELINES = {k: METHODS[k] for k in ("mean", "boosted_trees")}
 
 

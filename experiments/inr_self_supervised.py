@@ -41,7 +41,6 @@ import numpy as np
 
 from experiments.lib import baselines, cli, plots, runs
 from experiments.lib.methods import Method, Preset
-from experiments.lib.protocols import Protocol
 from experiments.lib.zoo_loading import sine_facts, sine_zoo, zoo_of
 from wsjax.encoders.dwsnet.dwsnet import SETTINGS
 from wsjax.symmetries import matching
@@ -190,12 +189,6 @@ def paper() -> Preset:
     )
 
 
-PROTOCOL = Protocol(  # GMN, table 3, after Navon et al.
-    "the zoo of DWSNets' authors",
-    epochs=500,
-    batch=512,
-    words="the noise of DWSNets' code is one number for all weights of an array",
-)
 PRESETS = {f.__name__: f() for f in (smoke, laptop, paper)}
 
 

@@ -32,7 +32,6 @@ from wsjax.symmetries import matching, permutations
 
 POINTS = 25
 MEASURED = 10_000  # of the training images, the first
-EPOCHS = 100  # of the paper
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,6 +25,7 @@ from experiments.lib.baselines import METHODS as BASELINES
 from experiments.lib.baselines import Tests
 from experiments.lib.label_regression import predict
 from experiments.lib.methods import Method, Preset
+from experiments.lib.published_numbers import Paper
 from experiments.lib.zoo_loading import LABEL, SIZES
 from wsjax import metrics
 from wsjax.encoders.nfn.nfn import SETTINGS as NFN
@@ -34,7 +35,6 @@ from wsjax.training import Settings
 from wsjax.zoos import Zoo
 
 SELECT = "tau"  # the measure that selects checkpoints
-Paper = Mapping[tuple[str, str, str], str]  # (method, training zoo, test zoo) -> its number
 
 
 class Direction(NamedTuple):

@@ -6,11 +6,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from experiments import accuracy_prediction, cross_architecture, cross_dataset, generalization
-from experiments.embeddings import PROTOCOL
 from experiments.lib import records, tables
-from experiments.lib.accuracy_predictors import Paper
 from experiments.lib.protocols import Footnotes, Protocol, both, of_data, of_training
+from experiments.lib.published_numbers import PAPERS, PROTOCOLS, Paper
 from experiments.lib.zoo_recipes import ZOOS
 from wsjax.zoos import store
 from wsjax.zoos.inrs import inr_statistics
@@ -144,7 +142,8 @@ def embeddings(results: pathlib.Path) -> str:
     runs, notes, sections = records.latest(records.read("embeddings", results)), Footnotes(), []
     for (preset,), group in tables.by_preset(runs).items():
         trained = [r for r in group if r["steps"]] or group
-        differ = [f(PROTOCOL, x) for f, x in ((of_data, group[0]), (of_training, trained))]
+        theirs = PROTOCOLS["embeddings"]
+        differ = of_data(theirs, group[0]), of_training(theirs, trained)
         marks = "".join(notes.mark(both(x)) for x in differ)
         table = tables.lines(group, columns, "knn_zoo_accuracy")
         where = f"Preset `{preset}`{marks}, on {tables.devices(group)}{_selection(group)}"
@@ -201,13 +200,8 @@ def inr_zoos(results: pathlib.Path) -> str:
 
 TABLES: Mapping[str, Callable[[pathlib.Path], str]] = {
     **{
-        name: accuracy_predictors(name, module.PROTOCOL, module.PAPER, also)
-        for name, module, also in (
-            ("cross_dataset", cross_dataset, ""),
-            ("cross_architecture", cross_architecture, ""),
-            ("accuracy_prediction", accuracy_prediction, "test_r2"),
-            ("generalization", generalization, ""),
-        )
+        name: accuracy_predictors(name, PROTOCOLS[name], PAPERS[name], also)
+        for name, also in {**dict.fromkeys(PAPERS, ""), "accuracy_prediction": "test_r2"}.items()
     },
     "embeddings": embeddings,
     "zoos": classifier_zoos,

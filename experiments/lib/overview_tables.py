@@ -6,33 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from experiments import (
-    accuracy_prediction,
-    cross_architecture,
-    cross_dataset,
-    generalization,
-    inr_ablation,
-    inr_frequency,
-    inr_self_supervised,
-)
 from experiments.lib import catalogue, inr_published, records, tables
-from experiments.lib.protocols import Footnotes, both, of_data, of_training
+from experiments.lib.protocols import Footnotes, Protocol, both, of_data, of_training
+from experiments.lib.published_numbers import PAPERS, PROTOCOLS
 
-PROTOCOLS = {  # a record -> the paper's protocol for it
-    "inr_frequency": inr_frequency.PROTOCOL.of,
-    "inr_ablation": inr_ablation.PROTOCOL.of,
-    "inr_self_supervised": inr_self_supervised.PROTOCOL.of,
-    "inr_classification": inr_published.protocol,
-    "inr_editing": inr_published.protocol,
-    "cross_dataset": cross_dataset.PROTOCOL.of,
-    "cross_architecture": cross_architecture.PROTOCOL.of,
-    "accuracy_prediction": accuracy_prediction.PROTOCOL.of,
-    "generalization": generalization.PROTOCOL.of,
-}
-PAPERS = {  # numbers by method and pair of zoos; of others records have them
-    "cross_dataset": cross_dataset.PAPER,
-    "cross_architecture": cross_architecture.PAPER,
-    "generalization": generalization.PAPER,
+STANDARDS: Mapping[str, Callable[[Mapping], Protocol]] = {  # a record -> the paper's protocol
+    **{name: protocol.of for name, protocol in PROTOCOLS.items() if name != "interpolation"},
+    **dict.fromkeys(("inr_classification", "inr_editing"), inr_published.protocol),
 }
 
 
@@ -46,7 +26,7 @@ class Headline:
         metric: its heading.
         key: of the record's metrics.
         differs: how our data or protocol differ from the paper's, in a few words, where
-            `PROTOCOLS` do not give it.
+            `STANDARDS` do not give it.
         digits: behind the point.
         times: factor from the record's unit to the published.
         least: whether smaller is better.
@@ -104,7 +84,7 @@ class Headline:
     def footnote(self, runs: Sequence[Mapping]) -> str:
         """How these records, which the line is of, differ from the paper."""
         parts = [self.differs]
-        if standard := PROTOCOLS.get(self.experiment):
+        if standard := STANDARDS.get(self.experiment):
             each = [(standard(r), r) for r in runs]
             differ = dict.fromkeys(x for theirs, r in each for x in of_data(theirs, r))
             parts += [both([*differ, *of_training(each[0][0], runs)]), each[0][0].words]

@@ -4,8 +4,8 @@
     of_data(PROTOCOL.of(record), record)     [("320 training networks", "12,000"), ...]
     notes.mark(both(...))                    " ¹", the number of the footnote that states them
 
-Each experiment has its `PROTOCOL` beside its presets; tables compare it with the settings that
-a record holds, so that no footnote is typed for a run.
+Tables compare a protocol with the settings that a record holds, so that no footnote is typed for
+a run.
 """
 
 import dataclasses

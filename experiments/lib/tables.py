@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from experiments import inr_ablation, inr_frequency, inr_self_supervised
-from experiments.interpolation import EPOCHS
 from experiments.lib import inr_published, records
 from experiments.lib.protocols import Footnotes, Protocol, of_data, of_training, theirs_alone
+from experiments.lib.published_numbers import PROTOCOLS
 from wsjax.symmetries.audit import SYMMETRIES, VERDICTS, figure
 
 _SIZES = ("laptop", "relu", "long", "small", "h100", "paper")
@@ -231,7 +230,7 @@ def _footnoted(published, standard, notes):
 def frequency(results: pathlib.Path) -> str:
     """SNE's table 1."""
     scores = {"test MSE": score("test_mse"), "Kendall's τ": score("test_tau")}
-    standard = inr_frequency.PROTOCOL.of
+    standard = PROTOCOLS["inr_frequency"].of
     return comparison("inr_frequency", results, scores, "test_mse", standard=standard)
 
 
@@ -243,7 +242,7 @@ def ablation(results: pathlib.Path) -> str:
         "trained": _small("code_error"),
     }
     scores = {"test MSE": score("test_mse")}
-    standard = inr_ablation.PROTOCOL.of
+    standard = PROTOCOLS["inr_ablation"].of
     return comparison("inr_ablation", results, scores, "test_mse", more=more, standard=standard)
 
 
@@ -251,7 +250,7 @@ def self_supervised(results: pathlib.Path) -> str:
     """GMN's table 3."""
     names = {"test MSE": "", "of a": "_amplitude", "of b": "_frequency"}
     scores = {heading: score(f"test_mse{k}", 2) for heading, k in names.items()}
-    standard = inr_self_supervised.PROTOCOL.of
+    standard = PROTOCOLS["inr_self_supervised"].of
     return comparison(
         "inr_self_supervised", results, scores, "test_mse", size=_encoder_size, standard=standard
     )
@@ -294,7 +293,7 @@ def editing(results: pathlib.Path) -> str:
 
 def interpolation(results: pathlib.Path) -> str:
     """The barrier between two classifiers before and after their neurons are matched."""
-    cells, notes = [], Footnotes()
+    cells, notes, published = [], Footnotes(), PROTOCOLS["interpolation"].epochs
     for run in records.latest(records.read("interpolation", results)):
         figures, config = run["metrics"], run["config"]
         keys = [
@@ -303,8 +302,8 @@ def interpolation(results: pathlib.Path) -> str:
         both = f"{figures['test_accuracy']:.3f}, {figures['test_accuracy_2']:.3f}"
         shape = f"{config['depth']} x {config['width']}"
         epochs = str(config["epochs"])
-        if config["epochs"] != EPOCHS:
-            epochs += notes.mark(f"the paper: {EPOCHS} epochs")
+        if config["epochs"] != published:
+            epochs += notes.mark(f"the paper: {published} epochs")
         cells.append([config["data"], shape, epochs, both])
         cells[-1] += [*(f"{figures[k]:.3f}" for k in keys), run["device"]]
     head = ["images", "hidden layers", "epochs", "test accuracy of the two", "barrier, training"]

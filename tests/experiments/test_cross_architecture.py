@@ -6,6 +6,7 @@ import re
 import pytest
 
 from experiments import cross_architecture
+from experiments.lib.published_numbers import PAPERS
 
 pytestmark = pytest.mark.trains
 
@@ -37,7 +38,7 @@ def test_every_published_number_has_a_direction():
         for way in cross_architecture.directions(preset, dict.fromkeys(preset.zoos)):
             ways |= {(way.name, test): way.adopt for test in way.tests}
             run |= {(m, way.name, test) for m in preset.methods for test in way.tests}
-    numbers = cross_architecture.PAPER
+    numbers = PAPERS["cross_architecture"]
     assert set(numbers) <= run
     assert len(numbers) == 9 * 3 + 9 + 3 * 2 + 3 * 2  # tables 2, 9, 4 and 3
     # HyperRep's is one architecture, whose arrays training had

@@ -8,6 +8,7 @@ import pytest
 
 from experiments import cross_dataset
 from experiments.lib import zoo_loading
+from experiments.lib.published_numbers import PAPERS
 
 pytestmark = pytest.mark.trains
 
@@ -92,6 +93,6 @@ def test_published_means_are_those_of_the_paper():
     preset = cross_dataset.PRESETS["paper"]
     ways = cross_dataset.directions(preset, dict.fromkeys(preset.zoos))
     for method, mean in means.items():
-        taus = [cross_dataset.PAPER[method, w.name, test] for w in ways for test in w.tests]
+        taus = [PAPERS["cross_dataset"][method, w.name, test] for w in ways for test in w.tests]
         assert np.mean([float(t.split(" ")[0]) for t in taus]) == pytest.approx(mean, abs=6e-4)
-    assert len(cross_dataset.PAPER) == 16 * len(means)
+    assert len(PAPERS["cross_dataset"]) == 16 * len(means)
