@@ -29,7 +29,7 @@ import numpy as np
 from experiments.lib import accuracy_predictors, cli, published_predictors
 from experiments.lib.accuracy_predictors import SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
-from experiments.lib.published_numbers import PAPERS, SUBSETS
+from experiments.lib.published_numbers import PAPERS, SUBSETS, SYMMETRY
 from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
 from wsjax.zoos import Zoo
@@ -42,7 +42,6 @@ METHODS = {  # those of the paper's table that support these zoos, and ScaleGMN 
     "scalegmn_b": SCALEGMN.sized(backward="balanced", width=20),
     "scalegmn_permutation": SCALEGMN.sized(symmetry="permutation", width=45),
 }
-SYMMETRY = {"relu": "relu", "tanh": "tanh", "both": "hetero"}  # activation -> of configurations
 
 
 def directions(preset: Preset, zoos: Mapping[str, Zoo]) -> list[Direction]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from experiments.lib import records, tables
-from experiments.lib.protocols import Footnotes, Protocol, both, of_data, of_training
+from experiments.lib.protocols import Footnotes, Protocol, both, of_data, of_size, of_training
 from experiments.lib.published_numbers import PAPERS, PROTOCOLS, Paper
 from experiments.lib.zoo_recipes import ZOOS
 from wsjax.zoos import store
@@ -91,8 +91,9 @@ def _section(preset, runs, also, protocol, notes):
         published = {d: group[0] for d, group in groups.items() if group[0]["paper"] != "–"}
         if published:
             theirs = protocol.of(next(iter(published.values())))
-            marks = notes.mark(both(of_training(theirs, list(published.values()))))
-            marks += notes.mark(theirs.words)
+            found = of_training(theirs, list(published.values()))
+            found += [x for r in published.values() for x in of_size(protocol.of(r), r)]
+            marks = notes.mark(both(list(dict.fromkeys(found)))) + notes.mark(theirs.words)
             cells = {
                 headings[d]: f"*{r['paper'].replace('*', ESCAPED)}*" for d, r in published.items()
             }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from experiments.lib import catalogue, inr_published, records, tables
-from experiments.lib.protocols import Footnotes, Protocol, both, of_data, of_training
+from experiments.lib.protocols import Footnotes, Protocol, both, of_data, of_size, of_training
 from experiments.lib.published_numbers import PAPERS, PROTOCOLS
 
 STANDARDS: Mapping[str, Callable[[Mapping], Protocol]] = {  # a record -> the paper's protocol
@@ -87,7 +87,8 @@ class Headline:
         if standard := STANDARDS.get(self.experiment):
             each = [(standard(r), r) for r in runs]
             differ = dict.fromkeys(x for theirs, r in each for x in of_data(theirs, r))
-            parts += [both([*differ, *of_training(each[0][0], runs)]), each[0][0].words]
+            sizes = dict.fromkeys(x for theirs, r in each for x in of_size(theirs, r))
+            parts += [both([*differ, *of_training(each[0][0], runs), *sizes]), each[0][0].words]
         return "; ".join(filter(None, parts))
 
 

@@ -33,7 +33,8 @@ class Protocol:
         words: any other difference, in words.
         methods: method -> fields that are others for it, and for those named after it, such as
             "sne" for "sne_chunk_8".
-        zoos: beginning of a training zoo's name -> fields that are others for it.
+        zoos: beginning of a training zoo's name -> fields that are others for it; its `methods`
+            add to the others'.
     """
 
     data: str = ""
@@ -48,13 +49,15 @@ class Protocol:
 
     def of(self, run: Mapping) -> "Protocol":
         """The protocol of a record's method and training zoo."""
-        fields: dict[str, Any] = {}
+        here = self
         for beginning, changes in self.zoos.items():
             if run.get("train_zoo", "").startswith(beginning):
-                fields |= changes
-        named = [k for k in self.methods if f"{run['row']}_".startswith(f"{k}_")]
-        fields |= self.methods[max(named, key=len)] if named else {}
-        return dataclasses.replace(self, **fields)
+                more = changes.get("methods", {})
+                methods = {k: {**here.methods.get(k, {}), **more.get(k, {})} for k in more}
+                fields = {**changes, "methods": {**here.methods, **methods}}
+                here = dataclasses.replace(here, **fields)
+        named = [k for k in here.methods if f"{run['row']}_".startswith(f"{k}_")]
+        return dataclasses.replace(here, **here.methods[max(named, key=len)] if named else {})
 
 
 def of_data(theirs: Protocol, run: Mapping) -> list[Difference]:
@@ -71,7 +74,7 @@ def of_data(theirs: Protocol, run: Mapping) -> list[Difference]:
 
 
 def of_training(theirs: Protocol, runs: Sequence[Mapping]) -> list[Difference]:
-    """How a method's records differ from the paper in model and training."""
+    """How a method's records differ from the paper in training, by `Protocol.of` the first."""
     found, first = [], runs[0]
     if first["steps"]:
         steps, batch = first["steps"], first["config"]["training"]["batch"]
@@ -83,9 +86,14 @@ def of_training(theirs: Protocol, runs: Sequence[Mapping]) -> list[Difference]:
             words += [f"batches of {theirs.batch}"] if theirs.batch else []
             span = " to ".join(dict.fromkeys(_passes(f(passes)) for f in (min, max)))
             found.append((f"{steps:,} steps of {batch} networks, {span} epochs", ", ".join(words)))
-    if theirs.parameters and _differ(first["parameters"], theirs.parameters):
-        found.append((f"{first['parameters']:,} parameters", f"{theirs.parameters:,}"))
     return found
+
+
+def of_size(theirs: Protocol, run: Mapping) -> list[Difference]:
+    """How a record's model differs from the paper's in size, by `Protocol.of` the record."""
+    if theirs.parameters and _differ(run["parameters"], theirs.parameters):
+        return [(f"{run['parameters']:,} parameters", f"{theirs.parameters:,}")]
+    return []
 
 
 def _passes(epochs):

@@ -10,6 +10,7 @@ Those of image INRs are in `inr_published`.
 from collections.abc import Mapping
 
 from experiments.lib.protocols import Protocol
+from experiments.lib.published_predictors import ABOUT, PARAMETERS
 
 Paper = Mapping[tuple[str, str, str], str]  # (method, training zoo, test zoo) -> its number
 
@@ -124,6 +125,8 @@ SUBSETS = (
     *(("cifar10", "relu"), ("cifar10", "tanh"), ("cifar10", "both")),
     *(("svhn", "relu"), ("svhn", "tanh")),
 )
+SYMMETRY = {"relu": "relu", "tanh": "tanh", "both": "hetero"}  # activation -> of configurations
+_TRAINED = {("cifar10", "relu"): 6_024, ("cifar10", "tanh"): 5_976, ("cifar10", "both"): 12_000}
 _GENERALIZATION_TAU = {  # in the order of `SUBSETS`; * from memory, not checked against the paper
     "stat_nn": (".914*", ".914*", ".915 ± .002", ".846*", ".844*"),
     "nfn_np": (".919*", ".925*", ".922 ± .001", ".859*", ".858*"),
@@ -193,7 +196,7 @@ PROTOCOLS = {
     "embeddings": Protocol("the zoos of Unterthiner et al.", networks=48_000, epochs=300, batch=64),
     "accuracy_prediction": Protocol(  # tables 1 and 6
         "the authors' zoos",
-        parameters=750_000,
+        parameters=ABOUT,
         words="the paper does not state how long methods are trained",
         zoos={
             **{f"{k} cifar10 50 %": {"networks": 15_000} for k in MANY},
@@ -201,10 +204,10 @@ PROTOCOLS = {
             "conv3-gap": {"data": "the zoo of Unterthiner et al.", "networks": 12_000},
         },
         methods={
-            "grit": {"parameters": 3_652_865},
-            "stat_nn": {"epochs": 0, "parameters": 1_059_001},
-            "nfn_np": {"epochs": 50, "batch": 8, "parameters": 2_031_390, "words": ""},
-            "nfn_hnp": {"epochs": 50, "batch": 8, "parameters": 2_811_743, "words": ""},
+            "grit": {"parameters": PARAMETERS["grit"]},
+            "stat_nn": {"epochs": 50, "batch": 8, "parameters": PARAMETERS["stat_nn"]},
+            "nfn_np": {"epochs": 50, "batch": 8, "parameters": PARAMETERS["nfn_np"], "words": ""},
+            "nfn_hnp": {"epochs": 50, "batch": 8, "parameters": PARAMETERS["nfn_hnp"], "words": ""},
             "nft": {"parameters": 0},
         },
     ),
@@ -212,12 +215,24 @@ PROTOCOLS = {
         "the zoos of Unterthiner et al.",
         networks=12_000,
         epochs=200,
-        zoos={"cifar10 relu": {"networks": 6_024}, "cifar10 tanh": {"networks": 5_976}}
-        | {f"svhn {k}": {"networks": 0} for k in ("relu", "tanh")},
+        zoos={
+            f"{data} {activation}": {
+                "networks": _TRAINED.get((data, activation), 0),
+                "methods": {
+                    f"scalegmn{b}": {
+                        "parameters": PARAMETERS.get(
+                            f"scalegmn {data}_{SYMMETRY[activation]}{b}", 0
+                        )
+                    }
+                    for b in ("", "_b")
+                },
+            }
+            for data, activation in SUBSETS
+        },
         methods={
-            "stat_nn": {"epochs": 0, "parameters": 1_059_001},
-            "nfn_np": {"epochs": 50, "batch": 8, "parameters": 2_031_390},
-            "nfn_hnp": {"epochs": 50, "batch": 8, "parameters": 2_811_743},
+            "stat_nn": {"epochs": 50, "batch": 8, "parameters": PARAMETERS["stat_nn"]},
+            "nfn_np": {"epochs": 50, "batch": 8, "parameters": PARAMETERS["nfn_np"]},
+            "nfn_hnp": {"epochs": 50, "batch": 8, "parameters": PARAMETERS["nfn_hnp"]},
             "neural_graph": {"epochs": 300, "batch": 128},
         },
     ),

@@ -12,7 +12,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from experiments.lib import inr_published, records
-from experiments.lib.protocols import Footnotes, Protocol, of_data, of_training, theirs_alone
+from experiments.lib.protocols import (
+    Footnotes,
+    Protocol,
+    of_data,
+    of_size,
+    of_training,
+    theirs_alone,
+)
 from experiments.lib.published_numbers import PROTOCOLS
 from wsjax.symmetries.audit import SYMMETRIES, VERDICTS, figure
 
@@ -220,7 +227,7 @@ def _footnoted(published, standard, notes):
         if (figure := published(group)) == "–":
             return figure
         run, theirs = group[0], standard(group[0])
-        differ = of_data(theirs, run), of_training(theirs, group)
+        differ = of_data(theirs, run), [*of_training(theirs, group), *of_size(theirs, run)]
         marks = [notes.mark(text) for text in (*map(theirs_alone, differ), theirs.words)]
         return figure + "".join(marks)
 

@@ -7,6 +7,7 @@ from experiments.lib.protocols import (
     Protocol,
     both,
     of_data,
+    of_size,
     of_training,
     theirs_alone,
 )
@@ -19,7 +20,7 @@ PROTOCOL = Protocol(
     batch=20,
     parameters=1000,
     methods={"sne": {"parameters": 2000}, "sne_wide": {"parameters": 3000}},
-    zoos={"few": {"networks": 50}},
+    zoos={"few": {"networks": 50, "methods": {"gmn": {"parameters": 500}}}},
 )
 
 
@@ -38,7 +39,7 @@ def published(**more):
 def test_a_record_as_published_has_no_footnote():
     run = published()
     theirs = PROTOCOL.of(run)
-    assert (of_data(theirs, run), of_training(theirs, [run])) == ([], [])
+    assert of_data(theirs, run) == of_training(theirs, [run]) == of_size(theirs, run) == []
     assert Footnotes().mark(both([])) == Footnotes().mark(theirs_alone([])) == ""
 
 
@@ -52,9 +53,10 @@ def test_differences_are_computed_from_the_record():
     few = [record(steps=5, batch=4, train=n, parameters=1100) for n in (10, 40)]
     assert of_training(PROTOCOL, few) == [
         ("5 steps of 4 networks, 0.5 to 2.0 epochs", "10 epochs, batches of 20"),
-        ("1,100 parameters", "1,000"),
     ]
-    assert of_training(PROTOCOL, [record(parameters=1040)]) == []
+    assert of_training(PROTOCOL, [record()]) == []
+    assert of_size(PROTOCOL, few[0]) == [("1,100 parameters", "1,000")]
+    assert of_size(PROTOCOL, record(parameters=1040)) == []
     assert of_training(Protocol(steps=60), [record()]) == [
         ("50 steps of 20 networks, 10 epochs", "60 steps"),
     ]
@@ -67,7 +69,8 @@ def test_differences_are_computed_from_the_record():
 )
 def test_methods_named_after_another_share_its_protocol(row, size):
     assert PROTOCOL.of(record(row)).parameters == size
-    assert PROTOCOL.of(record(row, train_zoo="few digits")).networks == 50
+    few = PROTOCOL.of(record(row, train_zoo="few digits"))
+    assert (few.networks, few.parameters) == (50, 500 if row == "gmn" else size)
 
 
 def test_each_text_is_one_footnote():
