@@ -31,14 +31,14 @@ class Method:
         head: widths of the head's layers, see `wsjax.tasks.fit`.
         objective: minimised in training.
         training: its settings.
-        epochs: passes over the training networks that replace the steps of `training`, see `over`;
-            0 for none.
-        rates: learning rates to choose from by the validation R2, see `sweeps`; that of `training`
-            if empty.
         words: difference from other methods, for tables.
         paper: the published figure, for tables.
         compute: in place of training, from arguments of the experiment, mostly those of
             `baselines.Compute`.
+        epochs: passes over the training networks that replace the steps of `training`, see `over`;
+            0 for none.
+        rates: learning rates to choose from by the validation R2, see `sweeps`; that of `training`
+            if empty.
     """
 
     encoder: str | None = None
@@ -46,11 +46,11 @@ class Method:
     head: tuple[int, ...] = (512, 512)
     objective: Objectives = Objective()
     training: Settings = Settings()
-    epochs: int = 0
-    rates: tuple[float, ...] = ()
     words: str = ""
     paper: str = "–"
     compute: Callable | None = None
+    epochs: int = 0
+    rates: tuple[float, ...] = ()
 
     def train(self, steps: int, evaluations: int = 12, **changes: object) -> "Method":
         """The method trained for so many steps, whatever its epochs were.
