@@ -103,7 +103,7 @@ GRAPH = {"width": 32, "layers": 2, "aggregate": "mean"}
 PNA = {"backbone": "pna", "width": 32, "edge_width": 32, "head": (32, 32)}
 SNE = {
     **{"chunk": 64, "chunk_depth": 1, "depth": 1, "width": 32, "heads": 4, "code": 64},
-    **{"output": False, "types": "learned", "learned_scale": True},
+    **{"output": False, "types": "learned", "scale": 0.3, "learned_scale": True},
 }
 SCALEGMN = {"layers": 2, "width": 24, "backward": "none"}
 NFN_NP, NFN_HNP = ({**NFN[f"generalisation_{k}"], "code": 64} for k in ("np", "hnp"))

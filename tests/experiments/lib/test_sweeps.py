@@ -1,7 +1,6 @@
 """Sweeps of learning rates: tried once, the best by validation R2 serves all seeds."""
 
 import dataclasses
-import pathlib
 
 import pytest
 from cases.classifier_zoos import SMALL, classifiers
@@ -11,58 +10,81 @@ from experiments.lib.methods import Method
 from wsjax import storage
 from wsjax.tasks.regression import Objective, Regression
 from wsjax.training import Settings
-from wsjax.training.log import read_lines
-
-pytestmark = pytest.mark.trains
+from wsjax.training.log import JsonLines
 
 QUICK = Settings(steps=12, batch=16, evaluate_every=4, checkpoint_every=12, optimizer="adam")
 METHOD = Method(
     "stat_nn", {"widths": (8,), "code": 4}, (4,), Objective("bce", permute=False), QUICK,
-    rates=(1e-5, 1e-2, 1e30),
+    rates=(0.1, 0.2, 0.4, 1e30),
 )  # fmt: skip
 TASK = Regression("test_accuracy", METHOD.objective, "tau")
+# of each rate, at two evaluations: tau, R2; the R2 that counts is the selected checkpoint's
+VALUES = {0.1: ((0.5, 0.3), (0.4, 0.9)), 0.2: ((0.1, 0.2), (0.5, 0.4)), 0.4: ((0, -5), (0, -9))}
 
 
-def learn(folder, seed, method=METHOD):
+def learn(folder, seed, method=METHOD, zoo=None):
     method = method.seeded(seed)
     config = {**method.config(), "row": "stat_nn", "seed": seed}
-    return sweeps.learn(method, config, folder / f"stat_nn-{seed}", classifiers([SMALL]), TASK)
+    return sweeps.learn(method, config, folder / f"stat_nn-{seed}", zoo, TASK)
 
 
-def test_seeds_share_the_rate_of_the_highest_r2(tmp_path, monkeypatch):
-    trained, facts = learn(tmp_path, 0)
-    small, large, diverged = facts["rates"]
-    assert [x["learning_rate"] for x in facts["rates"]] == [1e-5, 1e-2, 1e30]
-    assert "diverged" in diverged
-    assert "val_r2" not in diverged
-    best = max(small, large, key=lambda x: x["val_r2"])
-    assert facts["learning_rate"] == best["learning_rate"]
-    assert trained.config["training"]["learning_rate"] == best["learning_rate"]
-    (folder,) = tmp_path.glob("stat_nn-rates-*")
-    lines = read_lines(folder / f"{best['learning_rate']:g}" / "metrics.jsonl")
-    selected = max(lines, key=lambda line: line["val_tau"])
-    assert best["val_r2"] == selected["val_r2"]
-    assert facts["metrics"]["val_tau"] == pytest.approx(selected["val_tau"])
+@pytest.fixture
+def calls(monkeypatch):
+    """In place of training: values of the rate; it diverges where there are none."""
+    done = []
 
-    fits = []
-    once = lambda *given: fits.append(pathlib.Path(given[2]).name) or learn_once(*given)
-    learn_once = runs.learn
-    monkeypatch.setattr(runs, "learn", once)
-    other, more = learn(tmp_path, 1)
-    assert fits == ["stat_nn-1"]  # nothing is tried again
-    assert (more["rates"], more["learning_rate"]) == (facts["rates"], facts["learning_rate"])
-    assert other.config["training"]["seed"] == 1
-    learn(tmp_path, 0)
-    assert fits[1:] == [f"{facts['learning_rate']:g}"]
+    def train(method, config, home, zoo, task, value):
+        rate, seed = method.training.learning_rate, method.training.seed
+        assert (config["training"]["learning_rate"], config["seed"]) == (rate, seed)
+        assert value == "val_tau"
+        done.append((rate, seed, home.name))
+        if rate not in VALUES:
+            raise FloatingPointError("loss is nan at step 3")
+        if not home.exists():
+            for step, (tau, r2) in enumerate(VALUES[rate]):
+                JsonLines(home / "metrics.jsonl").write({"step": step, value: tau, "val_r2": r2})
+        return rate, {"metrics": {}, "seconds": 2.0}
+
+    monkeypatch.setattr(runs, "learn", train)
+    return done
 
 
-def test_one_rate_is_no_choice_and_no_rate_left_an_error(tmp_path):
-    one = dataclasses.replace(METHOD, rates=())
-    _, facts = learn(tmp_path / "one", 0, one)
+def test_seeds_share_the_rate_of_the_highest_r2(tmp_path, calls):
+    rate, facts = learn(tmp_path, 1)
+    assert rate == facts["learning_rate"] == 0.2
+    assert facts["rates"] == [
+        {"learning_rate": 0.1, "val_r2": 0.3, "seconds": 2.0},
+        {"learning_rate": 0.2, "val_r2": 0.4, "seconds": 2.0},
+        {"learning_rate": 0.4, "val_r2": -5.0, "seconds": 2.0},
+        {"learning_rate": 1e30, "diverged": "loss is nan at step 3"},
+    ]
+    tried = [(0.1, 0, "0.1"), (0.2, 0, "0.2"), (0.4, 0, "0.4"), (1e30, 0, "1e+30")]
+    assert calls == [*tried, (0.2, 1, "stat_nn-1")]
+    assert learn(tmp_path, 0) == (rate, facts)
+    assert learn(tmp_path, 2) == (rate, facts)
+    assert calls[5:] == [(0.2, 0, "0.2"), (0.2, 2, "stat_nn-2")]  # nothing is tried again
+    learn(tmp_path, 0, METHOD.sized(code=5))
+    assert len(calls) == 12  # another method has a sweep of its own
+
+
+def test_one_rate_is_no_choice_and_no_rate_left_an_error(tmp_path, calls):
+    given = dataclasses.replace(QUICK, learning_rate=0.4)
+    _, facts = learn(tmp_path, 0, dataclasses.replace(METHOD, training=given, rates=()))
     assert "rates" not in facts
-    assert (tmp_path / "one" / "stat_nn-0" / "metrics.jsonl").exists()
-    with pytest.raises(FloatingPointError, match=r"1e\+30: .* at step"):
-        learn(tmp_path / "none", 0, dataclasses.replace(METHOD, rates=(1e30,)))
+    assert calls == [(0.4, 0, "stat_nn-0")]
+    with pytest.raises(FloatingPointError, match=r"^1e\+30: loss is nan at step 3$"):
+        learn(tmp_path, 0, dataclasses.replace(METHOD, rates=(1e30,)))
+
+
+@pytest.mark.trains
+def test_the_first_seed_is_that_of_the_sweep(tmp_path):
+    trained, facts = learn(
+        tmp_path, 0, dataclasses.replace(METHOD, rates=(1e-2,)), classifiers([SMALL])
+    )
+    assert trained.config["training"]["learning_rate"] == 1e-2
+    assert (trained.result.resumed, facts["steps"]) == (12, 12)
+    assert facts["rates"][0]["val_r2"] < 1
+    assert not (tmp_path / "stat_nn-0").exists()
 
 
 def test_a_seed_waits_for_the_one_that_tries_the_rates(tmp_path, monkeypatch):
