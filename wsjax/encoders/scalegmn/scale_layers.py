@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from wsjax.encoders.parts.initializers import dense
 from wsjax.encoders.scalegmn.scale_blocks import (
     FACTORS,
     READ_BY,
@@ -61,8 +62,10 @@ class Messages(nn.Module):
         """
         back = self.against and not self.gated
         start, end = (rows.receiver, rows.sender) if back else (rows.sender, rows.receiver)
-        sent = nn.Dense(self.width, use_bias=False, name="sender")(nodes)[start]
-        sent = sent * nn.Dense(self.width, use_bias=False, name="pair")(pairs)
+        linear = functools.partial(
+            dense, width=self.width, initial=self.nets.initial, use_bias=False
+        )
+        sent = linear(nodes, name="sender")[start] * linear(pairs, name="pair")
         features, ends, real = {}, {}, {}
         for kind in self.nets.kinds:
             at = rows.of_pairs(kind, "sender" if back else "receiver")
@@ -124,7 +127,7 @@ class PairUpdate(nn.Module):
             pieces.append(piece)
         phi = self.nets.mlp(self.out, "phi")
         ratio = phi([Part(tuple(pieces), start), Part(tuple(pieces), end)], train).value()
-        new = nn.Dense(self.out, use_bias=False, name="gamma")(pairs) * ratio
+        new = dense(pairs, self.out, self.nets.initial, "gamma", use_bias=False) * ratio
         bounded = self.nets.norm or "scale" in self.nets.groups
         return new if bounded else steady(new)
 
@@ -221,14 +224,17 @@ class Layer(nn.Module):
             scaled = [k for k in new if "scale" in FACTORS.get(k, ())]  # must stay as they are
             new = jnp.concatenate([x if k in scaled else steady(x) for k, x in new.items()])
         if self.skip:
-            new = new + nn.Dense(self.out[0], use_bias=False, name="skip")(nodes)
+            new = new + dense(nodes, self.out[0], self.nets.initial, "skip", use_bias=False)
         new = nn.Dropout(self.dropout, deterministic=not train)(new)
         if self.out[1]:
             ways = [(rows.sender, rows.receiver), (rows.receiver, rows.sender)]
-            streams = [
+            if self.backward == "as_published" and self.nets.symmetry != "scale":
+                ways.pop()  # the second stays as it began
+            updated = [
                 update(self.nets, self.out[1], name=f"pairs_{i}")(nodes, x, *ends, rows, train)
                 for i, (x, ends) in enumerate(zip(streams, ways, strict=False))
             ]
+            streams = [*updated, *streams[len(updated) :]]
         return new, list(streams)
 
 
@@ -257,7 +263,8 @@ class Readout(nn.Module):
         out = self._ends(nodes, rows, "output", self.layout[2:])
         if self.how == "last" and self.both:
             first = self._ends(nodes, rows, "input", self.layout[:1])
-            out = [nn.Dense(width, name="last")(out), nn.Dense(width, name="first")(first)]
+            ends = {"last": out, "first": first}
+            out = [dense(x, width, self.nets.initial, name) for name, x in ends.items()]
         elif self.how == "last":
             out = [out]
         elif self.nets.symmetry == "permutation":
