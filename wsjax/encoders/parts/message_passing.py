@@ -120,13 +120,13 @@ class NodeFeatures(nn.Module):
             jax.nn.one_hot(jnp.asarray(FEATURE)[graph.place_activation], FEATURE.max() + 1),
             sinusoid(jnp.asarray(graph.place_level), self.waves, 100.0),
         ]
-        how = {"kernel_init": nn.initializers.normal(1.0)} if self.unit else {}
+        init = nn.initializers.normal(1.0) if self.unit else nn.initializers.lecun_normal()
         of_node = lambda x: jnp.take_along_axis(x, jnp.maximum(graph.place, 0)[..., None], axis=-2)
         place = jnp.concatenate(place, axis=-1)
-        x = of_node(nn.Dense(self.width, name="place", **how)(place))
+        x = of_node(nn.Dense(self.width, kernel_init=init, name="place")(place))
         which = [sinusoid(jnp.asarray(n), self.waves, 100.0) for n in (graph.number, graph.head)]
         which = jnp.concatenate(which, axis=-1)
-        x = x + nn.Dense(self.width, use_bias=False, name="number", **how)(which)
+        x = x + nn.Dense(self.width, False, kernel_init=init, name="number")(which)
         if not self.unit:
             return x
         square = lambda x: jnp.square(x).sum(-1, keepdims=True)
