@@ -20,7 +20,8 @@ START, END = np.concatenate([
 HIDDEN = np.isin(np.arange(FIRST[-1]), np.arange(FIRST[1], FIRST[-2]))[:, None]
 SETTINGS = {"width": 6, "layers": 3, "code": 4, "readout": "last", "layout": (2, 2, 2)}
 SETTINGS |= {"channels": 1, "features": 1, "links": False, "apart": False, "symmetrise": False}
-SETTINGS |= {"node_positions": False, "pair_positions": False}
+SETTINGS |= {"pair_positions": False, "positions": ("message", "update")}
+TYPE = [0, 1, 2, 2, 2, 3, 3, 4, 5]  # inputs, levels of hidden neurons, outputs
 
 
 def mlp(p, *parts):
@@ -31,37 +32,41 @@ def mlp(p, *parts):
     return x / (1 + np.exp(-x)) @ p["kernel_1"] + p["bias_1"]
 
 
-def equivariant(p, x, hidden):
-    """(Gamma x) * s(|x|) of hidden neurons, (Gamma x) * s(x) of others."""
-    return x @ p["gamma"] * np.where(hidden, mlp(p["sign"]["phi"], np.abs(x)), mlp(p["free"], x))
+def equivariant(p, x, hidden, place):
+    """(Gamma x) * s(|x|, position) of hidden neurons, (Gamma x) * s(x, position) of others."""
+    s = np.where(hidden, mlp(p["sign"]["phi"], np.abs(x), place), mlp(p["free"], x, place))
+    return x @ p["gamma"] * s
 
 
 def sums(x, end):
     return np.stack([x[end == i].sum(0) for i in range(FIRST[-1])])
 
 
-def of_signs(layer, way, x, e):
+def of_signs(layer, way, x, e, place, of_senders):
     """The messages of one direction, summed at neurons."""
     p, (start, end) = layer[way], (START, END) if way == "forward" else (END, START)
     sent = (x @ p["sender"]["kernel"])[start] * (e @ p["pair"]["kernel"])
-    return sums(equivariant(p["message"], sent, HIDDEN[end]), end)
+    place = place[start if of_senders else end]
+    return sums(equivariant(p["message"], sent, HIDDEN[end], place), end)
 
 
-def of_permutations(layer, way, x, e):
+def of_permutations(layer, way, x, e, *_):
     start, end = (START, END) if way == "forward" else (END, START)
     return sums(mlp(layer[way]["message"], e, x[start]), end)
 
 
-def published(p, params, symmetry, initial_pairs):
-    """The embedding of a network; messages back read the first pairs, or those of the round."""
+def embedding(p, params, symmetry, as_published):
+    """Of a network. Published messages back read the first pairs, and all the senders' places."""
     signs = symmetry != "permutation"
     kernels, biases = ([params[f"Dense_{i}/{k}"] for i in range(3)] for k in ("kernel", "bias"))
     x = np.concatenate([np.ones(WIDTHS[0]), *biases])[:, None] @ p["own"]["kernel"]
+    place = p["nodes_positions"][TYPE]
+    x = np.where(HIDDEN & signs, x * place, x + place)
     e = first = np.concatenate([k.ravel() for k in kernels])[:, None] @ p["weight"]["kernel"]
     for i in range(SETTINGS["layers"]):
         layer, messages = p[f"layer_{i}"], of_signs if signs else of_permutations
-        back = messages(layer, "backward", x, first if initial_pairs else e)
-        parts = [x, messages(layer, "forward", x, e), back]
+        back = messages(layer, "backward", x, first if as_published else e, place, as_published)
+        parts = [x, messages(layer, "forward", x, e, place, as_published), back]
         skip = x @ layer["skip"]["kernel"]
         if i < SETTINGS["layers"] - 1 and signs:
             form, pairs = np.where(HIDDEN, np.abs(x), x), layer["pairs_0"]
@@ -69,7 +74,7 @@ def published(p, params, symmetry, initial_pairs):
         elif i < SETTINGS["layers"] - 1:
             e = mlp(layer["pairs_0"]["phi"], e, x[START], x[END])
         if signs:
-            x = skip + equivariant(layer["update"], np.concatenate(parts, 1), HIDDEN)
+            x = skip + equivariant(layer["update"], np.concatenate(parts, 1), HIDDEN, place)
         else:
             x = skip + mlp(layer["update"], *parts)
     p = p["readout"]
@@ -80,7 +85,7 @@ def published(p, params, symmetry, initial_pairs):
 
 @pytest.mark.parametrize("symmetry", ["sign", "hetero", "permutation"])
 def test_published_messages_back_read_the_first_pairs_in_every_round(symmetry):
-    """Those of ours read the pairs of the round: another function of the same variables."""
+    """Ours read the pairs of the round, and others' positions: another function of the same."""
     found, vector = {}, vector_of(SPEC)
     params = {k: np.asarray(x, np.float64) for k, x in networks.unravel(vector, SPEC).items()}
     # of mixtures, "balanced" has a second state of pairs
@@ -91,7 +96,7 @@ def test_published_messages_back_read_the_first_pairs_in_every_round(symmetry):
         found[backward] = np.asarray(jax.jit(encoder.apply)(variables, vector[None], view)[0])
         if backward == "as_published":
             p = jax.tree.map(lambda x: np.asarray(x, np.float64), variables["params"])
-    first, ours = (published(p, params, symmetry, initial) for initial in (True, False))
+    first, ours = (embedding(p, params, symmetry, published) for published in (True, False))
     np.testing.assert_allclose(found["as_published"], first, rtol=2e-4, atol=1e-4)
     if "balanced" in found:
         np.testing.assert_allclose(found["balanced"], ours, rtol=2e-4, atol=1e-4)

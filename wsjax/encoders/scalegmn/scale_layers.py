@@ -35,12 +35,14 @@ class Messages(nn.Module):
         width: of all states.
         against: messages go against the direction of pairs.
         gated: by the neuron they go to; with `against`.
+        of_senders: they read positions of the neurons they come from; else of their targets.
     """
 
     nets: Nets
     width: int
     against: bool = False
     gated: bool = False
+    of_senders: bool = False
 
     @nn.compact
     def __call__(
@@ -56,7 +58,7 @@ class Messages(nn.Module):
         Args:
             nodes: states of neurons.
             pairs: states of pairs, with the factors of the direction.
-            positions: [row, lane or 1, width] of neurons, that messages read of their targets.
+            positions: [row, lane or 1, width] of neurons, that messages read.
             rows: which pair joins which neurons.
             train: drop out.
         """
@@ -73,7 +75,8 @@ class Messages(nn.Module):
             if self.gated:
                 parts, to = [part(nodes, to), *parts], take(rows.sender, at)
                 gate = [part(nodes, to)]
-            extras = [] if positions is None else [part(positions, to)]
+            place = take(start, at) if self.of_senders else to
+            extras = [] if positions is None else [part(positions, place)]
             features[kind], ends[kind] = Features(parts, extras, gate), to
             real[kind] = None if rows.real_pair is None else take(rows.real_pair, at)
         total = jnp.zeros((*nodes.shape[:-1], self.width), nodes.dtype)
@@ -139,6 +142,7 @@ class PlainMessages(nn.Module):
     width: int
     against: bool = False
     gated: bool = False
+    of_senders: bool = False
 
     @nn.compact
     def __call__(self, nodes, pairs, positions, rows, train):
@@ -206,11 +210,13 @@ class Layer(nn.Module):
         plain = self.nets.symmetry == "permutation"
         message, update = (PlainMessages, PlainPairUpdate) if plain else (Messages, PairUpdate)
         read = lambda what: positions if what in self.positions else None
-        parts = [nodes, message(self.nets, self.width, name="forward")(
-            nodes, streams[0], read("message"), rows, train)]  # fmt: skip
+        as_published = self.backward == "as_published"
+        net = functools.partial(message, self.nets, self.width, of_senders=as_published)
+        sent = net(name="forward")(nodes, streams[0], read("message"), rows, train)
+        parts = [nodes, sent]
         if self.backward != "none":
             gated = self.backward == "gated" and "scale" in self.nets.groups
-            back = message(self.nets, self.width, True, gated, name="backward")
+            back = net(True, gated, name="backward")
             parts.append(back(nodes, streams[-1], read("message"), rows, train))
         if plain:
             new = self.nets.mlp(self.out[0], "update")([part(x) for x in parts], train).value()
@@ -228,7 +234,7 @@ class Layer(nn.Module):
         new = nn.Dropout(self.dropout, deterministic=not train)(new)
         if self.out[1]:
             ways = [(rows.sender, rows.receiver), (rows.receiver, rows.sender)]
-            if self.backward == "as_published" and self.nets.symmetry != "scale":
+            if as_published and self.nets.symmetry != "scale":
                 ways.pop()  # the second stays as it began
             updated = [
                 update(self.nets, self.out[1], name=f"pairs_{i}")(nodes, x, *ends, rows, train)

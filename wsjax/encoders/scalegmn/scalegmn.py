@@ -15,7 +15,8 @@ networks of signs the same e_ij suffices, as s = 1 / s. With scales it would car
 
     as_published    it does: not equivariant. In models of scales a second state of pairs begins
                     with w; in all others, those of signs included, messages back have the first
-                    e_ij in every round, as the authors' code updates no second state there
+                    e_ij in every round, as the authors' code updates no second state there.
+                    Messages read `positions` of their senders, in all others of their targets
     reciprocal      a second state of pairs begins with 1 / w. Exact; weights near zero overflow
     gated           (Gamma x_j) * phi( c[ x_i, (Gamma x_j) * (Gamma' e_ij) ] )
                     both in the brackets carry s_i, so c reads one beside the other, and the
@@ -29,11 +30,10 @@ In models of signs the last three are one: messages back have the e_ij of the ro
 precision 1e-246): below, it counts as zero, so that gradients do not overflow.
 
 Deviations: x / |x| has no epsilon, so that it is exact; inputs and outputs enter the update
-of pairs as they are; rows whose squares would overflow are made smaller; positions of
-messages are those of their targets in both directions; taps of windows are channels by their
-rank, and weights of dense layers in the first, so that windows of several sizes do not line
-up. Without a `layout`, positions are `NodeFeatures` and outputs are averaged, so that any
-architecture is supported. The factor inside an activation (omega) is not read.
+of pairs as they are; rows whose squares would overflow are made smaller; taps of windows are
+channels by their rank, and weights of dense layers in the first, so that windows of several
+sizes do not line up. Without a `layout`, positions are `NodeFeatures` and outputs are averaged,
+so that any architecture is supported. The factor inside an activation (omega) is not read.
 """
 
 import dataclasses
