@@ -11,13 +11,16 @@ ViT. Its text and its appendix disagree on which of the two CNNs is which; here 
 
     python -m experiments.cross_architecture                     every method; zoos of digits
     python -m experiments.cross_architecture --preset small      the CNNs on MNIST, both ways
-    python -m experiments.cross_architecture --methods sne,deepsets,neural_graph
+    python -m experiments.cross_architecture --methods sne_small,deepsets,neural_graph
     python -m experiments.cross_architecture --preset paper \
         --published "conv3-linear2 svhn=dataset_svhn_hyp_fix.pt" \
         --published "conv3-gap svhn=svhn_cropped"      table 3; the other zoos are made first
 
 Most encoders have weights for each array of one architecture and do not support others; they
 are listed with the reason, and not trained where they support no test zoo.
+
+`paper` has the paper's methods and their training, `experiments.lib.published_predictors`; the
+other presets have methods of CPU size, of which `sne_small` is not the paper's SNE.
 
 Protocol, where we differ: as in `experiments.cross_dataset`; and images are gray throughout,
 where the paper keeps the colours for one of the architectures. `laptop` is on scikit-learn's
@@ -27,7 +30,7 @@ digits, `small` has no ViT: hundreds of them on MNIST would take a night on two 
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from experiments.lib import accuracy_predictors, cli
+from experiments.lib import accuracy_predictors, cli, published_predictors
 from experiments.lib.accuracy_predictors import METHODS, SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
 from experiments.lib.zoo_loading import SIZES, tiny
@@ -94,13 +97,14 @@ def small() -> Preset:
 
 
 def paper() -> Preset:
-    """The published sizes."""
+    """The paper's methods, trained as there, on zoos of its sizes."""
     zoos = {
         name: dataclasses.replace(plan, **SNE) if plan.family == "conv3-linear2" else plan
         for name, plan in _zoos(["mnist", "cifar10", "svhn"], "paper").items()
     }
     tested = _zoos(["mnist"], "paper", ["vit-small"])
-    return accuracy_predictors.paper(zoos | tested, learns=tuple(zoos))
+    methods = {k: published_predictors.SNE[k] for k in PAPER_METHODS}
+    return accuracy_predictors.paper(zoos | tested, methods, learns=tuple(zoos))
 
 
 PRESETS = {f.__name__: f() for f in (smoke, laptop, small, paper)}

@@ -13,7 +13,8 @@ tanh, .941 with both; NFN-HNP .927, .934, .934; NeuralGraph .901, .934, .931; St
     python -m experiments.generalization --preset paper \
         --published cifar10=FOLDER/cifar10 --published svhn=FOLDER/svhn_cropped
 
-`scalegmn_permutation` is the same network without signs and scales, as large.
+`scalegmn_permutation` is the same network without signs and scales, as large. `paper` has the
+paper's methods and their training, `experiments.lib.published_predictors`.
 
 Protocol, where we differ: as in `experiments.cross_dataset`. The whole zoo is split; each
 activation has its share of the parts.
@@ -24,14 +25,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.lib import accuracy_predictors, cli
+from experiments.lib import accuracy_predictors, cli, published_predictors
 from experiments.lib.accuracy_predictors import SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
 from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
 from wsjax.zoos import Zoo
 
-ENCODERS = ("stat_nn", "nfn_np", "nfn_hnp", "neural_graph", "gmn", "scalegmn")
+ENCODERS = ("stat_nn", "nfn_np", "nfn_hnp", "neural_graph", "gmn", "gmn_product", "scalegmn")
 SCALEGMN = accuracy_predictors.METHODS["scalegmn"]
 METHODS = {  # those of the paper's table that support these zoos, and ScaleGMN in three versions
     **SIMPLE,
@@ -39,6 +40,7 @@ METHODS = {  # those of the paper's table that support these zoos, and ScaleGMN 
     "scalegmn_b": SCALEGMN.sized(backward="balanced", width=20),
     "scalegmn_permutation": SCALEGMN.sized(symmetry="permutation", width=45),
 }
+SYMMETRY = {"relu": "relu", "tanh": "tanh", "both": "hetero"}  # activation -> of configurations
 WAYS = (
     *(("cifar10", "relu"), ("cifar10", "tanh"), ("cifar10", "both")),
     *(("svhn", "relu"), ("svhn", "tanh")),
@@ -84,9 +86,17 @@ def laptop() -> Preset:
 
 
 def paper() -> Preset:
-    """The published sizes."""
+    """The paper's methods, trained as there, on zoos of its sizes.
+
+    Each direction has the published configuration of ScaleGMN for its data set and activations.
+    """
     zoos = {k: recipe("conv3-gap", k, "paper") for k in ("cifar10", "svhn")}
-    return accuracy_predictors.paper(zoos, METHODS)
+    directions = {}
+    for data, activation in WAYS:
+        name = f"{data}_{SYMMETRY[activation]}"
+        own = {f"scalegmn{b}": published_predictors.scalegmn(name + b) for b in ("", "_b")}
+        directions[f"{data} {activation}"] = SIMPLE | published_predictors.OTHERS_OF_SCALEGMN | own
+    return accuracy_predictors.paper(zoos, directions["cifar10 relu"], directions=directions)
 
 
 PRESETS = {f.__name__: f() for f in (smoke, laptop, paper)}

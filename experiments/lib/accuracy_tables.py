@@ -11,6 +11,13 @@ from experiments.lib.zoo_recipes import ZOOS
 from wsjax.zoos import store
 from wsjax.zoos.inrs import inr_statistics
 
+CPU = (
+    "Presets other than `paper` have encoders of CPU size, trained for 300 steps at most: not the "
+    "papers' models, whatever their names. `sne_small` has chunks of 64, width 32, one SAB a "
+    "stage, an embedding of 64 and permuted copies; the paper's SNE chunks of 32, width 64, two "
+    "SABs, an embedding of 1,024 and no copies."
+)
+
 
 def accuracy_predictors(
     experiment: str, protocol: str = "", also: str = ""
@@ -33,6 +40,8 @@ def accuracy_predictors(
         sections = [_section(p, group, also) for (p,), group in tables.by_preset(runs).items()]
         if sections and protocol:
             sections.append(f"Published: {protocol}.")
+        if any(r["preset"] != "paper" for r in runs):
+            sections.append(CPU)
         return "\n\n".join(sections) or tables.EMPTY
 
     return table
@@ -80,11 +89,18 @@ def _section(preset, runs, also):
     )
     if interval:
         words += f"; half of a 95 % interval over test networks: {np.median(interval):.3f} (median)"
+    words += _selection(runs)
     if any("adopted" in r for r in runs):
         words += "; †: the test networks have kinds of arrays that training had not"
     if any("note" in r for r in runs):
         words += "; ‡: the model is constant"
     return f"{words}:\n\n{tables.pivot(lines, 'method')}"
+
+
+def _selection(runs):
+    """The measure that selected checkpoints, in words, where it was not tau."""
+    others = any(r.get("config", {}).get("select") != "tau" for r in runs if r["steps"])
+    return "; checkpoints selected by the validation MSE" * others
 
 
 def embeddings(results: pathlib.Path) -> str:
@@ -103,7 +119,7 @@ def embeddings(results: pathlib.Path) -> str:
     }
     runs = records.latest(records.read("embeddings", results))
     sections = [
-        f"Preset `{preset}`, on {tables.devices(group)}:\n\n"
+        f"Preset `{preset}`, on {tables.devices(group)}{_selection(group)}:\n\n"
         + tables.lines(group, columns, "knn_zoo_accuracy")
         for (preset,), group in tables.by_preset(runs).items()
     ]

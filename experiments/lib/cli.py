@@ -9,6 +9,7 @@ encoders of the selected methods; `--settings` lists them.
 
 import argparse
 import contextlib
+import dataclasses
 import errno
 import os
 import pathlib
@@ -254,7 +255,7 @@ def _own(encoder, preset):
     except ValueError as error:
         raise SystemExit(f"--encoder: {error}") from None
     first = next(m for m in preset.methods.values() if m.encoder)
-    return Method(encoder, head=first.head, objective=first.objective, training=first.training)
+    return dataclasses.replace(first, encoder=encoder, settings={}, words="", paper="–")
 
 
 def changes(given: Sequence[str]) -> dict[str, str]:

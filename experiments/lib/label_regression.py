@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.lib import plots, runs
+from experiments.lib import plots, runs, sweeps
 from experiments.lib.baselines import Tests
 from experiments.lib.methods import Method
 from wsjax import metrics
@@ -48,6 +48,7 @@ def predict(
     tests: Tests,
     label: str,
     adopt: bool = False,
+    measure: str = "mse",
 ) -> Prediction:
     """Trains a method if it supports one of the test zoos, and predicts the label of those.
 
@@ -59,6 +60,7 @@ def predict(
         tests: name -> zoo with a "test" split.
         label: predicted.
         adopt: whether arrays of kinds that training has none of are supported.
+        measure: of the validation networks, that selects the checkpoint, see `Regression`.
 
     Raises:
         ValueError: a split is absent or empty, or a label is NaN or infinite (its networks are
@@ -77,7 +79,8 @@ def predict(
     if set(unsupported) == set(tests):
         nothing = {"metrics": {}, "parameters": 0, "steps": 0, "seconds": 0.0}
         return Prediction({}, unsupported, nothing)
-    trained, facts = runs.learn(method, config, home, train, Regression(label, method.objective))
+    task = Regression(label, method.objective, measure)
+    trained, facts = sweeps.learn(method, config, home, train, task)
     predicted, adopted = {}, {}
     for name in tests.keys() - unsupported.keys():
         zoo, _ = tests[name].part("test", label)

@@ -130,6 +130,18 @@ def test_accuracy_predictors_have_a_column_for_each_direction(tmp_path):
     assert "†: the test networks have kinds of arrays that training had not" in text
 
 
+def test_tables_say_where_another_measure_selected_checkpoints_than_tau(tmp_path):
+    words, selected = "checkpoints selected by the validation MSE", {"config": {"select": "tau"}}
+    write(tmp_path / "old", "cross_dataset", predictor("mlp", "a", 0.5))
+    write(tmp_path / "new", "cross_dataset", predictor("mlp", "a", 0.5, **selected))
+    table = accuracy_tables.TABLES["cross_dataset"]
+    assert words in table(tmp_path / "old")
+    assert words not in table(tmp_path / "new")
+    assert accuracy_tables.CPU in table(tmp_path / "new")
+    write(tmp_path / "paper", "cross_dataset", predictor("mlp", "a", 0.5, preset="paper"))
+    assert accuracy_tables.CPU not in table(tmp_path / "paper")
+
+
 def test_accuracy_predictors_on_two_devices_are_two_lines(tmp_path):
     runs = [predictor("sne", "a", 0.6), predictor("sne", "a", 0.7, device="1 x GPU")]
     write(tmp_path, "cross_dataset", *runs)
