@@ -12,6 +12,7 @@ NFT .926, NFN-NP .922, StatNN .915.
     python -m experiments.accuracy_prediction --methods gmn,dmc,deepsets
     python -m experiments.accuracy_prediction --preset small        table 6, on CIFAR-10 in gray,
                                                                     and five kinds, on digits
+    python -m experiments.accuracy_prediction --preset h100 --files FOLDER      table 6 alone
     python -m experiments.accuracy_prediction --preset paper --files FOLDER
 
 Encoders with weights for each array of one architecture do not support zoos of many; they are
@@ -39,30 +40,11 @@ import numpy as np
 from experiments.lib import accuracy_predictors, cli, plots, published_predictors
 from experiments.lib.accuracy_predictors import GRIT, METHODS, SIMPLE, Direction, shorter
 from experiments.lib.methods import Method, Preset
+from experiments.lib.published_numbers import MANY, PAPERS, WAYS
 from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
 from wsjax.zoos import Zoo
 from wsjax.zoos.classifiers.classifier_recipe import Recipe
-
-MANY = ("varying-cnns", "diverse")
-WAYS = ("50 %", "5 %", "OOD")
-PAPER_METHODS = ("deepsets", "dmc", "gmn")
-PAPER = {  # tau, table 1
-    "varying-cnns": {
-        "50 %": (".697 ± .002", ".876 ± .003", ".915 ± .006"),
-        "5 %": (".648 ± .002", ".762 ± .014", ".797 ± .005"),
-        "OOD": (".683 ± .005", ".760 ± .024", ".870 ± .010"),
-    },
-    "diverse": {
-        "50 %": (".559 ± .011", ".883 ± .007", ".908 ± .004"),
-        "5 %": (".290 ± .010", ".758 ± .013", ".828 ± .005"),
-        "OOD": (".380 ± .014", ".566 ± .055", ".780 ± .030"),
-    },
-}
-SMALL_CNNS = {  # tau, table 6
-    "nfn_hnp": ".934 ± .001", "nfn_np": ".922 ± .001", "stat_nn": ".915 ± .002",
-    "nft": ".926 ± .001", "grit": ".938 ± .000",
-}  # fmt: skip
 
 
 def fewer(zoo: Zoo, share: float, seed: int) -> Zoo:
@@ -196,6 +178,14 @@ def small() -> Preset:
     )
 
 
+def h100() -> Preset:
+    """Table 6 from thousands of networks; those of many shapes would take longer to compile."""
+    zoos = {"conv3-gap cifar10": recipe("conv3-gap", "cifar10", "h100")}
+    return accuracy_predictors.h100(
+        zoos, default=(*SIMPLE, "stat_nn", "gmn", "scalegmn", "sne_small")
+    )
+
+
 def paper() -> Preset:
     """The paper's methods, trained as there, on zoos of its sizes."""
     zoos = {f"{k} cifar10": recipe(k, "cifar10", "paper") for k in (*MANY, "conv3-gap")}
@@ -207,21 +197,19 @@ def paper() -> Preset:
     return accuracy_predictors.paper(zoos, many | one, sizes=sizes, seeds=5, directions=directions)
 
 
-PRESETS = {f.__name__: f() for f in (smoke, laptop, small, paper)}
+PRESETS = {f.__name__: f() for f in (smoke, laptop, small, h100, paper)}
 
 
 def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """The command line; returns the records of its runs."""
-    published = {
-        (method, f"{family} cifar10 {way}", test): tau
-        for family, ways in PAPER.items()
-        for way, taus in ways.items()
-        for method, tau in zip(PAPER_METHODS, taus, strict=True)
-        for test in ("rest", "wider")
-    }
-    published |= {(k, "conv3-gap cifar10 50 %", "rest"): tau for k, tau in SMALL_CNNS.items()}
     return accuracy_predictors.main(
-        "accuracy_prediction", __doc__, PRESETS, directions, arguments, published, pictures
+        "accuracy_prediction",
+        __doc__,
+        PRESETS,
+        directions,
+        arguments,
+        PAPERS["accuracy_prediction"],
+        pictures,
     )
 
 

@@ -10,6 +10,7 @@ close to each other".
     python -m experiments.embeddings                     five methods and a baseline, 2 CPU cores
     python -m experiments.embeddings --preset small      every method there is
     python -m experiments.embeddings --methods sne_small,nfn_hnp
+    python -m experiments.embeddings --preset h100 --files FOLDER
     python -m experiments.embeddings --preset paper --files FOLDER
 
 A picture is no evidence: whether t-SNE draws clusters depends on its settings. So each record
@@ -34,7 +35,7 @@ not run again.
 Protocol, where we differ or the paper is silent: the zoos are our own, smaller ones, as in
 `experiments.cross_dataset`; embeddings are the inputs of the head; only networks of the test
 splits are drawn; t-SNE is scikit-learn's, by its defaults apart from `TSNE`, and records hold its
-settings. `laptop` and `small` leave SVHN out.
+settings. `laptop`, `small` and `h100` leave SVHN out.
 """
 
 import argparse
@@ -269,6 +270,12 @@ def laptop() -> Preset:
     return dataclasses.replace(small(), methods=figure, cost=cost)
 
 
+def h100() -> Preset:
+    """Thousands of networks of each data set."""
+    zoos = {name: recipe("conv3-gap", name, "h100") for name in DATA if name != "svhn"}
+    return accuracy_predictors.h100(zoos, METHODS, default=("statistics", *FIGURE))
+
+
 def paper() -> Preset:
     """The methods of the paper's figure, trained as there, on zoos of its sizes."""
     zoos = {name: recipe("conv3-gap", name, "paper") for name in DATA}
@@ -276,7 +283,7 @@ def paper() -> Preset:
     return dataclasses.replace(accuracy_predictors.paper(zoos, {}), methods=methods)
 
 
-PRESETS = {f.__name__: f() for f in (smoke, laptop, small, paper)}
+PRESETS = {f.__name__: f() for f in (smoke, laptop, small, h100, paper)}
 
 
 def main(arguments: Sequence[str] | None = None) -> list[dict]:

@@ -206,7 +206,8 @@ def prepare(options: argparse.Namespace) -> argparse.Namespace:
 
 def preset_name(options: argparse.Namespace) -> str:
     """The preset's name in records: with settings changed or other zoos, it is another."""
-    name = f"{options.preset}-custom" if options.set else options.preset
+    custom = options.set or getattr(options, "networks", 0)
+    name = f"{options.preset}-custom" if custom else options.preset
     return f"{name}-published" if getattr(options, "published", ()) else name
 
 

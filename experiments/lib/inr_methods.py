@@ -1,40 +1,39 @@
 """Encoders of image INRs at three sizes, and the presets that experiments make of them.
 
 settings("laptop") -> method: (encoder, settings)        presets(methods, ...) -> name: Preset
+
+    smoke, laptop, small    encoders of ours, AdamW with a cosine, fewer images
+    paper                   encoders and training as published, see `inr_published`
+    own                     the same encoders, batches and steps by a recipe of ours: `own`
+    h100                    the same recipe, in as many steps as 8 minutes of one H100 take
 """
 
-import re
+import dataclasses
 from collections.abc import Callable, Collection, Mapping
 
+from experiments.lib import inr_published
+from experiments.lib.inr_published import GMN, PROBES
 from experiments.lib.methods import Method, Preset
-from wsjax.encoders.dwsnet.dwsnet import SETTINGS as DWSNET
-from wsjax.encoders.nfn.nfn import SETTINGS as NFN
-from wsjax.encoders.nft import SETTINGS as NFT
-from wsjax.encoders.scalegmn.scalegmn_settings import SETTINGS as SCALEGMN
 from wsjax.training import Settings
 
-PROBES = 64  # as many as NG-GNN and NG-T have (Kofinas et al., 2024)
 # whose batches are taken in pieces, which stay in the cache of a CPU
 GRAPHS = ("gmn", "scalegmn", "neural_graph", "sne", "nft", "dwsnet")
 
 
-def settings(size: str, data: str = "mnist", edit: bool = False) -> dict[str, tuple[str, dict]]:
+def settings(size: str, zoo: str = "mnist.dws", edit: bool = False) -> dict[str, tuple[str, dict]]:
     """The encoders of all methods: method -> its key in `ENCODERS`, and its settings.
 
-    "paper" has published settings where there are any: of ScaleGMN's, NFN's and DWSNets' code,
-    of the data set or, of others than those, of MNIST. Those are of INRs with two hidden layers.
-
     Args:
-        size: "smoke", "laptop" or "paper".
-        data: the data set; its name may have more behind it.
+        size: "smoke", "laptop" or "paper", see `inr_published.encoders`.
+        zoo: its name.
         edit: for editors.
     """
     if size == "paper":
-        return _published(data, edit)
+        return inr_published.encoders(zoo, edit)
     small = size == "smoke"
     width, layers = (8, 2) if small else (24, 3)
     signs = {"layers": layers, "symmetry": "sign"}
-    graph = {"width": width, "layers": layers, "aggregate": "mean", "product": True}
+    graph = {"width": width, "layers": layers}
     field = {"widths": (8, 8) if small else (32, 32, 32), "head": (64,)}
     field |= {} if small else {"frequencies": 16}
     pna = {"backbone": "pna", "layers": layers, "frequencies": 4 * width, "sigma": 3.0}
@@ -47,7 +46,8 @@ def settings(size: str, data: str = "mnist", edit: bool = False) -> dict[str, tu
         "nft": ("nft", {"frequencies": width // 2, "blocks": layers - 1, "heads": 4}),
         "dwsnet": ("dwsnet", {"width": 8 if small else 16, "layers": layers, "heads": 4}),
         "unf": ("unf", {"width": width, "layers": layers}),
-        "gmn": ("gmn", graph),
+        "gmn": ("gmn", {**GMN, **graph}),
+        "gmn_product": ("gmn", {**graph, "aggregate": "mean", "product": True}),
         "scalegmn": ("scalegmn", {**signs, "width": width, "backward": "none"}),
         "scalegmn_b": ("scalegmn", {**signs, "width": width - 4}),
         "scalegmn_probes": (
@@ -64,55 +64,38 @@ def settings(size: str, data: str = "mnist", edit: bool = False) -> dict[str, tu
             {"width": width, "edge_width": 8, "layers": layers - 1, **relational},
         ),
         "neural_graph_pna": ("neural_graph", {"width": width, "edge_width": width, **pna}),
-        "sne": ("sne", {"chunk_depth": 1, "depth": layers - 1, "width": 2 * width, "heads": 4}),
+        "sne_augmented": (
+            "sne",
+            {"chunk_depth": 1, "depth": layers - 1, "width": 2 * width, "heads": 4},
+        ),
         "stat_nn": ("stat_nn", {}),
         "probing": ("probing", {}),
     }
 
 
-def augmented(data: str) -> bool:
-    """True if a zoo's images have several networks each, by its name."""
-    return re.search(r"-views(?!1\b)", data) is not None
+def own(training: Settings, steps: int = 0) -> Settings:
+    """Our recipe on top of a published one: a cosine down to 0, and an average of the variables.
 
+    The average spans a twentieth of the run, the warm-up at most that. Rate, batch, optimiser,
+    decay and clipping stay.
 
-def _published(data, edit):
-    """Settings for GPUs."""
-    names = {"fashion_mnist": "fmnist", "cifar10": "cifar_inr"}
-    base = next((v for k, v in names.items() if data.startswith(k)), "mnist")
-    scalegmn = "mnist_edit" if edit else base
-    if base == "cifar_inr" and augmented(data) and not edit:
-        scalegmn = "cifar_inr_aug"
-    both = {"cifar_inr_aug": "cifar_inr_aug_b"}.get(scalegmn, f"{scalegmn}_b")
-    nfn = "edit" if edit else "cifar" if base == "cifar_inr" else "mnist"
-    permutation = {"symmetry": "permutation", "symmetrise": False}
-    return settings("laptop") | {
-        "mlp": ("mlp", {"widths": (512, 512)}),
-        "nfn_pt": ("nfn", {**NFN[f"{nfn}_hnp"], "kind": "pt"}),
-        "nfn_hnp": ("nfn", NFN[f"{nfn}_hnp"]),
-        "nfn_np": ("nfn", NFN[f"{nfn}_np"]),
-        "nft": ("nft", NFT["classifier"]),
-        "dwsnet": ("dwsnet", DWSNET["mnist"]),
-        "unf": ("unf", {"width": 64, "layers": 4}),
-        "gmn": ("gmn", {"width": 512 if edit else 128, "layers": 4}),
-        "scalegmn": ("scalegmn", SCALEGMN[scalegmn]),
-        "scalegmn_b": ("scalegmn", SCALEGMN[both]),
-        "scalegmn_probes": ("scalegmn", {**SCALEGMN[scalegmn], "probes": PROBES}),
-        "scalegmn_permutation": ("scalegmn", {**SCALEGMN[scalegmn], **permutation}),
-        "inr2vec": ("inr2vec", {"widths": (512, 512, 1024, 1024), "pooled": 1024}),
-        "neural_graph": ("neural_graph", {}),
-        "neural_graph_pna": ("neural_graph", {"backbone": "pna", "sigma": 3.0}),
-        "sne": ("sne", {"chunk": 32}),
-        "stat_nn": ("stat_nn", {"widths": (1000,), "code": 1000}),
-    }
+    Args:
+        training: the published one.
+        steps: the published ones if 0.
+    """
+    steps = steps or training.steps
+    each = dict.fromkeys(("evaluate_every", "checkpoint_every"), max(1, steps // 25))
+    warmup, ema = min(training.warmup, steps // 20), 1 - 20 / steps
+    more = {"steps": steps, "warmup": warmup, "schedule": "cosine", "ema": ema}
+    return dataclasses.replace(training, **more, **each)
 
 
 def presets(
     methods: Callable[[str, Settings], Mapping[str, Method]],
     quick: Settings,
-    published: Settings,
-    steps: Mapping[str, int],
+    published: Callable[[str], Settings],
+    steps: Mapping[str, tuple[int, int]],
     small: int,
-    paper: Callable[[str, Method], Method],
     costs: Mapping[str, str],
     default: Collection[str],
 ) -> dict[str, Preset]:
@@ -120,30 +103,34 @@ def presets(
 
     Args:
         methods: a size of `settings` and the training -> all methods.
-        quick: the training, but for its steps, in all presets but "paper".
-        published: and in that.
-        steps: of each method with an encoder, on a laptop.
-        small: how many times as many "small" has.
-        paper: name and method -> that method, trained as in the paper.
+        quick: the training, but for its steps, in "smoke", "laptop" and "small".
+        published: name of a method -> its training in "paper".
+        steps: of each method with an encoder, on a laptop and on an H100.
+        small: how many times as many as a laptop "small" has.
         costs: preset -> in words.
         default: names of methods that run if none is named.
     """
 
     def times(factor):
         pieces = lambda name: {"microbatch": 4} if name.startswith(GRAPHS) else {}
-        return lambda name, m: m.train(factor * steps[name], **pieces(name))
+        return lambda name, m: m.train(factor * steps[name][0], **pieces(name))
 
-    trained = {
-        "smoke": ("smoke", quick, lambda name, m: m.train(12, 2, batch=8, warmup=2)),
-        "laptop": ("laptop", quick, times(1)),
-        "small": ("laptop", quick, times(small)),
-        "paper": ("paper", published, paper),
+    def trained(change):
+        return lambda name, m: dataclasses.replace(m, training=change(name))
+
+    kinds = {
+        "smoke": ("smoke", lambda name, m: m.train(12, 2, batch=8, warmup=2)),
+        "laptop": ("laptop", times(1)),
+        "small": ("laptop", times(small)),
+        "h100": ("paper", trained(lambda name: own(published(name), steps[name][1]))),
+        "own": ("paper", trained(lambda name: own(published(name)))),
+        "paper": ("paper", trained(published)),
     }
     out = {}
-    for preset, (size, training, train) in trained.items():
-        named = methods(size, training)
+    for preset, (size, train) in kinds.items():
+        named = methods(size, quick)
         named = {k: train(k, m) if m.encoder else m for k, m in named.items()}
         chosen = tuple(k for k in default if k in named)
-        seeds = 3 if preset == "paper" else 1
+        seeds = 3 if preset in ("own", "paper") else 1
         out[preset] = Preset(named, costs[preset], seeds=seeds, default=chosen)
     return out

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.lib import cli, records, runs
-from experiments.lib.inr_recipes import estimate, title
+from experiments.lib.inr_recipes import WHOLE, estimate, title
 from experiments.lib.inr_recipes import recipe as zoo_recipe
 from experiments.lib.methods import Method
 from wsjax import checks
@@ -76,7 +76,7 @@ class Subject(NamedTuple):
 def flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that choose a zoo."""
     group = parser.add_argument_group("the zoo")
-    group.add_argument("--data", choices=images.NAMES, help="digits, in paper and small mnist")
+    group.add_argument("--data", choices=images.NAMES, help="digits, in small and larger mnist")
     group.add_argument("--files", type=pathlib.Path, help="folder of a data set's original files")
     group.add_argument("--images", type=pathlib.Path, help="a folder of your own images instead")
     group.add_argument(
@@ -100,7 +100,7 @@ def subject(options: argparse.Namespace) -> Subject:
         raise SystemExit("expected --images with a folder of your own, or --data, not both")
     if not options.images and (options.gray or options.resize is not None):
         raise SystemExit("expected --resize and --gray with --images, a folder of your own")
-    data = options.data or ("mnist" if options.preset in ("small", "paper") else "digits")
+    data = options.data or ("mnist" if options.preset in ("small", *WHOLE) else "digits")
     changes = {
         "views": options.views,
         "steps": options.fit_steps,

@@ -2,7 +2,8 @@
 
     SNE         tables 2, 4, 5, 8, figure 2     (Andreis et al., 2024; its tables 14 and 15)
     GMN         table 1                         (Lim et al., 2024; its appendix E.1.2)
-    SMALL_CNNS  table 6 of the same: GRIT, and the published numbers of others
+    SCHUERHOLT  table 3 of SNE                  (Schürholt et al., 2021)
+    SMALL_CNNS  table 6 of GMN: GRIT, and the published numbers of others
     scalegmn    its table of predictors         (Kalogeropoulos et al., 2024)
 
 `PARAMETERS` are the papers' counts, for networks of the family `conv3-gap`; a test holds ours to
@@ -16,9 +17,11 @@ import dataclasses
 from collections.abc import Mapping
 
 from experiments.lib.methods import Method
+from wsjax.encoders.hyperrep import PUBLISHED as HYPERREP
 from wsjax.encoders.nfn.nfn import SETTINGS as NFN
 from wsjax.encoders.nft import SETTINGS as NFT_SETTINGS
 from wsjax.encoders.scalegmn.scalegmn_settings import SETTINGS
+from wsjax.tasks.reconstruction import Objective as AutoEncoding
 from wsjax.tasks.regression import Objective
 from wsjax.training import Settings
 
@@ -111,6 +114,20 @@ SMALL_CNNS = {
         BCE,
         **_training(50, 8, learning_rate=3e-4),
     ),
+}
+
+
+# the auto-encoder of its authors' code; their 25 epochs are of many checkpoints of each run, so
+# that these steps are ours
+SCHUERHOLT = {
+    "hyperrep_pretrained": Method(
+        "hyperrep",
+        HYPERREP,
+        (),
+        AutoEncoding(),
+        Settings(batch=500, schedule="constant", learning_rate=1e-4, weight_decay=1e-9),
+        words="trained without labels, linear probe",
+    ).train(2500)
 }
 
 

@@ -18,6 +18,7 @@ from experiments.lib.methods import Method
 from wsjax import storage
 from wsjax.storage import LockedError
 from wsjax.tasks import Trained
+from wsjax.tasks.reconstruction import Reconstruction
 from wsjax.tasks.regression import Regression
 from wsjax.training.log import read_lines
 from wsjax.zoos import Zoo
@@ -27,14 +28,18 @@ PAUSE = 5.0  # seconds between looks at a sweep that another seed is at
 
 
 def learn(
-    method: Method, config: Mapping[str, Any], home: pathlib.Path, zoo: Zoo, task: Regression
+    method: Method,
+    config: Mapping[str, Any],
+    home: pathlib.Path,
+    zoo: Zoo,
+    task: Regression | Reconstruction,
 ) -> tuple[Trained, runs.Facts]:
     """As `runs.learn`; a method with several rates learns at the best of them.
 
     Seed 0 has then been trained already. Whoever comes first tries the rates, others wait.
 
     Args:
-        method: with an encoder.
+        method: with an encoder; of regression, if it has rates.
         config: of the run.
         home: its folder; those of the rates lie beside it.
         zoo: with its splits.
@@ -47,7 +52,7 @@ def learn(
     Raises:
         FloatingPointError: training diverged; at every rate, if there are several.
     """
-    value = f"val_{task.measure}"
+    value = f"val_{task.selection[0]}"
     if not method.rates:
         return runs.learn(method, config, home, zoo, task, value)
     trial = {**config, **method.seeded(0).config(), "seed": 0}

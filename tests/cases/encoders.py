@@ -116,10 +116,10 @@ def started(encoder, spec):
     return params, variables, encode
 
 
-def parameter_count(encoder, spec):
-    """How many parameters an encoder has for networks of an architecture."""
-    x, view = jnp.zeros((1, spec.count)), encoder.view(spec)
-    shapes = jax.eval_shape(encoder.init, jax.random.key(0), x, view)["params"]
+def parameter_count(module, spec):
+    """How many parameters an encoder, or a module that has one, has for an architecture."""
+    x, view = jnp.zeros((1, spec.count)), getattr(module, "encoder", module).view(spec)
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), x, view))["params"]
     return sum(x.size for x in jax.tree.leaves(shapes))
 
 

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from cases.encoders import parameter_count
 from cases.image_folders import image_folder
 
 from experiments import inr_editing
 from experiments.lib import inr_tasks, records
 from experiments.lib.runs import finished
+from wsjax.datasets import clahe
 from wsjax.tasks import restore
 from wsjax.tasks.editing import Canvas, Editing
 
@@ -25,17 +27,17 @@ def test_dilation_is_the_largest_of_the_neighbours():
         np.testing.assert_array_equal(found[i, row, col], near.max((0, 1)))
 
 
-def test_contrast_is_twice_the_distance_from_the_mean_gray():
-    images = np.random.default_rng(0).integers(60, 190, (2, 3, 3, 3)).astype(np.uint8)
-    red, green, blue = np.moveaxis(images.astype(float), -1, 0)
-    mean = (0.299 * red + 0.587 * green + 0.114 * blue).mean((1, 2))
-    found = inr_editing.contrast(images)
-    for i in range(2):
-        want = np.clip(mean[i] + 2 * (images[i] - mean[i]), 0, 255)
-        assert np.abs(found[i] - want).max() <= 0.5 + 1e-9
-    assert {0, 255} & set(found.ravel().tolist())
-    flat = np.full((1, 2, 2, 1), 77, np.uint8)
-    np.testing.assert_array_equal(inr_editing.contrast(flat), flat)
+def test_contrast_is_clahe_of_the_lightness_as_published():
+    rng = np.random.default_rng(0)
+    shades = rng.integers(60, 120, (2, 9, 9, 1)).astype(np.uint8)
+    edited = inr_editing.TASKS["contrast"](shades)
+    np.testing.assert_array_equal(edited[..., 0], clahe.equalize(shades[..., 0], 1.0, 3))
+    assert edited.std() > 1.2 * shades.std()
+    # red counts as blue: the published order of channels
+    colours = rng.integers(0, 256, (2, 9, 9, 3)).astype(np.uint8)
+    exchanged = clahe.enhance(colours[..., ::-1], bgr=False)[..., ::-1]
+    np.testing.assert_array_equal(inr_editing.TASKS["contrast"](colours), exchanged)
+    assert (exchanged != clahe.enhance(colours, bgr=False)).any()
 
 
 @pytest.mark.trains
@@ -44,10 +46,10 @@ def test_networks_are_edited_and_it_is_on_record(run, folder, monkeypatch):
     publish = lambda name, preset, images, results: published.update(images)
     monkeypatch.setattr(records, "publish_pictures", publish)
     runs = run("--methods", "identity,mlp,refit")
-    parts = [(t, k) for t in ("contrast", "dilation") for k in ("curves", "best_edits")]
+    tasks = ("clahe", "dilation")
+    parts = [(t, k) for t in tasks for k in ("curves", "best_edits")]
     assert set(published) == {f"digits.dws.{task}_{k}" for task, k in parts}
     assert all(path.exists() for path in published.values())
-    tasks = ("contrast", "dilation")
     assert [(r["train_zoo"], r["row"]) for r in runs] == [
         (f"digits.dws.{task}", row) for task in tasks for row in ("identity", "mlp", "refit")
     ]
@@ -73,15 +75,58 @@ def test_every_method_supports_the_networks_of_its_preset(preset):
             task.module(method.build(), method.head).encoder.view(spec)
 
 
-def test_published_figures_are_of_their_data_and_task():
+def test_published_errors_stand_beside_the_recipe_whose_range_they_are_of():
     edited = {
-        (data, task): inr_editing.presets(f"{data}.nfn", task)["small"].methods["gmn"].paper
-        for data in ("mnist", "cifar10")
+        (zoo, task, name): inr_editing.presets(zoo, task)["paper"].methods[name].paper
+        for zoo in ("mnist.nfn", "mnist.dws-steps1500", "cifar10.nfn", "cifar10.dws", "digits.dws")
         for task in inr_editing.TASKS
+        for name in ("gmn", "scalegmn")
     }
-    assert edited.pop(("mnist", "dilation")) == ".0603"
-    assert edited.pop(("cifar10", "contrast")) == ".0197"
+    assert edited.pop(("mnist.nfn", "dilation", "gmn")) == ".0603 ± .0010"
+    assert edited.pop(("cifar10.nfn", "contrast", "gmn")) == ".0197 ± .0000"
+    assert edited.pop(("mnist.dws-steps1500", "dilation", "scalegmn")) == ".0256 ± .0003*"
     assert set(edited.values()) == {"–"}
+    assert (inr_tasks.RECIPES["nfn"].low, inr_tasks.RECIPES["dws"].low) == (-1.0, 0.0)
+
+
+# of editors of INRs 2-32-32-1: ours, and those of the paper or of the authors' code
+PARAMETERS = {
+    "mlp": (4_374_191, 4_374_191),
+    "nfn_hnp": (6_440_853, 6.44e6),
+    "nfn_np": (4_133_656, 4.13e6),
+    "gmn": (8_975_879, 8_945_671),
+    "scalegmn": (4_002_058, 4_002_058),
+    "scalegmn_b": (4_821_385, 4_821_385),
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_paper_presets_have_the_papers_parameters(name):
+    ours, published = PARAMETERS[name]
+    method = inr_editing.PRESETS["paper"].methods[name]
+    module = Editing(np.zeros(0), Canvas(2, 2, "ij", 0.0)).module(method.build(), method.head)
+    assert parameter_count(module, inr_tasks.RECIPES["dws"].spec(1)) == ours
+    assert ours == pytest.approx(published, rel=0.004)
+
+
+def test_each_editor_is_trained_as_published():
+    methods = inr_editing.PRESETS["paper"].methods
+    for name in ("mlp", "mlp_aug", "nfn_pt", "nfn_hnp", "nfn_np", "nft", "gmn"):
+        t = methods[name].training
+        assert (t.steps, t.batch, t.learning_rate, t.warmup) == (50_000, 32, 1e-3, 1_000), name
+        assert (t.optimizer, t.clip, t.weight_decay, t.ema) == ("adam", 0, 0, 0), name
+    for name in ("scalegmn", "scalegmn_b"):
+        t = methods[name].training
+        assert (t.steps, t.batch, t.weight_decay, t.clip) == (258_000, 64, 0.001, 10.0), name
+    t = methods["dwsnet"].training
+    assert (t.steps, t.batch, t.warmup, t.clip) == (86_000, 128, 10_000, 1.0)
+    for name, method in inr_editing.PRESETS["own"].methods.items():
+        if method.encoder:
+            ours, theirs = method.training, methods[name].training
+            assert (ours.schedule, theirs.schedule) == ("cosine", "constant")
+            assert 1 / (1 - ours.ema) == pytest.approx(ours.steps / 20)
+            same = {k: getattr(theirs, k) for k in ("steps", "batch", "learning_rate", "clip")}
+            assert same == {k: getattr(ours, k) for k in same}
 
 
 @pytest.mark.trains

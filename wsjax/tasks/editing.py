@@ -8,8 +8,9 @@
                                                                        | squared error
     what the original image should become ------------------------ target image
 
-The editor receives no image: images are the loss of its edits. The error is in the units of
-images, squared, averaged over pixels and channels (Zhou et al., 2023). Editors work on
+The editor receives no image: images are the loss of its edits. The error is squared, averaged
+over pixels and channels (Zhou et al., 2023), in the range of the recipe's images: on [-1, 1], as
+NFN's and GMN's, it is four times that on [0, 1], as DWSNets' and ScaleGMN's. Editors work on
 normalised arrays (`scaling.InputScale`): there a change of 1 is as large as the weights of its
 array.
 """
@@ -100,6 +101,8 @@ def _renderer(spec, canvas):
 
 def squared_errors(rendered: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The mean squared error of each image [n, row, col, channel], [n], in float64.
+
+    Of images on [-1, 1] it is four times that of the same images on [0, 1].
 
     Raises:
         ValueError: the shapes differ.

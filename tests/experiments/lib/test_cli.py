@@ -47,6 +47,7 @@ def test_settings_reach_the_methods_that_have_them():
 def test_changed_settings_are_another_preset():
     assert cli.preset_name(options()) == "smoke"
     assert cli.preset_name(options("--set", "training.steps=200")) == "smoke-custom"
+    assert cli.preset_name(argparse.Namespace(preset="h100", set=[], networks=9)) == "h100-custom"
 
 
 def test_an_own_encoder_is_another_method():
