@@ -6,8 +6,9 @@ logit invariance loss on five held-out permutations of the test networks (append
 about 1e-15), and "embedding error" the change of the embedding relative to the spread of
 embeddings.
 
-    python -m experiments.inr_ablation                       laptop: half an hour on 2 CPU cores
+    python -m experiments.inr_ablation                       laptop: an hour on 2 CPU cores
     python -m experiments.inr_ablation --methods sne,sne_no_level
+    python -m experiments.inr_ablation --preset long         tables 6 and 7 at 5,000 steps
     python -m experiments.inr_ablation --preset paper        for a GPU
 
 The paper has no permuted copies as data: its loss is that of the networks as they are and, by
@@ -54,6 +55,7 @@ PARTS = {  # table 6: method -> the setting that is changed, words, the paper's 
     "sne_no_sets": ({"attention": False}, "maps and means for set functions", "1.931 ± .108"),
     "sne_no_position": ({"position": False}, "no encoding of any position", "7.452 ± .799"),
 }
+TABLES = (*PARTS, "sne", "sne_no_invariance", "sne_chunk_4", "sne_chunk_8", "sne_chunk_16")
 BASE = Settings(batch=16, microbatch=4, learning_rate=1e-3, warmup=50, weight_decay=0.01)
 COLUMNS = {
     **{"test MSE": "test_mse", "invariance": "invariance"},
@@ -123,6 +125,19 @@ def laptop() -> Preset:
     )
 
 
+def long() -> Preset:
+    """Tables 6 and 7 on the paper's number of training networks, 5,000 steps a method."""
+    pairs = dataclasses.replace(BASE, microbatch=2, warmup=200)
+    rivals = {"width": 32, "layers": 4}, {}
+    return dataclasses.replace(
+        paper(),
+        methods=methods(_sne(share=0.5, training=pairs).train(5000), _rivals(5000, *rivals)),
+        cost="a quarter of an hour a method on a CPU core",
+        seeds=1,
+        default=TABLES,
+    )
+
+
 def paper() -> Preset:
     """The paper's size of SNE; the steps are ours."""
     slow = dataclasses.replace(BASE, batch=64, microbatch=0, learning_rate=5e-4, warmup=500)
@@ -136,7 +151,7 @@ def paper() -> Preset:
     )
 
 
-PRESETS = {f.__name__: f() for f in (smoke, laptop, paper)}
+PRESETS = {f.__name__: f() for f in (smoke, laptop, long, paper)}
 
 
 def reduced(zoo: Zoo, name: str) -> Zoo:

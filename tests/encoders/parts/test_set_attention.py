@@ -34,3 +34,23 @@ def test_pooling_ignores_what_is_masked():
         np.testing.assert_allclose(out[1], alone[0], rtol=1e-5, atol=1e-6)
         changed = pool.apply(variables, x.at[5].set(100.0), mask)
         np.testing.assert_allclose(changed, out, rtol=1e-6)
+
+
+def test_its_written_gradient_is_that_of_the_formula():
+    """Of all inputs; a query that attends to nothing has no gradient towards scores."""
+    key = jax.random.key(0)
+    q, k, v = (jax.random.normal(jax.random.fold_in(key, i), (2, 5, 8)) for i in range(3))
+    mask = jax.random.bernoulli(key, 0.6, (2, 5, 5)).at[:, 0].set(True).at[:, 1].set(False)
+
+    def formula(q, k, v):
+        heads = lambda x: x.reshape(*x.shape[:-1], 2, 4)
+        scores = jnp.einsum("bnhd,bmhd->bhnm", heads(q), heads(k)) / 2
+        weights = jax.nn.softmax(jnp.where(mask[:, None], scores, -1e30))
+        return jnp.einsum("bhnm,bmhd->bnhd", weights, heads(v)).reshape(v.shape)
+
+    gradient = lambda f: jax.grad(lambda *x: (jnp.sin(f(*x)) ** 2).sum(), (0, 1, 2))(q, k, v)
+    ours = gradient(lambda *x: set_attention.attend(*x, mask, heads=2))
+    for one, other in zip(ours, gradient(formula), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    assert not ours[0][:, 1].any()
+    assert ours[0][:, 0].any()
