@@ -17,7 +17,8 @@ the original files of image data sets; runs that lack them are listed with the r
 
 `--export FOLDER` is for machines that are lent: after each run records, metrics and checkpoints are
 packed into it, in files of at most 16 MB. A call with the same folder elsewhere unpacks what it
-lacks and continues; zoos are made anew. `--publish` writes records into this clone.
+lacks and continues; zoos are made anew. `--publish` writes records into this clone, with `--list`
+those of an export alone.
 """
 
 import argparse
@@ -240,12 +241,14 @@ class Plan:
         found = collections.defaultdict(list)
         for experiment in dict.fromkeys(e.experiment for e in self.entries):
             for folder in dict.fromkeys((records.PUBLISHED, self.options.results)):
-                for record in records.read(experiment, folder):
-                    found[experiment, record["row"], record["seed"]].append(record)
+                for r in records.read(experiment, folder):
+                    # old records are read under the names that their methods have now
+                    named = {**r, "config": {**r.get("config", {}), "row": r["row"]}}
+                    found[experiment, r["row"], r["seed"]].append(named)
         for entry in self.entries:
             known = found[entry.experiment, entry.method, entry.seed]
             self.ledger.note_records(entry, self.targets[entry.name], known)
-            self.states[entry.name] = self.state(entry, [r.get("config", {}) for r in known])
+            self.states[entry.name] = self.state(entry, [r["config"] for r in known])
 
     def state(self, entry: Entry, configs: Sequence[Mapping] = ()) -> State:
         """How far an entry is, by configs on record and by the folders of its runs."""

@@ -78,12 +78,14 @@ class Target(NamedTuple):
 
     Attributes:
         config: what each run's config has, among other things.
+        methods: configs of the method, of which each run's has one.
         zoos: name -> recipe, of zoos of classifiers; a run's are some of these.
         learns: names of those to learn from.
         steps: of training; 0 without.
     """
 
     config: Mapping[str, Any]
+    methods: tuple[Mapping[str, Any], ...]
     zoos: Mapping[str, Mapping[str, Any]]
     learns: tuple[str, ...]
     steps: int
@@ -93,7 +95,8 @@ class Target(NamedTuple):
         described = config.get("zoos", {})
         recipes = {name: {**about, "content": None} for name, about in described.items()}
         expected = {name: {**self.zoos.get(name, {}), "content": None} for name in described}
-        same = all(k in config and config[k] == v for k, v in self.config.items())
+        has = lambda part: all(k in config and config[k] == v for k, v in part.items())
+        same = has(self.config) and any(map(has, self.methods))
         return same and recipes == expected and bool(described) == bool(self.zoos)
 
     def covered(self, configs: Sequence[Mapping[str, Any]]) -> bool:
@@ -136,11 +139,9 @@ def target(entry: Entry, main: Main) -> Target:
         except cli.Listed as listed:
             options, preset, methods = listed.options, listed.preset, listed.methods
     ((name, method),) = methods.items()
-    config = {
-        **method.seeded(entry.seed).config(),
-        **{"experiment": entry.experiment, "preset": cli.preset_name(options)},
-        **{"row": name, "seed": entry.seed},
-    }
+    config = {"experiment": entry.experiment, "preset": cli.preset_name(options)}
+    config |= {"row": name, "seed": entry.seed}
+    own = [method.seeded(entry.seed).config()]
     zoos, learns = {}, ()
     if "sines" in preset.zoos:
         config |= zoo_loading.sine_facts(preset)
@@ -150,7 +151,8 @@ def target(entry: Entry, main: Main) -> Target:
     else:
         config |= _image_facts(options)
     steps = method.training.steps if method.encoder else 0
-    return Target(storage.plain(config), storage.plain(zoos), learns, steps)
+    config, own, zoos = (storage.plain(x) for x in (config, own, zoos))
+    return Target(config, tuple(own), zoos, learns, steps)
 
 
 def _image_facts(options):
@@ -300,7 +302,7 @@ class Ledger:
         """Adds what an entry took by its records, where no call of it was noted."""
         seconds: dict[tuple[str, Any], float] = {}
         for r in found:
-            if runs_.matches(r.get("config", {})):
+            if runs_.matches(r["config"]):
                 seconds[records.device_kind(r), r.get("train_zoo")] = r["seconds"]
         for device in dict.fromkeys(device for device, _ in seconds):
             if (entry.kind, device) not in {(m["run"], m["device"]) for m in self.measured}:

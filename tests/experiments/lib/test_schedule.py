@@ -16,6 +16,11 @@ SINE = Entry("inr_frequency", "smoke", "stat_nn", 2, gpu=2.0, cpu=10.0, zoo="sin
 ZOOS = {"sines": (1.0, 4.0)}
 
 
+def whole(target):
+    """The config of a run."""
+    return {**target.config, **target.methods[0]}
+
+
 def test_an_entry_is_its_command():
     entry = SINE._replace(more=("--set", "training.steps=5"))
     words = "inr_frequency --preset smoke --set training.steps=5 --methods stat_nn --seed"
@@ -27,8 +32,8 @@ def test_runs_are_known_by_their_config(tmp_path, monkeypatch):
     """Of each kind of experiment, and nothing is made for it."""
     monkeypatch.chdir(tmp_path)
     sine = schedule.target(SINE._replace(more=("--set", "training.steps=7")), inr_frequency.main)
-    assert sine.steps == sine.config["training"]["steps"] == 7
-    assert sine.config["training"]["seed"] == sine.config["seed"] == 2
+    assert sine.steps == sine.methods[0]["training"]["steps"] == 7
+    assert sine.methods[0]["training"]["seed"] == sine.config["seed"] == 2
     assert sine.config["preset"] == "smoke-custom"
     assert sine.config["zoo"]["networks"] == 160
     more = ("--data", "mnist", "--fit-steps", "9")
@@ -60,7 +65,7 @@ def test_runs_are_known_by_their_config(tmp_path, monkeypatch):
 
 def test_a_record_counts_if_its_config_is_the_very_same():
     target = schedule.target(SINE, inr_frequency.main)
-    config = {**target.config, "extra": 1}
+    config = whole(target) | {"extra": 1}
     assert target.covered([config])
     for key in ("seed", "preset", "training", "encoder_settings", "zoo"):
         assert not target.covered([{**config, key: 0}])
@@ -72,7 +77,7 @@ def test_records_from_every_zoo_to_learn_from_count():
     entry = Entry("cross_dataset", "smoke", "stat_nn", 0, 1, 1)
     target = schedule.target(entry, cross_dataset.main)
     zoos = {name: {**about, "content": "1f2e"} for name, about in target.zoos.items()}
-    line = lambda name, zoos=zoos: {**target.config, "zoos": zoos, "train_zoo": name}
+    line = lambda name, zoos=zoos: {**whole(target), "zoos": zoos, "train_zoo": name}
     assert target.covered([line("digits"), line("other")])
     assert not target.covered([line("digits")])
     other = {**zoos, "other": {**zoos["other"], "networks": 7}}
@@ -87,15 +92,15 @@ def test_the_state_is_by_records_folders_and_files(tmp_path):
         entry, target, recorded, tmp_path, None, begun
     )
     assert look().status == MISSING
-    assert look([target.config]).status == DONE
-    assert look([target.config], begun=True).status == MISSING
+    assert look([whole(target)]).status == DONE
+    assert look([whole(target)], begun=True).status == MISSING
     home = tmp_path / "inr_frequency" / "smoke-custom" / "stat_nn-2-12345678"
     (home / "6").mkdir(parents=True)
     assert look().status == MISSING  # whose it is nobody knows
-    about = {"step": 6, "config": {**target.config, "training": {"steps": 9}}}
+    about = {"step": 6, "config": {**whole(target), "training": {"steps": 9}}}
     storage.write_sealed(home / "6" / "checkpoint.json", about)
     assert look().status == MISSING  # it is another run
-    storage.write_sealed(home / "6" / "checkpoint.json", {"step": 6, "config": target.config})
+    storage.write_sealed(home / "6" / "checkpoint.json", {"step": 6, "config": whole(target)})
     assert look() == (PARTLY, 0.75, "step 6 of 8")
     assert target.homes(tmp_path) == [home]
     pictures = entry._replace(files=("mnist",))
@@ -138,7 +143,7 @@ def test_estimates_are_corrected_by_what_was_measured(tmp_path):
 
 def test_records_say_what_runs_took():
     target, ledger = schedule.target(SINE, inr_frequency.main), Ledger()
-    line = {"config": target.config, "device": "1 x cpu", "seconds": 300.0}
+    line = {"config": whole(target), "device": "1 x cpu", "seconds": 300.0}
     ledger.note_records(SINE, target, [line, {**line, "device": "1 x H100", "seconds": 90.0}])
     assert (ledger.factor("cpu"), ledger.factor("H100")) == (0.5, 0.75)
     assert not ledger.measured
