@@ -192,7 +192,7 @@ def _minutes(preset: Preset, name: str, ways: int) -> tuple[float, float]:
     """Minutes of a method, on an H100 and on two CPU cores, by `COSTS`."""
     method = preset.methods[name]
     if method.encoder is None:
-        return tuple(ways * x for x in UNTRAINED)
+        return tuple(round(ways * x, 2) for x in UNTRAINED)
     (step, network), training = COSTS[method.encoder], method.training
     each = (step, network * training.batch)
     whole = (a + training.steps * ms / 60_000 for a, ms in zip(START, each, strict=True))
