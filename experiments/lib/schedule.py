@@ -80,7 +80,8 @@ class Target(NamedTuple):
         config: what each run's config has, among other things.
         methods: configs of the method, of which each run's has one.
         zoos: name -> recipe, of zoos of classifiers; a run's are some of these.
-        learns: names of those to learn from.
+        learns: how the names of the zoos to learn from begin, each of them; none where runs
+            name no zoo.
         steps: of training; 0 without.
     """
 
@@ -97,12 +98,13 @@ class Target(NamedTuple):
         expected = {name: {**self.zoos.get(name, {}), "content": None} for name in described}
         has = lambda part: all(k in config and config[k] == v for k, v in part.items())
         same = has(self.config) and any(map(has, self.methods))
+        same &= not self.learns or any(_learns(config, name) for name in self.learns)
         return same and recipes == expected and bool(described) == bool(self.zoos)
 
     def covered(self, configs: Sequence[Mapping[str, Any]]) -> bool:
         """True if these are runs from each of the zoos to learn from."""
         own = [config for config in configs if self.matches(config)]
-        learnt = lambda name: any(c.get("train_zoo", name).startswith(name) for c in own)
+        learnt = lambda name: any(_learns(config, name) for config in own)
         return bool(own) and all(map(learnt, self.learns))
 
     def homes(self, folder: pathlib.Path) -> list[pathlib.Path]:
@@ -110,6 +112,11 @@ class Target(NamedTuple):
         c = self.config
         candidates = (folder / c["experiment"] / c["preset"]).glob(f"{c['row']}-{c['seed']}-*")
         return [home for home in sorted(candidates) if self.matches(config_of(home))]
+
+
+def _learns(config, name):
+    """False of a run on a zoo whose name begins otherwise."""
+    return config.get("train_zoo", name).startswith(name)
 
 
 class State(NamedTuple):
@@ -149,17 +156,13 @@ def target(entry: Entry, main: Main) -> Target:
         zoos = {k: dataclasses.asdict(recipe) for k, recipe in preset.zoos.items()}
         learns = tuple(preset.learns or preset.zoos)
     else:
-        config |= _image_facts(options)
+        subject = inr_tasks.subject(options)
+        learns = (subject.name,)
+        config["zoo"] = dataclasses.asdict(subject.plan)
+        config |= {"task": options.task} if "task" in vars(options) else {}
     steps = method.training.steps if method.encoder else 0
     config, own, zoos = (storage.plain(x) for x in (config, own, zoos))
     return Target(config, tuple(own), zoos, learns, steps)
-
-
-def _image_facts(options):
-    subject = inr_tasks.subject(options)
-    task = vars(options).get("task")
-    facts = {"zoo": dataclasses.asdict(subject.plan), "train_zoo": subject.name}
-    return facts | ({"task": task, "train_zoo": f"{subject.name}.{task}"} if task else {})
 
 
 def config_of(home: pathlib.Path) -> Mapping[str, Any]:

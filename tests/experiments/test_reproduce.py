@@ -205,8 +205,8 @@ def test_every_entry_is_a_command_that_exists(monkeypatch, tmp_path):
         assert e.seed < listing.EXPERIMENTS[e.experiment][1][e.preset].seeds
         if target.zoos:
             assert set(e.files) == {about["data"] for about in target.zoos.values()}
-        elif "train_zoo" in target.config:
-            assert target.config["train_zoo"].startswith(e.files)
+        elif target.learns:
+            assert target.learns[0].startswith(e.files)
     assert not pathlib.Path(tmp_path / "runs").exists()
 
 

@@ -39,14 +39,15 @@ def test_runs_are_known_by_their_config(tmp_path, monkeypatch):
     more = ("--data", "mnist", "--fit-steps", "9")
     image = Entry("inr_classification", "paper", "mlp", 0, 1, 1, "", ("mnist",), more)
     image = schedule.target(image, inr_classification.main)
-    assert image.config["train_zoo"] == "mnist.dws-steps9"
+    assert image.learns == ("mnist.dws-steps9",)
     assert image.config["zoo"]["steps"] == 9
     edit = Entry("inr_editing", "paper", "mlp", 0, 1, 1, "", (), (*more, "--task", "contrast"))
     edit = schedule.target(edit, inr_editing.main)
-    assert (edit.config["train_zoo"], edit.config["task"]) == (
-        "mnist.dws-steps9.contrast",
-        "contrast",
-    )
+    assert (edit.learns, edit.config["task"]) == (("mnist.dws-steps9",), "contrast")
+    run = {**whole(edit), "train_zoo": "mnist.dws-steps9.contrast"}
+    assert edit.covered([run])
+    assert not edit.covered([{**run, "train_zoo": "cifar10.dws-steps9.contrast"}])
+    assert not edit.covered([{**run, "task": "dilation"}])
     zoos = Entry("cross_dataset", "smoke", "boosted_trees", 0, 1, 1)
     zoos = schedule.target(zoos, cross_dataset.main)
     assert zoos.learns == ("digits", "other")
