@@ -96,8 +96,7 @@ class Target(NamedTuple):
         described = config.get("zoos", {})
         recipes = {name: {**about, "content": None} for name, about in described.items()}
         expected = {name: {**self.zoos.get(name, {}), "content": None} for name in described}
-        has = lambda part: all(k in config and config[k] == v for k, v in part.items())
-        same = has(self.config) and any(map(has, self.methods))
+        same = _has(config, self.config) and any(_has(config, m) for m in self.methods)
         same &= not self.learns or any(_learns(config, name) for name in self.learns)
         return same and recipes == expected and bool(described) == bool(self.zoos)
 
@@ -112,6 +111,14 @@ class Target(NamedTuple):
         c = self.config
         candidates = (folder / c["experiment"] / c["preset"]).glob(f"{c['row']}-{c['seed']}-*")
         return [home for home in sorted(candidates) if self.matches(config_of(home))]
+
+
+def _has(config, part):
+    """True if a config has these values; of training it may have more."""
+    training = part.get("training", {})
+    rest = {k: v for k, v in part.items() if k != "training"}
+    pairs = ((config.get("training", {}), training), (config, rest))
+    return all(k in whole and whole[k] == v for whole, some in pairs for k, v in some.items())
 
 
 def _learns(config, name):
