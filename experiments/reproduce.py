@@ -317,8 +317,9 @@ class Plan:
 
     def table(self, minutes: float) -> Table:
         """The entries with their state, the minutes that are left, and which will run."""
-        columns = ("command", "state", "minutes left", "in this call")
-        table = Table(*columns, title=f"{self.device}, {minutes:g} minutes")
+        columns = ("minutes left", "in this call", "state", "command")
+        title = f"{self.device}, {minutes:g} minutes: python -m experiments. ..."
+        table = Table(*columns, title=title, title_justify="left")
         chosen, left = set(), minutes - RESERVE / 60
         while (entry := self.choose(left, chosen)) is not None:
             chosen.add(entry.name)
@@ -326,7 +327,7 @@ class Plan:
         for entry in self.entries:
             state, waits = self.states[entry.name], "yes" if entry.name in chosen else ""
             expected = "" if state.status == DONE else f"{self.minutes(entry):.1f}"
-            table.add_row(entry.name, state.words, expected, waits)
+            table.add_row(expected, waits, state.words, entry.name)
         return table
 
 
@@ -411,7 +412,8 @@ def main(arguments: Sequence[str] | None = None, entries: Sequence[Entry] = ENTR
         plan.unpack()
         plan.look_up()
         if options.list:
-            Console(width=160).print(plan.table(options.minutes))
+            width = max(len(entry.name) for entry in chosen) + 90  # a line each
+            Console(width=width).print(plan.table(options.minutes))
             return
         if failures := walk(plan, began + 60 * options.minutes):
             raise SystemExit("\n".join(failures))

@@ -84,7 +84,7 @@ def test_what_does_not_fit_waits_and_goes_on_in_the_rest_of_the_time(call, tmp_p
     large = entry("boosted_trees", minutes=50.0)
     call([large, MEAN], "--list", minutes=6)
     cells = [line.split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
-    assert [c[3].strip() for c in cells] == ["56.0", "7.0"]  # with the zoo
+    assert [c[1].strip() for c in cells] == ["56.0", "7.0"]  # with the zoo
     call([large, MEAN], minutes=1.5)
     assert "0 of 0 runs of this call are finished; 2 wait" in capsys.readouterr().out
     call([large, MEAN], minutes=9)
