@@ -5,12 +5,13 @@
     python -m experiments.reproduce --list                          what is there, and what it takes
     python -m experiments.reproduce --only "inr_frequency --preset paper" --minutes 600
 
-Each line of `ENTRIES` names a method of an experiment's preset with one seed: first those that the
-papers' headlines rest on, then every method and seed of the presets `paper`. One after another, in
-one process, those run that are not on record and are expected to end in time; when there is none,
-the most valuable of the others goes on for the rest of the time. Half a minute before the end the
-run under way is interrupted as by SIGTERM, with a checkpoint, and the next call continues it. What
-is on record is decided by configurations, of the records of this clone and of yours.
+Each line of `experiments.lib.entries` names a method of an experiment's preset with one seed: first
+those that the papers' headlines rest on, then every method and seed of the presets `paper`. One
+after another, in one process, those run that are not on record and are expected to end in time;
+when there is none, the most valuable of the others goes on for the rest of the time. Half a minute
+before the end the run under way is interrupted as by SIGTERM, with a checkpoint, and the next call
+continues it; what takes no notice, a compilation or a block of a zoo, is ended without one. What is
+on record is decided by configurations, of the records of this clone and of yours.
 
 Estimates are corrected by the minutes that runs took on the same kind of device. `--files` has
 the original files of image data sets; runs that lack them are listed with the reason.
@@ -24,11 +25,12 @@ those of an export alone.
 import argparse
 import collections
 import math
+import os
 import pathlib
+import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 from rich.console import Console
@@ -46,8 +48,8 @@ from experiments import (
     inr_frequency,
     inr_self_supervised,
 )
-from experiments.lib import cli, exports, records, schedule
-from experiments.lib.methods import Preset
+from experiments.lib import cli, entries, exports, records, schedule
+from experiments.lib.entries import ZOOS
 from experiments.lib.schedule import DONE, NEEDS, Entry, Ledger, State
 from wsjax import storage
 from wsjax.storage import DamagedError, LockedError
@@ -60,160 +62,26 @@ MODULES = (
 )
 MAINS = {module.__name__.rpartition(".")[2]: module.main for module in MODULES}
 RESERVE = 30.0  # seconds before the end that are kept for a checkpoint and the export
+PACKING = 10.0  # of these, to pack what is on disk where a compilation does not end in time
 PART = 2.0  # minutes from which a run that will not end in time is worth going on with
 
-ZOOS = {  # minutes to make them: on an H100, on two CPU cores
-    "sines": (0.5, 6.0),
-    "sines, two labels": (1.0, 15.0),
-    "mnist INRs": (1.6, 900.0),
-    "mnist INRs, nfn": (4.0, 2400.0),
-    "fashion_mnist INRs": (4.0, 2400.0),
-    "cifar10 INRs": (4.5, 4000.0),
-    "cifar10 INRs, 21 views": (75.0, 80_000.0),
-    "conv3-gap, four": (120.0, 60_000.0),
-    "conv3-gap, two": (60.0, 30_000.0),
-    "cross_architecture": (400.0, 90_000.0),
-    "accuracy_prediction": (400.0, 90_000.0),
-}
-COSTS = {  # encoder -> milliseconds: of a step on an H100, of a network on two CPU cores
-    **{"mlp": (1.5, 0.1), "stat_nn": (1.5, 0.3), "probing": (1.5, 0.1), "unf": (3.0, 1.0)},
-    **{"deepsets": (2.0, 3.0), "inr2vec": (2.0, 1.0), "hyperrep": (3.0, 3.0), "dmc": (3.0, 4.0)},
-    **{"transformer": (3.0, 3.0), "nfn": (4.0, 3.0), "sne": (10.0, 12.0), "gmn": (8.0, 12.0)},
-    **{"dwsnet": (15.0, 15.0), "nft": (15.0, 20.0), "scalegmn": (17.0, 20.0)},
-    **{"grit": (20.0, 40.0), "neural_graph": (20.0, 40.0)},
-}
-UNTRAINED = (0.2, 0.2)  # minutes of a method without training
-START = (1.0, 0.5)  # minutes to compile and to test
-
-
-class Variant(NamedTuple):
-    """A zoo of an experiment's preset `paper`.
-
-    Attributes:
-        zoo: a key of `ZOOS`.
-        files: names of data sets.
-        more: arguments that choose it.
-        ways: zoos that each method learns from, one by one.
-    """
-
-    zoo: str
-    files: tuple[str, ...] = ()
-    more: tuple[str, ...] = ()
-    ways: int = 1
-
-
-MNIST = ("--data", "mnist", "--fit-steps", "1500", "--fit-rate", "1e-3")
-FASHION = ("--data", "fashion_mnist", "--fit-steps", "4000", "--fit-rate", "1e-3")
-MNIST_NFN = ("--data", "mnist", "--recipe", "nfn")
-CIFAR = ("--data", "cifar10", "--recipe", "nfn", "--views", "1")
-COSINE = ("--set", "training.steps=15000,training.schedule=cosine,training.ema=0.999")
-FOUR = ("mnist", "fashion_mnist", "cifar10", "svhn")
-VARIANTS = {
-    "inr_frequency": (Variant("sines"),),
-    "inr_ablation": (Variant("sines"),),
-    "inr_self_supervised": (Variant("sines, two labels"),),
-    "inr_classification": (
-        Variant("mnist INRs", ("mnist",), MNIST),
-        Variant("fashion_mnist INRs", ("fashion_mnist",), FASHION),
-        Variant("cifar10 INRs", ("cifar10",), CIFAR),
-        Variant("cifar10 INRs, 21 views", ("cifar10",), (*CIFAR[:-1], "21")),
-    ),
-    "inr_editing": (
-        Variant("mnist INRs", ("mnist",), (*MNIST, "--task", "dilation")),
-        Variant("mnist INRs, nfn", ("mnist",), (*MNIST_NFN, "--task", "dilation")),
-        Variant("cifar10 INRs", ("cifar10",), (*CIFAR, "--task", "contrast")),
-    ),
-    "cross_dataset": (Variant("conv3-gap, four", FOUR, (), 4),),
-    "cross_architecture": (
-        Variant("cross_architecture", ("mnist", "cifar10", "svhn"), (), 6),
-    ),
-    "accuracy_prediction": (Variant("accuracy_prediction", ("cifar10",), (), 8),),
-    "generalization": (Variant("conv3-gap, two", ("cifar10", "svhn"), (), 6),),
-    "embeddings": (Variant("conv3-gap, four", FOUR),),
-}  # fmt: skip
-
-
-def _sines(methods: Mapping[str, tuple[float, float]]) -> list[Entry]:
-    """Methods of SNE's table 1 with their minutes."""
-    return [
-        Entry("inr_frequency", "paper", name, 0, gpu, cpu, "sines")
-        for name, (gpu, cpu) in methods.items()
-    ]
-
-
-def _ablation() -> list[Entry]:
-    """SNE's tables 6 and 7 at 5,000 steps, a quarter of the preset's."""
-    parts = [*inr_ablation.PARTS, "sne_no_invariance", "sne_augmented"]
-    names = ["sne", *parts, *(f"sne_chunk_{n}" for n in (4, 8, 16))]
-    return [
-        Entry("inr_ablation", "paper", name, 0, *(1.5, 70.0, "sines"), (),
-              ("--set", "training.steps=5000"))
-        for name in names
-    ]  # fmt: skip
-
-
-def _first() -> list[Entry]:
-    """What the papers' headlines rest on, in order of value."""
-    paper = lambda experiment, method, *rest: Entry(experiment, "paper", method, 0, *rest)
-    dilation = (*MNIST_NFN, "--task", "dilation")
-    dilation += ("--set", "training.steps=12000,training.schedule=cosine")
-    return [
-        *_sines({"sne": (3.5, 280.0), "sne_chunk_8": (5.0, 360.0)}),
-        paper("inr_classification", "scalegmn", 5.5, 1600.0, "mnist INRs", ("mnist",),
-              (*MNIST, *COSINE)),
-        paper("inr_self_supervised", "gmn", 3.0, 300.0, "sines, two labels"),
-        paper("inr_editing", "gmn", 7.5, 900.0, "mnist INRs, nfn", ("mnist",), dilation),
-        *_sines({"scalegmn": (6.5, 420.0), "stat_nn": (0.8, 4.0), "mlp": (0.8, 2.0)}),
-        *_sines({"unf": (1.3, 20.0), "nfn_np": (1.6, 25.0), "nfn_hnp": (1.6, 25.0)}),
-        *_sines({"dwsnet": (6.0, 400.0)}),
-        paper("inr_classification", "scalegmn", 4.5, 1400.0, "fashion_mnist INRs",
-              ("fashion_mnist",), (*FASHION, *COSINE)),
-        *_ablation(),
-    ]  # fmt: skip
-
-
-def _rest(before: Sequence[Entry]) -> Iterator[Entry]:
-    """Every method and seed of the presets `paper`, seed by seed, those by default first."""
-    known = {entry.name for entry in before}
-    presets = {name: module.PRESETS["paper"] for name, module in zip(MAINS, MODULES, strict=True)}
-    for seed in range(max(preset.seeds for preset in presets.values())):
-        for experiment, preset in presets.items():
-            for variant in VARIANTS[experiment] if seed < preset.seeds else ():
-                for method in dict.fromkeys((*preset.default, *preset.methods)):
-                    cost = _minutes(preset, method, variant.ways)
-                    entry = Entry(
-                        experiment, "paper", method, seed, *cost, variant.zoo, variant.files,
-                        variant.more,
-                    )  # fmt: skip
-                    if entry.name not in known:
-                        yield entry
-
-
-def _minutes(preset: Preset, name: str, ways: int) -> tuple[float, float]:
-    """Minutes of a method, on an H100 and on two CPU cores, by `COSTS`."""
-    method = preset.methods[name]
-    if method.encoder is None:
-        return tuple(round(ways * x, 2) for x in UNTRAINED)
-    (step, network), training = COSTS[method.encoder], method.training
-    each = (step, network * training.batch)
-    whole = (a + training.steps * ms / 60_000 for a, ms in zip(START, each, strict=True))
-    return tuple(round(ways * x, 2) for x in whole)
-
-
-ENTRIES = (*_first(), *_rest(_first()))
+ENTRIES = entries.entries(
+    {name: module.PRESETS for name, module in zip(MAINS, MODULES, strict=True)}
+)
 
 
 class Plan:
     """Entries in order, how far each is, and the device and the folders of this call."""
 
-    def __init__(self, options: argparse.Namespace, entries: Sequence[Entry]):
-        self.options, self.entries = options, entries
+    def __init__(self, options: argparse.Namespace, chosen: Sequence[Entry]):
+        self.options, self.entries = options, chosen
         self.gpu = jax.default_backend() == "gpu"
         self.device = jax.devices()[0].device_kind
         self.ledger = Ledger.read(self.path)
         self.carried: list[str] = []  # runs of the export
-        self.targets = {e.name: schedule.target(e, MAINS[e.experiment]) for e in entries}
+        self.targets = {e.name: schedule.target(e, MAINS[e.experiment]) for e in chosen}
         self.states: dict[str, State] = {}
+        self.packing = threading.Lock()
 
     @property
     def path(self) -> pathlib.Path:
@@ -230,12 +98,23 @@ class Plan:
 
     def pack(self) -> None:
         """Writes the ledger and the export."""
-        self.ledger.write(self.path)
-        if self.options.export is not None:
-            folder = self.options.folder
-            homes = [home for target in self.targets.values() for home in target.homes(folder)]
-            homes += [folder / name for name in self.carried]
-            exports.write(homes, folder, self.options.export, self.ledger.carried())
+        with self.packing:
+            self.ledger.write(self.path)
+            if self.options.export is not None:
+                folder = self.options.folder
+                homes = [home for target in self.targets.values() for home in target.homes(folder)]
+                homes += [folder / name for name in self.carried]
+                exports.write(homes, folder, self.options.export, self.ledger.carried())
+
+    def give_up(self) -> None:
+        """Packs what is on disk and ends the process, whatever it is at."""
+        try:
+            self.pack()
+            print("stopped in time, without the steps since the last checkpoint", flush=True)
+            os._exit(0)
+        except Exception:
+            traceback.print_exc()
+            os._exit(1)
 
     def look_up(self) -> None:
         """Finds how far each entry is, and what those on record took."""
@@ -285,7 +164,7 @@ class Plan:
         before, began = self.states[entry.name].share, time.monotonic()
         self.ledger.begun = [*dict.fromkeys((*self.ledger.begun, entry.name))]
         self.ledger.write(self.path)
-        with schedule.deadline(seconds) as alarm:
+        with schedule.deadline(seconds, RESERVE - PACKING, self.give_up) as alarm:
             try:
                 MAINS[entry.experiment]([*entry.arguments, *flags])
                 self.ledger.begun.remove(entry.name)
@@ -385,7 +264,7 @@ def minutes(text: str) -> float:
     return value
 
 
-def main(arguments: Sequence[str] | None = None, entries: Sequence[Entry] = ENTRIES) -> None:
+def main(arguments: Sequence[str] | None = None, runs: Sequence[Entry] = ENTRIES) -> None:
     """The command line.
 
     Raises:
@@ -403,7 +282,7 @@ def main(arguments: Sequence[str] | None = None, entries: Sequence[Entry] = ENTR
     parser.add_argument("--list", action="store_true", help="print the table and exit")
     options = parser.parse_args(arguments)
     use(options.device)
-    chosen = [entry for entry in entries if options.only in entry.name]
+    chosen = [entry for entry in runs if options.only in entry.name]
     if not chosen:
         raise SystemExit(f"--only: no command has {options.only!r}; --list prints them")
     cli.prepare(options)

@@ -14,6 +14,7 @@ import dataclasses
 import io
 import pathlib
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -327,13 +328,21 @@ def _line(entry, device, minutes, share, zoo, expected):
 
 
 @contextlib.contextmanager
-def deadline(seconds: float) -> Iterator[argparse.Namespace]:
+def deadline(
+    seconds: float, grace: float = 0.0, give_up: Callable[[], object] | None = None
+) -> Iterator[argparse.Namespace]:
     """Interrupts what runs in it after so many seconds, by the signal that clusters send.
+
+    Args:
+        seconds: until the signal.
+        grace: further seconds until `give_up`.
+        give_up: called in another thread if what runs has not ended by then: a compilation and
+            a block of a zoo take no notice of signals while they last.
 
     Yields:
         `rang`: whether it did.
     """
-    alarm = argparse.Namespace(rang=False)
+    alarm, ended = argparse.Namespace(rang=False), threading.Event()
 
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -347,9 +356,17 @@ def deadline(seconds: float) -> Iterator[argparse.Namespace]:
         signal.signal(signal.SIGTERM, interrupt)
     ringing = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+
+    def watch():
+        if not ended.wait(seconds + grace):
+            give_up()
+
+    if give_up is not None:
+        threading.Thread(target=watch, daemon=True).start()
     try:
         yield alarm
     finally:
+        ended.set()
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, ringing)
         if alone:

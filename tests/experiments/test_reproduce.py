@@ -31,7 +31,9 @@ TREES, MEAN, NET = entry("boosted_trees"), entry("mean"), entry("stat_nn", more=
 def call(tmp_path, monkeypatch, folder):
     """The command on entries, in folders below `tmp_path`; zoos are those of the file's folder."""
     monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
+    monkeypatch.setitem(reproduce.ZOOS, "sines", (6.0, 6.0))
     monkeypatch.setattr(reproduce, "RESERVE", 0.0)
+    monkeypatch.setattr(reproduce, "PACKING", -60.0)
 
     def call(entries, *more, where="here", minutes=9):
         cache = tmp_path / where / "cache"
@@ -141,6 +143,25 @@ def test_a_kill_loses_the_last_steps_alone(call, tmp_path, monkeypatch, capsys):
     assert len(exports.read(tmp_path / "carried", tmp_path / "other")[1]) == 2
 
 
+def test_what_takes_no_notice_is_ended_without_a_checkpoint(call, tmp_path, monkeypatch, capsys):
+    class Ended(BaseException):
+        pass
+
+    def end(code):
+        raise Ended(code)
+
+    def wait_for_ever(plan, entry, seconds):
+        plan.give_up()
+
+    monkeypatch.setattr(os, "_exit", end)
+    call([MEAN], "--export", tmp_path / "carried")
+    monkeypatch.setattr(reproduce.Plan, "run", wait_for_ever)
+    with pytest.raises(Ended, match=r"^0$"):
+        call([MEAN, NET], "--export", tmp_path / "carried")
+    assert "stopped in time, without the steps since" in capsys.readouterr().out
+    assert len(exports.read(tmp_path / "carried", tmp_path / "other")[1]) == 1
+
+
 def test_sigterm_packs_what_is_done_and_ends_the_call(call, tmp_path, monkeypatch):
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as `cli.run` has one
     try:
@@ -208,14 +229,3 @@ def test_every_entry_is_a_command_that_exists(monkeypatch, tmp_path):
         elif target.learns:
             assert target.learns[0].startswith(e.files)
     assert not pathlib.Path(tmp_path / "runs").exists()
-
-
-def test_the_most_valuable_come_first():
-    first = [(e.experiment, e.method) for e in reproduce.ENTRIES[:4]]
-    assert first[:2] == [("inr_frequency", "sne"), ("inr_frequency", "sne_chunk_8")]
-    assert first[2:] == [("inr_classification", "scalegmn"), ("inr_self_supervised", "gmn")]
-    seeds = [e.seed for e in reproduce.ENTRIES]
-    assert seeds == sorted(seeds)
-    for experiment, (_, presets) in listing.EXPERIMENTS.items():
-        methods = {e.method for e in reproduce.ENTRIES if e.experiment == experiment}
-        assert methods == set(presets["paper"].methods)

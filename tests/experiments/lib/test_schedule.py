@@ -1,6 +1,8 @@
 """How far entries are, what they will take, and the end of the time."""
 
+import contextlib
 import signal
+import threading
 import time
 
 import pytest
@@ -165,8 +167,15 @@ def test_a_deadline_is_an_interruption():
         while not stop:  # a training loop, which saves
             time.sleep(0.01)
     assert stop.signal == signal.SIGTERM
-    with schedule.deadline(20) as alarm:
+    given_up = threading.Event()
+    with schedule.deadline(0.02, 0.02, given_up.set):
+        with contextlib.suppress(KeyboardInterrupt):
+            time.sleep(20)
+        assert given_up.wait(20)  # it has not ended
+    given_up.clear()
+    with schedule.deadline(20, -19.9, given_up.set) as alarm:
         pass
+    assert not given_up.wait(0.2)
     assert not alarm.rang
     assert before == (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGALRM))
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
