@@ -108,7 +108,7 @@ def renamed(run: Mapping) -> dict:
     first, _, rest = run["row"].partition("_")
     name = first
     if first == "sne" and settings and "output" not in settings:
-        name = "sne_wide" if settings["width"] > WIDE else "sne_augmented"
+        name = "sne_wide" if settings["width"] > WIDE else "sne_small"
     if first == "gmn" and settings.get("product"):
         name = "gmn_product"
     if name != first and not run["row"].startswith(name):

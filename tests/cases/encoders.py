@@ -32,7 +32,7 @@ from wsjax.encoders import (
 
 SIREN = architectures.mlp([1, 6, 5, 1], "sin", 30.0)
 EXAMPLES = {
-    "sne": SNE(chunk=4, width=8, code=4, heads=2, chunk_depth=1, depth=1, scale=1.0),
+    "sne": SNE(chunk=4, width=8, code=4, heads=2, chunk_depth=1, depth=1),
     "gmn": GMN(width=8, layers=2, code=4),
     "grit": GRIT(width=16, layers=3, heads=2, code=4, steps=4),
     "neural_graph": NeuralGraph(

@@ -113,7 +113,7 @@ def test_without_position_no_neuron_is_distinguished_from_another():
     """Any permutation of a kernel's outputs then leaves the code: the paper's 7.452."""
     moved = {}
     for position in (True, False):
-        encoder = SMALL.clone(position=position, scale=1.0)
+        encoder = SMALL.clone(position=position)
         variables, vectors, view = start(encoder, SIREN, batch=1)
         params = networks.unravel(vectors, SIREN)
         misaligned = {**params, "Dense_1/kernel": np.roll(params["Dense_1/kernel"], 1, axis=-1)}

@@ -36,7 +36,8 @@ from wsjax.views import chunks
 
 TYPES = ("learned", "sinusoidal")
 WIDE = {  # settings of a wider and deeper model, of no more parameters
-    **{"width": 64, "depth": 4, "output": False, "types": "learned", "learned_scale": True},
+    **{"width": 64, "depth": 4, "output": False},
+    **{"types": "learned", "scale": 0.3, "learned_scale": True},
 }
 INSIDE = ("read", "write", "chunk_level", "chunk_type")  # encodings inside a chunk
 
@@ -83,7 +84,7 @@ class SNE(Encoder):
     attention: bool = True
     types: str = "sinusoidal"
     longest: float = 100.0
-    scale: float = 0.3
+    scale: float = 1.0
     learned_scale: bool = False
     block: int = 0
 
