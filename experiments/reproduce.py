@@ -241,12 +241,14 @@ def use(device: str) -> None:
         jax.config.update("jax_platforms", "cpu")
     elif device == "gpu":
         try:
-            jax.devices("gpu")
-        except RuntimeError as error:
+            first = jax.devices("gpu")[0]
+        except (RuntimeError, AssertionError):  # the latter with JAX_PLATFORMS=cuda
+            first = None
+        if first is None or first != jax.devices()[0]:  # which JAX_PLATFORMS may hide
             raise SystemExit(
                 "--device gpu: JAX finds no GPU; pip install -r requirements-cuda.txt, or take "
                 "--device cpu"
-            ) from error
+            )
 
 
 def minutes(text: str) -> float:
