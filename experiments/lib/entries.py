@@ -20,6 +20,8 @@ ZOOS = {  # minutes to make them: on an H100, on two CPU cores
     "fashion_mnist INRs": (4.0, 2400.0),
     "cifar10 INRs": (4.5, 4000.0),
     "cifar10 INRs, 21 views": (75.0, 80_000.0),
+    "conv3-gap cifar10, h100": (2.7, 1000.0),
+    "conv3-gap, h100": (8.0, 3000.0),
     "conv3-gap, four": (120.0, 60_000.0),
     "conv3-gap, two": (60.0, 30_000.0),
     "cross_architecture": (400.0, 90_000.0),
@@ -56,7 +58,6 @@ MNIST = ("--data", "mnist", "--fit-steps", "1500", "--fit-rate", "1e-3")
 FASHION = ("--data", "fashion_mnist", "--fit-steps", "4000", "--fit-rate", "1e-3")
 MNIST_NFN = ("--data", "mnist", "--recipe", "nfn")
 CIFAR = ("--data", "cifar10", "--recipe", "nfn", "--views", "1")
-COSINE = ("--set", "training.steps=15000,training.schedule=cosine,training.ema=0.999")
 FOUR = ("mnist", "fashion_mnist", "cifar10", "svhn")
 VARIANTS = {
     "inr_frequency": (Variant("sines"),),
@@ -102,24 +103,39 @@ def _ablation() -> list[Entry]:
     ]  # fmt: skip
 
 
-def _first() -> list[Entry]:
+def _classifiers(presets: Mapping[str, Mapping[str, Preset]]) -> list[Entry]:
+    """Predictors of accuracy on zoos of thousands of CNNs: the default methods, the cheap first."""
+    variants = {
+        "accuracy_prediction": Variant("conv3-gap cifar10, h100", ("cifar10",), (), 2),
+        "cross_dataset": Variant("conv3-gap, h100", FOUR[:3], (), 3),
+    }
+    found = []
+    for experiment, (zoo, files, _, ways) in variants.items():
+        preset = presets[experiment]["h100"]
+        made = [
+            Entry(experiment, "h100", method, 0, *_minutes(preset, method, ways), zoo, files)
+            for method in preset.default
+        ]
+        found += sorted(made, key=lambda entry: entry.gpu)
+    return found
+
+
+def _first(presets: Mapping[str, Mapping[str, Preset]]) -> list[Entry]:
     """What the papers' headlines rest on, in order of value."""
-    paper = lambda experiment, method, *rest: Entry(experiment, "paper", method, 0, *rest)
+    scalegmn, mnist = ("inr_classification", "h100", "scalegmn", 0), ("mnist",)
     dilation = (*MNIST_NFN, "--task", "dilation")
-    dilation += ("--set", "training.steps=12000,training.schedule=cosine")
     return [
         *_sines({"sne": (3.5, 280.0), "sne_chunk_8": (5.0, 360.0)}),
-        paper("inr_classification", "scalegmn", 5.5, 1600.0, "mnist INRs", ("mnist",),
-              (*MNIST, *COSINE)),
-        paper("inr_self_supervised", "gmn", 3.0, 300.0, "sines, two labels"),
-        paper("inr_editing", "gmn", 7.5, 900.0, "mnist INRs, nfn", ("mnist",), dilation),
+        Entry(*scalegmn, 5.5, 1600.0, "mnist INRs", mnist, MNIST),
+        Entry("inr_self_supervised", "paper", "gmn", 0, 3.0, 300.0, "sines, two labels"),
+        *_classifiers(presets),
+        Entry("inr_editing", "h100", "gmn", 0, 7.5, 900.0, "mnist INRs, nfn", mnist, dilation),
         *_sines({"scalegmn": (6.5, 420.0), "stat_nn": (0.8, 4.0), "mlp": (0.8, 2.0)}),
         *_sines({"unf": (1.3, 20.0), "nfn_np": (1.6, 25.0), "nfn_hnp": (1.6, 25.0)}),
         *_sines({"dwsnet": (6.0, 400.0)}),
-        paper("inr_classification", "scalegmn", 4.5, 1400.0, "fashion_mnist INRs",
-              ("fashion_mnist",), (*FASHION, *COSINE)),
+        Entry(*scalegmn, 4.5, 1400.0, "fashion_mnist INRs", ("fashion_mnist",), FASHION),
         *_ablation(),
-    ]  # fmt: skip
+    ]
 
 
 def _rest(presets: Mapping[str, Preset]) -> Iterator[Entry]:
@@ -146,6 +162,6 @@ def _minutes(preset: Preset, name: str, ways: int) -> tuple[float, float]:
 
 def entries(presets: Mapping[str, Mapping[str, Preset]]) -> tuple[Entry, ...]:
     """All entries, the most valuable first; `presets` are those of each experiment, by name."""
-    ordered = [*_first(), *_rest({name: own["paper"] for name, own in presets.items()})]
+    ordered = [*_first(presets), *_rest({name: own["paper"] for name, own in presets.items()})]
     named = {entry.name: entry for entry in reversed(ordered)}  # the first of a name stays
     return tuple(dict.fromkeys(named[entry.name] for entry in ordered))

@@ -2,7 +2,13 @@
 
 import pytest
 
-from experiments import inr_ablation, inr_frequency, reproduce
+from experiments import (
+    accuracy_prediction,
+    cross_dataset,
+    inr_ablation,
+    inr_frequency,
+    reproduce,
+)
 from experiments.lib import entries
 from experiments.lib.methods import Method, Preset
 
@@ -16,13 +22,19 @@ def test_the_most_valuable_come_first():
 
 
 def test_every_method_and_seed_of_the_papers_presets_is_there_once():
-    presets = {"inr_frequency": inr_frequency.PRESETS, "inr_ablation": inr_ablation.PRESETS}
+    modules = {
+        **{"inr_frequency": inr_frequency, "inr_ablation": inr_ablation},
+        **{"accuracy_prediction": accuracy_prediction, "cross_dataset": cross_dataset},
+    }
+    presets = {name: module.PRESETS for name, module in modules.items()}
     made = entries.entries(presets)
     names = [e.name for e in made]
     assert len(names) == len(set(names))
     for experiment, own in presets.items():
-        runs = {(e.method, e.seed) for e in made if (e.experiment, e.more) == (experiment, ())}
-        assert runs == {(k, seed) for k in own["paper"].methods for seed in range(3)}
+        paper = own["paper"]
+        own_runs = [e for e in made if (e.experiment, e.preset) == (experiment, "paper")]
+        runs = {(e.method, e.seed) for e in own_runs if not e.more}
+        assert runs == {(k, seed) for k in paper.methods for seed in range(paper.seeds)}
     sne = next(e for e in made if e.experiment == "inr_frequency" and e.method == "sne")
     assert (sne.gpu, sne.cpu) == (3.5, 280.0)  # of the first, not by `COSTS`
 
