@@ -102,7 +102,7 @@ class Plan:
             self.ledger.write(self.path)
             if self.options.export is not None:
                 folder = self.options.folder
-                homes = [home for target in self.targets.values() for home in target.homes(folder)]
+                homes = [h for target in self.targets.values() for h in target.packed(folder)]
                 homes += [folder / name for name in self.carried]
                 exports.write(homes, folder, self.options.export, self.ledger.carried())
 

@@ -46,15 +46,22 @@ def newest(home: pathlib.Path) -> pathlib.Path | None:
 
 def kept(home: pathlib.Path) -> list[pathlib.Path]:
     """The files of a run that are packed, in order; empty if it has nothing to go on from."""
-    done, step = (home / "record.json").exists(), newest(home)
-    if not done and step is None:
+    done, inside = (home / "record.json").exists(), home.iterdir() if home.is_dir() else ()
+    trials = [p for p in inside if newest(p) is not None]  # a learning rate each, see `sweeps`
+    if not done and not trials and newest(home) is None:
         return []
+    return sorted([*_files(home, done), *(file for p in trials for file in _files(p, False))])
+
+
+def _files(home, done):
+    """Those of a folder itself, and of its newest checkpoint."""
+    step = newest(home)
     files = [p for p in home.iterdir() if p.is_file() and not p.name.startswith(".")]
     if step is not None:
         part = [p for p in step.rglob("*") if p.is_file()]
         items = lambda p: p.relative_to(step).parts[:-1]
         files += [p for p in part if not done or items(p)[:1] in ((), ("best",))]
-    return sorted(files)
+    return files
 
 
 def write(

@@ -29,6 +29,7 @@ Zoos = Mapping[str, tuple[float, float]]  # name -> minutes to make it, on an H1
 FORMAT = 1
 ENOUGH = 0.2  # share of a run from which its time counts as measured
 BOUNDS = (0.05, 20.0)  # of the correction
+OF_EPOCHS = ("steps", "evaluate_every", "checkpoint_every")  # what follows from epochs and a zoo
 DONE, PARTLY, MISSING, NEEDS = "done", "partly", "missing", "needs files"
 
 
@@ -113,6 +114,13 @@ class Target(NamedTuple):
         candidates = (folder / c["experiment"] / c["preset"]).glob(f"{c['row']}-{c['seed']}-*")
         return [home for home in sorted(candidates) if self.matches(config_of(home))]
 
+    def packed(self, folder: pathlib.Path) -> list[pathlib.Path]:
+        """Those, and the trials of learning rates that lie beside them, see `sweeps`."""
+        c = self.config
+        trials = (folder / c["experiment"] / c["preset"]).glob(f"{c['row']}-rates-*")
+        swept = any(method.get("rates") for method in self.methods)
+        return [*self.homes(folder), *(sorted(trials) if swept else ())]
+
 
 def _has(config, part):
     """True if a config has these values; of training it may have more."""
@@ -156,21 +164,32 @@ def target(entry: Entry, main: Main) -> Target:
     ((name, method),) = methods.items()
     config = {"experiment": entry.experiment, "preset": cli.preset_name(options)}
     config |= {"row": name, "seed": entry.seed}
-    own = [method.seeded(entry.seed).config()]
+    own = [method]
     zoos, learns = {}, ()
     if "sines" in preset.zoos:
         config |= zoo_loading.sine_facts(preset)
     elif preset.zoos:
         zoos = {k: dataclasses.asdict(recipe) for k, recipe in preset.zoos.items()}
-        learns = tuple(preset.learns or preset.zoos)
+        ways = {k: methods[name] for k, methods in preset.directions.items() if name in methods}
+        learns = tuple(ways or preset.learns or preset.zoos)
+        own = [m.override(cli.changes(options.set)) for m in ways.values()] or own
     else:
         subject = inr_tasks.subject(options)
         learns = (subject.name,)
         config["zoo"] = dataclasses.asdict(subject.plan)
         config |= {"task": options.task} if "task" in vars(options) else {}
     steps = method.training.steps if method.encoder else 0
-    config, own, zoos = (storage.plain(x) for x in (config, own, zoos))
-    return Target(config, tuple(own), zoos, learns, steps)
+    configs = tuple(storage.plain(_config(m.seeded(entry.seed))) for m in own)
+    return Target(storage.plain(config), configs, storage.plain(zoos), learns, steps)
+
+
+def _config(method):
+    """A method's config, without what is known when its zoo is there."""
+    config = method.config()
+    if method.epochs:
+        training = config["training"].items()
+        config["training"] = {k: v for k, v in training if k not in OF_EPOCHS}
+    return config
 
 
 def config_of(home: pathlib.Path) -> Mapping[str, Any]:

@@ -54,6 +54,17 @@ def test_what_is_packed_is_unpacked_elsewhere(tmp_path):
     assert {p.name for p in here.iterdir()} == {"x"}
 
 
+def test_trials_of_learning_rates_are_packed(tmp_path):
+    sweep = tmp_path / "x" / "smoke" / "a-rates-1f2e3d4c"
+    make(tmp_path, f"{sweep.name}/0.01", 4, done=False)
+    (sweep / "rates.json").write_text("{}")
+    exports.write([sweep], tmp_path, tmp_path / "out", {})
+    exports.read(tmp_path / "out", tmp_path / "here")
+    kept = {"rates.json", "0.01/metrics.jsonl"}
+    kept |= {f"0.01/4/{k}" for k in ("best/array", "train/array", "checkpoint.json")}
+    assert set(files(tmp_path / "here" / "x" / "smoke" / sweep.name)) == kept
+
+
 def test_no_file_is_over_the_cap(tmp_path):
     """Small runs share a file, a large one is in parts; records go on in a second file."""
     out, cap = tmp_path / "out", 25_000

@@ -7,7 +7,13 @@ import time
 
 import pytest
 
-from experiments import cross_dataset, inr_classification, inr_editing, inr_frequency
+from experiments import (
+    cross_dataset,
+    generalization,
+    inr_classification,
+    inr_editing,
+    inr_frequency,
+)
 from experiments.lib import cli, schedule
 from experiments.lib.schedule import DONE, MISSING, NEEDS, PARTLY, Entry, Ledger
 from wsjax import storage
@@ -86,6 +92,25 @@ def test_records_from_every_zoo_to_learn_from_count():
     other = {**zoos, "other": {**zoos["other"], "networks": 7}}
     assert not target.covered([line("digits"), line("other", other)])
     assert not target.covered([line("digits", {}), line("other", {})])
+
+
+def test_directions_have_methods_of_their_own_and_epochs_make_steps():
+    entry = Entry("generalization", "paper", "scalegmn", 1, 1, 1)
+    target = schedule.target(entry, generalization.main)
+    preset = generalization.PRESETS["paper"]
+    zoos = {name: {**about, "content": "1f2e"} for name, about in target.zoos.items()}
+    configs = [
+        {
+            **target.config,
+            **storage.plain(methods["scalegmn"].over(1000).seeded(1).config()),
+            **{"train_zoo": way, "zoos": zoos},
+        }
+        for way, methods in preset.directions.items()
+    ]
+    assert len(configs) == 5
+    assert target.covered(configs)
+    assert not target.covered(configs[1:])
+    assert not target.covered([{**c, "training": {**c["training"], "batch": 7}} for c in configs])
 
 
 def test_the_state_is_by_records_folders_and_files(tmp_path):
