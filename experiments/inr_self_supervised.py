@@ -43,6 +43,7 @@ from experiments.lib import baselines, cli, plots, runs
 from experiments.lib.methods import Method, Preset
 from experiments.lib.zoo_loading import sine_facts, sine_zoo, zoo_of
 from wsjax.encoders.dwsnet.dwsnet import SETTINGS
+from wsjax.encoders.sne import WIDE
 from wsjax.symmetries import matching
 from wsjax.tasks import contrastive, restore
 from wsjax.tasks.contrastive import Contrastive, Objective
@@ -114,6 +115,7 @@ METHODS = {  # at the sizes of the paper
     "unf": _method("unf"),
     "probing": _method("probing", words="runs the network"),
     "sne": _method("sne"),
+    "sne_wide": _method("sne", **WIDE),
     "gmn": _method("gmn", "1.13 ± .08", **GMN),
     "scalegmn": _method("scalegmn", **SIGNS, backward="none", width=30),
     "scalegmn_b": _method("scalegmn", **SIGNS, width=24),
@@ -124,6 +126,7 @@ METHODS = {  # at the sizes of the paper
 LEARNT = {k: m for k, m in METHODS.items() if m.encoder}
 SMALL = {  # settings of `smoke`
     "sne": {"chunk_depth": 1, "depth": 1, "width": 16, "heads": 2},
+    "sne_wide": {"chunk_depth": 1, "depth": 1, "width": 16, "heads": 2},
     "transformer": {"width": 16, "depth": 1},
     "gmn": {"width": 8, "layers": 1},
     "scalegmn": {"width": 8, "layers": 1},
@@ -145,6 +148,7 @@ QUICK = {  # steps, batch, piece of `laptop`: what minutes on two cores allow
     "unf": (1000, 64, 4),
     "probing": (1000, 128, 0),
     "sne": (220, 32, 4),
+    "sne_wide": (220, 32, 4),
     "gmn": (220, 64, 4),
     "scalegmn": (220, 64, 4),
     "scalegmn_b": (220, 64, 4),
@@ -166,7 +170,7 @@ def smoke() -> Preset:
 def laptop() -> Preset:
     """A minute or two for each method on a CPU core."""
     methods = dict(METHODS)
-    methods["sne"] = methods["sne"].sized(chunk_depth=1, depth=2)
+    methods["sne_wide"] = methods["sne_wide"].sized(chunk_depth=1, depth=2)
     for name, (steps, batch, piece) in QUICK.items():
         methods[name] = methods[name].aimed(piece=piece).train(steps, 8, batch=batch, warmup=20)
     return Preset(
