@@ -56,6 +56,7 @@ KOFINAS = _training(
     300, 128, learning_rate=1e-3, warmup=1000, optimizer="adamw", weight_decay=5e-4, clip=10.0
 )
 PNA = {"backbone": "pna", "width": 256, "edge_width": 256, "head": (256, 256), "code": 1}
+PNA |= {"sigma": 3.0, "initial": "published"}
 STAT_NN = Method("stat_nn", {"widths": (1000,), "code": 1000}, (), BCE, **ZHOU)
 NFN_NP = Method("nfn", NFN["generalisation_np"], (), BCE, **ZHOU)
 NFN_HNP = Method("nfn", NFN["generalisation_hnp"], (), BCE, **ZHOU)
