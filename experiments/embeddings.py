@@ -9,7 +9,8 @@ close to each other".
 
     python -m experiments.embeddings                     five methods and a baseline, 2 CPU cores
     python -m experiments.embeddings --preset small      every method there is
-    python -m experiments.embeddings --methods sne,nfn_hnp
+    python -m experiments.embeddings --methods sne_small,nfn_hnp
+    python -m experiments.embeddings --preset h100 --files FOLDER
     python -m experiments.embeddings --preset paper --files FOLDER
 
 A picture is no evidence: whether t-SNE draws clusters depends on its settings. So each record
@@ -34,7 +35,7 @@ not run again.
 Protocol, where we differ or the paper is silent: the zoos are our own, smaller ones, as in
 `experiments.cross_dataset`; embeddings are the inputs of the head; only networks of the test
 splits are drawn; t-SNE is scikit-learn's, by its defaults apart from `TSNE`, and records hold its
-settings. `laptop` and `small` leave SVHN out.
+settings. `laptop`, `small` and `h100` leave SVHN out.
 """
 
 import argparse
@@ -47,8 +48,17 @@ from typing import Any
 
 import numpy as np
 
-from experiments.lib import accuracy_predictors, baselines, cli, plots, records, runs, zoo_loading
-from experiments.lib.accuracy_predictors import shorter
+from experiments.lib import (
+    accuracy_predictors,
+    baselines,
+    cli,
+    plots,
+    published_predictors,
+    records,
+    runs,
+    zoo_loading,
+)
+from experiments.lib.accuracy_predictors import SELECT, shorter
 from experiments.lib.label_regression import Prediction, predict
 from experiments.lib.methods import Method, Preset
 from experiments.lib.zoo_loading import LABEL, SIZES, tiny
@@ -57,7 +67,7 @@ from wsjax import metrics
 from wsjax.zoos import Zoo, join
 
 DATA = ("mnist", "fashion_mnist", "cifar10", "svhn")
-PAPER_METHODS = ("mlp", "stat_nn", "nfn_np", "nfn_hnp", "sne")
+FIGURE = ("mlp", "stat_nn", "nfn_np", "nfn_hnp", "sne_small")  # at CPU size
 NEIGHBOURS = 5
 MOST = 1000  # test networks of a zoo that are drawn and counted; tau is over all
 TSNE = {"n_components": 3, "perplexity": 30.0, "init": "pca", "random_state": 0}
@@ -164,7 +174,7 @@ def embedding(
     The run's folder holds `embedding.png`, and `embedding.npz`: codes (the embeddings), points,
     zoo and test_accuracy of each network.
     """
-    result = predict(method, config, home, train, zoos, LABEL)
+    result = predict(method, config, home, train, zoos, LABEL, measure=SELECT)
     if result.unsupported:
         reasons = "; ".join(dict.fromkeys(result.unsupported.values()))
         return [{**result.facts, "refused": reasons}]
@@ -255,18 +265,25 @@ def small() -> Preset:
 
 def laptop() -> Preset:
     """The methods of the paper's figure."""
-    figure = {k: METHODS[k] for k in ("statistics", *PAPER_METHODS)}
+    figure = {k: METHODS[k] for k in ("statistics", *FIGURE)}
     cost = "a quarter of an hour on a CPU core"
     return dataclasses.replace(small(), methods=figure, cost=cost)
 
 
+def h100() -> Preset:
+    """Thousands of networks of each data set."""
+    zoos = {name: recipe("conv3-gap", name, "h100") for name in DATA if name != "svhn"}
+    return accuracy_predictors.h100(zoos, METHODS, default=("statistics", *FIGURE))
+
+
 def paper() -> Preset:
-    """The published sizes."""
+    """The methods of the paper's figure, trained as there, on zoos of its sizes."""
     zoos = {name: recipe("conv3-gap", name, "paper") for name in DATA}
-    return accuracy_predictors.paper(zoos, METHODS)
+    methods = {"statistics": BASELINE} | published_predictors.FIGURE_2
+    return dataclasses.replace(accuracy_predictors.paper(zoos, {}), methods=methods)
 
 
-PRESETS = {f.__name__: f() for f in (smoke, laptop, small, paper)}
+PRESETS = {f.__name__: f() for f in (smoke, laptop, small, h100, paper)}
 
 
 def main(arguments: Sequence[str] | None = None) -> list[dict]:
@@ -280,6 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
     train = join(list(zoos.values()))
     sizes = {"train": len(train.splits["train"])}
     measures = {"tsne": TSNE, "neighbours": NEIGHBOURS, "most": MOST, "label": LABEL}
+    methods = accuracy_predictors.planned(options, preset, methods, "", sizes["train"])
     plan = runs.plan(
         options,
         preset,
@@ -287,6 +305,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
         functools.partial(embedding, train, zoos),
         zoos=described,
         sizes=sizes,
+        select=SELECT,
         **measures,
     )
     named = {

@@ -9,11 +9,13 @@ tanh, .941 with both; NFN-HNP .927, .934, .934; NeuralGraph .901, .934, .931; St
 
     python -m experiments.generalization                   CIFAR-10, every method, on 2 CPU cores
     python -m experiments.generalization --methods scalegmn,scalegmn_b,scalegmn_permutation
+    python -m experiments.generalization --preset h100 --files FOLDER
     python -m experiments.generalization --preset paper --files FOLDER
     python -m experiments.generalization --preset paper \
-        --published cifar10=FOLDER/cifar10 --published svhn=FOLDER/svhn_cropped
+        --published cifar10=FOLDER/cifar10 --published svhn=FOLDER/svhn_cropped --splits NFN
 
-`scalegmn_permutation` is the same network without signs and scales, as large.
+`scalegmn_permutation` is the same network without signs and scales, as large. `paper` has the
+paper's methods and their training, `experiments.lib.published_predictors`.
 
 Protocol, where we differ: as in `experiments.cross_dataset`. The whole zoo is split; each
 activation has its share of the parts.
@@ -24,32 +26,21 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.lib import accuracy_predictors, cli
+from experiments.lib import accuracy_predictors, cli, published_predictors
 from experiments.lib.accuracy_predictors import SIMPLE, Direction, shorter
 from experiments.lib.methods import Preset
+from experiments.lib.published_numbers import PAPERS, SUBSETS, SYMMETRY
 from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
 from wsjax.zoos import Zoo
 
-ENCODERS = ("stat_nn", "nfn_np", "nfn_hnp", "neural_graph", "gmn", "scalegmn")
+ENCODERS = ("stat_nn", "nfn_np", "nfn_hnp", "neural_graph", "gmn", "gmn_product", "scalegmn")
 SCALEGMN = accuracy_predictors.METHODS["scalegmn"]
 METHODS = {  # those of the paper's table that support these zoos, and ScaleGMN in three versions
     **SIMPLE,
     **{k: accuracy_predictors.METHODS[k] for k in ENCODERS},
     "scalegmn_b": SCALEGMN.sized(backward="balanced", width=20),
     "scalegmn_permutation": SCALEGMN.sized(symmetry="permutation", width=45),
-}
-WAYS = (
-    *(("cifar10", "relu"), ("cifar10", "tanh"), ("cifar10", "both")),
-    *(("svhn", "relu"), ("svhn", "tanh")),
-)
-PAPER = {  # tau, in the order of `WAYS`
-    "stat_nn": (".914", ".914", ".915", ".846", ".844"),
-    "nfn_np": (".919", ".925", ".922", ".859", ".858"),
-    "nfn_hnp": (".927", ".934", ".934", ".864", ".859"),
-    "neural_graph": (".901", ".934", ".931", ".855", ".862"),
-    "scalegmn": (".928", ".942", ".941", ".869", ".874"),
-    "scalegmn_b": (".928", ".943", ".941", ".865", ".866"),
 }
 
 
@@ -83,24 +74,34 @@ def laptop() -> Preset:
     return Preset(METHODS, "half an hour on a CPU core", zoos, SIZES)
 
 
+def h100() -> Preset:
+    """Thousands of networks on CIFAR-10."""
+    zoos = {"cifar10": recipe("conv3-gap", "cifar10", "h100")}
+    default = (*SIMPLE, "stat_nn", "nfn_hnp", "scalegmn")
+    return accuracy_predictors.h100(zoos, METHODS, default=default)
+
+
 def paper() -> Preset:
-    """The published sizes."""
+    """The paper's methods, trained as there, on zoos of its sizes.
+
+    Each direction has the published configuration of ScaleGMN for its data set and activations.
+    """
     zoos = {k: recipe("conv3-gap", k, "paper") for k in ("cifar10", "svhn")}
-    return accuracy_predictors.paper(zoos, METHODS)
+    directions = {}
+    for data, activation in SUBSETS:
+        name = f"{data}_{SYMMETRY[activation]}"
+        own = {f"scalegmn{b}": published_predictors.scalegmn(name + b) for b in ("", "_b")}
+        directions[f"{data} {activation}"] = SIMPLE | published_predictors.OTHERS_OF_SCALEGMN | own
+    return accuracy_predictors.paper(zoos, directions["cifar10 relu"], directions=directions)
 
 
-PRESETS = {f.__name__: f() for f in (smoke, laptop, paper)}
+PRESETS = {f.__name__: f() for f in (smoke, laptop, h100, paper)}
 
 
 def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """The command line; returns the records of its runs."""
-    published = {
-        (method, f"{data} {activation}", activation): tau
-        for method, taus in PAPER.items()
-        for (data, activation), tau in zip(WAYS, taus, strict=True)
-    }
     return accuracy_predictors.main(
-        "generalization", __doc__, PRESETS, directions, arguments, published
+        "generalization", __doc__, PRESETS, directions, arguments, PAPERS["generalization"]
     )
 
 

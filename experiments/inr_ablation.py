@@ -57,6 +57,7 @@ PARTS = {  # table 6: method -> the setting that is changed, words, the paper's 
 }
 TABLES = (*PARTS, "sne", "sne_no_invariance", "sne_chunk_4", "sne_chunk_8", "sne_chunk_16")
 BASE = Settings(batch=16, microbatch=4, learning_rate=1e-3, warmup=50, weight_decay=0.01)
+PAIRS = {"microbatch": 2, "warmup": 200, "optimizer": "muon", "learning_rate": 2e-3}  # on CPUs
 COLUMNS = {
     **{"test MSE": "test_mse", "invariance": "invariance"},
     **{"embedding error": "code_error", "untrained": "untrained_code_error"},
@@ -127,7 +128,7 @@ def laptop() -> Preset:
 
 def long() -> Preset:
     """Tables 6 and 7 on the paper's number of training networks, 5,000 steps a method."""
-    pairs = dataclasses.replace(BASE, microbatch=2, warmup=200)
+    pairs = dataclasses.replace(BASE, **PAIRS)
     rivals = {"width": 32, "layers": 4}, {}
     return dataclasses.replace(
         paper(),

@@ -16,6 +16,7 @@ from experiments.lib import (
     cli,
     fault_tables,
     overview_tables,
+    size_tables,
     tables,
 )
 from experiments.lib.records import PUBLISHED, ROOT
@@ -45,6 +46,7 @@ TABLES = {
     **overview_tables.TABLES,
     **tables.TABLES,
     **accuracy_tables.TABLES,
+    **size_tables.TABLES,
     **benchmark_tables.TABLES,
     **fault_tables.TABLES,
 }

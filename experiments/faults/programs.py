@@ -91,7 +91,7 @@ def execute(folder: str) -> None:
     below = pathlib.Path(folder)
     options = argparse.Namespace(
         experiment="x", preset="smoke", set=[], seeds=1, folder=below, results=below / "results",
-        jobs=1,
+        jobs=1, seed=None,
     )  # fmt: skip
     preset = Preset({"three": Method(compute=len)}, "nothing")
     plan = runs.plan(options, preset, preset.methods, three_facts)

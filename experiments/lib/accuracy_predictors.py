@@ -3,10 +3,14 @@
     train (Zoo), tests {name: Zoo}  --a method-->  a record for each test
 
 A method is an encoder with a head, or a computation without gradients; both learn on a "train"
-split, select on "validation" and are tested on the "test" splits of any zoos. A record of a test
-zoo that a method does not support has the reason.
+split, select on "validation" and are tested on the "test" splits of any zoos. Kendall's tau is
+reported, so the checkpoint with the highest one is selected. A record of a test zoo that a method
+does not support has the reason.
+
+Methods here are sized for a CPU; those of the papers are in `published_predictors`.
 """
 
+import argparse
 import dataclasses
 import functools
 import pathlib
@@ -21,14 +25,16 @@ from experiments.lib.baselines import METHODS as BASELINES
 from experiments.lib.baselines import Tests
 from experiments.lib.label_regression import predict
 from experiments.lib.methods import Method, Preset
+from experiments.lib.published_numbers import Paper
 from experiments.lib.zoo_loading import LABEL, SIZES
 from wsjax import metrics
 from wsjax.encoders.nfn.nfn import SETTINGS as NFN
+from wsjax.tasks.reconstruction import Objective as AutoEncoding
 from wsjax.tasks.regression import Objective
 from wsjax.training import Settings
 from wsjax.zoos import Zoo
 
-Paper = Mapping[tuple[str, str, str], str]  # (method, training zoo, test zoo) -> its number
+SELECT = "tau"  # the measure that selects checkpoints
 
 
 class Direction(NamedTuple):
@@ -57,7 +63,7 @@ def accuracies(
     way: Direction, paper: Paper, method: Method, config: Mapping[str, Any], home: pathlib.Path
 ) -> list[runs.Facts]:
     """Work of `runs.Run`: a record for each test zoo, in their order; predictions.npz."""
-    result = predict(method, config, home, way.train, way.tests, LABEL, way.adopt)
+    result = predict(method, config, home, way.train, way.tests, LABEL, way.adopt, SELECT)
     lines, saved = [], {}
     for name, zoo in way.tests.items():
         number = paper.get((config["row"], way.name, name), "–")
@@ -93,20 +99,25 @@ QUICK = Settings(
     evaluate_every=50, checkpoint_every=100,
 )  # fmt: skip
 PIECES = dataclasses.replace(QUICK, microbatch=4)  # stays in the cache of a CPU
-GRAPH = {"width": 32, "layers": 2, "aggregate": "mean", "product": True}
+GRAPH = {"width": 32, "layers": 2, "aggregate": "mean"}
 PNA = {"backbone": "pna", "width": 32, "edge_width": 32, "head": (32, 32)}
-SNE = {"chunk": 64, "chunk_depth": 1, "depth": 1, "width": 32, "heads": 4, "code": 64}
+SNE = {
+    **{"chunk": 64, "chunk_depth": 1, "depth": 1, "width": 32, "heads": 4, "code": 64},
+    **{"output": False, "types": "learned", "scale": 0.3, "learned_scale": True},
+}
 SCALEGMN = {"layers": 2, "width": 24, "backward": "none"}
 NFN_NP, NFN_HNP = ({**NFN[f"generalisation_{k}"], "code": 64} for k in ("np", "hnp"))
 HEAD = (512, 512)
 
-# Sizes for a CPU. GRIT attends over all pairs of neurons, Probing runs networks on inputs of one
-# shape, and INR2Vec reads hidden layers of one width: these are for fields, and left out. All
-# predict a share by binary cross-entropy, as NFN, SNE and GMN do; methods that are not invariant
-# to permutations are trained on permuted copies.
+# Sizes for a CPU. Probing runs networks on inputs of one shape, and INR2Vec reads hidden layers of
+# one width: these are for fields, and left out. All predict a share by binary cross-entropy, as
+# NFN, SNE and GMN do; methods that are not invariant to permutations are trained on permuted
+# copies. `gmn_product` has messages with products of neurons and weights, which the paper's have
+# not.
 METHODS: Mapping[str, Method] = {name: Method(compute=f) for name, f in BASELINES.items()} | {
     "neural_graph": Method("neural_graph", PNA, HEAD, PLAIN, PIECES),
     "gmn": Method("gmn", GRAPH, HEAD, PLAIN, PIECES),
+    "gmn_product": Method("gmn", {**GRAPH, "product": True}, HEAD, PLAIN, PIECES),
     "scalegmn": Method("scalegmn", SCALEGMN, HEAD, PLAIN, PIECES),
     "nfn_np": Method("nfn", NFN_NP, HEAD, PLAIN, QUICK),
     "nfn_hnp": Method("nfn", NFN_HNP, HEAD, PLAIN, QUICK),
@@ -117,10 +128,15 @@ METHODS: Mapping[str, Method] = {name: Method(compute=f) for name, f in BASELINE
     "deepsets": Method("deepsets", {}, HEAD, PLAIN, PIECES),
     "dmc": Method("dmc", {}, HEAD, PERMUTED, PIECES),
     "hyperrep": Method("hyperrep", {}, HEAD, PERMUTED, QUICK),
+    "hyperrep_pretrained": Method(
+        "hyperrep", {}, (), AutoEncoding(), QUICK, words="trained without labels, linear probe"
+    ),
     "transformer": Method("transformer", {}, HEAD, PERMUTED, QUICK),
     "mlp": Method("mlp", {}, HEAD, PERMUTED, QUICK),
-    "sne": Method("sne", SNE, HEAD, Objective("bce", invariance=0.1, share=0.25), PIECES),
+    "sne_small": Method("sne", SNE, HEAD, Objective("bce", invariance=0.1, share=0.25), PIECES),
 }
+# attends over all pairs of neurons: for the smallest networks
+GRIT = Method("grit", {"width": 32, "layers": 2, "heads": 4}, HEAD, PLAIN, PIECES)
 SIMPLE = {name: METHODS[name] for name in BASELINES}
 
 
@@ -130,18 +146,48 @@ def shorter(method: Method, steps: int, batch: int = 4) -> Method:
     return method.train(steps, batch=batch, warmup=max(1, steps // 10), microbatch=0, **every)
 
 
-def longer(methods: Mapping[str, Method]) -> dict[str, Method]:
-    """The methods trained for 20,000 steps of large batches: for GPUs."""
-    large = {"batch": 64, "warmup": 500, "microbatch": 0, "checkpoint_every": 2000}
-    train = lambda method: method.train(20000, 40, **large) if method.encoder else method
-    return {name: train(method) for name, method in methods.items()}
-
-
-def paper(zoos: Mapping[str, Any], methods: Mapping[str, Method] = METHODS, **more: Any) -> Preset:
-    """A preset of the published sizes, of networks and of training; `more` are fields of it."""
+def paper(zoos: Mapping[str, Any], methods: Mapping[str, Method], **more: Any) -> Preset:
+    """A preset of a paper's methods on zoos of its sizes; `more` are fields of it."""
     sizes = SIZES | {"train": 0.4, "test": 0.5}
     fields = {"zoos": zoos, "sizes": sizes, "seeds": 3, **more}
-    return Preset(longer(methods), "days, for a GPU; resumable method by method", **fields)
+    return Preset(SIMPLE | methods, "days, for a GPU; resumable method by method", **fields)
+
+
+def planned(
+    options: argparse.Namespace,
+    preset: Preset,
+    chosen: Mapping[str, Method],
+    direction: str,
+    networks: int,
+) -> dict[str, Method]:
+    """The chosen methods as a direction has them, with the steps of their epochs.
+
+    Args:
+        options: the command line, with changes of settings.
+        preset: whose.
+        chosen: as from `cli.choose`.
+        direction: its name.
+        networks: it learns from.
+    """
+    given, here = cli.changes(options.set), dict(chosen)
+    if preset.directions:
+        own = preset.directions.get(direction, {})
+        others = {k: m for k, m in chosen.items() if k not in preset.methods}  # `--encoder`
+        here = {k: own[k].override(given) for k in chosen if k in own} | others
+    return {k: m.over(networks).override(given) for k, m in here.items()}
+
+
+def h100(zoos: Mapping[str, Any], methods: Mapping[str, Method] = METHODS, **more: Any) -> Preset:
+    """A preset for one H100: a data set's zoo and the default methods in eight minutes.
+
+    By estimate: 3,000 small CNNs take two minutes and a half, and a step of 128 of them 17 ms
+    with ScaleGMN, the slowest but SNE. `more` are fields of the preset.
+    """
+    large = {"batch": 128, "warmup": 100, "microbatch": 0}
+    train = lambda method: method.train(3000, **large) if method.encoder else method
+    trained = {name: train(method) for name, method in methods.items()}
+    cost = "eight minutes of an H100 for each data set, zoos included, by estimate"
+    return Preset(trained, **{"cost": cost, "zoos": zoos, "sizes": SIZES, **more})
 
 
 def main(
@@ -178,10 +224,11 @@ def main(
             "zoos": {k: described[k] for k in sorted(way.zoos)},
             "sizes": {"train": len(way.train.splits["train"])},
             "label": LABEL,
+            "select": SELECT,
         }
-        plan += runs.plan(
-            options, preset, methods, functools.partial(accuracies, way, paper or {}), **facts
-        )
+        here = planned(options, preset, methods, way.name, facts["sizes"]["train"])
+        work = functools.partial(accuracies, way, paper or {})
+        plan += runs.plan(options, preset, here, work, **facts)
     finished = runs.execute(plan, options, table, "test_tau")
     if pictures:
         drawn = pictures(preset, zoos, finished, options.folder, cli.home(options))

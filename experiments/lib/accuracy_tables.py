@@ -7,21 +7,33 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from experiments.lib import records, tables
+from experiments.lib.protocols import Footnotes, Protocol, both, of_data, of_size, of_training
+from experiments.lib.published_numbers import PAPERS, PROTOCOLS, Paper
 from experiments.lib.zoo_recipes import ZOOS
 from wsjax.zoos import store
 from wsjax.zoos.inrs import inr_statistics
 
+ESCAPED = r"\*"  # within italics
+CPU = (
+    "Presets other than `paper` have encoders of CPU size, trained for 300 steps at most: not the "
+    "papers' models, whatever their names. `sne_small` has chunks of 64, width 32, one SAB a "
+    "stage, an embedding of 64 and permuted copies; the paper's SNE chunks of 32, width 64, two "
+    "SABs, an embedding of 1,024 and no copies."
+)
+
 
 def accuracy_predictors(
-    experiment: str, protocol: str = "", also: str = ""
+    experiment: str, protocol: Protocol, paper: Paper, also: str = ""
 ) -> Callable[[pathlib.Path], str]:
     """The table of an experiment: Kendall's tau in each direction, the best mean first.
 
-    Methods that do not support all test zoos have no mean.
+    Methods that do not support all test zoos have no mean. Footnotes state how our networks
+    differ from the paper's, by direction, and our models and training, by method.
 
     Args:
         experiment: its name.
-        protocol: how published figures differ, for a footnote.
+        protocol: the paper's.
+        paper: its numbers.
         also: another metric of the test, behind tau in brackets.
 
     Returns:
@@ -30,15 +42,21 @@ def accuracy_predictors(
 
     def table(results):
         runs = records.latest(records.read(experiment, results))
-        sections = [_section(p, group, also) for (p,), group in tables.by_preset(runs).items()]
-        if sections and protocol:
-            sections.append(f"Published: {protocol}.")
+        key = lambda r: (r["row"], r["train_zoo"], r["test_zoo"])
+        runs = [{**r, "paper": paper.get(key(r), "–")} for r in runs]
+        groups, notes = tables.by_preset(runs).items(), Footnotes()
+        sections = [_section(p, group, also, protocol, notes) for (p,), group in groups]
+        memory = tables.FROM_MEMORY * any("*" in r["paper"] for r in runs)
+        if any(r["preset"] != "paper" for r in runs):
+            sections.append(CPU)
+        if notes.texts:
+            sections.append(f"Published numbers: {notes.lines()}{memory}")
         return "\n\n".join(sections) or tables.EMPTY
 
     return table
 
 
-def _section(preset, runs, also):
+def _section(preset, runs, also, protocol, notes):
     """The methods of one preset; on several kinds of device, a line for each."""
     directions = list(tables.grouped(runs, "train_zoo", "test_zoo"))
     several = len(set(map(records.device_kind, runs))) > 1
@@ -52,7 +70,11 @@ def _section(preset, runs, also):
         for name, groups in by_method.items()
         if all(tau(groups.get(d, [])) for d in directions)
     }
-    arrow = lambda direction: " → ".join(direction)
+    headings = {d: " → ".join(d) for d in directions}
+    for r in runs:
+        if r["paper"] != "–":  # the same of all methods of a direction
+            d, theirs = (r["train_zoo"], r["test_zoo"]), protocol.of(r)
+            headings[d] = " → ".join(d) + notes.mark(both(of_data(theirs, r)))
     lines = {}
     for name in sorted(by_method, key=lambda name: -means.get(name, -2.0)):
         groups = by_method[name]
@@ -64,11 +86,21 @@ def _section(preset, runs, also):
             if also and tau(group):
                 cell += f" ({np.mean([r['metrics'][also] for r in group]):.3f})"
             cell += " †" * any("adopted" in r for r in group)
-            cells[arrow(direction)] = cell + " ‡" * any("note" in r for r in group)
+            cells[headings[direction]] = cell + " ‡" * any("note" in r for r in group)
         lines[name] = cells | {"mean": f"{means[name]:.3f}" if name in means else "–"}
-        published = {arrow(d): f"*{group[0]['paper']}*" for d, group in groups.items()}
-        if set(published.values()) != {"*–*"}:
-            lines[f"*{name}, published*"] = published
+        published = {d: group[0] for d, group in groups.items() if group[0]["paper"] != "–"}
+        if published:
+            theirs = protocol.of(next(iter(published.values())))
+            found = of_training(theirs, list(published.values()))
+            found += [x for r in published.values() for x in of_size(protocol.of(r), r)]
+            marks = notes.mark(both(list(dict.fromkeys(found)))) + notes.mark(theirs.words)
+            cells = {
+                headings[d]: f"*{r['paper'].replace('*', ESCAPED)}*" for d, r in published.items()
+            }
+            if len(published) == len(directions):
+                figures = [float(r["paper"].split(" ")[0].rstrip("*")) for r in published.values()]
+                cells["mean"] = f"*{np.mean(figures):.3f}*"
+            lines[f"*{name}, published*{marks}"] = cells
     interval = [
         np.ptp(r["metrics"]["test_tau_interval"]) / 2
         for r in runs
@@ -80,11 +112,18 @@ def _section(preset, runs, also):
     )
     if interval:
         words += f"; half of a 95 % interval over test networks: {np.median(interval):.3f} (median)"
+    words += _selection(runs)
     if any("adopted" in r for r in runs):
         words += "; †: the test networks have kinds of arrays that training had not"
     if any("note" in r for r in runs):
         words += "; ‡: the model is constant"
     return f"{words}:\n\n{tables.pivot(lines, 'method')}"
+
+
+def _selection(runs):
+    """The measure that selected checkpoints, in words, where it was not tau."""
+    others = any(r.get("config", {}).get("select") != "tau" for r in runs if r["steps"])
+    return "; checkpoints selected by the validation MSE" * others
 
 
 def embeddings(results: pathlib.Path) -> str:
@@ -101,12 +140,17 @@ def embeddings(results: pathlib.Path) -> str:
             "mean τ": "test_tau",
         }.items()
     }
-    runs = records.latest(records.read("embeddings", results))
-    sections = [
-        f"Preset `{preset}`, on {tables.devices(group)}:\n\n"
-        + tables.lines(group, columns, "knn_zoo_accuracy")
-        for (preset,), group in tables.by_preset(runs).items()
-    ]
+    runs, notes, sections = records.latest(records.read("embeddings", results)), Footnotes(), []
+    for (preset,), group in tables.by_preset(runs).items():
+        trained = [r for r in group if r["steps"]] or group
+        theirs = PROTOCOLS["embeddings"]
+        differ = of_data(theirs, group[0]), of_training(theirs, trained)
+        marks = "".join(notes.mark(both(x)) for x in differ)
+        table = tables.lines(group, columns, "knn_zoo_accuracy")
+        where = f"Preset `{preset}`{marks}, on {tables.devices(group)}{_selection(group)}"
+        sections.append(f"{where}:\n\n{table}")
+    if notes.texts:
+        sections.append(f"Against the paper's figure: {notes.lines()}")
     return "\n\n".join(sections) or tables.EMPTY
 
 
@@ -156,16 +200,10 @@ def inr_zoos(results: pathlib.Path) -> str:
 
 
 TABLES: Mapping[str, Callable[[pathlib.Path], str]] = {
-    "cross_dataset": accuracy_predictors(
-        "cross_dataset", "the published zoos, 12,000 training networks, 300 epochs"
-    ),
-    "cross_architecture": accuracy_predictors(
-        "cross_architecture", "the published zoos, larger and trained for longer than ours"
-    ),
-    "accuracy_prediction": accuracy_predictors("accuracy_prediction", also="test_r2"),
-    "generalization": accuracy_predictors(
-        "generalization", "the published zoos, larger and trained for longer than ours"
-    ),
+    **{
+        name: accuracy_predictors(name, PROTOCOLS[name], PAPERS[name], also)
+        for name, also in {**dict.fromkeys(PAPERS, ""), "accuracy_prediction": "test_r2"}.items()
+    },
     "embeddings": embeddings,
     "zoos": classifier_zoos,
     "inr_zoos": inr_zoos,

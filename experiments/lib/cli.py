@@ -9,6 +9,7 @@ encoders of the selected methods; `--settings` lists them.
 
 import argparse
 import contextlib
+import dataclasses
 import errno
 import os
 import pathlib
@@ -34,6 +35,20 @@ REMEDIES = {
     errno.EPERM: "name folders you may write to, --folder and --results",
     errno.EROFS: "name folders that can be written to, --folder and --results",
 }
+
+
+class Listed(SystemExit):
+    """The end of a command that was to list its runs, `--dry-run`; the exit code is 0.
+
+    Attributes:
+        options: the command line.
+        preset: that it selects.
+        methods: those that it selects, with their settings.
+    """
+
+    def __init__(self, options: argparse.Namespace, preset: Preset, methods: Mapping[str, Method]):
+        super().__init__(0)
+        self.options, self.preset, self.methods = options, preset, methods
 
 
 def run(main: Callable[[], object]) -> NoReturn:
@@ -101,7 +116,7 @@ def command(name: str, about: str | None, **more: bool) -> argparse.ArgumentPars
         formatter_class=argparse.RawDescriptionHelpFormatter,
         **more,
     )
-    out.set_defaults(experiment=name.partition(".")[0])  # as its records name it
+    out.set_defaults(experiment=name.partition(".")[0], dry_run=False)  # as its records name it
     return out
 
 
@@ -121,9 +136,12 @@ def parser(
     out.add_argument("--preset", choices=list(presets), default="laptop")
     out.add_argument("--methods", default="", help="comma-separated; all for every one there is")
     out.add_argument("--seeds", type=int, default=0, help="how many; the preset's if 0 or less")
+    out.add_argument("--seed", type=int, help="this one alone, in place of --seeds")
     words = "a setting of the selected methods; comma-separated or repeated"
     out.add_argument("--set", action="append", default=[], metavar="PART.FIELD=VALUE", help=words)
     out.add_argument("--settings", action="store_true", help="list these settings and exit")
+    words = "list the runs and exit; reads no data and writes nothing"
+    out.add_argument("--dry-run", action="store_true", help=words)
     if own:
         words = "adds a method with an encoder of your own, named after its class, trained as the "
         words += "first trained method of the preset"
@@ -173,6 +191,8 @@ def prepare(options: argparse.Namespace) -> argparse.Namespace:
     Writes into both folders and reads the records there, so that hours of training do not end
     in an error of these.
 
+    With `--dry-run` nothing is written.
+
     Raises:
         SystemExit: records are to be published from elsewhere than a clone, or into two folders;
             or a folder cannot be written to.
@@ -187,6 +207,8 @@ def prepare(options: argparse.Namespace) -> argparse.Namespace:
     options.results = (
         records.PUBLISHED if options.publish else options.results or options.folder / "results"
     )
+    if options.dry_run:
+        return options
     for folder in (options.folder, options.results):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -205,8 +227,14 @@ def prepare(options: argparse.Namespace) -> argparse.Namespace:
 
 def preset_name(options: argparse.Namespace) -> str:
     """The preset's name in records: with settings changed or other zoos, it is another."""
-    name = f"{options.preset}-custom" if options.set else options.preset
+    custom = options.set or getattr(options, "networks", 0)
+    name = f"{options.preset}-custom" if custom else options.preset
     return f"{name}-published" if getattr(options, "published", ()) else name
+
+
+def seeds(options: argparse.Namespace, preset: Preset) -> Sequence[int]:
+    """The seeds of each method: the flags', else the preset's."""
+    return range(max(options.seeds, 0) or preset.seeds) if options.seed is None else [options.seed]
 
 
 def home(options: argparse.Namespace) -> pathlib.Path:
@@ -232,7 +260,8 @@ def choose(options: argparse.Namespace, preset: Preset) -> dict[str, Method]:
 
     Raises:
         SystemExit: a method or a setting is unknown, or a value is not of its type or out of
-            range; or, after printing them, the settings were to be listed.
+            range; or, after printing them, the settings or the runs were to be listed
+            (`Listed`).
     """
     methods, default = dict(preset.methods), list(preset.default or preset.methods)
     if options.encoder:
@@ -244,7 +273,13 @@ def choose(options: argparse.Namespace, preset: Preset) -> dict[str, Method]:
     if options.settings:
         print(settings.listing(_available(methods)))
         raise SystemExit(0)
-    return apply(methods, changes(options.set))
+    methods = apply(methods, changes(options.set))
+    if options.dry_run:
+        for name, method in methods.items():
+            steps = f"{method.training.steps} steps" if method.encoder else "no training"
+            print(f"{preset_name(options)} {name}, seeds {[*seeds(options, preset)]}: {steps}")
+        raise Listed(options, preset, methods)
+    return methods
 
 
 def _own(encoder, preset):
@@ -254,7 +289,7 @@ def _own(encoder, preset):
     except ValueError as error:
         raise SystemExit(f"--encoder: {error}") from None
     first = next(m for m in preset.methods.values() if m.encoder)
-    return Method(encoder, head=first.head, objective=first.objective, training=first.training)
+    return dataclasses.replace(first, encoder=encoder, settings={}, words="", paper="–")
 
 
 def changes(given: Sequence[str]) -> dict[str, str]:

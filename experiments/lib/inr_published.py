@@ -17,7 +17,9 @@ Methods that no paper has on these networks are trained as ScaleGMN, editors as 
 import dataclasses
 import math
 import re
+from collections.abc import Mapping
 
+from experiments.lib.protocols import Protocol
 from wsjax.encoders.dwsnet.dwsnet import SETTINGS as DWSNET
 from wsjax.encoders.nfn.nfn import SETTINGS as NFN
 from wsjax.encoders.nft import SETTINGS as NFT
@@ -75,6 +77,18 @@ _EDITING = {
         **{"mlp": ".0535*", "dwsnet": ".0258*", "nfn_np": ".0255*", "nfn_hnp": ".0265*"},
         **{"scalegmn": ".0256 ± .0003*", "scalegmn_b": ".0189*"},
     },
+}
+# of models built by the authors' code; GMN's as in the paper
+_PARAMETERS = {
+    "mnist.dws": {
+        **{"dwsnet": 552_650, "scalegmn": 1_772_042, "scalegmn_b": 3_089_162},
+        **{"nfn_np": 45_500_000, "nfn_hnp": 68_800_000, "neural_graph_pna": 92_010},
+    },
+    "fashion_mnist.dws": {"scalegmn": 1_160_970, "scalegmn_b": 1_722_378},
+    "cifar10.nfn": {"scalegmn": 397_450, "scalegmn_b": 492_298},
+    "cifar10.nfn, augmented": {"scalegmn": 2_285_322, "scalegmn_b": 3_324_938},
+    "mnist.dws, edited": {"scalegmn": 4_002_058, "scalegmn_b": 4_821_385},
+    "mnist.nfn, edited": {"gmn": 8_945_671, "nfn_np": 4_130_000, "nfn_hnp": 6_440_000},
 }
 
 
@@ -185,6 +199,21 @@ def training(method: str, zoo: str, edit: bool = False) -> Settings:
         steps, every = 200 * epoch(batch), epoch(batch)
     each = {"steps": steps, "evaluate_every": every, "batch": batch}
     return _every(warm, weight_decay=decay, clip=10.0, **each)
+
+
+def protocol(run: Mapping) -> Protocol:
+    """How the published score was obtained that stands beside a record, for footnotes."""
+    zoo, method, edit = run["train_zoo"], run["row"], "task" in run["config"]
+    how = training(method, zoo, edit)
+    key = source(zoo) + ", augmented" * augmented(zoo) + ", edited" * edit
+    return Protocol(
+        "the authors' INRs",
+        TRAINED.get(source(zoo).split(".")[0], 55_000),
+        steps=how.steps,
+        batch=how.batch,
+        parameters=_PARAMETERS.get(key, {}).get(method, 0),
+        words=f"here {NOTES[method]}" if method in NOTES else "",
+    )
 
 
 def _every(settings, evaluate_every, **changes):

@@ -90,7 +90,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
 
 
 def subject(options: argparse.Namespace) -> Subject:
-    """Reads the images of the flags.
+    """Reads the images of the flags; with `--dry-run` none of a data set.
 
     Raises:
         SystemExit: both a data set and a folder are given, or neither can be used; or
@@ -116,10 +116,13 @@ def subject(options: argparse.Namespace) -> Subject:
             size = options.preset
             size = "small" if (data, size) == ("digits", "laptop") else size
             plan = zoo_recipe(options.recipe, data, size)
-            loaded = images.load(data, options.files, options.folder / "cache" / "images")
-            name, pictures, classes = data, inr_factory.image_set(loaded), loaded.classes
+            name, pictures, classes = data, ImageSet(data, "", "", {}), images.CLASSES[data]
+            if not options.dry_run:
+                loaded = images.load(data, options.files, options.folder / "cache" / "images")
+                pictures = inr_factory.image_set(loaded)
         plan = dataclasses.replace(plan, **changes)
-        inr_factory.partition(plan, pictures)  # are there as many?
+        if pictures.parts:
+            inr_factory.partition(plan, pictures)  # are there as many?
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         raise SystemExit(str(error)) from None
     return Subject(title(name, options.recipe, changes), pictures, classes, plan)

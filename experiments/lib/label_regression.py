@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from experiments.lib import plots, runs
+from experiments.lib import plots, pretraining, runs, sweeps
 from experiments.lib.baselines import Tests
 from experiments.lib.methods import Method
 from wsjax import metrics
 from wsjax.tasks import InputScale, Trained, expect_supported
 from wsjax.tasks.base import views
-from wsjax.tasks.regression import Regression
 from wsjax.zoos import Zoo
 
 
@@ -48,17 +47,19 @@ def predict(
     tests: Tests,
     label: str,
     adopt: bool = False,
+    measure: str = "mse",
 ) -> Prediction:
     """Trains a method if it supports one of the test zoos, and predicts the label of those.
 
     Args:
-        method: its objective is one of regression.
+        method: its objective is one of regression, or of reconstruction.
         config: of the run.
         home: its folder.
         train: with the splits "train" and "validation".
         tests: name -> zoo with a "test" split.
         label: predicted.
         adopt: whether arrays of kinds that training has none of are supported.
+        measure: of the validation networks, that selects the checkpoint, see `Regression`.
 
     Raises:
         ValueError: a split is absent or empty, or a label is NaN or infinite (its networks are
@@ -77,13 +78,14 @@ def predict(
     if set(unsupported) == set(tests):
         nothing = {"metrics": {}, "parameters": 0, "steps": 0, "seconds": 0.0}
         return Prediction({}, unsupported, nothing)
-    trained, facts = runs.learn(method, config, home, train, Regression(label, method.objective))
-    predicted, adopted = {}, {}
+    task = pretraining.task(method, label, measure)
+    trained, facts = sweeps.learn(method, config, home, train, task)
+    predict_label, predicted, adopted = pretraining.predictor(trained, train, label), {}, {}
     for name in tests.keys() - unsupported.keys():
         zoo, _ = tests[name].part("test", label)
         model = trained.extend(zoo.specs) if adopt else trained
         adopted[name] = sorted(set(model.scale.scales) - set(trained.scale.scales))
-        predicted[name] = model.predict(zoo)
+        predicted[name] = predict_label(model, zoo)
     return Prediction(predicted, unsupported, facts, trained, adopted)
 
 

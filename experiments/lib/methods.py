@@ -35,6 +35,10 @@ class Method:
         paper: the published figure, for tables.
         compute: in place of training, from arguments of the experiment, mostly those of
             `baselines.Compute`.
+        epochs: passes over the training networks that replace the steps of `training`, see `over`;
+            0 for none.
+        rates: learning rates to choose from by the validation R2, see `sweeps`; that of `training`
+            if empty.
     """
 
     encoder: str | None = None
@@ -45,9 +49,11 @@ class Method:
     words: str = ""
     paper: str = "–"
     compute: Callable | None = None
+    epochs: int = 0
+    rates: tuple[float, ...] = ()
 
     def train(self, steps: int, evaluations: int = 12, **changes: object) -> "Method":
-        """The method trained for so many steps.
+        """The method trained for so many steps, whatever its epochs were.
 
         Args:
             steps: updates.
@@ -56,6 +62,22 @@ class Method:
         """
         every = dict.fromkeys(("evaluate_every", "checkpoint_every"), max(1, steps // evaluations))
         training = dataclasses.replace(self.training, steps=steps, **every | changes)
+        return dataclasses.replace(self, training=training, epochs=0)
+
+    def over(self, networks: int) -> "Method":
+        """The method with the steps of its epochs, if it has any: an evaluation after each.
+
+        Args:
+            networks: of the training split; those that do not fill a batch are left out.
+
+        Raises:
+            ValueError: the steps are no more than the warm-up.
+        """
+        if not self.epochs:
+            return self
+        epoch = max(1, networks // self.training.batch)
+        every = {"evaluate_every": epoch, "checkpoint_every": epoch * max(1, self.epochs // 12)}
+        training = dataclasses.replace(self.training, steps=epoch * self.epochs, **every)
         return dataclasses.replace(self, training=training)
 
     def sized(self, **changes: object) -> "Method":
@@ -99,7 +121,10 @@ class Method:
                     ) from None
         method = self.sized(**parts["encoder"]).aimed(**parts["objective"])
         return dataclasses.replace(
-            method, training=dataclasses.replace(self.training, **parts["training"])
+            method,
+            training=dataclasses.replace(self.training, **parts["training"]),
+            epochs=0 if "steps" in parts["training"] else self.epochs,
+            rates=() if "learning_rate" in parts["training"] else self.rates,
         )
 
     def build(self) -> Encoder:
@@ -120,6 +145,7 @@ class Method:
             "head": list(self.head),
             "objective": {RECORDED.get(k, k): v for k, v in objective.items()},
             "training": dataclasses.asdict(self.training),
+            **({"rates": list(self.rates)} if self.rates else {}),
         }
 
 
@@ -135,6 +161,8 @@ class Preset:
         seeds: runs of each method.
         learns: names of the zoos to learn from, one by one; all if empty.
         default: names of the methods that run if none is named; all if empty.
+        directions: name of a direction -> its methods, where these differ from one direction to
+            another; others are left out then.
     """
 
     methods: Mapping[str, Method]
@@ -144,3 +172,4 @@ class Preset:
     seeds: int = 1
     learns: tuple[str, ...] = ()
     default: tuple[str, ...] = ()
+    directions: Mapping[str, Mapping[str, Method]] = dataclasses.field(default_factory=dict)

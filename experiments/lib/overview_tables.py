@@ -2,13 +2,18 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from experiments.lib import catalogue, records, tables
+from experiments.lib import catalogue, inr_published, records, tables
+from experiments.lib.protocols import Footnotes, Protocol, both, of_data, of_size, of_training
+from experiments.lib.published_numbers import PAPERS, PROTOCOLS
 
-RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+STANDARDS: Mapping[str, Callable[[Mapping], Protocol]] = {  # a record -> the paper's protocol
+    **{name: protocol.of for name, protocol in PROTOCOLS.items() if name != "interpolation"},
+    **dict.fromkeys(("inr_classification", "inr_editing"), inr_published.protocol),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +25,8 @@ class Headline:
         method: its name in records.
         metric: its heading.
         key: of the record's metrics.
-        differs: how our data or protocol differ from the paper's, in a few words.
+        differs: how our data or protocol differ from the paper's, in a few words, where
+            `STANDARDS` do not give it.
         digits: behind the point.
         times: factor from the record's unit to the published.
         least: whether smaller is better.
@@ -33,7 +39,7 @@ class Headline:
     method: str
     metric: str
     key: str
-    differs: str
+    differs: str = ""
     digits: int = 3
     times: float = 1.0
     least: bool = False
@@ -41,9 +47,12 @@ class Headline:
     published: str = ""
     flags: str = ""
 
-    def cells(self, results: pathlib.Path, mark: str) -> list[str] | None:
+    def cells(self, results: pathlib.Path, notes: Footnotes) -> list[str] | None:
         """The line, of the preset and device with the best mean; None without a record."""
         runs = records.read(self.experiment, results, row=self.method, **self.match)
+        if (paper := PAPERS.get(self.experiment)) is not None:
+            key = lambda r: (r["row"], r["train_zoo"], r["test_zoo"])
+            runs = [{**r, "paper": paper.get(key(r), "–")} for r in runs]
         if not self.published:
             runs = [r for r in runs if r["paper"] != "–"]
         runs = [{**r, "kind": records.device_kind(r)} for r in records.latest(runs)]
@@ -55,9 +64,9 @@ class Headline:
         )
         published = self.published or best[0]["paper"]
         if len(best) > 1 and not self.published:
-            published = (
-                f"{np.mean([float(r['paper'].split(' ')[0]) for r in best]):.{self.digits}f}"
-            )
+            figures = [float(r["paper"].split(" ")[0].rstrip("*")) for r in best]
+            memory = "*" * any("*" in r["paper"] for r in best)
+            published = f"{np.mean(figures):.{self.digits}f}{memory}"
         command = f"python -m experiments.{self.experiment}"
         preset = best[0]["preset"].removesuffix("-custom")
         command += f" --preset {preset}" * (preset != "laptop")
@@ -67,10 +76,20 @@ class Headline:
             f"`{self.experiment}`",
             f"`{self.method}`: {self.metric}",
             published,
-            f"{mean(best):.{self.digits}f}{mark}",
+            f"{mean(best):.{self.digits}f}{notes.mark(self.footnote(best))}",
             device,
             f"`{command}{flags}`",
         ]
+
+    def footnote(self, runs: Sequence[Mapping]) -> str:
+        """How these records, which the line is of, differ from the paper."""
+        parts = [self.differs]
+        if standard := STANDARDS.get(self.experiment):
+            each = [(standard(r), r) for r in runs]
+            differ = dict.fromkeys(x for theirs, r in each for x in of_data(theirs, r))
+            sizes = dict.fromkeys(x for theirs, r in each for x in of_size(theirs, r))
+            parts += [both([*differ, *of_training(each[0][0], runs), *sizes]), each[0][0].words]
+        return "; ".join(filter(None, parts))
 
 
 MNIST = "mnist.dws-steps1500-learning_rate0.001"
@@ -78,57 +97,52 @@ FASHION = "fashion_mnist.dws-steps4000-learning_rate0.001"
 HEADLINES = (
     Headline(
         "inr_frequency", "sne", "test MSE", "test_mse",
-        "12,000 networks of our own zoo by the published recipe, 12 epochs, half the depth; the "
-        "paper: its own zoo, 1,000 networks", least=True, flags="--methods sne",
+        least=True, flags="--methods sne",
     ),
     Headline(
         "inr_ablation", "sne_chunk_8", "test MSE", "test_mse",
-        "300 steps on our own zoo", least=True, flags="--methods sne_chunk_8",
+        least=True, flags="--methods sne_chunk_8",
     ),
     Headline(
         "inr_self_supervised", "gmn", "probe's test MSE", "test_mse",
-        "4 epochs, where the paper has 500; Gaussian noise", 2, least=True, flags="--methods gmn",
+        digits=2, least=True, flags="--methods gmn",
     ),
     Headline(
         "inr_classification", "scalegmn", "accuracy on MNIST INRs, %", "test_accuracy",
-        "12 epochs, where the paper has 200; INRs of our own that match the published statistics",
-        1, 100.0, match={"train_zoo": MNIST},
+        digits=1, times=100.0, match={"train_zoo": MNIST},
         flags="--data mnist --fit-steps 1500 --fit-rate 1e-3 --methods scalegmn "
         "--set training.ema=0.999 --set training.steps=5000 --set training.warmup=500",
     ),
     Headline(
         "inr_classification", "scalegmn", "accuracy on Fashion-MNIST INRs, %", "test_accuracy",
-        "15 epochs, where the paper has 200; INRs of our own", 1, 100.0,
-        match={"train_zoo": FASHION},
+        digits=1, times=100.0, match={"train_zoo": FASHION},
         flags="--data fashion_mnist --fit-steps 4000 --fit-rate 1e-3 --methods scalegmn "
         "--set training.ema=0.999 --set training.steps=6379 --set training.warmup=300",
     ),
     Headline(
         "inr_editing", "scalegmn_b", "test MSE, dilation of MNIST", "test_mse",
-        "less than half an epoch with 4 of 10 layers, where the paper has 300 epochs; its figure "
-        "is from memory", 4, least=True, match={"train_zoo": f"{MNIST}.dilation"},
+        digits=4, least=True, match={"train_zoo": f"{MNIST}.dilation"},
         flags="--data mnist --fit-steps 1500 --fit-rate 1e-3 --methods scalegmn_b "
         "--set encoder.layers=4 --set encoder.dropout=0 --set training.steps=360 "
         "--set training.warmup=300 --set training.ema=0.999",
     ),
     Headline(
         "cross_dataset", "sne", "Kendall's τ, mean of 9 directions", "test_tau",
-        "320 training networks and 300 steps, where the paper has 12,000 and 300 epochs",
         flags="--methods sne",
     ),
     Headline(
         "cross_architecture", "sne", "Kendall's τ, mean of 2 directions", "test_tau",
-        "320 or 160 training networks of zoos of our own, 300 steps", flags="--methods sne",
+        flags="--methods sne",
     ),
     Headline(
         "accuracy_prediction", "gmn", "Kendall's τ, CNNs, from half of a zoo", "test_tau",
-        "150 training networks on digits and 100 steps, where the paper has CIFAR-10",
+        "classifiers of digits, where the paper has CIFAR-10 and 15,000 training networks",
         match={"train_zoo": "varying-cnns digits 50 %"}, published=".915 ± .006",
         flags="--methods gmn",
     ),
     Headline(
         "generalization", "scalegmn_b", "Kendall's τ, mean of ReLU, tanh and both", "test_tau",
-        "300 steps on a zoo of our own", flags="--methods scalegmn_b",
+        flags="--methods scalegmn_b",
     ),
     Headline(
         "embeddings", "sne", "5 nearest neighbours name the zoo (chance .333)",
@@ -145,15 +159,12 @@ HEADLINES = (
 
 def headline(results: pathlib.Path) -> str:
     """The papers' methods, published and ours: a line for each experiment, with its command."""
-    cells, notes = [], []
-    for entry in HEADLINES:
-        mark = str(len(notes) + 1).translate(RAISED)
-        if line := entry.cells(results, mark):
-            cells.append(line)
-            notes.append(f"{mark} {entry.differs}.")
+    notes = Footnotes()
+    cells = [line for entry in HEADLINES if (line := entry.cells(results, notes))]
+    memory = tables.FROM_MEMORY * any("*" in published for _, _, published, *_ in cells)
     head = ["experiment", "metric", "published", "ours", "device", "command"]
     table = tables.markdown(head, cells)
-    return f"{table}\n\n" + " ".join(notes) if cells else tables.EMPTY
+    return f"{table}\n\n{notes.lines()}{memory}" if cells else tables.EMPTY
 
 
 def methods(_: pathlib.Path) -> str:

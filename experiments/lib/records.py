@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 PUBLISHED = ROOT / "experiments" / "results"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-learn")
 KEYS = ("experiment", "row", "preset", "seed", "metrics", "parameters", "seconds", "steps")
-WIDE = 32  # old records of SNE are of wider models than the paper's, or of as narrow ones
+WIDE = 32  # old records of SNE are of wider models than the paper's, or of narrow, shallow ones
 CODE = ("pyproject.toml", *(f":(glob){x}/**/*.py" for x in ("wsjax", "experiments", "third_party")))
 
 

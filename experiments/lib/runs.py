@@ -86,7 +86,7 @@ def plan(
     shared = {"experiment": options.experiment, "preset": cli.preset_name(options), **about}
     runs = []
     for name, method in methods.items():
-        for seed in range(max(options.seeds, 0) or preset.seeds):
+        for seed in cli.seeds(options, preset):
             seeded = method.seeded(seed)
             runs.append(Run(seeded, {**seeded.config(), **shared, "row": name, "seed": seed}, work))
     return runs

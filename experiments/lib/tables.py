@@ -12,9 +12,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from experiments.lib import inr_published, records
+from experiments.lib.protocols import (
+    Footnotes,
+    Protocol,
+    of_data,
+    of_size,
+    of_training,
+    theirs_alone,
+)
+from experiments.lib.published_numbers import PROTOCOLS
 from wsjax.symmetries.audit import SYMMETRIES, VERDICTS, figure
 
-ORDER = ("laptop", "relu", "long", "small", "small-custom", "paper", "paper-custom")
+_SIZES = ("laptop", "relu", "long", "small", "h100", "paper")
+ORDER = tuple(name + custom for name in _SIZES for custom in ("", "-custom"))
 EMPTY = "No runs yet."
 FROM_MEMORY = " With a *: from memory, not checked against the paper."
 NOTES = {  # notes of old records, in the words of today
@@ -151,11 +161,12 @@ def comparison(
     results: pathlib.Path,
     scores: Mapping[str, Column],
     error: str,
-    protocol: str,
+    protocol: str = "",
     size: Column = _size,
     more: Mapping[str, Column] = COST,
     published: Column = PAPER["published"],
     units: Column = lambda group: "",
+    standard: Callable[[Mapping], Protocol] | None = None,
 ) -> str:
     """The methods of an experiment, a section for each preset and zoo.
 
@@ -167,12 +178,17 @@ def comparison(
         results: the folder of records.
         scores: heading -> column of a metric; the first is that of fewer networks.
         error: the metric by which methods are sorted.
-        protocol: how published figures differ, for a footnote.
+        protocol: how all published figures differ, in words.
         size: the column of numbers of parameters.
         more: columns behind the scores.
         published: the last column.
         units: of a section's scores, for its heading.
+        standard: the paper's protocol for a record; published figures have footnotes on what
+            differs, of which the table has our side.
     """
+    notes, figures = Footnotes(), published
+    if standard:
+        published = _footnoted(figures, standard, notes)
     columns = {"method": method, "parameters": size, **scores, **more, "published": published}
     runs, sections = records.latest(records.read(experiment, results)), []
     networks = lambda r: r["config"]["sizes"]["train"]
@@ -197,15 +213,32 @@ def comparison(
             sections.append(f"{heading}, by number of training networks:\n\n{table}")
     if not sections:
         return EMPTY
-    memory = any("*" in published([r]) for r in runs)
-    return "\n\n".join([*sections, f"Published: {protocol}.{FROM_MEMORY * memory}"])
+    memory = any("*" in figures([r]) for r in runs)
+    words = [f"{protocol}." * bool(protocol), FROM_MEMORY.strip() * memory, notes.lines()]
+    if any(words):
+        sections.append(f"Published: {' '.join(filter(None, words))}")
+    return "\n\n".join(sections)
+
+
+def _footnoted(published, standard, notes):
+    """The column of published figures, with the numbers of footnotes on how ours differ."""
+
+    def column(group):
+        if (figure := published(group)) == "–":
+            return figure
+        run, theirs = group[0], standard(group[0])
+        differ = of_data(theirs, run), [*of_training(theirs, group), *of_size(theirs, run)]
+        marks = [notes.mark(text) for text in (*map(theirs_alone, differ), theirs.words)]
+        return figure + "".join(marks)
+
+    return column
 
 
 def frequency(results: pathlib.Path) -> str:
     """SNE's table 1."""
     scores = {"test MSE": score("test_mse"), "Kendall's τ": score("test_tau")}
-    protocol = "the authors' zoo of about 1,000 training networks, and full training"
-    return comparison("inr_frequency", results, scores, "test_mse", protocol)
+    standard = PROTOCOLS["inr_frequency"].of
+    return comparison("inr_frequency", results, scores, "test_mse", standard=standard)
 
 
 def ablation(results: pathlib.Path) -> str:
@@ -216,28 +249,31 @@ def ablation(results: pathlib.Path) -> str:
         "trained": _small("code_error"),
     }
     scores = {"test MSE": score("test_mse")}
-    protocol = "the authors' zoo and full training, where these methods have 300 steps"
-    return comparison("inr_ablation", results, scores, "test_mse", protocol, more=more)
+    standard = PROTOCOLS["inr_ablation"].of
+    return comparison("inr_ablation", results, scores, "test_mse", more=more, standard=standard)
 
 
 def self_supervised(results: pathlib.Path) -> str:
     """GMN's table 3."""
     names = {"test MSE": "", "of a": "_amplitude", "of b": "_frequency"}
     scores = {heading: score(f"test_mse{k}", 2) for heading, k in names.items()}
-    protocol = "the authors' zoo, 500 epochs at batches of 512"
-    return comparison("inr_self_supervised", results, scores, "test_mse", protocol, _encoder_size)
+    standard = PROTOCOLS["inr_self_supervised"].of
+    return comparison(
+        "inr_self_supervised", results, scores, "test_mse", size=_encoder_size, standard=standard
+    )
 
 
 def classification(results: pathlib.Path) -> str:
     """ScaleGMN's table 1."""
     scores = {"test accuracy, %": score("test_accuracy", 1, 100.0)}
     protocol = (
-        "the authors' INRs, 55,000 of the MNISTs and 45,000 of CIFAR-10 for training, with each "
-        "method's own encoder and training, 100 to 200 epochs. Only `paper` has these, on INRs of "
-        "our own; `h100` and `own` have the encoders, with a cosine and an average of the "
-        "variables, and other presets smaller encoders, fewer INRs and fewer steps"
+        "only `paper` has the published encoders and training; `h100` and `own` have the encoders, "
+        "with a cosine and an average of the variables, and other presets smaller encoders"
     )
-    return comparison("inr_classification", results, scores, "test_error", protocol)
+    standard = inr_published.protocol
+    return comparison(
+        "inr_classification", results, scores, "test_error", protocol, standard=standard
+    )
 
 
 def editing(results: pathlib.Path) -> str:
@@ -249,19 +285,22 @@ def editing(results: pathlib.Path) -> str:
     )
     protocol = (
         "on INRs of the same data, recipe and range alone: of `mnist.dws`, on [0, 1], ScaleGMN's "
-        "dilation, after 300 epochs; of `mnist.nfn` and `cifar10.nfn`, on [-1, 1], where errors "
-        "are four times as large, GMN's table 2, after 50,000 steps. Only `paper` has the "
-        "published encoders and training, on INRs of our own. Zoos `.contrast` are of an edit of "
-        "ours, twice the distance from the mean gray value; `.clahe` is the published contrast"
+        "dilation; of `mnist.nfn` and `cifar10.nfn`, on [-1, 1], where errors are four times as "
+        "large, GMN's table 2. Only `paper` has the published encoders and training. Zoos "
+        "`.contrast` are of an edit of ours, twice the distance from the mean gray value; "
+        "`.clahe` is the published contrast"
     )
     return comparison(
-        "inr_editing", results, scores, "test_mse", protocol, published=published, units=units
+        *("inr_editing", results, scores, "test_mse", protocol),
+        published=published,
+        units=units,
+        standard=inr_published.protocol,
     )
 
 
 def interpolation(results: pathlib.Path) -> str:
     """The barrier between two classifiers before and after their neurons are matched."""
-    cells = []
+    cells, notes, published = [], Footnotes(), PROTOCOLS["interpolation"].epochs
     for run in records.latest(records.read("interpolation", results)):
         figures, config = run["metrics"], run["config"]
         keys = [
@@ -269,11 +308,14 @@ def interpolation(results: pathlib.Path) -> str:
         ]
         both = f"{figures['test_accuracy']:.3f}, {figures['test_accuracy_2']:.3f}"
         shape = f"{config['depth']} x {config['width']}"
-        cells.append([config["data"], shape, str(config["epochs"]), both])
+        epochs = str(config["epochs"])
+        if config["epochs"] != published:
+            epochs += notes.mark(f"the paper: {published} epochs")
+        cells.append([config["data"], shape, epochs, both])
         cells[-1] += [*(f"{figures[k]:.3f}" for k in keys), run["device"]]
     head = ["images", "hidden layers", "epochs", "test accuracy of the two", "barrier, training"]
     head += ["matched", "barrier, test", "matched", "device"]
-    return markdown(head, cells) if cells else EMPTY
+    return f"{markdown(head, cells)}\n\n{notes.lines()}".rstrip() if cells else EMPTY
 
 
 def audit_cell(run: Mapping, symmetry: str) -> str:

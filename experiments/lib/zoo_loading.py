@@ -5,7 +5,8 @@
 
 A zoo of classifiers is taken from the repository where it holds one of the very recipe, else
 made and kept below the folder of all runs; or, by the flag `--published`, read from its
-authors' files.
+authors' files, with the splits that were published for it: NFN's of the small CNN zoo (Zhou et
+al., 2023; those of SNE's table 13), and those in the files of Schuerholt et al.
 """
 
 import argparse
@@ -14,13 +15,13 @@ import dataclasses
 import hashlib
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments.lib import cli, workers
 from experiments.lib.methods import Preset
-from experiments.lib.zoo_recipes import ZOOS
+from experiments.lib.zoo_recipes import BLOCK, ZOOS, sized
 from third_party import schuerholt_zoos, small_cnn_zoo
 from wsjax import zoos
 from wsjax.datasets import images
@@ -41,6 +42,21 @@ WORDS = {
 }
 SIZES = {"train": 0.5, "validation": 0.1, "test": 0.4}  # shares of the runs, if not otherwise
 READERS = {"conv3-gap": small_cnn_zoo.read, "conv3-linear2": schuerholt_zoos.read}
+NFN_SPLITS = ("conv3-gap",)  # families that NFN's files split; others have splits of their own
+
+
+class Source(NamedTuple):
+    """Where a published zoo lies.
+
+    Attributes:
+        path: what `READERS` have for it.
+        splits: the folder of NFN's files, DATA_split.csv; that of the zoo if None.
+        resplit: whether its runs are shuffled into splits of the preset's sizes instead.
+    """
+
+    path: pathlib.Path
+    splits: pathlib.Path | None = None
+    resplit: bool = False
 
 
 def sine_zoo(preset: Preset, options: argparse.Namespace) -> tuple[Zoo, Manifest]:
@@ -99,7 +115,7 @@ def _sines(recipe, sizes, folder):
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags `--files` and `--published`: where images and zoos come from."""
+    """Adds the flags of zoos: where images and zoos come from, and how those not there are made."""
     parser.add_argument(
         "--files", type=pathlib.Path, help="original files, or a folder for each data set"
     )
@@ -107,6 +123,16 @@ def flags(parser: argparse.ArgumentParser) -> None:
         "--published", action="append", default=[], metavar="ZOO=PATH",
         help="take this zoo from its authors' files, see third_party/README.md; may be repeated",
     )  # fmt: skip
+    parser.add_argument(
+        "--splits", type=pathlib.Path, metavar="FOLDER",
+        help="of NFN's DATA_split.csv for published zoos; beside the zoo's own files if not given",
+    )  # fmt: skip
+    words = "shuffle published zoos into splits of the preset's sizes, not those published"
+    parser.add_argument("--resplit", action="store_true", help=words)
+    parser.add_argument(
+        "--networks", type=cli.positive, default=0, help="of each zoo; the preset's if not given"
+    )
+    parser.add_argument("--block", type=cli.positive, default=0, help=BLOCK)
 
 
 def open_zoos(
@@ -121,12 +147,17 @@ def open_zoos(
     given = dict(entry.partition("=")[::2] for entry in options.published)
     if strange := sorted(set(given) - set(preset.zoos)):
         raise SystemExit(f"expected --published of zoos {list(preset.zoos)}, got {strange}")
-    zoos, described = {}, {}
-    for name, plan in preset.zoos.items():
-        path = pathlib.Path(given[name]) if name in given else None
-        zoo = zoos[name] = load(name, preset, options.folder, options.files, path)
+    plans = {k: sized(plan, options.networks) for k, plan in preset.zoos.items()}
+    preset, zoos, described = dataclasses.replace(preset, zoos=plans), {}, {}
+    for name, plan in plans.items():
+        source = None
+        if name in given:
+            source = Source(pathlib.Path(given[name]), options.splits, options.resplit)
+        where = (options.folder, options.files, source)
+        zoo = zoos[name] = load(name, preset, *where, options.block)
         facts = {"published": plan.family, "data": plan.data, "networks": len(zoo)}
-        about = facts if path else dataclasses.asdict(plan)
+        facts["splits"] = "shuffled" if options.resplit else "published"
+        about = facts if source else dataclasses.asdict(plan)
         described[name] = about | {"content": content(zoo)}
         low, high = zoo.labels[LABEL].min(), zoo.labels[LABEL].max()
         print(f"{name}: {len(zoo)} networks, test accuracy {low:.2f}..{high:.2f}", flush=True)
@@ -139,7 +170,8 @@ def load(
     preset: Preset,
     folder: pathlib.Path,
     images_: pathlib.Path | None,
-    published: pathlib.Path | None = None,
+    published: Source | None = None,
+    block: int = 0,
 ) -> Zoo:
     """A preset's zoo with splits, each network as its training left it.
 
@@ -152,8 +184,9 @@ def load(
         preset: whose.
         folder: of all runs.
         images_: see `images.load`; tensorflow-datasets' if None.
-        published: where the published zoo of this family and data set lies, to take in place
-            of one of ours; what `READERS` have for it.
+        published: the published zoo of this family and data set, to take in place of one of
+            ours.
+        block: networks that are made at once; the recipe's if 0.
 
     Raises:
         SystemExit: no zoo of this family was published; or this one or the images cannot be
@@ -166,22 +199,37 @@ def load(
                 f"zoo {name!r}: expected a family with a published zoo, {sorted(READERS)}, got "
                 f"{recipe.family!r}"
             )
-        with cli.reading(f"--published {name}={published}"):
-            zoo = READERS[recipe.family](published).zoo("exclude")
-        shape = {"kind": 0, "norm": 0, "width": recipe.kinds[0].widths[0]}  # one for all
-        labels = {k: np.full(len(zoo), v, np.float32) for k, v in shape.items()}
-        drawn = np.array([s.layers[0].activation for s in zoo.specs])[zoo.which]
-        labels |= {f"activation_{a}": (drawn == a).astype(np.float32) for a in WORDS["activation"]}
-        zoo = dataclasses.replace(zoo, labels={**labels, **zoo.labels})
+        zoo = _published(name, recipe, published)
+        if not published.resplit:
+            return zoo
     else:
-        zoo = _ours(recipe, folder, images_)
+        zoo = _ours(recipe, folder, images_, block)
         zoo = zoo.select(zoo.labels["epoch"] == zoo.labels["epochs"])
     count = len(np.unique(zoo.runs))
     sizes = {k: int(share * count) for k, share in preset.sizes.items()}
     return zoos.split(zoo, sizes, recipe.seed)
 
 
-def _ours(recipe, folder, images_):
+def _published(name, recipe, source):
+    """A published zoo with its splits, if it is to have them, and the labels of ours."""
+    more = {}
+    if recipe.family in NFN_SPLITS and not source.resplit:
+        more["split"] = split = (source.splits or source.path) / f"{recipe.data}_split.csv"
+        if not split.is_file():
+            raise SystemExit(
+                f"zoo {name!r}: expected NFN's splits at {split}, see third_party/README.md; name "
+                "their folder by --splits, or shuffle anew by --resplit"
+            )
+    with cli.reading(f"--published {name}={source.path}"):
+        zoo = READERS[recipe.family](source.path, **more).zoo("exclude")
+    shape = {"kind": 0, "norm": 0, "width": recipe.kinds[0].widths[0]}  # one for all
+    labels = {k: np.full(len(zoo), v, np.float32) for k, v in shape.items()}
+    drawn = np.array([s.layers[0].activation for s in zoo.specs])[zoo.which]
+    labels |= {f"activation_{a}": (drawn == a).astype(np.float32) for a in WORDS["activation"]}
+    return dataclasses.replace(zoo, labels={**labels, **zoo.labels})
+
+
+def _ours(recipe, folder, images_, block):
     path = ZOOS / f"{recipe.family}.{recipe.data}"
     if path.with_name(path.name + ".json").exists():
         packed, manifest = store.load(path)
@@ -190,7 +238,8 @@ def _ours(recipe, folder, images_):
     source = None if recipe.data == "digits" else images_
     with cli.reading(f"images of {recipe.data}"):
         data = images.load(recipe.data, source, folder / "cache" / "images")
-    return spelled(classifier_factory.make(recipe, data, folder / "cache" / "zoos")[0], recipe)
+    plan = sized(recipe, block=block)
+    return spelled(classifier_factory.make(plan, data, folder / "cache" / "zoos")[0], recipe)
 
 
 def spelled(zoo: Zoo, recipe: Recipe) -> Zoo:

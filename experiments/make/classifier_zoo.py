@@ -4,6 +4,7 @@
     python -m experiments.make.classifier_zoo --family conv3-gap --data mnist --preset small \
         --files FILES --shard 0/2
     python -m experiments.make.classifier_zoo --family conv3-gap --data mnist --preset small --pack
+    python -m experiments.make.classifier_zoo --family conv3-gap --data cifar10 --draw
     python -m experiments.make.classifier_zoo --benchmark      a quarter of an hour on two cores
 
 A zoo lies below `FOLDER/cache`, block by block. A stopped command resumes, and several
@@ -12,7 +13,8 @@ train twice the networks of one process on one core; one process on both does no
 
 Presets: `smoke`, tens of networks on scikit-learn's digits; `laptop`, a few hundred of
 them in minutes; `small`, hundreds on real images, of two or three core-seconds each;
-`paper`, the published sizes, whose device-hours are estimated before it begins.
+`h100`, thousands of such in minutes on an H100; `paper`, the published sizes, whose
+device-hours are estimated before it begins.
 
 The zoos in the repository were made by `--route map`, before "steps" existed. The same
 recipe, route, versions and type of machine give the same bits.
@@ -21,9 +23,13 @@ recipe, route, versions and type of machine give the same bits.
 picture of its accuracies beside the records. The manifest states how much rounding changed the
 accuracy of `REMEASURED` random networks of it, tested again before and after.
 
-Departures of `small` from the published zoos, and of `smoke` and `laptop`, which are on
+`--draw` draws the norms of the weights into each neuron and the signs of weights and biases,
+layer by layer (ScaleGMN, appendix: CIFAR-10 in gray, ReLU and tanh), of the repository's zoo of
+this family and data: neurons of ReLU can be scaled, those of tanh flipped.
+
+Departures of `small` and `h100` from the published zoos, and of `smoke` and `laptop`, which are on
 digits resized to 16 x 16 where a family does not fix the size: batches of 128 (32), and
-about 500 steps on average (170; 220 of `conv3-linear2` on MNIST) instead of thousands. The
+about 500 steps on average (170; `small`'s `conv3-linear2` on MNIST 220) instead of thousands. The
 published 86 epochs are 1 to 4 here, random for each network, or more where there are fewer
 images. For `conv3-linear2` the settings are sampled as by Unterthiner et al. (2020), as SNE made
 all of its zoos (appendix G), not on Schuerholt et al.'s grid. Accuracies spread from chance to
@@ -45,11 +51,11 @@ import numpy as np
 
 from experiments.benchmarks import timing, torch_networks
 from experiments.lib import cli, plots
-from experiments.lib.zoo_recipes import PRESETS, ZOOS, recipe
+from experiments.lib.zoo_recipes import BLOCK, PRESETS, ZOOS, recipe, sized
 from wsjax import architectures, networks
 from wsjax.datasets import images
 from wsjax.networks import Spec
-from wsjax.zoos import Zoo, factory, store
+from wsjax.zoos import Zoo, factory, incoming_weights, store
 from wsjax.zoos.classifiers import (
     classifier_factory,
     classifier_families,
@@ -222,6 +228,28 @@ def pack(
     return rounding
 
 
+def draw(zoo: Zoo, name: str, folder: pathlib.Path) -> list[pathlib.Path]:
+    """Draws norms and signs of the networks of each activation, as their training left them.
+
+    Returns:
+        The pictures in the folder.
+
+    Raises:
+        ValueError: networks of an activation are of several architectures.
+    """
+    final, paths = zoo.select(zoo.labels["epoch"] == zoo.labels["epochs"]).compact(), []
+    activations = [spec.layers[0].activation for spec in final.specs]
+    if len(set(activations)) < len(activations):
+        raise ValueError(f"expected one architecture for each activation, got {activations}")
+    for s, activation in enumerate(activations):
+        part = final.of(s)
+        path = folder / f"zoo_{name.replace(' ', '_')}_{activation}_norms_and_signs.png"
+        title = f"{name}, {activation}: {len(part)} networks"
+        plots.norms_and_signs(path, incoming_weights.incoming(part), title)
+        paths.append(path)
+    return paths
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = cli.folders(cli.command("make.classifier_zoo", __doc__))
@@ -229,6 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", choices=images.NAMES, default="digits")
     parser.add_argument("--preset", choices=list(PRESETS), default="laptop")
     parser.add_argument("--networks", type=int, default=0, help="the preset's if 0")
+    parser.add_argument("--block", type=cli.positive, default=0, help=BLOCK)
     parser.add_argument("--files", type=pathlib.Path, help="folder of a data set's original files")
     parser.add_argument(
         "--shard", type=cli.shard, default="0/1", metavar="K/N", help="process K, from 0, of N"
@@ -238,6 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="how to train, by default the fastest; another rounds otherwise",
     )  # fmt: skip
     parser.add_argument("--pack", action="store_true", help="puts the zoo into the repository")
+    parser.add_argument("--draw", action="store_true", help="draws norms and signs instead")
     parser.add_argument("--benchmark", action="store_true", help="times the factory instead")
     parser.add_argument("--rounds", type=cli.positive, default=3, help="of the benchmark")
     parser.add_argument("--kinds", default="", help="of the benchmark, comma-separated")
@@ -250,9 +280,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             measure = lambda kind=kind: benchmark(kind, options.rounds)
             timing.record(f"classifier_zoo {kind}", measure, config, options.results)
         return
+    if options.draw:
+        path = ZOOS / f"{options.family}.{options.data}"
+        with cli.reading(f"the repository's zoo {path.name}"):
+            drawn = draw(store.load(path)[0], f"{options.family} {options.data}", options.results)
+        print("\n".join(map(str, drawn)))
+        return
     cache = options.folder / "cache"
     try:
         plan = recipe(options.family, options.data, options.preset, options.networks)
+        plan = sized(plan, block=options.block)
     except ValueError as error:
         parser.error(str(error))
     with cli.reading(f"--data {options.data}"):

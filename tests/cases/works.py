@@ -61,7 +61,7 @@ def plan(folder, names, jobs, seeds=1):
     from experiments.lib.methods import Method, Preset
 
     options = argparse.Namespace(
-        experiment="x", preset="smoke", set=[], seeds=seeds, folder=folder,
+        experiment="x", preset="smoke", set=[], seeds=seeds, seed=None, folder=folder,
         results=folder / "results", jobs=jobs,
     )  # fmt: skip
     methods = {k: Method(compute=len) for k in names.split(",")}

@@ -292,10 +292,10 @@ def test_fourier_features():
 
 
 # The original's count on an INR 2-32-32-1, and what it spends on positions and probes there.
-PNA = NeuralGraph("pna", width=32, edge_width=32, head=(32, 32), code=10, sigma=3.0)
+TRANSFORMER, PNA = (NeuralGraph(**neural_graph.SETTINGS[k]) for k in ("ng_t", "ng_gnn"))
 SIZES = {
-    "NG-T": (NeuralGraph(code=10), 376_586, 5 * 64),
-    "NG-T, 64 probes": (NeuralGraph(code=10, probes=64, inputs=2), 393_866, 5 * 64),
+    "NG-T": (TRANSFORMER, 376_586, 5 * 64),
+    "NG-T, 64 probes": (TRANSFORMER.clone(probes=64, inputs=2), 393_866, 5 * 64),
     "NG-GNN": (PNA, 92_010, 5 * 32),
     "NG-GNN, wide": (PNA.clone(width=64, edge_width=64, head=(64, 64)), 331_466, 5 * 64),
 }
@@ -324,12 +324,46 @@ def test_the_sizes_are_those_of_kofinas_et_al(name):
         (dict(pool="cat"), r"pool: expected one of \('output', 'all'\), got 'cat'"),
         (dict(heads=3), "heads: expected a divisor of 128, got 3"),
         (dict(channels=0), "channels: expected at least 1, got 0"),
+        (dict(initial="xavier"), r"initial: expected one of \('lecun', 'published'\)"),
+        (dict(dropout=1.0), "dropout: expected from 0 to below 1, got 1.0"),
     ],
     ids=str,
 )
 def test_a_wrong_setting_is_named(setting, wrong):
     with pytest.raises(ValueError, match=wrong):
         NeuralGraph(**setting)
+
+
+@both
+def test_published_variables_begin_as_pytorchs(backbone):
+    """But for the layers of the transformer, which begin as Xavier's, and for positions."""
+    encoder = SMALL[backbone].clone(initial="published", layers=1, probes=3, inputs=2)
+    view = encoder.view(CHAIN)
+    start = lambda e: jax.jit(lambda x: e.init(jax.random.key(0), x, view))(network(CHAIN)[None])
+    params = start(encoder)["params"]
+    names = {"parameters", "weights", "node_in", "pair_in", "answers", "head_0", "code"}
+    for name in names:
+        layer, fan_in = params[name], len(params[name]["kernel"])
+        assert max(np.abs(x).max() for x in layer.values()) <= fan_in**-0.5, name
+        assert np.all(layer["bias"]), name
+        np.testing.assert_allclose(np.std(layer["kernel"]), (3 * fan_in) ** -0.5, rtol=0.3)
+    assert bool(np.any(params["layer_0"]["out"]["bias"])) == (backbone == "pna")
+    np.testing.assert_allclose(np.std(params["position"]["number"]["kernel"]), 1, rtol=0.2)
+    ours = start(encoder.clone(initial="lecun"))["params"]
+    assert not any(np.any(ours[name]["bias"]) for name in names)
+    assert np.std(ours["weights"]["kernel"]) > 1.5 * np.std(params["weights"]["kernel"])
+
+
+@both
+def test_what_is_dropped_follows_the_key_and_only_in_training(backbone):
+    encoder = SMALL[backbone].clone(dropout=0.5)
+    variables, vectors, view = start(encoder, CHAIN)
+    run = jax.jit(lambda k: encoder.apply(variables, vectors, view, True, rngs={"dropout": k}))
+    embeddings = [run(jax.random.key(i)) for i in (0, 0, 1)]
+    np.testing.assert_array_equal(embeddings[0], embeddings[1])
+    assert np.abs(embeddings[0] - embeddings[2]).max() > 1e-3
+    still = applied(encoder)(variables, vectors, view)
+    np.testing.assert_array_equal(still, applied(SMALL[backbone])(variables, vectors, view))
 
 
 def test_settings_are_different_functions():

@@ -136,6 +136,22 @@ def test_sizes():
     assert size(spec, NFT(**SETTINGS["inr2array"])) == want == 20_201_248
 
 
+@pytest.mark.parametrize("spec", [TWO, CORNERS["taps in two dimensions"]], ids=["mlp", "taps"])
+def test_published_maps_begin_uniform(spec):
+    encoder, x = NFT(**SMALL, initial="published"), jnp.zeros((1, spec.count))
+    start = lambda e: jax.jit(lambda key: e.init(key, x, e.view(spec)))(KEY)["params"]
+    params = start(encoder)["block_0"]["attention"]
+    assert all(("_" in name) == (spec is not TWO) or name == "qkv" for name in params)
+    for layer in params.values():
+        bound = len(layer["kernel"]) ** -0.5
+        assert max(np.abs(v).max() for v in layer.values()) <= bound
+        np.testing.assert_allclose(np.std(layer["kernel"]), bound / 3**0.5, rtol=0.2)
+        assert np.all(layer["bias"])
+    ours = start(encoder.clone(initial="lecun"))["block_0"]["attention"]["qkv"]
+    np.testing.assert_allclose(np.std(ours["kernel"]), 8**-0.5, rtol=0.2)
+    assert not np.any(ours["bias"])
+
+
 def test_settings_change_what_they_name():
     plain = size(TWO, NFT(**SMALL))
     means = (2 + 1 + 2 + 2) * 8

@@ -5,6 +5,7 @@ import pytest
 
 from experiments import accuracy_prediction
 from experiments.lib import zoo_loading
+from experiments.lib.published_numbers import PAPERS
 
 pytestmark = pytest.mark.trains
 
@@ -54,3 +55,19 @@ def test_splits_by_width_share_no_run_and_no_width(folder):
     assert set(zoo.labels["width"][near.splits["test"]]) == {8.0}
     narrow = zoo.select(zoo.labels["width"] == 8)
     assert accuracy_prediction.by_width(narrow, plan, 0) is None
+
+
+def test_published_numbers_are_of_the_zoos_and_ways_of_the_paper():
+    """Tau with R2 of each way to each of two zoos, and table 6."""
+    zoos = accuracy_prediction.PRESETS["paper"].zoos
+    methods = {}
+    for (method, way, test), number in PAPERS["accuracy_prediction"].items():
+        name = next(z for z in zoos if way.startswith(f"{z} "))
+        methods.setdefault(name, []).append(method)
+        assert test == ("wider" if way.endswith("OOD") else "rest")
+        assert number.count("±") == (1 if name.startswith("conv3-gap") else 2)
+    counts = {name: (len(m), len(set(m))) for name, m in methods.items()}
+    assert counts == {
+        **{f"{k} cifar10": (9, 3) for k in accuracy_prediction.MANY},
+        "conv3-gap cifar10": (5, 5),
+    }

@@ -30,6 +30,12 @@ def test_the_task_loss_is_the_mean_error():
     assert set(parts) == {"task"}
 
 
+def test_briers_score_is_the_squared_error_of_a_share():
+    logit, target = np.array([0.0, 2.0, -30.0]), np.array([0.5, 0.0, 1.0])
+    want = (1 / (1 + np.exp(-logit)) - target) ** 2
+    np.testing.assert_allclose(losses.brier(logit, target), want, rtol=1e-6, atol=1e-12)
+
+
 def test_invariance_is_zero_for_an_invariant_predictor_and_only_then():
     _, parts = run(lambda x: x.sum(1), invariance=1.0, samples=3)
     assert parts["invariance"] < 1e-10

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from cases.tasks import SPEC, STAT_NN, fit, ratio_zoo, two_depths
 
-from wsjax import architectures, encoders, zoos
+from wsjax import architectures, encoders, metrics, zoos
 from wsjax.tasks import restore
 from wsjax.tasks.base import Part
 from wsjax.tasks.regression import Objective, Regression
+from wsjax.training.log import read_lines
 
 pytestmark = pytest.mark.trains
 
@@ -107,8 +108,30 @@ def test_the_published_stat_nn_has_its_number_of_parameters():
     assert sum(x.size for x in jax.tree.leaves(params)) == 1_059_001
 
 
-def test_cross_entropy_predicts_shares(tmp_path):
-    zoo, bce = ratio_zoo(), Objective(loss="bce")
+def test_the_measure_that_is_reported_selects_the_checkpoint(tmp_path):
+    zoo = ratio_zoo()
+    task = Regression("share", Objective(loss="bce"), "tau")
+    trained = fit(zoo, task, tmp_path, "stat_nn", STAT_NN, steps=40, evaluate_every=8)
+    networks, labels = zoo.part("validation", "share")
+    taus = [line["val_tau"] for line in read_lines(tmp_path / "metrics.jsonl")]
+    assert trained.result.best_value == pytest.approx(max(taus))
+    assert metrics.kendall_tau(trained.predict(networks), labels) == pytest.approx(max(taus))
+    assert restore(tmp_path).task == task
+    with pytest.raises(ValueError, match=r"a measure of \['mse', 'mae', 'r2', 'tau'\], got 'auc'"):
+        Regression("share", measure="auc")
+
+
+def test_constant_predictions_have_a_tau_that_selects(tmp_path):
+    zoo = ratio_zoo()
+    alike = dataclasses.replace(zoo, vectors=np.ones_like(zoo.vectors))
+    trained = fit(alike, Regression("ratio", measure="tau"), tmp_path, "stat_nn", STAT_NN)
+    assert trained.result.best_value == 0.0
+    assert np.ptp(trained.predict(alike)) == 0
+
+
+@pytest.mark.parametrize("loss", ["bce", "brier"])
+def test_losses_of_shares_predict_shares(tmp_path, loss):
+    zoo, bce = ratio_zoo(), Objective(loss=loss)
     trained = fit(zoo, Regression("share", bce), tmp_path, "stat_nn", STAT_NN)
     predicted = trained.predict(zoo.part("test", "share")[0])
     assert ((predicted > 0) & (predicted < 1)).all()
@@ -125,5 +148,7 @@ def test_fewer_networks_than_the_batch(tmp_path):
     "wrong", [{"loss": "mae"}, {"invariance": -1.0}, {"samples": 0}, {"share": 0.0}]
 )
 def test_objectives_are_checked(wrong):
-    with pytest.raises(ValueError, match=r"loss of \['bce', 'mse'\], invariance >= 0, samples"):
+    with pytest.raises(
+        ValueError, match=r"loss of \['bce', 'brier', 'mse'\], invariance >= 0, samples"
+    ):
         Objective(**wrong)

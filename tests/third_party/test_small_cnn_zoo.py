@@ -3,12 +3,15 @@
 import csv
 import gzip
 import random
+import shutil
 
 import jax
 import numpy as np
 import pytest
 from cases.torch_by_hand import conv, draw
 
+from experiments import cross_dataset
+from experiments.lib import zoo_loading
 from third_party import small_cnn_zoo
 from wsjax import architectures, zoos
 
@@ -164,6 +167,19 @@ def test_nfns_split(small, tmp_path):
     relu = small_cnn_zoo.read(small, activations=["relu"], split=tmp_path / "split.csv").zoo()
     kept = {int(r) for v in relu.splits.values() for r in relu.runs[v]}
     assert kept == set(range(0, RUNS, 2))
+
+
+def test_experiments_take_nfns_split_unless_they_shuffle(small, tmp_path):
+    preset = cross_dataset.PRESETS["paper"]
+    shutil.copy(tmp_path / "split.csv", tmp_path / "cifar10_split.csv")
+    source = zoo_loading.Source(small, tmp_path)
+    load = lambda source: zoo_loading.load("cifar10", preset, tmp_path, None, source)
+    want = small_cnn_zoo.read(small, split=tmp_path / "split.csv").zoo().splits
+    assert {k: v.tolist() for k, v in load(source).splits.items()} == {
+        k: v.tolist() for k, v in want.items()
+    }
+    shuffled = load(source._replace(resplit=True)).splits
+    assert [len(shuffled[k]) for k in ("train", "validation", "test")] == [3, 0, 4]
 
 
 def cut(path, keep=0.6):

@@ -301,16 +301,17 @@ def test_batches_are_permutations_and_stateless():
         training.batches(3, 4, seed=0)
 
 
-def test_best_and_history(tmp_path):
-    values = iter([3.0, 1.0, 2.0])
+@pytest.mark.parametrize("how", [{}, {"select": "tau", "highest": True}])
+def test_best_and_history(tmp_path, how):
+    values = iter([3.0, 1.0, 1.0])  # of equal values the first is best
     seen = []
 
     def rigged(variables):
         seen.append(jax.tree.map(np.array, variables))
-        return {"mse": next(values), "tau": -1.0}
+        return {"mse": (value := next(values)), "tau": -value}
 
-    result = run(tmp_path, evaluate=rigged)
-    assert (result.best_value, result.steps, result.resumed) == (1.0, 12, 0)
+    result = run(tmp_path, evaluate=rigged, **how)
+    assert (result.best_value, result.steps, result.resumed) == (-1.0 if how else 1.0, 12, 0)
     assert_equal(result.variables_best, seen[1])
     assert_equal(result.variables, seen[2])
     assert moved(result.variables)
@@ -318,15 +319,15 @@ def test_best_and_history(tmp_path):
     assert_equal(checkpoints.load(tmp_path, seen[0], "variables"), seen[2])
     lines = read_lines(result.history)
     assert [x["step"] for x in lines] == [5, 10, 12]
-    assert [x["val_mse"] for x in lines] == [3, 1, 2]
+    assert [x["val_mse"] for x in lines] == [3, 1, 1]
     assert set(lines[0]) == {
         *("step", "loss", "bias", "learning_rate", "gradient_norm", "examples_per_second"),
         *("val_mse", "val_tau", "seconds"),
     }
     assert checkpoints.read_config(tmp_path)["width"] == 16
     assert checkpoints.read_config(tmp_path)["training"]["batch"] == 16
-    again = run(tmp_path, evaluate=None)  # finished: nothing is left to do
-    assert again.resumed == 12
+    again = run(tmp_path, evaluate=None, **how)  # finished: nothing is left to do
+    assert (again.resumed, again.best_value) == (12, result.best_value)
     assert again.seconds == pytest.approx(result.seconds, abs=1)
     assert_equal(again.variables_best, seen[1])
 

@@ -26,7 +26,8 @@ import numpy as np
 
 from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts import probes, settings
-from wsjax.encoders.parts.backbones import PNALayer, RelationalLayer
+from wsjax.encoders.parts.backbones import LayerNorm, PNALayer, RelationalLayer
+from wsjax.encoders.parts.initializers import INITIAL, dense
 from wsjax.encoders.parts.message_passing import NodeFeatures
 from wsjax.networks import ROLES, Spec
 from wsjax.views.graphs import NODE_ROLES
@@ -34,6 +35,14 @@ from wsjax.views.neurons import View, ends, gather, neurons, square, stack
 
 BACKBONES = ("transformer", "pna")
 POOLS = ("output", "all")
+_INR = {"channels": 1, "features": 1, "dropout": 0.2, "initial": "published"}
+_GNN = {"backbone": "pna", "width": 32, "edge_width": 32, "head": (32, 32), "reverse": True}
+# classifiers of INRs in the authors' code (github.com/mkofinas/neural-graphs), from its
+# configuration files and scripts; those that are probed have probes=64 besides
+SETTINGS: Mapping[str, Mapping] = {
+    "ng_t": {**_INR, "code": 10},
+    "ng_gnn": {**_INR, **_GNN, "sigma": 3.0, "code": 10},
+}
 
 
 def fourier(values: jax.Array, count: int, sigma: float) -> jax.Array:
@@ -49,8 +58,7 @@ def fourier(values: jax.Array, count: int, sigma: float) -> jax.Array:
 class NeuralGraph(Encoder):
     """Encodes networks into embeddings, invariant to their symmetries.
 
-    The defaults are those of NG-T on INRs. NG-GNN is backbone "pna" with width and
-    edge_width 32 (or 64), head (32, 32) and sigma 3.
+    Sizes are by default those of NG-T on INRs. The published configurations are `SETTINGS`.
 
     Attributes:
         backbone: "transformer" or "pna".
@@ -70,6 +78,12 @@ class NeuralGraph(Encoder):
         probes: learned inputs, sent through the networks; 0 for none.
         inputs: of the networks, if they are probed.
         waves: sinusoids for each integer of the graph.
+        dropout: of nodes after each layer of the PNA but the last; of whatever the transformer
+            adds to nodes and pairs.
+        initial: of linear maps, one of `initializers.INITIAL`. "published" is the authors', with
+            positions of unit root mean square; "lecun" is ours, with maps 1.7 to 2.4 times as
+            large, no biases, and positions half as large. Maps of the transformer's layers
+            begin as published in both.
     """
 
     backbone: str = "transformer"
@@ -91,6 +105,8 @@ class NeuralGraph(Encoder):
     probes: int = 0
     inputs: int = 0
     waves: int = 8
+    dropout: float = 0.0
+    initial: str = "lecun"
 
     reads_any = True
     mixes = True
@@ -106,10 +122,10 @@ class NeuralGraph(Encoder):
             "probes": (self.probes >= 0, "at least 0"),
             "waves": (settings.divides(2, self.waves), "an even number above 0"),
         }
-        choices = {"backbone": BACKBONES, "pool": POOLS}
+        choices = {"backbone": BACKBONES, "pool": POOLS, "initial": INITIAL}
         sizes = "width", "edge_width", "attention", "hidden", "edge_hidden", "head", "code"
         sizes += "frequencies", "channels", "features"
-        settings.check(self, rules, choices=choices, sizes=sizes)
+        settings.check(self, rules, choices=choices, sizes=sizes, rates=["dropout"])
 
     def view(self, spec: Spec) -> View:
         """The view of an architecture.
@@ -148,7 +164,7 @@ class NeuralGraph(Encoder):
             weights = jnp.concatenate([jnp.concatenate(w, axis=-1) for w in ways], axis=1)
         joined = ends(graph, vectors.shape[0], self.reverse)
         run = self._transformer if self.backbone == "transformer" else self._pna
-        x = run(self._nodes(vectors, view), weights, joined, real)  # [batch, node, width]
+        x = run(self._nodes(vectors, view), weights, joined, real, train)  # [batch, node, width]
 
         read = jnp.asarray(graph.place) >= 0
         if self.pool == "output":
@@ -158,30 +174,36 @@ class NeuralGraph(Encoder):
             read = read & (role == NODE_ROLES.index("output"))
         x = jnp.where(read[..., None], x, 0).sum(1) / read.sum(-1)[..., None].astype(x.dtype)
         for i, width in enumerate(self.head):
-            x = nn.relu(nn.Dense(width, name=f"head_{i}")(x))
-        return nn.Dense(self.code, name="code")(x)
+            x = nn.relu(self._dense(x, width, f"head_{i}"))
+        return self._dense(x, self.code, "code")
+
+    def _dense(self, x, width, name):
+        return dense(x, width, self.initial, name)
 
     def _nodes(self, vectors, view):
         """First states of nodes, [batch, node, width]."""
         own = gather(vectors, view.own)
-        x = nn.Dense(self.width, name="parameters")(fourier(own, self.frequencies, self.sigma))
+        x = self._dense(fourier(own, self.frequencies, self.sigma), self.width, "parameters")
         if self.probes:
             kernel = gather(vectors, view.weight)[..., 0]
             bias = own[..., self.features * ROLES.index("bias")]
             chain = probes.Chain(kernel, bias, view.graph, view.omega, view.depth)
             points = probes.variables(self, self.probes, self.inputs, view.depth)
-            activations = nn.Dense(self.width, name="answers")(chain.activations(*points))
-            x = x + nn.LayerNorm(name="answer_norm")(activations)
-        x = nn.Dense(self.width, name="node_in")(x)
-        return x + NodeFeatures(self.width, self.waves, name="position")(view.graph)
+            activations = self._dense(chain.activations(*points), self.width, "answers")
+            x = x + LayerNorm(name="answer_norm")(activations)
+        x = self._dense(x, self.width, "node_in")
+        position = NodeFeatures(
+            self.width, self.waves, self.initial == "published", name="position"
+        )
+        return x + position(view.graph)
 
     def _pairs(self, weights):
         """First states of pairs [..., edge_width] from what joins them [..., channel]."""
         e = fourier(weights, self.frequencies, self.sigma)
-        e = nn.Dense(self.edge_width, name="weights")(e)
-        return nn.Dense(self.edge_width, name="pair_in")(e)
+        e = self._dense(e, self.edge_width, "weights")
+        return self._dense(e, self.edge_width, "pair_in")
 
-    def _transformer(self, x, weights, joined, real):
+    def _transformer(self, x, weights, joined, real, train):
         # pairs that nothing joins all start alike: encoded once, in one more row
         none = jnp.zeros_like(weights[:, :1])
         e = self._pairs(jnp.concatenate([weights, none], axis=1))
@@ -189,11 +211,12 @@ class NeuralGraph(Encoder):
         for i in range(self.layers):
             edge_hidden = self.edge_hidden if i < self.layers - 1 else 0
             sizes = self.attention, self.hidden, edge_hidden, self.heads
-            x, e = RelationalLayer(*sizes, name=f"layer_{i}")(x, e, real)
+            x, e = RelationalLayer(*sizes, self.dropout, name=f"layer_{i}")(x, e, real, train)
         return x
 
-    def _pna(self, x, weights, joined, real):
+    def _pna(self, x, weights, joined, real, train):
         e = self._pairs(weights).reshape(-1, self.edge_width)
         for i in range(self.layers):
-            x, e = PNALayer(i == self.layers - 1, name=f"layer_{i}")(x, e, joined, real)
+            how = i == self.layers - 1, self.initial, self.dropout
+            x, e = PNALayer(*how, name=f"layer_{i}")(x, e, joined, real, train)
         return x

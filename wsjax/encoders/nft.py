@@ -46,6 +46,7 @@ from wsjax.encoders.nfn.nfn_layers import (
     spread,
 )
 from wsjax.encoders.parts import settings
+from wsjax.encoders.parts.initializers import INITIAL, begin, dense
 from wsjax.networks import Spec, check_vectors
 from wsjax.views.arrays import ArraysView, arrays_view, fold, unfold, variable
 
@@ -54,9 +55,12 @@ from wsjax.views.arrays import ArraysView, arrays_view, fold, unfold, variable
 SETTINGS = {
     "classifier": {
         **{"frequencies": 128, "blocks": 4, "heads": 8, "factor": 2},
-        **{"dropout": 0.1, "code": 10},
+        **{"dropout": 0.1, "code": 10, "initial": "published"},
     },
-    "inr2array": {"frequencies": 128, "blocks": 6, "heads": 4, "factor": 4},
+    "inr2array": {
+        **{"frequencies": 128, "blocks": 6, "heads": 4, "factor": 4},
+        "initial": "published",
+    },
 }
 
 
@@ -89,11 +93,13 @@ class Attention(nn.Module):
         read: the architecture.
         heads: that share the channels.
         dropout: of the attention along axes.
+        initial: of linear maps, one of `initializers.INITIAL`.
     """
 
     read: Reading
     heads: int
     dropout: float
+    initial: str = "lecun"
 
     @nn.compact
     def __call__(self, arrays: Arrays, train: bool) -> dict[str, jax.Array]:
@@ -102,12 +108,11 @@ class Attention(nn.Module):
         width = _width(read, arrays)
         own = {a.name for a in spec.arrays if len(read.rest(a)) > 0}
         dtype = next(iter(arrays.values())).dtype
-        dense = lambda size, name: nn.Dense(size, dtype=dtype, name=name)
-        shared = dense(3 * width, "qkv")
+        shared = nn.Dense(3 * width, dtype=dtype, name="qkv", **begin(self.initial, width))
         qkv, out = {}, {}
         for a in spec.arrays:
-            name = f"{variable(a.name)}_qkv"
-            x = (dense(3 * width, name) if a.name in own else shared)(arrays[a.name])
+            x, name = arrays[a.name], f"{variable(a.name)}_qkv"
+            x = dense(x, 3 * width, self.initial, name, dtype=dtype) if a.name in own else shared(x)
             qkv[a.name] = x.reshape(*x.shape[:-1], 3, self.heads, -1)
         kept = {a.name: read.kept(a) for a in spec.arrays}
         means = [x.mean(tuple(range(1, x.ndim - 3))) for x in qkv.values()]
@@ -128,8 +133,8 @@ class Attention(nn.Module):
                 out[name] = out[name] + jnp.moveaxis(x, -2, 1 + kept[name].index(axis))
         for a in spec.arrays:
             if a.name in own:
-                back = dense(arrays[a.name].shape[-1], f"{variable(a.name)}_out")
-                out[a.name] = back(out[a.name])
+                size, name = arrays[a.name].shape[-1], f"{variable(a.name)}_out"
+                out[a.name] = dense(out[a.name], size, self.initial, name, dtype=dtype)
         return out
 
     def _attend(self, tokens, train):
@@ -151,12 +156,14 @@ class Block(nn.Module):
         heads: of attention.
         factor: channels between the dense layers, for each of the block's.
         dropout: of attention, and of what is added.
+        initial: of linear maps, one of `initializers.INITIAL`.
     """
 
     read: Reading
     heads: int
     factor: int
     dropout: float
+    initial: str
 
     @nn.compact
     def __call__(self, arrays: Arrays, train: bool) -> dict[str, jax.Array]:
@@ -164,7 +171,8 @@ class Block(nn.Module):
         read, width = self.read, _width(self.read, arrays)
         drop = lambda x: nn.Dropout(self.dropout)(x, deterministic=not train)
         update = Norm(read, name="norm_0")(arrays)
-        update = Attention(read, self.heads, self.dropout, name="attention")(update, train)
+        how = self.heads, self.dropout, self.initial
+        update = Attention(read, *how, name="attention")(update, train)
         arrays = {k: x + drop(update[k]) for k, x in arrays.items()}
         update = Norm(read, name="norm_1")(arrays)
         update = Linear(read, self.factor * width, pointwise=True, name="dense_0")(update)
@@ -194,6 +202,9 @@ class NFT(Encoder):
         dropout: within blocks and after the head's layers.
         readout: "edit" gives every parameter a change, [batch, entry].
         expansion: how many maps give a change, which is their mean, see `editors`.
+        initial: of maps to q, k, v, one of `initializers.INITIAL`: "published" as in `SETTINGS`;
+            "lecun" is ours, sqrt(3) times as large, without biases. All others begin as
+            published in both.
     """
 
     frequencies: int = 16
@@ -207,6 +218,7 @@ class NFT(Encoder):
     dropout: float = 0.0
     readout: str = "code"
     expansion: int = 1
+    initial: str = "lecun"
 
     edits = True
 
@@ -219,7 +231,7 @@ class NFT(Encoder):
             "heads": (shared, f"a divisor of {channels} channels"),
             "sigma": (self.sigma > 0, "above 0"),
         }
-        choices = {"pool": ("hidden", "all"), "readout": settings.READOUTS}
+        choices = {"pool": ("hidden", "all"), "readout": settings.READOUTS, "initial": INITIAL}
         sizes = "frequencies", "blocks", "factor", "code"
         settings.check(self, rules, choices=choices, sizes=sizes, rates=["dropout"])
 
@@ -240,8 +252,8 @@ class NFT(Encoder):
         x = fourier(jnp.asarray(vectors)[..., None], self.frequencies, self.sigma)
         arrays = fold(x + self._positions(read, view.array).astype(x.dtype), view.spec, read.keep)
         for i in range(self.blocks):
-            block = Block(read, self.heads, self.factor, self.dropout, name=f"block_{i}")
-            arrays = block(arrays, train)
+            how = self.heads, self.factor, self.dropout, self.initial
+            arrays = Block(read, *how, name=f"block_{i}")(arrays, train)
         if self.readout == "edit":
             arrays = Norm(read, name="norm")(arrays)
             change = Linear(read, self.expansion, pointwise=True, name="change")(arrays)

@@ -168,16 +168,19 @@ class Task(abc.ABC, Generic[Result]):
 
     Attributes:
         kind: its name in checkpoints.
-        select: the measure that is lowest at the best checkpoint.
         trained: the class of its results.
     """
 
     kind: ClassVar[str]
-    select: ClassVar[str] = "mse"
     trained: ClassVar["type[Trained]"]
 
     def __post_init__(self):
         checks.fields(f"{type(self).__name__} makes no sense", self)
+
+    @property
+    def selection(self) -> tuple[str, bool]:
+        """The measure that selects a checkpoint, and whether its highest value is best."""
+        return "mse", False
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -219,7 +222,7 @@ class Task(abc.ABC, Generic[Result]):
 
     @abc.abstractmethod
     def evaluate(self, trained: Result, train: Part, validation: Part) -> dict[str, float]:
-        """Measures on the validation split, `select` among them."""
+        """Measures on the validation split, that of `selection` among them."""
 
     def finish(self, trained: Result, train: Part, folder: pathlib.Path) -> Result:
         """Completes a result when training ends; keeps in the folder what `reopen` needs."""
@@ -275,12 +278,9 @@ class Trained:
 
     def __repr__(self) -> str:
         parameters = sum(map(np.size, jax.tree.leaves(self.variables["params"])))
-        parts = (
-            " of ".join((self.task.kind, *map(repr, self.task.needs))),
-            type(self.module.encoder).__name__,
-            summaries.architectures(self.specs),
-            summaries.count(parameters, "parameter"),
-        )
+        parts = [" of ".join((self.task.kind, *map(repr, self.task.needs)))]
+        parts += [type(self.module.encoder).__name__, summaries.architectures(self.specs)]
+        parts += [summaries.count(parameters, "parameter")]
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def encode(self, networks: Params | np.ndarray | Zoo, spec: Spec | None = None) -> np.ndarray:

@@ -140,8 +140,12 @@ class Classification(Task[TrainedClassifier]):
     objective: Objective = Objective()
 
     kind: ClassVar[str] = "classification"
-    select: ClassVar[str] = "error"
     trained: ClassVar[type[Trained]] = TrainedClassifier
+
+    @property
+    def selection(self) -> tuple[str, bool]:
+        """The lowest error."""
+        return "error", False
 
     @property
     def needs(self) -> tuple[str, ...]:

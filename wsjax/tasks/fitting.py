@@ -100,6 +100,7 @@ def fit(
     module = task.module(encoder, head)
     maps = views(module.encoder, zoo.specs)
     constants = task.constants(train.networks)
+    select, highest = task.selection
     data = {
         "vectors": scale.apply_zoo(train.networks, maps.width),
         "which": train.networks.which.astype(np.int32),
@@ -140,7 +141,8 @@ def fit(
         folder = folder or stack.enter_context(tempfile.TemporaryDirectory())
         result = training.fit(
             *(initial, loss, data, evaluate, settings, folder, {**config, OURS: described}),
-            select=task.select,
+            select=select,
+            highest=highest,
             progress=progress,
         )
         config = json.loads(json.dumps({**config, "training": dataclasses.asdict(settings)}))

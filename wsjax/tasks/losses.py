@@ -23,6 +23,11 @@ def binary_cross_entropy(logit: jax.Array, target: jax.Array) -> jax.Array:
     return optax.sigmoid_binary_cross_entropy(logit, target)
 
 
+def brier(logit: jax.Array, target: jax.Array) -> jax.Array:
+    """The squared error of sigmoid(logit) against a share in [0, 1], elementwise (Brier, 1950)."""
+    return squared_error(jax.nn.sigmoid(logit), target)
+
+
 def logit_invariance(logit: jax.Array, permuted: jax.Array) -> jax.Array:
     """Half the squared change under permutations (Moskalev et al., 2023; SNE, eq. 16).
 

@@ -150,6 +150,9 @@ class Reconstruction(Task[TrainedAutoEncoder]):
         self, trained: TrainedAutoEncoder, train: Part, validation: Part
     ) -> dict[str, float]:
         """The mean squared error of normalised networks, whole and in their own order."""
-        spec, vectors = validation.networks.spec, validation.networks.vectors
-        both = trained.reconstruct(vectors), vectors
-        return {"mse": metrics.mse(*(trained.scale.apply(x, spec) for x in both))}
+        zoo, pairs = validation.networks, []
+        for s in np.unique(zoo.which).tolist():  # such as CNNs of ReLU and of tanh
+            part = zoo.of(s)
+            both = trained.reconstruct(part.vectors, part.spec), part.vectors
+            pairs.append([trained.scale.apply(x, part.spec).ravel() for x in both])
+        return {"mse": metrics.mse(*map(np.concatenate, zip(*pairs, strict=True)))}

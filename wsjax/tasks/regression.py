@@ -5,7 +5,8 @@
 
     embedding --MLP--> standardised label, squared error; or the logit of a label in [0, 1]
 
-Checkpoints are selected by the mean squared error on the validation split.
+Checkpoints are selected on the validation split: by the mean squared error, or the measure that
+`Regression.measure` names.
 """
 
 import dataclasses
@@ -23,7 +24,10 @@ from wsjax.tasks import losses
 from wsjax.tasks.base import Loss, Part, Predictor, Step, Task, Trained
 from wsjax.zoos import Zoo
 
-LOSSES = {"mse": losses.squared_error, "bce": losses.binary_cross_entropy}
+LOSSES = {
+    "mse": losses.squared_error, "bce": losses.binary_cross_entropy, "brier": losses.brier,
+}  # fmt: skip
+MEASURES = {"mse": False, "mae": False, "r2": True, "tau": True}  # whether the highest is best
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +35,8 @@ class Objective:
     """The loss of predicted labels, and how networks are augmented.
 
     Attributes:
-        loss: "mse" on the standardised label, or "bce" on a label in [0, 1].
+        loss: "mse" on the standardised label; or on a label in [0, 1], of which a sigmoid is the
+            prediction, "bce" or "brier", the squared error.
         permute: augmentation: train on copies with hidden neurons permuted at random, anew in
             every step.
         invariance: weight v of the logit invariance loss (SNE, eq. 10); 0 switches it off. The
@@ -65,7 +70,7 @@ class TrainedRegression(Trained):
     def predict(self, networks: Params | np.ndarray | Zoo, spec: Spec | None = None) -> np.ndarray:
         """The label, a number or [batch], in its units; arguments and errors as of `encode`."""
         out = self.outputs(networks, spec).astype(np.float64)  # the units may be large
-        if self.task.objective.loss == "bce":
+        if self.task.objective.loss != "mse":
             return scipy.special.expit(out)
         return out * self.constants["deviation"] + self.constants["mean"]
 
@@ -77,13 +82,28 @@ class Regression(Task[TrainedRegression]):
     Attributes:
         label: its name in the zoo.
         objective: what is minimised.
+        measure: one of `MEASURES`, on the validation split, that selects the checkpoint.
+
+    Raises:
+        ValueError: there is no such measure.
     """
 
     label: str
     objective: Objective = Objective()
+    measure: str = "mse"
 
     kind: ClassVar[str] = "regression"
     trained: ClassVar[type[Trained]] = TrainedRegression
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.measure not in MEASURES:
+            raise ValueError(f"expected a measure of {[*MEASURES]}, got {self.measure!r}")
+
+    @property
+    def selection(self) -> tuple[str, bool]:
+        """The measure, and its direction."""
+        return self.measure, MEASURES[self.measure]
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -95,10 +115,10 @@ class Regression(Task[TrainedRegression]):
         return Predictor(encoder, Regressor(tuple(head)))
 
     def constants(self, train: Zoo) -> dict[str, float]:
-        """Mean and deviation of the training labels; 0 and 1 for "bce".
+        """Mean and deviation of the training labels, for "mse"; else 0 and 1.
 
         Raises:
-            ValueError: the loss is "bce" and a label is not in [0, 1].
+            ValueError: the loss is of shares, and a label is not in [0, 1].
         """
         labels = np.asarray(train.labels[self.label], np.float64)  # squares of float32 overflow
         if self.objective.loss == "mse":
@@ -106,8 +126,8 @@ class Regression(Task[TrainedRegression]):
             return {"mean": float(labels.mean()), "deviation": deviation}
         if labels.min() < 0 or labels.max() > 1:
             raise ValueError(
-                f"loss 'bce' expects labels in [0, 1], got {labels.min():.3g}..{labels.max():.3g} "
-                f"of {self.label!r}"
+                f"loss {self.objective.loss!r} expects labels in [0, 1], got {labels.min():.3g}.."
+                f"{labels.max():.3g} of {self.label!r}"
             )
         return {"mean": 0.0, "deviation": 1.0}
 

@@ -61,7 +61,8 @@ class State:
         opt_state: of the optimiser.
         average: moving average of `variables`; `None` when `Settings.ema` is 0.
         best: the evaluated variables of the best validation value so far.
-        best_value: that value, float32; infinite before the first evaluation.
+        best_value: that value, float32, negated where the highest is best; infinite before the
+            first evaluation.
         key: constant; the key of a step is this one folded with the step's number.
     """
 
@@ -256,6 +257,7 @@ def fit(
     config: Mapping,
     *,
     select: str = "mse",
+    highest: bool = False,
     progress: bool = True,
 ) -> FitResult:
     """Trains, or goes on training where the folder's newest checkpoint stopped.
@@ -273,6 +275,7 @@ def fit(
         config: JSON values, stored in each checkpoint with the settings as "training". It
             must be the same when resuming, so it should hold what determines the run, no more.
         select: the metric of `evaluate` that is lowest at the best variables.
+        highest: it is highest there; of equal values the first counts.
         progress: show a bar on a terminal, or print a line at each evaluation elsewhere.
 
     Raises:
@@ -290,6 +293,7 @@ def fit(
     if len(set(lengths.values())) != 1:
         raise ValueError(f"expected arrays of one number of examples, got {lengths}")
     examples = batches(next(iter(lengths.values())), settings.batch, settings.seed)
+    sign = -1.0 if highest else 1.0
     folder, mesh = pathlib.Path(folder), data_mesh(settings)
     config = {**config, "training": dataclasses.asdict(settings)}
     step, everywhere = make_step(loss, settings, mesh), NamedSharding(mesh, P())
@@ -331,7 +335,7 @@ def fit(
             last = done == settings.steps
             if last or done % settings.evaluate_every == 0:
                 means, values = recent.take(), _values(evaluate(state.evaluated), select, done)
-                state = _keep_best(state, values[select], everywhere)
+                state = _keep_best(state, sign * values[select], everywhere)
                 line = {"step": done, **means, **{f"val_{k}": v for k, v in values.items()}}
                 line["seconds"] = round(time.monotonic() - began, 3)
                 try:
@@ -354,7 +358,7 @@ def fit(
         seconds = time.monotonic() - began if resumed < settings.steps else spent
     return FitResult(
         variables_best=state.best,
-        best_value=float(state.best_value),
+        best_value=sign * float(state.best_value),
         variables=state.evaluated,
         history=history.path,
         seconds=seconds,

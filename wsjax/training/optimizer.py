@@ -122,8 +122,11 @@ def make_optimizer(settings: Settings) -> optax.GradientTransformation:
     if settings.optimizer == "adamw":
         parts.append(optax.adamw(rate, weight_decay=decay))
     elif settings.optimizer == "muon":
-        how = dict.fromkeys(("weight_decay", "adam_weight_decay"), decay)
-        parts.append(optax.contrib.muon(rate, consistent_rms=RMS, **how))
+        parts.append(
+            optax.contrib.muon(
+                rate, consistent_rms=RMS, weight_decay=decay, adam_weight_decay=decay
+            )
+        )
     else:
         parts += [optax.add_decayed_weights(decay), optax.adam(rate)]
     return optax.chain(*parts)

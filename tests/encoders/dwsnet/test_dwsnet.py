@@ -75,7 +75,10 @@ def test_an_edit_is_exact_in_float64_and_an_editor_adds_it():
 
 
 def blocks_of(variables, layer, x):
-    """A layer written down matrix by matrix, W [in, out, channel] and b [out, channel]."""
+    """A layer written down matrix by matrix, W [in, out, channel] and b [out, channel].
+
+    Published, W2 reads W1 alike for both outputs, by an attention with fewer channels.
+    """
     p, out = jax.tree.map(np.asarray, variables["params"]), layer.out
     reduce = {"max": np.max, "mean": np.mean, "sum": np.sum}[layer.reduction]
     names = [a.name for a in MLP.arrays]  # W0 b0 W1 b1 W2 b2
@@ -99,14 +102,17 @@ def blocks_of(variables, layer, x):
         return shared if len(shared) == 1 else []
 
     def attend(axis, source, target, q):
-        here, w = p[f"along_{axis}"], width[target]
+        alike = {(names[2], names[4])} if layer.as_published else set()
+        one = (source, target) in alike
+        here = p[f"along_{axis}_alike" if one else f"along_{axis}"]
+        w = out if one else width[target]
         s, t = source.replace("/", "_"), target.replace("/", "_")
-        meets = lambda a: [n for n in names if alone(a, n) == [axis]]
-        sources = sorted(
-            meets(source), key=lambda n: [width[m] for m in meets(source)].index(width[n])
-        )
+        near = lambda a, b: alone(a, b) == [axis] and ((a, b) in alike) == one
+        readers = [n for n in names if near(source, n)]
+        widths = [width[n] for n in readers]
+        readers = sorted(readers, key=lambda n: widths.index(width[n]))
         # queries, keys and values of a source: by width, by target
-        start = 3 * sum(width[n] for n in sources[: sources.index(target)])
+        start = 3 * sum(width[n] for n in readers[: readers.index(target)])
         y = q @ here[f"{s}_in"] + here[f"{s}_in_bias"]
         q, k, v = y[:, start : start + 3 * w].reshape(len(y), 3, w).transpose(1, 0, 2)
         o, d = np.empty_like(q), w // layer.heads
@@ -114,8 +120,9 @@ def blocks_of(variables, layer, x):
             cut = slice(h * d, (h + 1) * d)
             score = np.exp(q[:, cut] @ k[:, cut].T / np.sqrt(w))
             o[:, cut] = q[:, cut] + score / score.sum(1, keepdims=True) @ v[:, cut]
-        i = meets(target).index(source)
-        return o + np.maximum(o @ here[f"{t}_out"][i] + here[f"{t}_out_bias"][i], 0)
+        i = [n for n in names if near(n, target)].index(source)
+        o = o + np.maximum(o @ here[f"{t}_out"][i] + here[f"{t}_out_bias"][i], 0)
+        return np.tile(o, width[target] // w)
 
     total = {}
     for target in names:
@@ -148,10 +155,10 @@ def blocks_of(variables, layer, x):
     return {n: split(total[n]) if n in names[4:] else total[n] for n in names}
 
 
-@pytest.mark.parametrize("reduction", ["max", "mean"])
-def test_a_layer_is_the_equations(reduction):
+@pytest.mark.parametrize(("reduction", "as_published"), [("max", True), ("mean", False)])
+def test_a_layer_is_the_equations(reduction, as_published):
     with jax.enable_x64(True):
-        layer = Layer(MLP, 4, True, 2, reduction, False)
+        layer = Layer(MLP, 4, True, 2, reduction, False, as_published)
         x = np.random.default_rng(0).standard_normal((1, MLP.count, 3))
         variables = shaken(layer, x)
         y = np.asarray(jax.jit(layer.apply)(variables, x))
@@ -229,6 +236,36 @@ def test_published_configurations_have_the_published_parameters(name):
     start = functools.partial(encoder.init, jax.random.key(0))
     shapes = jax.eval_shape(start, jnp.zeros((1, spec.count)), encoder.view(spec))
     assert sum(x.size for x in jax.tree.leaves(shapes)) == PUBLISHED_PARAMETERS[name]
+
+
+def size(spec, **settings):
+    encoder = DWSNet(**{**SETTINGS["mnist"], **settings})
+    start = lambda: encoder.init(jax.random.key(0), jnp.zeros((1, spec.count)), encoder.view(spec))
+    return sum(x.size for x in jax.tree.leaves(jax.eval_shape(start)))
+
+
+def test_published_layers_read_the_last_inner_matrix_once_for_all_outputs():
+    """With a SAB of 32 channels, not of 32 for each of three outputs; with one, it is the same."""
+    sab = lambda i, o: 3 * (i + 1) * o + (o + 1) * o
+    colours, gray = (architectures.mlp([2, 32, 32, n], "sin", 30.0) for n in (3, 1))
+    spared = 4 * (sab(32, 96) - sab(32, 32)) + sab(1, 96) - sab(1, 32)
+    assert size(colours, as_published=False) - size(colours) == spared
+    assert size(gray, as_published=False) == size(gray)
+
+
+def test_deepsets_of_several_outputs_read_alike_too():
+    x = np.zeros((1, MLP.count, 1), np.float32)
+    slopes = {}
+    for as_published in (False, True):
+        layer = Layer(MLP, 1, False, 1, "mean", False, as_published)
+        variables = shaken(layer, x)
+        slope = jax.jit(jax.jacobian(lambda x, f=layer, v=variables: f.apply(v, x)[0, :, 0]))(x)
+        where = networks.offsets(MLP)
+        inner, last = where["Dense_1/kernel"].ravel(), where["Dense_2/kernel"]
+        slopes[as_published] = np.asarray(slope)[last][:, :, 0, inner, 0]
+    assert np.abs(slopes[True]).max() > 1e-3
+    np.testing.assert_allclose(slopes[True][:, 0], slopes[True][:, 1], atol=1e-6)
+    assert np.abs(slopes[False][:, 0] - slopes[False][:, 1]).max() > 1e-3
 
 
 def test_first_weights_have_the_published_deviations():

@@ -274,6 +274,23 @@ def test_variables_begin_within_the_number_of_inputs():
     assert params["Dense_1_kernel_bias"].shape == (4, 64)
 
 
+def test_the_first_kernel_of_hnp_begins_set_by_set():
+    """Its two maps begin as PyTorch begins them, each by its own inputs; others by all inputs."""
+    read = reading(MLP, "NFN", True)
+    arrays = fold(jnp.ones((1, MLP.count, 4)), MLP, read.keep)
+    params = jax.jit(Linear(read, 64).init)(KEY, arrays)["params"]
+    bound = lambda x: float(np.abs(x).max())
+    own, all_arrays = 4 * (2 + 1 + 1), 4 * (2 + 1 + 1 + 1 + 1 + 2 + 1 + 2 + 1)
+    kernel, bias = np.split(params["Dense_0_kernel_1"], [2 * 64], axis=1)
+    assert 0.95 < bound(kernel) * own**0.5 <= 1
+    assert 0.9 < bound(bias) * (own + all_arrays) ** 0.5 <= 1
+    for i, inputs in enumerate((own, all_arrays)):
+        assert 0.9 < bound(params["Dense_0_kernel_bias"][i]) * inputs**0.5 <= 1
+    assert 0.9 < bound(params["Dense_0_bias_bias"]) * (own + all_arrays) ** 0.5 <= 1
+    one = jax.jit(Linear(read, 64, as_published=False).init)(KEY, arrays)["params"]
+    assert bound(one["Dense_0_kernel_bias"]) < 0.9 * own**-0.5
+
+
 def moved_by_inputs(settings, spec=TWO):
     """True if a permutation of inputs, or of outputs, moves an embedding."""
     encode, params = reader(NFN(**{**SMALL, **settings}), spec), params_of(spec)

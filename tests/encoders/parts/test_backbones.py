@@ -15,8 +15,40 @@ def test_aggregators_are_numpys():
     np.testing.assert_array_equal(found[1], 0)  # nothing arrives
     for node in (0, 2, 3):
         here = x[ends == node]
-        want = [here.mean(0), here.min(0), here.max(0), np.sqrt(here.var(0) + 1e-5)]
+        want = [here.mean(0), here.min(0), here.max(0), here.std(0)]
         np.testing.assert_allclose(found[node], np.concatenate(want), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found[3, 9:], 0)  # the deviation of one message
+
+
+def test_small_deviations_are_zero_and_have_finite_gradients():
+    """As published: PyTorch Geometric's have no square of at most 1e-5."""
+    ends = np.array([0, 0])
+    deviation = jax.jit(lambda x: backbones.aggregate(x, ends, 1)[0][0, 3])
+    for half, want in ((0.0, 0.0), (3e-3, 0.0), (4e-3, 4e-3)):
+        x = np.array([[1 - half], [1 + half]], np.float32)
+        np.testing.assert_allclose(deviation(x), want, rtol=1e-3)
+        slope = jax.jit(jax.grad(deviation))(x)[:, 0]
+        np.testing.assert_allclose(slope, [-0.5, 0.5] if want else [0, 0], rtol=1e-2)
+
+
+def test_the_epsilon_of_norms_is_pytorchs():
+    x = np.sqrt(1e-5) * np.array([[-1.0, 1.0]], np.float32)  # of a variance as large
+    out, _ = backbones.LayerNorm().init_with_output(jax.random.key(0), x)
+    np.testing.assert_allclose(out, [[-(2**-0.5), 2**-0.5]], rtol=1e-4)
+
+
+def test_maps_of_both_ends_begin_as_parts_of_one():
+    x, e = np.ones((1, 2, 50), np.float32), np.ones((1, 3), np.float32)
+    ends = np.array([[0]]), np.array([[1]])
+    layer = backbones.PNALayer(False, "published")
+    params = jax.jit(layer.init)(jax.random.key(0), x, e, ends, None)["params"]
+    fans = {"sender": 100, "receiver": 100, "pair": 3, "post": 450, "out": 50}
+    fans |= {"pair_self": 3, "pair_sender": 50, "pair_receiver": 50, "pair_out": 3}
+    for name, fan in fans.items():
+        assert max(np.abs(x).max() for x in params[name].values()) <= fan**-0.5
+        deviation = np.std(params[name]["kernel"])
+        np.testing.assert_allclose(deviation, (3 * fan) ** -0.5, rtol=0.5, err_msg=name)
+    assert np.abs(params["sender"]["kernel"]).max() > 0.99 * 100**-0.5
 
 
 def test_a_pna_layer_is_a_loop_over_nodes():
@@ -36,7 +68,7 @@ def test_a_pna_layer_is_a_loop_over_nodes():
         scale, shift = np.split(linear("pair", e[at]), 2, axis=-1)
         m, parts = scale * sent + shift, np.zeros(12)
         if len(at):
-            parts = np.concatenate([m.mean(0), m.min(0), m.max(0), np.sqrt(m.var(0) + 1e-5)])
+            parts = np.concatenate([m.mean(0), m.min(0), m.max(0), m.std(0)])
         parts = np.concatenate([x[0, node], parts, parts * np.log1p(len(at)) / typical])
         want = linear("out", linear("post", parts))
         np.testing.assert_allclose(out[0, node], want, rtol=1e-4, atol=1e-5)

@@ -1,5 +1,7 @@
 """Flat batches of graphs against loops over edges."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from wsjax import architectures
@@ -30,6 +32,18 @@ def test_both_forms_of_gelu_are_one_feature():
     """So that variables trained before there were two keep their shape and their meaning."""
     assert (ACTIVATIONS[3], ACTIVATIONS[8]) == ("gelu", "gelu_tanh")
     assert message_passing.FEATURE.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 3]
+
+
+def test_positions_of_nodes_begin_as_normal_as_a_table():
+    """Each with variance 1, whether they have a level and a number or not."""
+    view = stack([parameter_graph(s) for s in SPECS])
+    size = lambda **how: np.asarray(
+        jnp.square(
+            message_passing.NodeFeatures(2000, **how).init_with_output(jax.random.key(0), view)[0]
+        ).mean(-1)
+    )
+    np.testing.assert_allclose(size(unit=True), 1, rtol=0.15)
+    assert (size() < 0.6).all()
 
 
 def test_means_leave_padding_out():

@@ -1,5 +1,6 @@
 """Accuracy predictors: a record for each test zoo, with the reason where there is no figure."""
 
+import argparse
 import dataclasses
 
 import numpy as np
@@ -8,7 +9,7 @@ from cases.classifier_zoos import DEEP, SMALL, TANH, classifiers
 
 from experiments.lib import accuracy_predictors, baselines
 from experiments.lib.accuracy_predictors import Direction, accuracies
-from experiments.lib.methods import Method
+from experiments.lib.methods import Method, Preset
 from wsjax import architectures
 from wsjax.tasks.regression import Objective
 from wsjax.training import Settings
@@ -35,7 +36,7 @@ def test_each_test_zoo_has_figures_intervals_and_predictions(tmp_path):
         low, high = r["metrics"]["test_tau_interval"]
         assert low < r["metrics"]["test_tau"] < high
         assert r["metrics"]["test_tau"] > 0.5
-        assert r["curve"]
+        assert r["metrics"]["val_tau"] == pytest.approx(max(tau for _, tau in r["curve"]))
     with np.load(tmp_path / "predictions.npz") as saved:
         assert {k: v.shape for k, v in saved.items()} == {"a": (3, 20), "b": (3, 20)}
 
@@ -75,6 +76,23 @@ def test_arrays_that_training_had_none_of_are_adopted_and_on_record(tmp_path):
     assert np.isfinite(second["metrics"]["test_tau"])
     (strict,) = facts(method, tmp_path / "two", tests["a"], {"vit": tests["vit"]})
     assert strict["refused"].startswith("trained on arrays ['conv/bias/0'")
+
+
+def test_directions_have_methods_of_their_own_with_the_steps_of_their_epochs():
+    training = Settings(steps=10, batch=8)
+    small, large = (Method("mlp", {"widths": (n,)}, training=training, epochs=2) for n in (4, 8))
+    preset = Preset(
+        {"mlp": small, "stat_nn": Method("stat_nn")}, "", directions={"b": {"mlp": large}}
+    )
+    chosen = {"mlp": small, "stat_nn": Method("stat_nn"), "Mine": Method("dmc")}
+    options = argparse.Namespace(set=["training.evaluate_every=3"])
+    here = accuracy_predictors.planned(options, preset, chosen, "b", 80)
+    assert {k: m.encoder for k, m in here.items()} == {"mlp": "mlp", "Mine": "dmc"}
+    assert here["mlp"].settings == {"widths": (8,)}
+    assert (here["mlp"].training.steps, here["mlp"].training.evaluate_every) == (20, 3)
+    assert list(accuracy_predictors.planned(options, preset, chosen, "a", 80)) == ["Mine"]
+    alike = dataclasses.replace(preset, directions={})
+    assert list(accuracy_predictors.planned(options, alike, chosen, "a", 80)) == [*chosen]
 
 
 def test_the_table_has_a_column_for_each_direction():

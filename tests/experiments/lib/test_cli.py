@@ -47,6 +47,7 @@ def test_settings_reach_the_methods_that_have_them():
 def test_changed_settings_are_another_preset():
     assert cli.preset_name(options()) == "smoke"
     assert cli.preset_name(options("--set", "training.steps=200")) == "smoke-custom"
+    assert cli.preset_name(argparse.Namespace(preset="h100", set=[], networks=9)) == "h100-custom"
 
 
 def test_an_own_encoder_is_another_method():
@@ -64,6 +65,26 @@ def test_settings_are_listed(capsys):
     out = capsys.readouterr().out
     assert "  encoder.chunk              int, default 32: " in out
     assert "training.seed" not in out
+
+
+def test_one_seed_alone_or_as_many_as_given():
+    assert list(cli.seeds(options(), PRESET)) == [0]
+    assert list(cli.seeds(options("--seeds", 3), PRESET)) == [0, 1, 2]
+    assert list(cli.seeds(options("--seeds", 3, "--seed", 2), PRESET)) == [2]
+
+
+def test_runs_are_listed_and_nothing_is_written(tmp_path, capsys):
+    flags = ["--preset", "smoke", "--methods", "mean,sne", "--set", "training.steps=7"]
+    with pytest.raises(cli.Listed) as listed:
+        inr_frequency.main([*flags, "--seeds", "2", "--dry-run", "--folder", str(tmp_path / "x")])
+    assert listed.value.code == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "smoke-custom mean, seeds [0, 1]: no training",
+        "smoke-custom sne, seeds [0, 1]: 7 steps",
+    ]
+    assert listed.value.methods["sne"].training.steps == 7
+    assert listed.value.preset is PRESET
+    assert not (tmp_path / "x").exists()
 
 
 UNKNOWN = "not a setting of mlp, which have\n  training.steps "

@@ -96,7 +96,9 @@ def test_a_folder_of_mixed_images_is_made_one_by_flags(tmp_path):
     parser = argparse.ArgumentParser()
     inr_tasks.flags(parser)
     flags = ["--images", str(folder), "--resize", "4", "--gray"]
-    subject = inr_tasks.subject(parser.parse_args(flags, argparse.Namespace(preset="smoke")))
+    subject = inr_tasks.subject(
+        parser.parse_args(flags, argparse.Namespace(preset="smoke", dry_run=False))
+    )
     assert subject.name == "own-mine-resize4-gray.dws"
     assert subject.pictures.shape == (4, 4, 1)
 

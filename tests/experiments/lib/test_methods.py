@@ -11,6 +11,7 @@ from experiments.__main__ import EXPERIMENTS
 from experiments.lib import records
 from experiments.lib.methods import Method
 from wsjax.tasks import classification, editing
+from wsjax.training import Settings
 
 METHODS = {
     f"{name}/{preset}": settings.methods
@@ -37,6 +38,30 @@ def test_changes_are_of_one_part():
     computed = Method(compute=len)
     assert computed.seeded(3) == computed
     assert computed.config() == computed.available() == {}
+
+
+def test_steps_follow_from_epochs_and_the_networks_there_are():
+    plain = Settings(steps=1000, batch=8, schedule="constant")
+    method = Method("mlp", training=plain, epochs=24)
+    training = method.over(803).training
+    assert (training.steps, training.evaluate_every, training.checkpoint_every) == (2400, 100, 200)
+    assert method.over(3).training.steps == 24  # which `fit` does not support, and says so
+    assert Method("mlp", training=plain).over(803).training == plain
+    assert method.train(5).over(803).training.steps == 5
+    assert method.override({"training.steps": "7"}).over(803).training.steps == 7
+    changed = method.override({"training.batch": "16"}).over(803)
+    assert (changed.training.steps, changed.epochs) == (24 * 50, 24)
+    with pytest.raises(ValueError, match="warmup: expected 0 or more, below steps = 24"):
+        dataclasses.replace(method, training=dataclasses.replace(plain, warmup=100)).over(3)
+
+
+def test_a_rate_from_text_ends_the_choice_of_rates():
+    method = Method("mlp", rates=(0.1, 0.01))
+    assert method.config()["rates"] == [0.1, 0.01]
+    one = method.override({"training.learning_rate": "0.5"})
+    assert (one.rates, one.training.learning_rate) == ((), 0.5)
+    assert "rates" not in one.config()
+    assert method.override({"training.batch": "16"}).rates == method.rates
 
 
 def test_settings_from_text_reach_the_methods_that_have_them():
@@ -80,12 +105,15 @@ def test_published_figures_are_of_methods_as_their_presets_have_them_today(name)
         if name in ("inr_classification", "inr_editing"):
             continue  # their presets depend on the data
         for run in records.latest(records.read(name, records.PUBLISHED, preset=preset)):
-            method = settings.methods[run["row"]]
+            here = settings.directions.get(run.get("train_zoo", ""), settings.methods)
+            method = here[run["row"]].over(run["config"].get("sizes", {}).get("train", 0))
             if method.encoder is None:
                 continue
             config = json.loads(json.dumps(method.config()))
             config["training"]["seed"] = run["seed"]
             recorded = {k: run["config"][k] for k in config}
             defaults = json.loads(json.dumps(Method(method.encoder).config()["encoder_settings"]))
+            if method.encoder == "sne":  # which had neither of these defaults before
+                defaults |= {"output": False, "learned_scale": True}
             recorded["encoder_settings"] = {**defaults, **recorded["encoder_settings"]}
             assert recorded == config, f"{name} {run['row']}"

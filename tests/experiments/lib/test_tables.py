@@ -9,6 +9,7 @@ from experiments.lib import (
     records,
     tables,
 )
+from experiments.lib.protocols import Footnotes, Protocol
 
 SHARED = {
     "preset": "laptop",
@@ -46,11 +47,14 @@ def test_methods_stand_by_error_with_their_cost_and_the_published_figure(tmp_pat
     text = tables.frequency(tmp_path)
     assert text.startswith("Preset `laptop`, 10 training networks, on 1 x cpu:")
     assert cells(text, "`") == [
-        ["`sne`", "1,000", "0.200", "0.500", "12", "1", "0.1*"],
+        ["`sne`", "1,000", "0.200", "0.500", "12", "1", "0.1* ¹ ² ³"],
         ["`mean`", "–", "7.000", "0.500", "–", "1", "–"],
     ]
-    assert text.splitlines()[-1].startswith("Published: ")
-    assert "With a *: from memory" in text.splitlines()[-1]
+    assert text.splitlines()[-1] == (
+        "Published: With a *: from memory, not checked against the paper. ¹ the paper: the zoo of "
+        "DWSNets' authors; 1,000 training networks. ² the paper: 358,000 parameters. ³ the paper "
+        "does not state how long methods are trained."
+    )
 
 
 def test_two_devices_are_both_in_the_table(tmp_path):
@@ -95,9 +99,9 @@ def test_errors_of_edits_name_their_range_and_stand_beside_errors_of_it(tmp_path
     text = tables.editing(tmp_path)
     sections = {s.split("`")[3]: s for s in text.split("Preset ")[1:]}
     assert "images on [0, 1]" in sections["mnist.dws.dilation"]
-    assert ".0265* |" in sections["mnist.dws.dilation"]
+    assert ".0265* ¹ ² |" in sections["mnist.dws.dilation"]
     assert "images on [-1, 1]" in sections["mnist.nfn.dilation"]
-    assert ".0706 ± .0005 |" in sections["mnist.nfn.dilation"]
+    assert ".0706 ± .0005 ¹ ³ |" in sections["mnist.nfn.dilation"]
     assert "| – |" in sections["mnist.nfn.contrast"]
 
 
@@ -136,16 +140,38 @@ def test_accuracy_predictors_have_a_column_for_each_direction(tmp_path):
     write(
         tmp_path, "cross_dataset",
         predictor("mlp", "a", 0.5), predictor("mlp", "b", None),
-        predictor("sne", "a", 0.6, paper=".9"), predictor("sne", "b", 0.8, adopted=["x"]),
+        predictor("sne", "a", 0.6), predictor("sne", "b", 0.8, adopted=["x"]),
     )  # fmt: skip
-    text = accuracy_tables.TABLES["cross_dataset"](tmp_path)
-    assert cells(text, "method") == [["method", "parameters", "a → a", "a → b", "mean"]]
+    protocol = Protocol("their zoo", networks=20, epochs=12, batch=8, words="seen elsewhere")
+    paper = {("sne", "a", "a"): ".9*"}
+    text = accuracy_tables.accuracy_predictors("cross_dataset", protocol, paper)(tmp_path)
+    assert cells(text, "method") == [["method", "parameters", "a → a ¹", "a → b", "mean"]]
     assert cells(text, "`") == [
         ["`sne`", "1,000", "0.600", "0.800 †", "0.700"],
         ["`mlp`", "1,000", "0.500", "not supported", "–"],
     ]
-    assert cells(text, "*`sne`, published*")[0][2:4] == ["*.9*", "*–*"]
+    assert cells(text, "*`sne`, published* ² ³")[0][2:] == [r"*.9\**", "–", "–"]
+    paper["sne", "a", "b"] = ".6 ± .1"
+    text = accuracy_tables.accuracy_predictors("cross_dataset", protocol, paper)(tmp_path)
+    assert cells(text, "*`sne`, published* ² ³")[0][3:] == ["*.6 ± .1*", "*0.750*"]
     assert "†: the test networks have kinds of arrays that training had not" in text
+    assert text.splitlines()[-1] == (
+        "Published numbers: ¹ networks of our own, the paper: their zoo; 10 training networks, the "
+        "paper: 20. ² 30 steps of 4 networks, 12 epochs, the paper: 12 epochs, batches of 8. "
+        "³ seen elsewhere. With a *: from memory, not checked against the paper."
+    )
+
+
+def test_tables_say_where_another_measure_selected_checkpoints_than_tau(tmp_path):
+    words, selected = "checkpoints selected by the validation MSE", {"config": {"select": "tau"}}
+    write(tmp_path / "old", "cross_dataset", predictor("mlp", "a", 0.5))
+    write(tmp_path / "new", "cross_dataset", predictor("mlp", "a", 0.5, **selected))
+    table = accuracy_tables.TABLES["cross_dataset"]
+    assert words in table(tmp_path / "old")
+    assert words not in table(tmp_path / "new")
+    assert accuracy_tables.CPU in table(tmp_path / "new")
+    write(tmp_path / "paper", "cross_dataset", predictor("mlp", "a", 0.5, preset="paper"))
+    assert accuracy_tables.CPU not in table(tmp_path / "paper")
 
 
 def test_accuracy_predictors_on_two_devices_are_two_lines(tmp_path):
@@ -153,6 +179,24 @@ def test_accuracy_predictors_on_two_devices_are_two_lines(tmp_path):
     write(tmp_path, "cross_dataset", *runs)
     text = accuracy_tables.TABLES["cross_dataset"](tmp_path)
     assert [c[0] for c in cells(text, "`")] == ["`sne` on GPU", "`sne` on cpu"]
+
+
+def test_tables_without_published_numbers_have_footnotes_too(tmp_path):
+    scores = {"knn_zoo_accuracy": 0.5, "test_tau": 0.1}
+    write(tmp_path, "embeddings", {"row": "sne", "metrics": scores})
+    text = accuracy_tables.embeddings(tmp_path)
+    assert text.startswith("Preset `laptop` ¹ ², on 1 x cpu")
+    assert "10 training networks, the paper: 48,000. ² 30 steps of 4 networks" in text
+    barriers = {
+        f"{p}_barrier_{k}": 0.5 for p in ("train", "test") for k in ("as_trained", "matched")
+    }
+    figures = {**barriers, "test_accuracy": 0.9, "test_accuracy_2": 0.9}
+    for name, epochs in (("a", 20), ("b", 100)):
+        config = {"data": name, "depth": 3, "width": 512, "epochs": epochs}
+        write(tmp_path, "interpolation", {"row": name, "metrics": figures, "config": config})
+    text = tables.interpolation(tmp_path)
+    assert [c[2] for c in (cells(text, "a")[0], cells(text, "b")[0])] == ["20 ¹", "100"]
+    assert text.endswith("¹ the paper: 100 epochs.")
 
 
 def test_benchmarks_are_pivoted_by_unit_and_device(tmp_path):
@@ -175,20 +219,24 @@ def test_the_headline_takes_the_best_published_run_and_says_how_it_differs(tmp_p
         frequency("gmn", 0.1),
     )  # fmt: skip
     (line,) = cells(text := overview_tables.headline(tmp_path), "`inr_frequency`")
-    assert line[2:4] == ["0.098 ± .002", "0.200¹"]
+    assert line[2:4] == ["0.098 ± .002", "0.200 ¹"]
     assert line[-1] == "`python -m experiments.inr_frequency --preset long --methods sne`"
-    assert text.splitlines()[-1].startswith("¹ ")
+    assert text.splitlines()[-1] == (
+        "¹ networks of our own, the paper: the zoo of DWSNets' authors; 10 training networks, the "
+        "paper: 1,000; 1,000 parameters, the paper: 358,000; the paper does not state how long "
+        "methods are trained."
+    )
     write(
         tmp_path, "generalization",
-        *(predictor("scalegmn_b", x, 0.5, paper=p) for x, p in (("a", ".9 ± .1"), ("b", ".8"))),
+        *(predictor("scalegmn_b", x, 0.5, train_zoo=f"cifar10 {x}") for x in ("relu", "tanh")),
     )  # fmt: skip
     (line,) = cells(overview_tables.headline(tmp_path), "`generalization`")
-    assert line[2:4] == ["0.850", "0.500²"]
+    assert line[2:4] == ["0.935*", "0.500 ²"]  # of .928 and .943
 
 
 def test_every_headline_has_a_published_record():
     for entry in overview_tables.HEADLINES:
-        assert entry.cells(records.PUBLISHED, ""), entry
+        assert entry.cells(records.PUBLISHED, Footnotes()), entry
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Zoos of experiments: packed or made, labels in words, splits."""
 
+import argparse
 import dataclasses
 import json
 
@@ -76,3 +77,29 @@ def test_splits_are_expected():
     none = dataclasses.replace(zoo, splits={**zoo.splits, "validation": np.zeros(0, int)})
     with pytest.raises(ValueError, match="'b': expected networks in split 'validation', got none"):
         zoo_loading.expect_splits({"a": zoo, "b": none})
+
+
+def test_flags_size_the_zoos_that_are_made(tmp_path, monkeypatch):
+    """`--networks` is part of a record's recipe, `--block` is not."""
+    made = []
+
+    def make(recipe, images, cache):
+        made.append(recipe)
+        words = {k: np.zeros(40, np.float32) for k in zoo_loading.WORDS}
+        ended = {k: np.ones(40, np.float32) for k in ("epoch", "epochs")}
+        zoo = classifiers([SMALL])
+        return dataclasses.replace(zoo, labels={**zoo.labels, **words, **ended}), {}
+
+    monkeypatch.setattr(classifier_factory, "make", make)
+    parser = argparse.ArgumentParser()
+    zoo_loading.flags(parser)
+    preset = cross_dataset.PRESETS["smoke"]
+    described = []
+    for flags in ([], ["--networks", "24", "--block", "256"]):
+        options = parser.parse_args(flags, argparse.Namespace(folder=tmp_path))
+        described.append(zoo_loading.open_zoos(options, preset)[1]["digits"])
+    plain, sized = made[0], made[2]
+    assert (plain.networks, plain.block) == (20, preset.zoos["digits"].block)
+    assert (sized.networks, sized.block, sized.window) == (24, 256, 256)
+    assert [d["networks"] for d in described] == [20, 24]
+    assert {d["block"] for d in described} == {plain.block}

@@ -48,6 +48,15 @@ def test_families_have_the_published_numbers_of_parameters():
     assert shape(recipes["vit-small"]).count == 25_082
 
 
+@pytest.mark.parametrize(("family", "kind", "heads"), [("diverse", 4, 2), ("vit-small", 0, 4)])
+def test_vits_have_their_heads(family, kind, heads):
+    spec = shape(FAMILIES[family].recipe(data="mnist"), kind, width=32)
+    queries = {
+        spec.shape(a) for x in spec.layers for a in x.arrays if a.name.endswith("query/kernel")
+    }
+    assert queries == {(32, heads, 32 // heads)}
+
+
 def test_a_zoo_is_the_beginning_of_a_larger_one():
     recipe = FAMILIES["diverse"].recipe(data="cifar10", networks=300)
     many = classifier_recipe.hyperparameters(recipe)

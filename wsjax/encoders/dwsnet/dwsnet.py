@@ -18,7 +18,9 @@ and DeepSets a layer is every equivariant affine map, which the paper characteri
     edit    the last layer goes to one channel, the change of its parameter
 
 On `SETTINGS` it has the parameters of the published code, block for block; biases that could
-be one are not.
+be one are not. The last matrix reads the inner one before it output by output, as all other
+arrays. With `as_published` all outputs read the same of it, as the published code has it: its
+block of this pair takes the matrix for an inner one. On networks of one output it is one model.
 
 Deviations: the published code reads matrices and biases in order of depth. Blocks here follow
 from the axes that two arrays share: the same on an MLP, and defined on other networks. Two
@@ -26,8 +28,7 @@ arrays that share g and h, as around a residual, have the four maps that a matri
 itself; three axes have eight. LayerNorm over the channels of every entry, with a scale and an
 offset for each array, is in place of BatchNorm, since embeddings do not depend on the batch. Maps
 between arrays begin without bias, not with one within 1e-4. Dropout acts in training alone.
-The last matrix reads the last inner matrix output by output; in the published code all
-outputs read the same. Parameters are not standardised here; there, each is, by its mean
+Parameters are not standardised here; there, each is, by its mean
 and deviation over the training networks.
 """
 
@@ -49,9 +50,9 @@ NORMS = ("layer", "none")
 # INRs of MNIST 2-32-32-1, ten classes; sines 1-32-32-1, contrastive embeddings of 16; the row of
 # Andreis et al. (2024, table 1) on 1-32-32-1
 SETTINGS = {
-    "mnist": {"width": 32, "code": 10},
-    "sines": {"width": 16, "code": 16},
-    "sne": {"width": 64, "code": 32},
+    "mnist": {"width": 32, "code": 10, "as_published": True},
+    "sines": {"width": 16, "code": 16, "as_published": True},
+    "sne": {"width": 64, "code": 32, "as_published": True},
 }
 
 
@@ -68,6 +69,7 @@ class DWSNet(Encoder):
         norm: "layer" or "none", between layers.
         dropout: of single numbers, after every ReLU.
         diagonal: only arrays that share neurons read each other.
+        as_published: all outputs read the inner matrix before the last alike.
         readout: "edit" gives every parameter a change, [batch, entry].
         expansion: how many maps give a change, which is their mean, see `editors`.
     """
@@ -81,6 +83,7 @@ class DWSNet(Encoder):
     norm: str = "layer"
     dropout: float = 0.0
     diagonal: bool = False
+    as_published: bool = False
     readout: str = "code"
     expansion: int = 1
 
@@ -137,6 +140,7 @@ class DWSNet(Encoder):
                 1 if last else self.heads,
                 self.reduction,
                 self.diagonal,
+                self.as_published,
                 name=f"layer_{i}",
             )(x)
         if edit:

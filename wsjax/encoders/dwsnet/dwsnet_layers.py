@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import flax.linen as nn
 import jax
@@ -45,22 +45,25 @@ class Plan:
         folded: for each array, the product of the sizes of its other axes.
         linear: for each array and pattern, the terms that are summed.
         sets: for each hidden axis, (source, target) of the attention along it.
+        alike: (source, target) of which all outputs read the same.
     """
 
     axes: Mapping[str, Pattern]
     folded: Mapping[str, int]
     linear: Mapping[str, Mapping[Pattern, Sequence[Term]]]
     sets: Mapping[str, Sequence[tuple[str, str]]]
+    alike: Collection[tuple[str, str]]
 
 
 @functools.lru_cache(maxsize=64)
-def plan(spec: Spec, attention: bool, diagonal: bool) -> Plan:
+def plan(spec: Spec, attention: bool, diagonal: bool, as_published: bool) -> Plan:
     """Derives the blocks of a layer from the axes that arrays share.
 
     Args:
         spec: the architecture.
         attention: along an axis, where it is the only one shared.
         diagonal: only between arrays that share neurons, inputs and outputs included.
+        as_published: all outputs of the last kernel read the inner kernel before it alike.
     """
     axes = {a.name: tuple(x for x in a.axes if x in spec.hidden) for a in spec.arrays}
     neurons = {a.name: {a.axes[i] for i in a.reads + a.writes} for a in spec.arrays}
@@ -82,7 +85,13 @@ def plan(spec: Spec, attention: bool, diagonal: bool) -> Plan:
             for pattern in itertools.combinations(shared, count):
                 term = Term(source, 0.5 ** len(shared) if many else 1.0, not one or bool(pattern))
                 linear[target].setdefault(pattern, []).append(term)
-    return Plan(axes, folded, linear, sets)
+    hidden, alike = set(spec.hidden), set()
+    ends = lambda a, at: {a.axes[i] for i in at}
+    for s, t in itertools.product(spec.arrays, spec.arrays) if as_published else ():
+        inner, last = s.reads and ends(s, s.reads) <= hidden, not ends(t, t.writes) & hidden
+        if inner and last and folded[t.name] > 1 and ends(s, s.writes) == ends(t, t.reads):
+            alike.add((s.name, t.name))
+    return Plan(axes, folded, linear, sets, alike)
 
 
 def pooled(x: jax.Array, axes: Pattern, pattern: Pattern, reduction: str) -> jax.Array:
@@ -219,6 +228,7 @@ class Layer(nn.Module):
         heads: of the attention.
         reduction: how axes are pooled, one of `REDUCTIONS`.
         diagonal: only arrays that share neurons.
+        as_published: see `plan`.
     """
 
     spec: Spec
@@ -227,11 +237,13 @@ class Layer(nn.Module):
     heads: int
     reduction: str
     diagonal: bool
+    as_published: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[batch, entry, channel] -> [batch, entry, out]."""
-        spec, layout = self.spec, plan(self.spec, self.attention, self.diagonal)
+        spec = self.spec
+        layout = plan(spec, self.attention, self.diagonal, self.as_published)
         arrays = fold(x, spec, spec.hidden)
         widths = {name: self.out * count for name, count in layout.folded.items()}
         pools: dict[tuple[str, Pattern], jax.Array] = {}
@@ -243,22 +255,31 @@ class Layer(nn.Module):
             return pools[name, pattern]
 
         parts: dict[str, list] = {name: [] for name in arrays}
-        for target, patterns in layout.linear.items():
+
+        def put(y, target, pattern):
+            y = jnp.tile(y, widths[target] // y.shape[-1])  # for outputs that read alike
+            parts[target].append(_placed(y, pattern, layout.axes[target]))
+
+        one = dict.fromkeys(widths, self.out)
+        kinds = (False, widths, ""), (True, one, "_alike")
+        for (target, patterns), (alike, width, end) in itertools.product(
+            layout.linear.items(), kinds
+        ):
             for pattern, terms in patterns.items():
-                sources = [pool(t.source, pattern) for t in terms]
+                terms = [t for t in terms if ((t.source, target) in layout.alike) == alike]
+                if not terms:
+                    continue
                 name = "_".join((variable(target), "along", *(pattern or ("none",))))
-                linear = Sum(
-                    widths[target],
-                    tuple(t.weight for t in terms),
-                    tuple(t.bias for t in terms),
-                    name=name,
-                )
-                parts[target].append(_placed(linear(sources), pattern, layout.axes[target]))
-        for axis, pairs in layout.sets.items():
+                weights, biased = zip(*((t.weight, t.bias) for t in terms), strict=True)
+                linear = Sum(width[target], weights, biased, name=name + end)
+                put(linear([pool(t.source, pattern) for t in terms]), target, pattern)
+        for (axis, pairs), (alike, width, end) in itertools.product(layout.sets.items(), kinds):
+            pairs = tuple(p for p in pairs if (p in layout.alike) == alike)
             sets = {source: pool(source, (axis,)) for source, _ in pairs}
-            outputs = Attention(tuple(pairs), widths, self.heads, name=f"along_{axis}")(sets)
-            for target, y in outputs.items():
-                parts[target].append(_placed(y, (axis,), layout.axes[target]))
+            if sets:
+                read = Attention(pairs, width, self.heads, name=f"along_{axis}{end}")
+                for target, y in read(sets).items():
+                    put(y, target, (axis,))
         sizes = dict(spec.sizes)
         full = lambda y, name: jnp.broadcast_to(
             y, (len(y), *(sizes[h] for h in layout.axes[name]), widths[name])

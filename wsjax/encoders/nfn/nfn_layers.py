@@ -244,7 +244,9 @@ class Linear(nn.Module):
         read: the architecture.
         channels: of the result.
         pointwise: see `groups`.
-        as_published: see `groups`; a bias for each set P, which are added.
+        as_published: see `groups`; a bias for each set P, which are added. Maps to kernels whose
+            inputs are channels (HNP's first) begin within 1 / sqrt(inputs of the set P), which is
+            more: the published package leaves them as PyTorch begins them.
         embed: adds learned numbers of its inputs and outputs to each array first.
     """
 
@@ -265,24 +267,26 @@ class Linear(nn.Module):
             jnp.concatenate([means(s, g.along, ends) for s, ends in g.sources], axis=-1)
             for g in sets
         ]
-        fan_in = dict.fromkeys(arrays, 0)
-        terms = dict.fromkeys(arrays, 0)
-        for g, x in zip(sets, features, strict=True):
-            for t in g.targets:
-                fan_in[t] += x.shape[-1]
-                terms[t] += 1
+        fans = {a: [x.shape[-1] for g, x in zip(sets, features, strict=True) if a in g.targets]
+                for a in arrays}  # fmt: skip
+        apart = {
+            a.name for a in self.read.spec.arrays if self.as_published
+            and {a.axes[i] for i in a.reads} & set(self.read.ends(a)) & set(self.read.rest(a))
+        }  # fmt: skip
         width = {a.name: self.channels * self.read.channels(a) for a in self.read.spec.arrays}
         out = {}
         for a in self.read.spec.arrays:
-            shape = (terms[a.name] if self.as_published else 1, width[a.name])
-            init = uniform(fan_in[a.name])
+            fan = fans[a.name]
+            shape = (len(fan) if self.as_published else 1, width[a.name])
+            init = uniform(np.array(fan)[:, None] if a.name in apart else sum(fan))
             bias = self.param(f"{variable(a.name)}_bias", init, shape, jnp.float32).sum(0)
             out[a.name] = bias.astype(arrays[a.name].dtype)
         kept = {a.name: self.read.kept(a) for a in self.read.spec.arrays}
         for g, x in reversed(list(zip(sets, features, strict=True))):  # the small ones first
-            fans = np.concatenate([np.full(width[t], float(fan_in[t])) for t in g.targets])
-            shape = (x.shape[-1], fans.size)
-            y = x @ self.param(g.name, uniform(fans), shape, jnp.float32).astype(x.dtype)
+            fan_in = lambda t, x=x: x.shape[-1] if t in apart else sum(fans[t])
+            columns = np.concatenate([np.full(width[t], float(fan_in(t))) for t in g.targets])
+            shape = (x.shape[-1], columns.size)
+            y = x @ self.param(g.name, uniform(columns), shape, jnp.float32).astype(x.dtype)
             stops = np.cumsum([width[t] for t in g.targets])[:-1]
             for t, part in zip(g.targets, jnp.split(y, stops, axis=-1), strict=True):
                 out[t] = out[t] + spread(part, g.along, kept[t])

@@ -8,7 +8,8 @@
 
 The transformer is Diao & Loynd's (2023), the PNA Corso et al.'s (2020), both as Kofinas et
 al. (2024) use them: pairs modulate what is sent and are updated from both their ends, but
-not after the last layer. With the settings of `NeuralGraph` the counts are theirs.
+not after the last layer. With the settings of `NeuralGraph` the counts are theirs. Maps of the
+transformer begin as theirs (Xavier, uniform, without biases), those of the PNA as `initial` says.
 """
 
 import functools
@@ -18,6 +19,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from wsjax.encoders.parts.initializers import dense
+
+LayerNorm = functools.partial(nn.LayerNorm, epsilon=1e-5)  # PyTorch's
 xavier = functools.partial(nn.Dense, kernel_init=nn.initializers.glorot_uniform())
 
 
@@ -29,22 +33,24 @@ class RelationalLayer(nn.Module):
         hidden: of the nodes' map.
         edge_hidden: of the pairs' maps; 0 leaves pairs as they are.
         heads: of the attention.
+        dropout: of whatever is added to nodes and pairs.
     """
 
     attention: int
     hidden: int
     edge_hidden: int
     heads: int
+    dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, x: jax.Array, e: jax.Array, real: jax.Array | None):
+    def __call__(self, x: jax.Array, e: jax.Array, real: jax.Array | None, train: bool = False):
         """X [batch, node, width], e [batch, node, node, edge width], updated."""
-        width = x.shape[-1]
+        width, drop = x.shape[-1], nn.Dropout(self.dropout, deterministic=not train)
         out = xavier(width, name="node_out")(self.attend(x, e, real))
-        x = nn.LayerNorm(name="attention_norm")(x + out)
+        x = LayerNorm(name="attention_norm")(x + drop(out))
         out = nn.gelu(xavier(self.hidden, use_bias=False, name="lift")(x), approximate=False)
-        x = nn.LayerNorm(name="norm")(x + xavier(width, name="lower")(out))
-        return x, self._pairs(x, e) if self.edge_hidden else e
+        x = LayerNorm(name="norm")(x + drop(xavier(width, name="lower")(out)))
+        return x, self._pairs(x, e, drop) if self.edge_hidden else e
 
     @nn.compact
     def attend(self, x: jax.Array, e: jax.Array, real: jax.Array | None) -> jax.Array:
@@ -62,17 +68,17 @@ class RelationalLayer(nn.Module):
         out = jnp.einsum("bhij,bijhd->bihd", jax.nn.softmax(logits, axis=-1), value)
         return xavier(x.shape[-1], name="out")(out.reshape(*x.shape[:-1], -1))
 
-    def _pairs(self, x, e):
+    def _pairs(self, x, e, drop):
         width = e.shape[-1]
         both = jnp.concatenate([e, e.swapaxes(1, 2)], axis=-1)
         out = xavier(self.edge_hidden, name="pair_both")(both)
         out = out + xavier(self.edge_hidden, name="pair_sender")(x)[:, :, None]
         out = out + xavier(self.edge_hidden, name="pair_receiver")(x)[:, None]
         out = xavier(width, name="pair_out")(nn.gelu(out, approximate=False))
-        e = nn.LayerNorm(name="pair_attention_norm")(e + out)
+        e = LayerNorm(name="pair_attention_norm")(e + drop(out))
         out = xavier(self.edge_hidden, use_bias=False, name="pair_lift")(e)
         out = xavier(width, name="pair_lower")(nn.gelu(out, approximate=False))
-        return nn.LayerNorm(name="pair_norm")(e + out)
+        return LayerNorm(name="pair_norm")(e + drop(out))
 
 
 def aggregate(x: jax.Array, ends: jax.Array, nodes: int) -> tuple[jax.Array, jax.Array]:
@@ -85,13 +91,17 @@ def aggregate(x: jax.Array, ends: jax.Array, nodes: int) -> tuple[jax.Array, jax
 
     Returns:
         [node, 4 * width], zeros where no message ends, and how many end there [node, 1].
+        Deviations whose square is at most 1e-5 are 0, so that gradients are finite (PyTorch
+        Geometric's `StdAggregation`, which the published PNA has).
     """
     total = functools.partial(jax.ops.segment_sum, segment_ids=ends, num_segments=nodes)
     count = total(jnp.ones((x.shape[0], 1), x.dtype))
     mean = total(x) / jnp.maximum(count, 1)
     spread = total(jnp.square(x - mean.at[ends].get(mode="clip"))) / jnp.maximum(count, 1)
     least, most = (f(x, ends, nodes) for f in (jax.ops.segment_min, jax.ops.segment_max))
-    moments = jnp.concatenate([mean, least, most, jnp.sqrt(spread + 1e-5)], axis=-1)
+    some = spread > 1e-5
+    deviation = jnp.where(some, jnp.sqrt(jnp.where(some, spread, 1)), 0)
+    moments = jnp.concatenate([mean, least, most, deviation], axis=-1)
     return jnp.where(count > 0, moments, 0), count
 
 
@@ -99,14 +109,24 @@ class PNALayer(nn.Module):
     """A layer of PNA: four aggregators, two scalers, messages that pairs modulate.
 
     Attributes:
-        last: leave out norm, activation and the update of pairs.
+        last: leave out norm, activation, dropout and the update of pairs.
+        initial: of linear maps, one of `initializers.INITIAL`. As "published" those of both
+            ends of a pair begin as parts of one.
+        dropout: of nodes.
     """
 
     last: bool
+    initial: str = "lecun"
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, e: jax.Array, ends: tuple[jax.Array, jax.Array], real: jax.Array | None
+        self,
+        x: jax.Array,
+        e: jax.Array,
+        ends: tuple[jax.Array, jax.Array],
+        real: jax.Array | None,
+        train: bool = False,
     ) -> tuple[jax.Array, jax.Array]:
         """One round.
 
@@ -116,6 +136,7 @@ class PNALayer(nn.Module):
             ends: from which node and to which, each [batch, pair]; padding has the number
                 of nodes.
             real: [batch, node], False on padding; None where there is none.
+            train: drop out.
 
         Returns:
             Nodes and pairs, of the shapes of x and e.
@@ -127,9 +148,10 @@ class PNALayer(nn.Module):
             jnp.where(i < nodes, first + i, batch * nodes).reshape(-1) for i in ends
         )
         at = lambda y, i: y.at[i].get(mode="clip")
-        sent = at(nn.Dense(width, use_bias=False, name="sender")(rows), sender)
-        sent = sent + at(nn.Dense(width, name="receiver")(rows), receiver)
-        scale, shift = jnp.split(nn.Dense(2 * width, name="pair")(e), 2, axis=-1)
+        linear = functools.partial(dense, initial=self.initial)
+        sent = at(linear(rows, width, name="sender", fan_in=2 * width, use_bias=False), sender)
+        sent = sent + at(linear(rows, width, name="receiver", fan_in=2 * width), receiver)
+        scale, shift = jnp.split(linear(e, 2 * width, name="pair"), 2, axis=-1)
         moments, count = aggregate(scale * sent + shift, receiver, batch * nodes)
 
         degree = jnp.log1p(count).reshape(batch, nodes, 1)
@@ -137,13 +159,14 @@ class PNALayer(nn.Module):
         typical = (degree * present).sum(1, keepdims=True) / present.sum(1, keepdims=True)
         moments = moments.reshape(batch, nodes, -1)
         amplified = moments * (degree / jnp.maximum(typical, 1e-6))
-        x = nn.Dense(width, name="post")(jnp.concatenate([x, moments, amplified], axis=-1))
-        x = nn.Dense(width, name="out")(x)
+        x = linear(jnp.concatenate([x, moments, amplified], axis=-1), width, name="post")
+        x = linear(x, width, name="out")
         if self.last:
             return x, e
-        x = nn.silu(nn.LayerNorm(name="norm")(x))
+        x = nn.silu(LayerNorm(name="norm")(x))
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
         rows, size = x.reshape(-1, width), e.shape[-1]
-        e = nn.Dense(size, name="pair_self")(e)
-        e = e + at(nn.Dense(size, name="pair_sender")(rows), sender)
-        e = e + at(nn.Dense(size, name="pair_receiver")(rows), receiver)
-        return x, nn.Dense(size, name="pair_out")(nn.silu(e))
+        e = linear(e, size, name="pair_self")
+        e = e + at(linear(rows, size, name="pair_sender"), sender)
+        e = e + at(linear(rows, size, name="pair_receiver"), receiver)
+        return x, linear(nn.silu(e), size, name="pair_out")

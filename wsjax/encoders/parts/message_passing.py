@@ -102,10 +102,13 @@ class NodeFeatures(nn.Module):
     Attributes:
         width: of the result.
         waves: sinusoids for each of level, number and head; even.
+        unit: they begin normal with variance 1, as entries of a learned table do; else with
+            about a quarter of that.
     """
 
     width: int
     waves: int = 8
+    unit: bool = False
 
     @nn.compact
     def __call__(self, graph: Graph) -> jax.Array:
@@ -117,11 +120,17 @@ class NodeFeatures(nn.Module):
             jax.nn.one_hot(jnp.asarray(FEATURE)[graph.place_activation], FEATURE.max() + 1),
             sinusoid(jnp.asarray(graph.place_level), self.waves, 100.0),
         ]
-        x = nn.Dense(self.width, name="place")(jnp.concatenate(place, axis=-1))
-        x = jnp.take_along_axis(x, jnp.maximum(graph.place, 0)[..., None], axis=-2)
+        init = nn.initializers.normal(1.0) if self.unit else nn.initializers.lecun_normal()
+        of_node = lambda x: jnp.take_along_axis(x, jnp.maximum(graph.place, 0)[..., None], axis=-2)
+        place = jnp.concatenate(place, axis=-1)
+        x = of_node(nn.Dense(self.width, kernel_init=init, name="place")(place))
         which = [sinusoid(jnp.asarray(n), self.waves, 100.0) for n in (graph.number, graph.head)]
         which = jnp.concatenate(which, axis=-1)
-        return x + nn.Dense(self.width, use_bias=False, name="number")(which)
+        x = x + nn.Dense(self.width, False, kernel_init=init, name="number")(which)
+        if not self.unit:
+            return x
+        square = lambda x: jnp.square(x).sum(-1, keepdims=True)
+        return x / jnp.sqrt(of_node(square(place)) + square(which))
 
 
 class EdgeFeatures(nn.Module):

@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax.encoders.parts.initializers import uniform
+from wsjax.encoders.parts.initializers import kernel, uniform
 
 KINDS = ("input", "free", "sign", "scale", "both", "output")  # of rows
 FACTORS = {"sign": ("sign",), "scale": ("scale",), "both": ("scale", "sign")}
@@ -149,6 +149,17 @@ def steady(x: jax.Array) -> jax.Array:
     return x / jnp.maximum(_largest(x) / limit, 1)
 
 
+def magnitude(x: jax.Array) -> jax.Array:
+    """|x|, with slope 0 at 0.
+
+    That of `jnp.abs` is 1 there: of x = 0 and -x, gradients would not be opposite.
+
+    >>> jax.grad(magnitude)(0.0).item(), jax.grad(jnp.abs)(0.0).item()
+    (0.0, 1.0)
+    """
+    return x * jax.lax.stop_gradient(jnp.sign(x))
+
+
 def standardised(x: jax.Array) -> jax.Array:
     """Rows with mean 0 and variance 1 (LayerNorm, with the epsilon of PyTorch)."""
     x = steady(x)
@@ -165,8 +176,9 @@ class MLP(nn.Module):
     """Two linear layers with SiLU between.
 
     Biases begin at random, as in the published code: from zero, rho(x) + rho(-x) with
-    LayerNorm is all but blind to x at first. Not so in models without factors, where what an
-    MLP makes of pairs is summed, and constants with it, which would drown all else.
+    LayerNorm is all but blind to x at first. Not so in models without factors that begin as
+    "lecun": what an MLP makes of pairs is summed, and constants with it, which would drown
+    all else.
 
     Attributes:
         hidden: width between them.
@@ -174,6 +186,7 @@ class MLP(nn.Module):
         norm: LayerNorm before the activation.
         dropout: after it.
         biased: biases begin at random.
+        initial: of kernels, one of `initializers.INITIAL`.
     """
 
     hidden: int
@@ -181,6 +194,7 @@ class MLP(nn.Module):
     norm: bool = True
     dropout: float = 0.0
     biased: bool = True
+    initial: str = "lecun"
 
     @nn.compact
     def __call__(self, parts: Sequence[Part], train: bool = False, even: bool = False) -> Linear:
@@ -191,13 +205,13 @@ class MLP(nn.Module):
             train: drop out.
             even: give MLP(x) + MLP(-x).
         """
-        he, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
+        zeros, begun = nn.initializers.zeros, lambda fan_in: kernel(self.initial, fan_in)
         width, dtype = sum(p.width for p in parts), parts[0].dtype
         one = lambda name, start, *shape: self.param(name, start, shape, jnp.float32).astype(dtype)
-        first = one("kernel_0", he, width, self.hidden)
+        first = one("kernel_0", begun(width), width, self.hidden)
         begin = uniform if self.biased else lambda fan_in: zeros
         shift = one("bias_0", begin(width), self.hidden)
-        second = one("kernel_1", he, self.hidden, self.out)
+        second = one("kernel_1", begun(self.hidden), self.hidden, self.out)
         bias = one("bias_1", begin(self.hidden), self.out)
         drop = nn.Dropout(self.dropout, deterministic=not train)
         if self.norm:
@@ -232,6 +246,7 @@ class Nets:
         plain: rows without factors go through an MLP; else (Gamma x) * MLP(x).
         apart: inputs and outputs have an MLP each.
         depth: of `Equivariant`, layers; of gated messages, always one.
+        initial: of linear maps, one of `initializers.INITIAL`.
     """
 
     symmetry: str
@@ -242,6 +257,7 @@ class Nets:
     plain: bool = False
     apart: bool = True
     depth: int = 1
+    initial: str = "lecun"
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -255,8 +271,9 @@ class Nets:
 
     def mlp(self, out: int, name: str) -> MLP:
         """One of them."""
-        biased = self.symmetry != "permutation"
-        return MLP(self.hidden, out, self.norm, self.dropout, biased, name=name)
+        biased = self.symmetry != "permutation" or self.initial == "published"
+        how = self.hidden, out, self.norm, self.dropout, biased, self.initial
+        return MLP(*how, name=name)
 
 
 class Canonical(nn.Module):
@@ -274,7 +291,7 @@ class Canonical(nn.Module):
             rho = self.nets.mlp(sum(p.width for p in parts), "rho")
             return [Part((rho(parts, train, even=True),))]
         if "sign" in factors:
-            size = lambda p: tuple(Linear(jnp.abs(piece.x)) for piece in p.pieces)
+            size = lambda p: tuple(Linear(magnitude(piece.x)) for piece in p.pieces)
             return [p._replace(pieces=size(p)) for p in parts]
         return list(parts)
 
@@ -348,9 +365,8 @@ class Equivariant(nn.Module):
         s = {k: Invariant(nets, self.out, name=f"{k}{name}") for k in nets.groups}
         one = next(iter(rows.values()))
         width = sum(p.width for p in one.gate or one.parts)
-        gamma = self.param(
-            f"gamma{name}", nn.initializers.lecun_normal(), (width, self.out), jnp.float32
-        )
+        begun = kernel(nets.initial, width)
+        gamma = self.param(f"gamma{name}", begun, (width, self.out), jnp.float32)
         gamma = gamma.astype(one.parts[0].dtype)
         out = {}
         for kind, (parts, extras, gate) in rows.items():

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from wsjax.encoders.parts.initializers import dense
 from wsjax.encoders.scalegmn.scale_blocks import (
     FACTORS,
     READ_BY,
@@ -34,12 +35,14 @@ class Messages(nn.Module):
         width: of all states.
         against: messages go against the direction of pairs.
         gated: by the neuron they go to; with `against`.
+        of_senders: they read positions of the neurons they come from; else of their targets.
     """
 
     nets: Nets
     width: int
     against: bool = False
     gated: bool = False
+    of_senders: bool = False
 
     @nn.compact
     def __call__(
@@ -55,14 +58,16 @@ class Messages(nn.Module):
         Args:
             nodes: states of neurons.
             pairs: states of pairs, with the factors of the direction.
-            positions: [row, lane or 1, width] of neurons, that messages read of their targets.
+            positions: [row, lane or 1, width] of neurons, that messages read.
             rows: which pair joins which neurons.
             train: drop out.
         """
         back = self.against and not self.gated
         start, end = (rows.receiver, rows.sender) if back else (rows.sender, rows.receiver)
-        sent = nn.Dense(self.width, use_bias=False, name="sender")(nodes)[start]
-        sent = sent * nn.Dense(self.width, use_bias=False, name="pair")(pairs)
+        linear = functools.partial(
+            dense, width=self.width, initial=self.nets.initial, use_bias=False
+        )
+        sent = linear(nodes, name="sender")[start] * linear(pairs, name="pair")
         features, ends, real = {}, {}, {}
         for kind in self.nets.kinds:
             at = rows.of_pairs(kind, "sender" if back else "receiver")
@@ -70,7 +75,8 @@ class Messages(nn.Module):
             if self.gated:
                 parts, to = [part(nodes, to), *parts], take(rows.sender, at)
                 gate = [part(nodes, to)]
-            extras = [] if positions is None else [part(positions, to)]
+            place = take(start, at) if self.of_senders else to
+            extras = [] if positions is None else [part(positions, place)]
             features[kind], ends[kind] = Features(parts, extras, gate), to
             real[kind] = None if rows.real_pair is None else take(rows.real_pair, at)
         total = jnp.zeros((*nodes.shape[:-1], self.width), nodes.dtype)
@@ -124,7 +130,7 @@ class PairUpdate(nn.Module):
             pieces.append(piece)
         phi = self.nets.mlp(self.out, "phi")
         ratio = phi([Part(tuple(pieces), start), Part(tuple(pieces), end)], train).value()
-        new = nn.Dense(self.out, use_bias=False, name="gamma")(pairs) * ratio
+        new = dense(pairs, self.out, self.nets.initial, "gamma", use_bias=False) * ratio
         bounded = self.nets.norm or "scale" in self.nets.groups
         return new if bounded else steady(new)
 
@@ -136,6 +142,7 @@ class PlainMessages(nn.Module):
     width: int
     against: bool = False
     gated: bool = False
+    of_senders: bool = False
 
     @nn.compact
     def __call__(self, nodes, pairs, positions, rows, train):
@@ -203,11 +210,13 @@ class Layer(nn.Module):
         plain = self.nets.symmetry == "permutation"
         message, update = (PlainMessages, PlainPairUpdate) if plain else (Messages, PairUpdate)
         read = lambda what: positions if what in self.positions else None
-        parts = [nodes, message(self.nets, self.width, name="forward")(
-            nodes, streams[0], read("message"), rows, train)]  # fmt: skip
+        as_published = self.backward == "as_published"
+        net = functools.partial(message, self.nets, self.width, of_senders=as_published)
+        sent = net(name="forward")(nodes, streams[0], read("message"), rows, train)
+        parts = [nodes, sent]
         if self.backward != "none":
             gated = self.backward == "gated" and "scale" in self.nets.groups
-            back = message(self.nets, self.width, True, gated, name="backward")
+            back = net(True, gated, name="backward")
             parts.append(back(nodes, streams[-1], read("message"), rows, train))
         if plain:
             new = self.nets.mlp(self.out[0], "update")([part(x) for x in parts], train).value()
@@ -221,14 +230,17 @@ class Layer(nn.Module):
             scaled = [k for k in new if "scale" in FACTORS.get(k, ())]  # must stay as they are
             new = jnp.concatenate([x if k in scaled else steady(x) for k, x in new.items()])
         if self.skip:
-            new = new + nn.Dense(self.out[0], use_bias=False, name="skip")(nodes)
+            new = new + dense(nodes, self.out[0], self.nets.initial, "skip", use_bias=False)
         new = nn.Dropout(self.dropout, deterministic=not train)(new)
         if self.out[1]:
             ways = [(rows.sender, rows.receiver), (rows.receiver, rows.sender)]
-            streams = [
+            if as_published and self.nets.symmetry != "scale":
+                ways.pop()  # the second stays as it began
+            updated = [
                 update(self.nets, self.out[1], name=f"pairs_{i}")(nodes, x, *ends, rows, train)
                 for i, (x, ends) in enumerate(zip(streams, ways, strict=False))
             ]
+            streams = [*updated, *streams[len(updated) :]]
         return new, list(streams)
 
 
@@ -257,7 +269,8 @@ class Readout(nn.Module):
         out = self._ends(nodes, rows, "output", self.layout[2:])
         if self.how == "last" and self.both:
             first = self._ends(nodes, rows, "input", self.layout[:1])
-            out = [nn.Dense(width, name="last")(out), nn.Dense(width, name="first")(first)]
+            ends = {"last": out, "first": first}
+            out = [dense(x, width, self.nets.initial, name) for name, x in ends.items()]
         elif self.how == "last":
             out = [out]
         elif self.nets.symmetry == "permutation":

@@ -13,7 +13,10 @@ forms of hidden neurons alone. Inputs and outputs have no factors, and nets of t
 In both directions (ScaleGMN-B) neuron j also receives messages from those that read it. In
 networks of signs the same e_ij suffices, as s = 1 / s. With scales it would carry s_i (s_i / s_j):
 
-    as_published    it does: not equivariant
+    as_published    it does: not equivariant. In models of scales a second state of pairs begins
+                    with w; in all others, those of signs included, messages back have the first
+                    e_ij in every round, as the authors' code updates no second state there.
+                    Messages read `positions` of their senders, in all others of their targets
     reciprocal      a second state of pairs begins with 1 / w. Exact; weights near zero overflow
     gated           (Gamma x_j) * phi( c[ x_i, (Gamma x_j) * (Gamma' e_ij) ] )
                     both in the brackets carry s_i, so c reads one beside the other, and the
@@ -21,18 +24,20 @@ networks of signs the same e_ij suffices, as s = 1 / s. With scales it would car
     balanced        a second state of pairs begins with w (r_j / r_i)^2 and path norms r, which
                     carry |s|. Exact, finite, and ours
 
+In models of signs the last three are one: messages back have the e_ij of the round.
+
 "Exact" is up to rounding, and as long as a row's largest entry is above 1e-30 (in double
 precision 1e-246): below, it counts as zero, so that gradients do not overflow.
 
 Deviations: x / |x| has no epsilon, so that it is exact; inputs and outputs enter the update
-of pairs as they are; rows whose squares would overflow are made smaller; positions of
-messages are those of their targets in both directions; taps of windows are channels by their
-rank, and weights of dense layers in the first, so that windows of several sizes do not line
-up. Without a `layout`, positions are `NodeFeatures` and outputs are averaged, so that any
-architecture is supported. The factor inside an activation (omega) is not read.
+of pairs as they are; rows whose squares would overflow are made smaller; taps of windows are
+channels by their rank, and weights of dense layers in the first, so that windows of several
+sizes do not line up. Without a `layout`, positions are `NodeFeatures` and outputs are averaged,
+so that any architecture is supported. The factor inside an activation (omega) is not read.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
@@ -42,6 +47,7 @@ import numpy as np
 
 from wsjax.encoders.base import Encoder
 from wsjax.encoders.parts import probes, settings
+from wsjax.encoders.parts.initializers import INITIAL, dense
 from wsjax.encoders.parts.message_passing import NodeFeatures
 from wsjax.encoders.scalegmn.path_norms import path_norms, reciprocals
 from wsjax.encoders.scalegmn.scale_blocks import FACTORS, READS, Nets
@@ -92,6 +98,8 @@ class ScaleGMN(Encoder):
             paper; of dense chains alone.
         coordinates: inputs of the networks, if they are probed.
         waves: sinusoids for each integer, without a layout.
+        initial: of linear maps, one of `initializers.INITIAL`: "lecun" is ours, kernels sqrt(3)
+            times as large as "published", PyTorch's, which all of `scalegmn_settings` have.
     """
 
     width: int = 64
@@ -122,6 +130,7 @@ class ScaleGMN(Encoder):
     probes: int = 0
     coordinates: int = 2
     waves: int = 8
+    initial: str = "lecun"
 
     reads_any = True
     mixes = True
@@ -143,6 +152,7 @@ class ScaleGMN(Encoder):
         }
         every = "width", "layers", "code", "channels", "features", "depth"
         choices = {"symmetry": tuple(READS), "backward": BACKWARD, "readout": READOUTS}
+        choices["initial"] = INITIAL
         settings.check(self, rules, choices=choices, sizes=every, rates=["dropout"])
 
     def view(self, spec: Spec) -> ScaleView:
@@ -186,6 +196,7 @@ class ScaleGMN(Encoder):
             self.plain,
             self.apart,
             self.depth,
+            self.initial,
         )
         for i in range(self.layers):
             last = i == self.layers - 1
@@ -238,14 +249,15 @@ class ScaleGMN(Encoder):
         own = rows.spread(gather(vectors, view.own), "nodes")
         first, last = rows.slice_of("input")
         begin = own.at[first:last, :, 0].add(self.inputs)
-        nodes = nn.Dense(self.width, use_bias=False, name="own")(begin)
+        linear = functools.partial(dense, width=self.width, initial=self.initial, use_bias=False)
+        nodes = linear(begin, name="own")
         weight = gather(vectors, view.weight)
         if self.probes:
             bias = gather(vectors, view.own[..., :1])[..., 0]
             chain = probes.Chain(weight[..., 0], bias, view.graph, view.omega, view.levels)
             points = probes.variables(self, self.probes, self.coordinates, view.levels)
             activations = rows.spread(chain.activations(*points), "nodes").astype(nodes.dtype)
-            nodes = nodes + nn.Dense(self.width, use_bias=False, name="answers")(activations)
+            nodes = nodes + linear(activations, name="answers")
         p, plain = where[0], self.symmetry == "permutation"
         # a position of a table multiplies as it is; of features, by a factor that begins near one
         times = lambda x, p: x * (p if self.layout else 1 + p)
@@ -257,7 +269,6 @@ class ScaleGMN(Encoder):
                 pieces.append(x + q if added else times(x, q))
             nodes = jnp.concatenate(pieces)
         weight = rows.spread(weight, "pairs")
-        begin = nn.Dense(self.width, use_bias=False, name="weight")
         streams = [weight]
         scaled = "scale" in READS[self.symmetry]
         if self.backward == "reciprocal" and scaled:
@@ -267,12 +278,10 @@ class ScaleGMN(Encoder):
             ends = rows.sender, rows.receiver
             norms = path_norms(own.at[first:last, :, 0].set(1), weight, *ends, view.depth)
             streams.append(reciprocals(norms, weight, *ends))
-        elif self.backward == "as_published" and self.symmetry == "scale":
-            streams.append(weight)
-        streams = [begin(x) for x in streams]
+        streams = jnp.split(linear(jnp.concatenate(streams), name="weight"), len(streams))
         if (p := where[1]) is not None:
             streams = [x + p if plain else times(x, p) for x in streams]
-        return nodes, streams
+        return nodes, 2 * streams if self.backward == "as_published" else streams
 
     def _change(self, vectors, view, rows, nodes, pairs):
         """The change of each parameter, from its neuron or pair, [batch, entry]."""

@@ -103,7 +103,7 @@ def _resnet(s: Shape, activation: str) -> Spec:
 
 def _vit(s: Shape, activation: str) -> Spec:
     return architectures.vit(
-        s.channels, s.width, s.classes, size=(s.side, s.side), patch=4, blocks=s.depth, heads=4,
+        s.channels, s.width, s.classes, size=(s.side, s.side), patch=4, blocks=s.depth, heads=2,
         pool="mean", activation=activation,
     )  # fmt: skip
 
@@ -137,6 +137,9 @@ OTHERS = (
 )
 
 UNTERTHINER = {
+    "batch": 512,
+    "epochs": ("choice", 86),
+    "checkpoints": (0, 1, 2, 3, 20, 40, 60, 80),
     "learning_rate": ("log", 5e-4, 5e-2),
     "decay": ("log", 1e-8, 1e-2),
     "decay_kind": "penalty",
@@ -180,9 +183,6 @@ FAMILIES = {
         {
             "family": "conv3-gap",
             "kinds": (Kind("conv3-gap", (16,), (3,)),),
-            "batch": 512,
-            "epochs": ("choice", 86),
-            "checkpoints": (0, 1, 2, 3, 20, 40, 60, 80),
             **UNTERTHINER,
         },
     ),
@@ -224,9 +224,9 @@ FAMILIES = {
 
         Its 1-D CNNs read pixels in raster order, stride 4 here; its DeepSets read pixels as
         a set with "positional encodings", here row and column in -1..1, and the mean for
-        the sum. ResNets have one stage at half the image's side. ViTs have patches of 4 and
-        4 heads; the published 87,658 parameters leave no room for learnt positions, which
-        ours have, and a norm before the last layer.""",
+        the sum. ResNets have one stage at half the image's side. ViTs have 2 heads
+        (appendix B) and patches of 4; the published 87,658 parameters leave no room for
+        learnt positions, which ours have, and a norm before the last layer.""",
         {"family": "diverse", "kinds": (CNN, *OTHERS), **GMN},
     ),
     "vit-small": Family(

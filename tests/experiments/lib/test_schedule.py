@@ -1,0 +1,206 @@
+"""How far entries are, what they will take, and the end of the time."""
+
+import contextlib
+import signal
+import threading
+import time
+
+import pytest
+
+from experiments import (
+    cross_dataset,
+    generalization,
+    inr_classification,
+    inr_editing,
+    inr_frequency,
+)
+from experiments.lib import cli, schedule
+from experiments.lib.schedule import DONE, MISSING, NEEDS, PARTLY, Entry, Ledger
+from wsjax import storage
+from wsjax.storage import DamagedError
+from wsjax.training.progress import interruptible
+
+SINE = Entry("inr_frequency", "smoke", "stat_nn", 2, gpu=2.0, cpu=10.0, zoo="sines")
+ZOOS = {"sines": (1.0, 4.0)}
+
+
+def whole(target):
+    """The config of a run."""
+    return {**target.config, **target.methods[0]}
+
+
+def test_an_entry_is_its_command():
+    entry = SINE._replace(more=("--set", "training.steps=5"))
+    words = "inr_frequency --preset smoke --set training.steps=5 --methods stat_nn --seed"
+    assert entry.name == f"{words} 2"
+    assert entry.kind == f"{words} 0"
+
+
+def test_runs_are_known_by_their_config(tmp_path, monkeypatch):
+    """Of each kind of experiment, and nothing is made for it."""
+    monkeypatch.chdir(tmp_path)
+    sine = schedule.target(SINE._replace(more=("--set", "training.steps=7")), inr_frequency.main)
+    assert sine.steps == sine.methods[0]["training"]["steps"] == 7
+    assert sine.methods[0]["training"]["seed"] == sine.config["seed"] == 2
+    assert sine.config["preset"] == "smoke-custom"
+    assert sine.config["zoo"]["networks"] == 160
+    more = ("--data", "mnist", "--fit-steps", "9")
+    image = Entry("inr_classification", "paper", "mlp", 0, 1, 1, "", ("mnist",), more)
+    image = schedule.target(image, inr_classification.main)
+    assert image.learns == ("mnist.dws-steps9",)
+    assert image.config["zoo"]["steps"] == 9
+    edit = Entry("inr_editing", "paper", "mlp", 0, 1, 1, "", (), (*more, "--task", "contrast"))
+    edit = schedule.target(edit, inr_editing.main)
+    assert (edit.learns, edit.config["task"]) == (("mnist.dws-steps9",), "contrast")
+    run = {**whole(edit), "train_zoo": "mnist.dws-steps9.contrast"}
+    assert edit.covered([run])
+    assert not edit.covered([{**run, "train_zoo": "cifar10.dws-steps9.contrast"}])
+    assert not edit.covered([{**run, "task": "dilation"}])
+    zoos = Entry("cross_dataset", "smoke", "boosted_trees", 0, 1, 1)
+    zoos = schedule.target(zoos, cross_dataset.main)
+    assert zoos.learns == ("digits", "other")
+    assert zoos.steps == 0
+    assert not list(tmp_path.iterdir())
+    for wrong in (
+        SINE._replace(method="gpt"),
+        SINE._replace(preset="huge"),
+        SINE._replace(more=("--no-such-flag", "1")),
+        SINE._replace(more=("--set", "training.speed=1")),
+    ):
+        with pytest.raises(SystemExit) as error:
+            schedule.target(wrong, inr_frequency.main)
+        assert not isinstance(error.value, cli.Listed)
+
+
+def test_a_record_counts_if_its_config_is_the_very_same():
+    target = schedule.target(SINE, inr_frequency.main)
+    config = whole(target) | {"extra": 1}
+    assert target.covered([config])
+    for key in ("seed", "preset", "training", "encoder_settings", "zoo"):
+        assert not target.covered([{**config, key: {}}])
+        assert not target.covered([{k: v for k, v in config.items() if k != key}])
+    assert not target.covered([])
+
+
+def test_records_from_every_zoo_to_learn_from_count():
+    entry = Entry("cross_dataset", "smoke", "stat_nn", 0, 1, 1)
+    target = schedule.target(entry, cross_dataset.main)
+    zoos = {name: {**about, "content": "1f2e"} for name, about in target.zoos.items()}
+    line = lambda name, zoos=zoos: {**whole(target), "zoos": zoos, "train_zoo": name}
+    assert target.covered([line("digits"), line("other")])
+    assert not target.covered([line("digits")])
+    other = {**zoos, "other": {**zoos["other"], "networks": 7}}
+    assert not target.covered([line("digits"), line("other", other)])
+    assert not target.covered([line("digits", {}), line("other", {})])
+
+
+def test_directions_have_methods_of_their_own_and_epochs_make_steps():
+    entry = Entry("generalization", "paper", "scalegmn", 1, 1, 1)
+    target = schedule.target(entry, generalization.main)
+    preset = generalization.PRESETS["paper"]
+    zoos = {name: {**about, "content": "1f2e"} for name, about in target.zoos.items()}
+    configs = [
+        {
+            **target.config,
+            **storage.plain(methods["scalegmn"].over(1000).seeded(1).config()),
+            **{"train_zoo": way, "zoos": zoos},
+        }
+        for way, methods in preset.directions.items()
+    ]
+    assert len(configs) == 5
+    assert target.covered(configs)
+    assert not target.covered(configs[1:])
+    assert not target.covered([{**c, "training": {**c["training"], "batch": 7}} for c in configs])
+
+
+def test_the_state_is_by_records_folders_and_files(tmp_path):
+    entry = SINE._replace(more=("--set", "training.steps=8"))
+    target = schedule.target(entry, inr_frequency.main)
+    look = lambda recorded=(), begun=False: schedule.state(
+        entry, target, recorded, tmp_path, None, begun
+    )
+    assert look().status == MISSING
+    assert look([whole(target)]).status == DONE
+    assert look([whole(target)], begun=True).status == MISSING
+    home = tmp_path / "inr_frequency" / "smoke-custom" / "stat_nn-2-12345678"
+    (home / "6").mkdir(parents=True)
+    assert look().status == MISSING  # whose it is nobody knows
+    about = {"step": 6, "config": {**whole(target), "training": {"steps": 9}}}
+    storage.write_sealed(home / "6" / "checkpoint.json", about)
+    assert look().status == MISSING  # it is another run
+    storage.write_sealed(home / "6" / "checkpoint.json", {"step": 6, "config": whole(target)})
+    assert look() == (PARTLY, 0.75, "step 6 of 8")
+    assert target.homes(tmp_path) == [home]
+    pictures = entry._replace(files=("mnist",))
+    without = schedule.state(pictures, target, (), tmp_path, None, False)
+    assert without == (NEEDS, 0.0, "needs --files with mnist")
+    lacking = schedule.state(pictures, target, (), tmp_path, tmp_path, False)
+    assert lacking.status == NEEDS
+    assert "mnist: expected train-images-idx3-ubyte" in lacking.words
+
+
+def test_estimates_are_corrected_by_what_was_measured(tmp_path):
+    ledger, other = Ledger(), SINE._replace(method="mlp", cpu=6.0)
+    minutes = lambda entry, share=0.0, device="cpu": ledger.minutes(
+        entry, share, device, device != "cpu", ZOOS
+    )
+    assert minutes(SINE) == 10 + 4
+    assert minutes(SINE, 0.75) == 2.5 + 4
+    assert minutes(SINE, device="H100") == 2 + 1
+    ledger.note(SINE, 21.0, 0.5, "cpu", False, ZOOS)  # of 5 and 4 for the zoo
+    ledger.zoos.append("sines")
+    assert ledger.factor("cpu") == pytest.approx(21 / 9)
+    assert minutes(other) == pytest.approx(6 * 21 / 9)
+    assert minutes(other, device="H100") == 2.0
+    ledger.note(SINE, 30.0, 1.0, "cpu", False, ZOOS)
+    assert minutes(SINE._replace(seed=0)) == 30  # as another seed had
+    assert minutes(other) == pytest.approx(6 * 51 / 19)
+    ledger.note(other, 9.0, 0.01, "cpu", False, ZOOS)  # compilation, above all
+    assert minutes(other) == pytest.approx(6 * 51 / 19)
+    ledger.write(tmp_path / "ledger")
+    assert Ledger.read(tmp_path / "ledger") == ledger
+    there = Ledger()
+    there.add(ledger.carried())
+    there.add(ledger.carried())
+    assert there == Ledger(ledger.measured, ledger.begun)  # without zoos
+    assert Ledger.read(tmp_path / "none") == Ledger()
+    (tmp_path / "ledger").write_text((tmp_path / "ledger").read_text().replace("30", "3"))
+    with pytest.raises(DamagedError, match="remove it, it holds estimates alone"):
+        Ledger.read(tmp_path / "ledger")
+
+
+def test_records_say_what_runs_took():
+    target, ledger = schedule.target(SINE, inr_frequency.main), Ledger()
+    line = {"config": whole(target), "device": "1 x cpu", "seconds": 300.0}
+    ledger.note_records(SINE, target, [line, {**line, "device": "1 x H100", "seconds": 90.0}])
+    assert (ledger.factor("cpu"), ledger.factor("H100")) == (0.5, 0.75)
+    assert not ledger.measured
+    ledger.note(SINE, 10.0, 1.0, "cpu", False, {"sines": (0, 0)})
+    ledger.recorded.clear()
+    ledger.note_records(SINE, target, [line])  # the call says more
+    assert ledger.factor("cpu") == 1
+    ledger.note_records(SINE, target, [{**line, "config": {}}])
+    assert not ledger.recorded
+
+
+def test_a_deadline_is_an_interruption():
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGALRM)
+    with schedule.deadline(0.05) as alarm, pytest.raises(KeyboardInterrupt):
+        time.sleep(20)
+    assert alarm.rang
+    with schedule.deadline(0.05), interruptible() as stop:
+        while not stop:  # a training loop, which saves
+            time.sleep(0.01)
+    assert stop.signal == signal.SIGTERM
+    given_up = threading.Event()
+    with schedule.deadline(0.02, 0.02, given_up.set):
+        with contextlib.suppress(KeyboardInterrupt):
+            time.sleep(20)
+        assert given_up.wait(20)  # it has not ended
+    given_up.clear()
+    with schedule.deadline(20, -19.9, given_up.set) as alarm:
+        pass
+    assert not given_up.wait(0.2)
+    assert not alarm.rang
+    assert before == (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGALRM))
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
