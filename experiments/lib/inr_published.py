@@ -21,6 +21,7 @@ from collections.abc import Mapping
 
 from experiments.lib.protocols import Protocol
 from wsjax.encoders.dwsnet.dwsnet import SETTINGS as DWSNET
+from wsjax.encoders.neural_graph import SETTINGS as NEURAL_GRAPH
 from wsjax.encoders.nfn.nfn import SETTINGS as NFN
 from wsjax.encoders.nft import SETTINGS as NFT
 from wsjax.encoders.scalegmn.scalegmn_settings import SETTINGS as SCALEGMN
@@ -31,9 +32,6 @@ PROBES = 64  # as many as NG-GNN and NG-T have (Kofinas et al., 2024)
 # Eq. 1 adds messages up: without a norm the first changes are then thousands of times the
 # weights, and 300 steps on a laptop's digits end at an error of 20; with means, at .067.
 GMN = {"layers": 4, "lift": 2, "norm": "none", "residual": False, "aggregate": "mean"}
-NEURAL_GRAPH = {"head": (128,), "code": 10}
-NG_GNN = {"backbone": "pna", "width": 32, "edge_width": 32, "head": (32, 32), "sigma": 3.0}
-NG_GNN |= {"reverse": True, "code": 10}
 TRAINED = {"cifar10": 45_000}  # training networks of a view; of other data 55,000
 AMSGRAD = "AdamW without AMSGrad"
 NOTES = {  # differences of single methods from what was published
@@ -143,8 +141,8 @@ def encoders(zoo: str, edit: bool = False) -> dict[str, tuple[str, dict]]:
         "scalegmn_probes": ("scalegmn", {**SCALEGMN[config], "probes": PROBES}),
         "scalegmn_permutation": ("scalegmn", {**SCALEGMN[config], **permutation}),
         "inr2vec": ("inr2vec", {"widths": (512, 512, 1024, 1024), "pooled": 1024}),
-        "neural_graph": ("neural_graph", NEURAL_GRAPH),
-        "neural_graph_pna": ("neural_graph", NG_GNN),
+        "neural_graph": ("neural_graph", NEURAL_GRAPH["ng_t"]),
+        "neural_graph_pna": ("neural_graph", NEURAL_GRAPH["ng_gnn"]),
         "sne_augmented": ("sne", {"chunk": 32}),
         "stat_nn": ("stat_nn", {"widths": (1000,), "code": 1000}),
         "probing": ("probing", {}),
