@@ -204,7 +204,7 @@ def relu() -> Preset:
         "a quarter of an hour on 2 CPU cores",
         {"sines": sine.Recipe.relu(networks=3600)},
         {"train": 2500, "validation": 300, "test": 800},
-        default=("mean", "boosted_trees", "gmn", "scalegmn_b"),
+        default=("mean", "boosted_trees", "gmn_product", "scalegmn_b"),
     )
 
 

@@ -103,6 +103,7 @@ def renamed(run: Mapping) -> dict:
     Until November 2026 `sne` was trained on permuted copies and had no output projection (and
     mostly twice the width), and `gmn` was our variant with products. Both names are now the
     papers' methods, so such records, which their settings give away, lose the paper's figure.
+    ScaleGMN-B's "as_published" was then not yet what the authors' code does, which a note says.
     """
     run, settings = dict(run), run.get("config", {}).get("encoder_settings") or {}
     first, _, rest = run["row"].partition("_")
@@ -113,6 +114,12 @@ def renamed(run: Mapping) -> dict:
         name = "gmn_product"
     if name != first and not run["row"].startswith(name):
         run |= {"row": f"{name}_{rest}" if rest else name, "paper": "–"}
+    as_published = (
+        settings.get("backward") == "as_published" and settings.get("symmetry") != "scale"
+    )
+    if as_published and "initial" not in settings:
+        words = "messages back read updated pairs, the authors' the first ones"
+        run["words"] = "; ".join(filter(None, (run.get("words"), words)))
     return run
 
 

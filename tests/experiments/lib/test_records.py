@@ -134,3 +134,20 @@ def test_published_records_are_as_they_were_sealed():
     for path in paths:
         for run in records.read(path.stem, records.PUBLISHED):
             assert set(records.KEYS) <= set(run), path.name
+
+
+def test_old_records_have_the_names_of_today():
+    """That of the paper's method is for what the paper has."""
+    run = lambda row, encoder, **settings: records.renamed(
+        {**RECORD, "row": row, "paper": ".1", "config": {"encoder_settings": settings}}
+    )
+    name = lambda *a, **k: (lambda r: (r["row"], r["paper"]))(run(*a, **k))
+    assert name("sne_no_level", "sne", width=64) == ("sne_wide_no_level", "–")
+    assert name("sne", "sne", width=32) == ("sne_small", "–")
+    assert name("sne", "sne", width=32, output=True) == ("sne", ".1")
+    assert name("gmn_expansion", "gmn", product=True) == ("gmn_product_expansion", "–")
+    assert name("gmn", "gmn", product=False) == ("gmn", ".1")
+    back = {"backward": "as_published", "symmetry": "sign"}
+    assert "updated pairs" in run("scalegmn_b", "scalegmn", **back)["words"]
+    assert "words" not in run("scalegmn_b", "scalegmn", **back, initial="published")
+    assert "words" not in run("scalegmn_b", "scalegmn", **back | {"symmetry": "scale"})
