@@ -40,8 +40,8 @@ selects the checkpoint, as in the papers. Other presets have smaller encoders of
 batches, not at equal cost.
 
 Protocol, where we differ: the zoos are our own; 15 % of the training images, at most 5,000,
-are for validation; AdamW lacks AMSGrad (DWSNet, Neural Graphs) and DWSNets' augmentations. In
-`--images` a quarter of the images of each class is for the test.
+are for validation; DWSNets' and Neural Graphs' augmentations are missing. In `--images` a quarter
+of the images of each class is for the test.
 """
 
 import functools

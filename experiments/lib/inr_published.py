@@ -9,8 +9,8 @@ whose networks the paper has, since those of others have another range or fit. S
 "nfn" are of images on [-1, 1], four times those of "dws", on [0, 1].
 
 Encoders and training are from configuration files of the authors' code: NFN's, DWSNets', Neural
-Graphs' and ScaleGMN's; of GMN from the paper. AMSGrad, which DWSNets and Neural Graphs have on
-top of AdamW, is missing here, as are their augmentations and the BatchNorm of DWSNets' MLP.
+Graphs' and ScaleGMN's; of GMN from the paper. Augmentations of DWSNets and Neural Graphs and the
+BatchNorm of DWSNets' MLP are missing here.
 Methods that no paper has on these networks are trained as ScaleGMN, editors as NFN's.
 """
 
@@ -33,11 +33,8 @@ PROBES = 64  # as many as NG-GNN and NG-T have (Kofinas et al., 2024)
 # weights, and 300 steps on a laptop's digits end at an error of 20; with means, at .067.
 GMN = {"layers": 4, "lift": 2, "norm": "none", "residual": False, "aggregate": "mean"}
 TRAINED = {"cifar10": 45_000}  # training networks of a view; of other data 55,000
-AMSGRAD = "AdamW without AMSGrad"
-NOTES = {  # differences of single methods from what was published
-    **dict.fromkeys(("neural_graph", "neural_graph_pna"), AMSGRAD),
-    "dwsnet": f"{AMSGRAD}, no augmentation",
-}
+NOTES = {"dwsnet": "no augmentation"}  # differences of single methods from what was published
+OPTIMIZERS = {"amsgrad": "AdamW with AMSGrad", "adamw": "AdamW", "adam": "Adam", "muon": "Muon"}
 
 # ScaleGMN, table 1, in per cent; * from memory, as are all deviations
 _ACCURACY = {
@@ -170,11 +167,12 @@ def training(method: str, zoo: str, edit: bool = False) -> Settings:
     dwsnets = ("dwsnet",) if base == "cifar_inr" else ("dwsnet", "mlp", "inr2vec")
     if method.startswith(dwsnets) and not edit:  # 100 epochs
         each = {"steps": 100 * epoch(512), "evaluate_every": epoch(512), "batch": 512}
-        return _every(warm, learning_rate=5e-3, weight_decay=5e-4, warmup=0, **each)
+        each |= {"optimizer": "amsgrad", "weight_decay": 5e-4}
+        return _every(warm, learning_rate=5e-3, warmup=0, **each)
     if method.startswith(("neural_graph", "dwsnet")):  # 200 epochs
         each = {"steps": 200 * epoch(128), "evaluate_every": 1_000, "batch": 128}
         more = {"clip": 1.0, "warmup": 10_000} if edit else {"clip": 10.0}
-        return _every(warm, weight_decay=5e-4, **each, **more)
+        return _every(warm, optimizer="amsgrad", weight_decay=5e-4, **each, **more)
     if method.startswith(("nfn", "mlp")) and not edit:
         each = {"steps": 200_000, "evaluate_every": 3_000, "batch": 32, "warmup": 10_000}
         return _every(warm, optimizer="adam", learning_rate=1e-4, **each)
@@ -204,13 +202,15 @@ def protocol(run: Mapping) -> Protocol:
     zoo, method, edit = run["train_zoo"], run["row"], "task" in run["config"]
     how = training(method, zoo, edit)
     key = source(zoo) + ", augmented" * augmented(zoo) + ", edited" * edit
+    ours = run["config"].get("training", {}).get("optimizer", how.optimizer)
+    trained = f"{OPTIMIZERS[ours]}, the paper: {OPTIMIZERS[how.optimizer]}"
     return Protocol(
         "the authors' INRs",
         TRAINED.get(source(zoo).split(".")[0], 55_000),
         steps=how.steps,
         batch=how.batch,
         parameters=_PARAMETERS.get(key, {}).get(method, 0),
-        words=f"here {NOTES[method]}" if method in NOTES else "",
+        words="; ".join(filter(None, (trained * (ours != how.optimizer), NOTES.get(method, "")))),
     )
 
 

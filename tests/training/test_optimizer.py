@@ -1,6 +1,7 @@
 import dataclasses
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -51,6 +52,21 @@ def test_muon_moves_a_matrix_along_an_orthogonal_one_and_a_vector_as_nadam_does(
     scale = 0.1 * optimizer.RMS * 2  # RMS times the root of the longer side
     assert ((values > 0.6 * scale) & (values < 1.3 * scale)).all()
     assert values.max() / values.min() < np.linalg.cond(gradient["w"])
+
+
+def test_amsgrad_divides_by_the_largest_moment_and_decays_apart():
+    """After a large gradient its steps stay small, where AdamW's grow again."""
+    steps = {}
+    for name in ("amsgrad", "adamw"):
+        settings = Settings(optimizer=name, clip=0, learning_rate=0.1, schedule="constant")
+        settings = dataclasses.replace(settings, weight_decay=0.5)
+        rule, variables = optimizer.make_optimizer(settings), {"w": jnp.ones(1)}
+        state, step = rule.init(variables), jax.jit(rule.update)
+        for gradient in (100.0, *[1.0] * 3000):
+            update, state = step({"w": jnp.full(1, gradient)}, state, variables)
+        steps[name] = float(update["w"][0]) + 0.1 * 0.5  # without the decay of 1
+    assert -0.002 < steps["amsgrad"] < 0
+    assert steps["adamw"] == pytest.approx(-0.1, rel=0.2)
 
 
 def test_settings_name_every_mistake():

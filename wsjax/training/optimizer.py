@@ -14,7 +14,7 @@ import optax.contrib
 from wsjax import checks
 
 SCHEDULES = ("cosine", "constant", "multistep")
-OPTIMIZERS = ("adamw", "adam", "muon")
+OPTIMIZERS = ("adamw", "adam", "amsgrad", "muon")
 RMS = 0.2  # of Muon's updates, that of AdamW's (Liu et al., 2025, "Muon is scalable")
 WRONG = "training settings are wrong"
 
@@ -34,10 +34,11 @@ class Settings:
             a constant, or a product with `decay` at each of `milestones`.
         milestones: for "multistep", as fractions of `steps`, increasing.
         decay: for "multistep", the factor.
-        weight_decay: of all variables; apart from the gradient with "adamw" (Loshchilov and
-            Hutter) and "muon", added to it with "adam", as in PyTorch.
-        optimizer: one of `OPTIMIZERS`; "muon" makes the momentum of each matrix orthogonal (Jordan
-            et al., 2024) and is NAdamW for all else, at the same rate.
+        weight_decay: of all variables; added to the gradient with "adam", as in PyTorch; apart
+            from it with all others (Loshchilov and Hutter, 2019).
+        optimizer: one of `OPTIMIZERS`; "amsgrad" is AdamW that divides by the largest second
+            moment so far (Reddi et al., 2018); "muon" makes the momentum of each matrix
+            orthogonal (Jordan et al., 2024) and is NAdamW for all else, at the same rate.
         clip: largest global norm of a gradient, 0 for no limit.
         seed: of the initial variables, the order of the data and the loss's keys.
         evaluate_every: steps between evaluations; the last step has one too.
@@ -121,6 +122,9 @@ def make_optimizer(settings: Settings) -> optax.GradientTransformation:
         parts.append(optax.clip_by_global_norm(settings.clip))
     if settings.optimizer == "adamw":
         parts.append(optax.adamw(rate, weight_decay=decay))
+    elif settings.optimizer == "amsgrad":
+        parts += [optax.scale_by_amsgrad(), optax.add_decayed_weights(decay)]
+        parts.append(optax.scale_by_learning_rate(rate))
     elif settings.optimizer == "muon":
         parts.append(
             optax.contrib.muon(
