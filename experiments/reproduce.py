@@ -16,10 +16,10 @@ on record is decided by configurations, of the records of this clone and of your
 Estimates are corrected by the minutes that runs took on the same kind of device. `--files` has
 the original files of image data sets; runs that lack them are listed with the reason.
 
-`--export FOLDER` is for machines that are lent: after each run records, metrics and checkpoints are
-packed into it, in files of at most 16 MB. A call with the same folder elsewhere unpacks what it
-lacks and continues; zoos are made anew. `--publish` writes records into this clone, with `--list`
-those of an export alone.
+`--export FOLDER` is for machines that are there for a limited time: after each run records, metrics
+and checkpoints are packed into it, in files of at most 16 MB. A call with the same folder elsewhere
+unpacks what it lacks, or has less of, and continues; zoos are made anew. `--publish` writes records
+into this clone, with `--list` those of an export alone.
 """
 
 import argparse
@@ -162,12 +162,12 @@ class Plan:
         flags = ["--folder", str(options.folder), "--results", str(options.results), "--jobs", "1"]
         flags += ["--files", str(options.files)] if entry.files else []
         before, began = self.states[entry.name].share, time.monotonic()
-        self.ledger.begun = [*dict.fromkeys((*self.ledger.begun, entry.name))]
+        self.ledger.begin(entry)
         self.ledger.write(self.path)
         with schedule.deadline(seconds, RESERVE - PACKING, self.give_up) as alarm:
             try:
                 MAINS[entry.experiment]([*entry.arguments, *flags])
-                self.ledger.begun.remove(entry.name)
+                self.ledger.end(entry)
             except KeyboardInterrupt as error:
                 stopped = error
             except SystemExit as error:

@@ -5,7 +5,7 @@
                   FOLDER/runs-1f2e....tar     one run or several
                   FOLDER/runs-3d4c....tar.0   parts of a larger one
                   FOLDER/records-1.jsonl      a line for each record
-      --read-->   runs/EXPERIMENT/PRESET/RUN, those that are not there
+      --read-->   runs/EXPERIMENT/PRESET/RUN, those that are not there or not as far
 
 Of a finished run the best variables are packed, of another its newest checkpoint, so that it
 resumes; and in both cases metrics, predictions and pictures. `export.json` is written when all
@@ -14,6 +14,7 @@ at any moment leaves a whole export. Archives are unpacked only as the export na
 the sha256 that it names, and nothing but plain files below the folders of their runs.
 """
 
+import contextlib
 import hashlib
 import io
 import itertools
@@ -25,7 +26,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from experiments.lib import runs
+from experiments.lib import runs, sweeps
 from wsjax import storage
 from wsjax.storage import DamagedError
 from wsjax.training.log import append_records, read_records
@@ -51,6 +52,14 @@ def kept(home: pathlib.Path) -> list[pathlib.Path]:
     if not done and not trials and newest(home) is None:
         return []
     return sorted([*_files(home, done), *(file for p in trials for file in _files(p, False))])
+
+
+def _progress(home):
+    """How far a run or a sweep is: whether it is finished, and the steps of its checkpoints."""
+    done = any((home / name).exists() for name in ("record.json", sweeps.OUTCOMES))
+    inside = [p for p in home.iterdir() if p.is_dir()] if home.is_dir() else []
+    steps = [int(step.name) for step in map(newest, (home, *inside)) if step is not None]
+    return done, sum(steps)
 
 
 def _files(home, done):
@@ -164,6 +173,8 @@ def record_files(out: pathlib.Path) -> list[pathlib.Path]:
 def read(out: pathlib.Path, folder: pathlib.Path) -> tuple[dict[str, Any], list[str]]:
     """Unpacks the runs of an export that are not below the folder of all runs.
 
+    A run that is there and not finished is replaced by one that is, or that has more steps.
+
     Args:
         out: the export.
         folder: of all runs; created.
@@ -175,6 +186,7 @@ def read(out: pathlib.Path, folder: pathlib.Path) -> tuple[dict[str, Any], list[
     Raises:
         DamagedError: a file is missing or was altered, or an archive holds something else than
             plain files of its runs; names it. Archives before it are unpacked.
+        LockedError: a run to be replaced is under way.
     """
     try:
         manifest = storage.read_sealed(out / MANIFEST)
@@ -188,9 +200,8 @@ def read(out: pathlib.Path, folder: pathlib.Path) -> tuple[dict[str, Any], list[
     for archive in manifest["archives"]:
         if strange := [x for x in archive["runs"] if not RUN.fullmatch(x)]:
             raise DamagedError(f"{out / MANIFEST}: expected runs, got {strange[0]!r}")
-        absent = [x for x in archive["runs"] if not (folder / x).exists()]
-        if absent:
-            _unpack(_joined(archive["files"], out), archive["runs"], absent, folder)
+        if not all(_progress(folder / x)[0] for x in archive["runs"]):
+            _unpack(_joined(archive["files"], out), archive["runs"], folder)
         names += archive["runs"]
     return manifest["about"], names
 
@@ -205,7 +216,7 @@ def _joined(files, out):
     return b"".join(parts)
 
 
-def _unpack(data, named, absent, folder):
+def _unpack(data, named, folder):
     """Unpacks beside their place, so that each run is there whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=folder) as aside:
@@ -213,10 +224,17 @@ def _unpack(data, named, absent, folder):
             path = pathlib.Path(aside) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             storage.write_bytes(path, content)
-        for name in absent:
-            if (source := pathlib.Path(aside) / name).exists():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                source.rename(folder / name)
+        for i, name in enumerate(named):
+            source, home = pathlib.Path(aside) / name, folder / name
+            if not home.exists() and source.exists():
+                home.parent.mkdir(parents=True, exist_ok=True)
+                source.rename(home)
+            elif _progress(source) > _progress(home):
+                with contextlib.ExitStack() as stack:
+                    for path in (home, home / "record.json", home / sweeps.OUTCOMES):
+                        stack.enter_context(storage.locked(path))
+                    home.rename(pathlib.Path(aside) / f"replaced-{i}")
+                source.rename(home)
 
 
 def _members(data, named) -> Iterator[tuple[str, bytes]]:

@@ -26,7 +26,7 @@ from wsjax.training.checkpoints import read_config
 
 Main = Callable[[Sequence[str]], object]
 Zoos = Mapping[str, tuple[float, float]]  # name -> minutes to make it, on an H100, on two cores
-FORMAT = 1
+FORMAT = 2  # of the ledger
 ENOUGH = 0.2  # share of a run from which its time counts as measured
 BOUNDS = (0.05, 20.0)  # of the correction
 OF_EPOCHS = ("steps", "evaluate_every", "checkpoint_every")  # what follows from epochs and a zoo
@@ -258,12 +258,14 @@ class Ledger:
             "share" of the run that they were for, whether a "zoo" was made in them, and the
             minutes that were "expected" before any correction.
         begun: names of entries that were begun and are not finished.
+        ended: names of entries that were finished by a call.
         zoos: names of zoos that are in the cache below the folder of all runs.
         recorded: likewise to `measured`, by records; these are not written.
     """
 
     measured: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     begun: list[str] = dataclasses.field(default_factory=list)
+    ended: list[str] = dataclasses.field(default_factory=list)
     zoos: list[str] = dataclasses.field(default_factory=list)
     recorded: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
@@ -272,15 +274,18 @@ class Ledger:
         """The ledger in a file; an empty one if there is none.
 
         Raises:
-            DamagedError: it was altered; names it and the remedy.
+            DamagedError: it was altered, or is of another format; names it and the remedy.
         """
+        remedy = "remove it, it holds estimates alone"
         try:
             data = storage.read_sealed(path)
         except FileNotFoundError:
             return cls()
         except DamagedError as error:
-            raise DamagedError(f"{path}: {error}; remove it, it holds estimates alone") from error
-        return cls(data["measured"], data["begun"], data["zoos"])
+            raise DamagedError(f"{path}: {error}; {remedy}") from error
+        if data.get("format") != FORMAT:
+            raise DamagedError(f"{path}: expected format {FORMAT}; {remedy}")
+        return cls(data["measured"], data["begun"], data["ended"], data["zoos"])
 
     def write(self, path: pathlib.Path) -> None:
         """Writes it, all of it or nothing."""
@@ -288,12 +293,24 @@ class Ledger:
 
     def carried(self) -> dict[str, Any]:
         """The part that holds on another machine, where no zoos are yet."""
-        return {"measured": self.measured, "begun": self.begun}
+        return {"measured": self.measured, "begun": self.begun, "ended": self.ended}
 
     def add(self, carried: Mapping[str, Any]) -> None:
-        """Takes over the part of another machine."""
+        """Takes over the part of another machine; what either has finished is not begun."""
         self.measured += [m for m in carried.get("measured", ()) if m not in self.measured]
-        self.begun += [name for name in carried.get("begun", ()) if name not in self.begun]
+        self.ended = [*dict.fromkeys((*self.ended, *carried.get("ended", ())))]
+        begun = dict.fromkeys((*self.begun, *carried.get("begun", ())))
+        self.begun = [name for name in begun if name not in self.ended]
+
+    def begin(self, entry: Entry) -> None:
+        """Notes that an entry is under way."""
+        self.begun = [*dict.fromkeys((*self.begun, entry.name))]
+        self.ended = [name for name in self.ended if name != entry.name]
+
+    def end(self, entry: Entry) -> None:
+        """Notes that an entry is finished."""
+        self.begun.remove(entry.name)
+        self.ended.append(entry.name)
 
     def factor(self, device: str) -> float:
         """Minutes measured on a kind of device over those expected; 1 if there are none."""

@@ -116,6 +116,9 @@ def test_it_stops_in_time_and_goes_on_elsewhere_to_the_same_record(
     assert max(p.stat().st_size for p in (tmp_path / "carried").iterdir()) <= 16e6
     call([NET, MEAN], *carried, where="third")
     assert "0 of 0 runs of this call" in capsys.readouterr().out
+    call([NET, MEAN], *carried)  # back on the first machine, where it was stopped
+    assert "0 of 0 runs of this call" in capsys.readouterr().out
+    assert (runs.place(tmp_path / "here", other["config"]) / "record.json").exists()
     home = runs.place(tmp_path / "third", other["config"])
     assert restore(home, Regression).config["row"] == "stat_nn"  # the best variables
 

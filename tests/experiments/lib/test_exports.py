@@ -9,7 +9,7 @@ import pytest
 
 from experiments.lib import exports, runs
 from wsjax import storage
-from wsjax.storage import DamagedError
+from wsjax.storage import DamagedError, LockedError
 from wsjax.training.log import read_records
 
 
@@ -102,12 +102,42 @@ def test_an_export_is_brought_up_to_date(tmp_path):
     assert exports.read(tmp_path / "none", tmp_path) == ({}, [])
 
 
-def test_runs_that_are_there_stay(tmp_path):
-    home = make(tmp_path, "a", 2)
-    exports.write([home], tmp_path, out := tmp_path / "out", {})
-    (home / "metrics.jsonl").write_text("newer\n")
-    exports.read(out, tmp_path)
-    assert (home / "metrics.jsonl").read_text() == "newer\n"
+@pytest.mark.parametrize(
+    ("here", "there", "replaced"),
+    [
+        ((2, False), (3, False), True),
+        ((3, False), (2, True), True),
+        ((3, False), (3, False), False),
+        ((3, False), (2, False), False),
+        ((2, True), (3, True), False),
+        ((2, True), (3, False), False),
+    ],
+)  # the step, and whether the run is finished
+def test_a_run_that_is_there_is_replaced_by_one_that_is_further(tmp_path, here, there, replaced):
+    """Back on a machine the run goes on as the other left it, and is packed so."""
+    out, folder = tmp_path / "out", tmp_path / "here"
+    exports.write([make(tmp_path, "a", there[0], done=there[1])], tmp_path, out, {})
+    home = make(folder, "a", here[0], done=here[1])
+    before = files(home)
+    exports.read(out, folder)
+    assert (files(home) != before) is replaced
+    assert (exports.newest(home).name, (home / "record.json").exists()) == (
+        (str(there[0]), there[1]) if replaced else (str(here[0]), here[1])
+    )
+    assert {p.name for p in folder.iterdir()} == {"x"}
+
+
+def test_a_sweep_that_is_further_replaces_ours_unless_it_is_under_way(tmp_path):
+    out, folder, name = tmp_path / "out", tmp_path / "here", "a-rates-1f2e3d4c"
+    for rate in ("0.01", "0.1"):
+        make(tmp_path, f"{name}/{rate}", 4, done=False)
+    exports.write([tmp_path / "x" / "smoke" / name], tmp_path, out, {})
+    home = make(folder, f"{name}/0.01", 5, done=False).parent
+    for path in (home, home / "rates.json"):
+        with storage.locked(path), pytest.raises(LockedError):
+            exports.read(out, folder)
+    exports.read(out, folder)
+    assert {p.name: exports.newest(p).name for p in home.iterdir()} == {"0.01": "4", "0.1": "4"}
 
 
 def repack(out, change):

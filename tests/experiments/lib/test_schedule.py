@@ -167,6 +167,22 @@ def test_estimates_are_corrected_by_what_was_measured(tmp_path):
     (tmp_path / "ledger").write_text((tmp_path / "ledger").read_text().replace("30", "3"))
     with pytest.raises(DamagedError, match="remove it, it holds estimates alone"):
         Ledger.read(tmp_path / "ledger")
+    storage.write_sealed(tmp_path / "ledger", {**ledger.carried(), "zoos": [], "format": 1})
+    with pytest.raises(DamagedError, match=r"ledger: expected format 2; remove it"):
+        Ledger.read(tmp_path / "ledger")
+
+
+def test_what_another_machine_has_finished_is_not_begun(tmp_path):
+    here, there, other = Ledger(), Ledger(), SINE._replace(seed=1)
+    for entry in (SINE, other):
+        here.begin(entry)
+    there.add(here.carried())
+    there.end(SINE)
+    there.write(tmp_path / "ledger")
+    here.add(Ledger.read(tmp_path / "ledger").carried())
+    assert (here.begun, here.ended) == ([other.name], [SINE.name])
+    here.begin(SINE)  # anew, say with another config
+    assert (here.begun, here.ended) == ([other.name, SINE.name], [])
 
 
 def test_records_say_what_runs_took():
