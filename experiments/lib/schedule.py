@@ -184,11 +184,12 @@ def target(entry: Entry, main: Main) -> Target:
 
 
 def _config(method):
-    """A method's config, without what is known when its zoo is there."""
-    config = method.config()
-    if method.epochs:
+    """A method's config, without what is known when its zoo is there or its rate is chosen."""
+    config, unknown = method.config(), OF_EPOCHS if method.epochs else ()
+    unknown += ("learning_rate",) if method.rates else ()
+    if unknown:
         training = config["training"].items()
-        config["training"] = {k: v for k, v in training if k not in OF_EPOCHS}
+        config["training"] = {k: v for k, v in training if k not in unknown}
     return config
 
 

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from experiments import (
+    accuracy_prediction,
     cross_dataset,
     generalization,
     inr_classification,
@@ -111,6 +112,23 @@ def test_directions_have_methods_of_their_own_and_epochs_make_steps():
     assert target.covered(configs)
     assert not target.covered(configs[1:])
     assert not target.covered([{**c, "training": {**c["training"], "batch": 7}} for c in configs])
+
+
+def test_a_seed_at_the_rate_that_was_chosen_is_found(tmp_path):
+    entry = Entry("accuracy_prediction", "paper", "gmn", 1, 1, 1)
+    target = schedule.target(entry, accuracy_prediction.main)
+    method = accuracy_prediction.PRESETS["paper"].methods["gmn"].seeded(1)
+    zoos = {name: {**about, "content": "1f2e"} for name, about in target.zoos.items()}
+    config = {**storage.plain(method.config()), **target.config, "zoos": zoos}
+    config |= {"train_zoo": "diverse cifar10 50 %"}
+    chosen = {**config, "training": {**config["training"], "learning_rate": 5e-4}}
+    home = tmp_path / "accuracy_prediction" / "paper" / "gmn-1-12345678"
+    (home / "6").mkdir(parents=True)
+    storage.write_sealed(home / "6" / "checkpoint.json", {"step": 6, "config": chosen})
+    assert target.homes(tmp_path) == [home]
+    assert target.matches(config)
+    assert not target.matches({**chosen, "rates": [5e-4]})
+    assert not target.matches({**chosen, "seed": 2})
 
 
 def test_the_state_is_by_records_folders_and_files(tmp_path):
