@@ -181,9 +181,10 @@ def small() -> Preset:
 def h100() -> Preset:
     """Table 6 from thousands of networks; those of many shapes would take longer to compile."""
     zoos = {"conv3-gap cifar10": recipe("conv3-gap", "cifar10", "h100")}
-    return accuracy_predictors.h100(
-        zoos, default=(*SIMPLE, "stat_nn", "gmn", "scalegmn", "sne_small")
-    )
+    default = (*SIMPLE, "stat_nn", "gmn", "scalegmn", "sne_small")
+    preset = accuracy_predictors.h100(zoos, default=default)
+    own = _ways("conv3-gap cifar10", preset.methods, ["50 %", "5 %"])  # all of one width
+    return dataclasses.replace(preset, directions=own)
 
 
 def paper() -> Preset:

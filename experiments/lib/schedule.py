@@ -18,7 +18,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments.lib import cli, exports, inr_tasks, records, runs, zoo_loading
+from experiments.lib import cli, exports, inr_tasks, records, runs, sweeps, zoo_loading
+from experiments.lib.directions import planned
 from wsjax import storage
 from wsjax.datasets import image_files
 from wsjax.storage import DamagedError
@@ -82,16 +83,16 @@ class Target(NamedTuple):
         config: what each run's config has, among other things.
         methods: configs of the method, of which each run's has one.
         zoos: name -> recipe, of zoos of classifiers; a run's are some of these.
-        learns: how the names of the zoos to learn from begin, each of them; none where runs
-            name no zoo.
-        steps: of training; 0 without.
+        learns: how the names of the zoos to learn from begin, each of them -> steps of training, 0
+            without; "" where runs name no zoo.
+        tries: learning rates that each is trained at, see `sweeps`.
     """
 
     config: Mapping[str, Any]
     methods: tuple[Mapping[str, Any], ...]
     zoos: Mapping[str, Mapping[str, Any]]
-    learns: tuple[str, ...]
-    steps: int
+    learns: Mapping[str, int]
+    tries: int = 1
 
     def matches(self, config: Mapping[str, Any]) -> bool:
         """True of the config of one of these runs."""
@@ -99,7 +100,7 @@ class Target(NamedTuple):
         recipes = {name: {**about, "content": None} for name, about in described.items()}
         expected = {name: {**self.zoos.get(name, {}), "content": None} for name in described}
         same = _has(config, self.config) and any(_has(config, m) for m in self.methods)
-        same &= not self.learns or any(_learns(config, name) for name in self.learns)
+        same &= any(_learns(config, name) for name in self.learns)
         return same and recipes == expected and bool(described) == bool(self.zoos)
 
     def covered(self, configs: Sequence[Mapping[str, Any]]) -> bool:
@@ -114,12 +115,34 @@ class Target(NamedTuple):
         candidates = (folder / c["experiment"] / c["preset"]).glob(f"{c['row']}-{c['seed']}-*")
         return [home for home in sorted(candidates) if self.matches(config_of(home))]
 
-    def packed(self, folder: pathlib.Path) -> list[pathlib.Path]:
-        """Those, and the trials of learning rates that lie beside them, see `sweeps`."""
+    def trials(self, folder: pathlib.Path) -> list[pathlib.Path]:
+        """The folders beside them in which learning rates are tried."""
         c = self.config
-        trials = (folder / c["experiment"] / c["preset"]).glob(f"{c['row']}-rates-*")
         swept = any(method.get("rates") for method in self.methods)
-        return [*self.homes(folder), *(sorted(trials) if swept else ())]
+        found = (folder / c["experiment"] / c["preset"]).glob(f"{c['row']}-rates-*")
+        return sorted(found) if swept else []
+
+    def packed(self, folder: pathlib.Path) -> list[pathlib.Path]:
+        """All of these folders."""
+        return [*self.homes(folder), *self.trials(folder)]
+
+    def progress(self, folder: pathlib.Path) -> dict[str, tuple[int, int]]:
+        """Of each zoo to learn from the steps done, and in all: by its config where a run is there.
+
+        Empty if no run is there.
+        """
+        found = {}
+        inside = ([p for p in home.iterdir() if p.is_dir()] for home in self.trials(folder))
+        own = ([p for p in group if self.matches(config_of(p))] for group in inside)
+        for homes in (*([home] for home in self.homes(folder)), *filter(None, own)):
+            config = config_of(homes[0])
+            name = next(k for k in self.learns if _learns(config, k))
+            whole = self.tries * config.get("training", {}).get("steps", 0)
+            ends = (homes[0] / "record.json", homes[0].with_name(sweeps.OUTCOMES))
+            steps = [int(step.name) for step in map(exports.newest, homes) if step is not None]
+            done = whole if any(path.exists() for path in ends) else sum(steps)
+            found[name] = max(found.get(name, (0, whole)), (done, whole))
+        return {k: (0, self.tries * n) for k, n in self.learns.items()} | found if found else {}
 
 
 def _has(config, part):
@@ -164,23 +187,22 @@ def target(entry: Entry, main: Main) -> Target:
     ((name, method),) = methods.items()
     config = {"experiment": entry.experiment, "preset": cli.preset_name(options)}
     config |= {"row": name, "seed": entry.seed}
-    own = [method]
-    zoos, learns = {}, ()
+    zoos, learns = {}, {"": method}
     if "sines" in preset.zoos:
         config |= zoo_loading.sine_facts(preset)
     elif preset.zoos:
         zoos = {k: dataclasses.asdict(recipe) for k, recipe in preset.zoos.items()}
-        ways = {k: methods[name] for k, methods in preset.directions.items() if name in methods}
-        learns = tuple(ways or preset.learns or preset.zoos)
-        own = [m.override(cli.changes(options.set)) for m in ways.values()] or own
+        given, learns = cli.changes(options.set), planned(entry.experiment, preset, name)
+        learns = {k: m.override(given) for k, m in learns.items()}
     else:
         subject = inr_tasks.subject(options)
-        learns = (subject.name,)
+        learns = {subject.name: method}
         config["zoo"] = dataclasses.asdict(subject.plan)
         config |= {"task": options.task} if "task" in vars(options) else {}
-    steps = method.training.steps if method.encoder else 0
-    configs = tuple(storage.plain(_config(m.seeded(entry.seed))) for m in own)
-    return Target(storage.plain(config), configs, storage.plain(zoos), learns, steps)
+    steps = {k: m.training.steps if m.encoder else 0 for k, m in learns.items()}
+    configs = tuple(storage.plain(_config(m.seeded(entry.seed))) for m in learns.values())
+    tries = 1 if entry.seed else max(1, *(len(m.rates) for m in learns.values()))
+    return Target(storage.plain(config), configs, storage.plain(zoos), steps, tries)
 
 
 def _config(method):
@@ -225,16 +247,10 @@ def state(
         return State(DONE, 1.0, DONE)
     if lacking := missing_files(entry, files):
         return State(NEEDS, 0.0, lacking)
-    steps = []
-    for home in runs_.homes(folder):
-        step = exports.newest(home)
-        whole = (home / "record.json").exists()
-        steps.append(runs_.steps if whole or step is None else int(step.name))
-    if not steps:
+    if not (steps := runs_.progress(folder)):
         return State(MISSING, 0.0, MISSING)
-    count = max(len(runs_.learns), len(steps))
-    words = f"step {sum(steps):,} of {count * runs_.steps:,}"
-    return State(PARTLY, sum(steps) / max(1, count * runs_.steps), words)
+    done, whole = (sum(numbers) for numbers in zip(*steps.values(), strict=True))
+    return State(PARTLY, min(1.0, done / max(1, whole)), f"step {done:,} of {whole:,}")
 
 
 def missing_files(entry: Entry, files: pathlib.Path | None) -> str:

@@ -229,6 +229,6 @@ def test_every_entry_is_a_command_that_exists(monkeypatch, tmp_path):
         assert e.seed < listing.EXPERIMENTS[e.experiment][1][e.preset].seeds
         if target.zoos:
             assert set(e.files) == {about["data"] for about in target.zoos.values()}
-        elif target.learns:
-            assert target.learns[0].startswith(e.files)
+        elif all(target.learns):
+            assert next(iter(target.learns)).startswith(e.files)
     assert not pathlib.Path(tmp_path / "runs").exists()

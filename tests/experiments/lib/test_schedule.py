@@ -10,6 +10,7 @@ import pytest
 from experiments import (
     accuracy_prediction,
     cross_dataset,
+    embeddings,
     generalization,
     inr_classification,
     inr_editing,
@@ -30,6 +31,12 @@ def whole(target):
     return {**target.config, **target.methods[0]}
 
 
+def accuracy_run(target, method, **more):
+    """The config of a run on zoos of classifiers."""
+    zoos = {name: {**about, "content": "1f2e"} for name, about in target.zoos.items()}
+    return {**storage.plain(method.config()), **target.config, "zoos": zoos, **more}
+
+
 def test_an_entry_is_its_command():
     entry = SINE._replace(more=("--set", "training.steps=5"))
     words = "inr_frequency --preset smoke --set training.steps=5 --methods stat_nn --seed"
@@ -41,26 +48,28 @@ def test_runs_are_known_by_their_config(tmp_path, monkeypatch):
     """Of each kind of experiment, and nothing is made for it."""
     monkeypatch.chdir(tmp_path)
     sine = schedule.target(SINE._replace(more=("--set", "training.steps=7")), inr_frequency.main)
-    assert sine.steps == sine.methods[0]["training"]["steps"] == 7
+    assert sine.learns == {"": 7}
+    assert sine.methods[0]["training"]["steps"] == 7
     assert sine.methods[0]["training"]["seed"] == sine.config["seed"] == 2
     assert sine.config["preset"] == "smoke-custom"
     assert sine.config["zoo"]["networks"] == 160
     more = ("--data", "mnist", "--fit-steps", "9")
     image = Entry("inr_classification", "paper", "mlp", 0, 1, 1, "", ("mnist",), more)
     image = schedule.target(image, inr_classification.main)
-    assert image.learns == ("mnist.dws-steps9",)
+    assert list(image.learns) == ["mnist.dws-steps9"]
     assert image.config["zoo"]["steps"] == 9
     edit = Entry("inr_editing", "paper", "mlp", 0, 1, 1, "", (), (*more, "--task", "contrast"))
     edit = schedule.target(edit, inr_editing.main)
-    assert (edit.learns, edit.config["task"]) == (("mnist.dws-steps9",), "contrast")
+    assert (list(edit.learns), edit.config["task"]) == (["mnist.dws-steps9"], "contrast")
     run = {**whole(edit), "train_zoo": "mnist.dws-steps9.contrast"}
     assert edit.covered([run])
     assert not edit.covered([{**run, "train_zoo": "cifar10.dws-steps9.contrast"}])
     assert not edit.covered([{**run, "task": "dilation"}])
     zoos = Entry("cross_dataset", "smoke", "boosted_trees", 0, 1, 1)
     zoos = schedule.target(zoos, cross_dataset.main)
-    assert zoos.learns == ("digits", "other")
-    assert zoos.steps == 0
+    assert zoos.learns == {"digits": 0, "other": 0}
+    joined = Entry("embeddings", "smoke", "statistics", 0, 1, 1)
+    assert schedule.target(joined, embeddings.main).learns == {"": 0}
     assert not list(tmp_path.iterdir())
     for wrong in (
         SINE._replace(method="gpt"),
@@ -118,9 +127,7 @@ def test_a_seed_at_the_rate_that_was_chosen_is_found(tmp_path):
     entry = Entry("accuracy_prediction", "paper", "gmn", 1, 1, 1)
     target = schedule.target(entry, accuracy_prediction.main)
     method = accuracy_prediction.PRESETS["paper"].methods["gmn"].seeded(1)
-    zoos = {name: {**about, "content": "1f2e"} for name, about in target.zoos.items()}
-    config = {**storage.plain(method.config()), **target.config, "zoos": zoos}
-    config |= {"train_zoo": "diverse cifar10 50 %"}
+    config = accuracy_run(target, method, train_zoo="diverse cifar10 50 %")
     chosen = {**config, "training": {**config["training"], "learning_rate": 5e-4}}
     home = tmp_path / "accuracy_prediction" / "paper" / "gmn-1-12345678"
     (home / "6").mkdir(parents=True)
@@ -129,6 +136,52 @@ def test_a_seed_at_the_rate_that_was_chosen_is_found(tmp_path):
     assert target.matches(config)
     assert not target.matches({**chosen, "rates": [5e-4]})
     assert not target.matches({**chosen, "seed": 2})
+
+
+def test_one_direction_does_not_count_for_all():
+    entry = Entry("accuracy_prediction", "h100", "stat_nn", 0, 1, 1)
+    target = schedule.target(entry, accuracy_prediction.main)
+    zoos = {name: {**about, "content": "1f2e"} for name, about in target.zoos.items()}
+    half, tenth = (
+        {**whole(target), "zoos": zoos, "train_zoo": f"conv3-gap cifar10 {share} %"}
+        for share in (50, 5)
+    )
+    assert target.covered([half, tenth])
+    assert not target.covered([half])
+    assert not target.covered([tenth])
+
+
+def test_the_share_is_of_the_steps_that_a_run_has(tmp_path):
+    """Those of its epochs over its own zoo, and at each of a sweep's rates."""
+    preset = accuracy_prediction.PRESETS["paper"]
+    entries = {k: Entry("accuracy_prediction", "paper", k, 0, 1, 1) for k in ("grit", "gmn")}
+    of = lambda entry: schedule.target(entry, accuracy_prediction.main)
+    look = lambda entry: schedule.state(entry, of(entry), (), tmp_path, tmp_path, False)
+    folder = tmp_path / "accuracy_prediction" / "paper"
+    target = of(entries["grit"])
+    assert target.learns == {"conv3-gap cifar10 50 %": 93_750}
+    method = preset.methods["grit"].over(16_000).seeded(0)
+    for step in (90_000, 100_000):
+        (home := folder / "grit-0-12345678" / str(step)).mkdir(parents=True)
+        run = accuracy_run(target, method, train_zoo="conv3-gap cifar10 50 %")
+        storage.write_sealed(home / "checkpoint.json", {"step": step, "config": run})
+        assert look(entries["grit"]).share == step / 100_000
+    target = of(entries["gmn"])
+    in_all = sum(target.learns.values())
+    assert (len(target.learns), target.tries) == (6, 5)
+    method = preset.methods["gmn"].over(15_000).seeded(0)
+    run = accuracy_run(target, method, train_zoo="diverse cifar10 50 %")
+    sweep = folder / "gmn-rates-12345678"
+    for rate, step in ((1e-4, 23_400), (5e-4, 600)):
+        (home := sweep / f"{rate:g}" / str(step)).mkdir(parents=True)
+        own = {**run, "training": {**run["training"], "learning_rate": rate}}
+        storage.write_sealed(home / "checkpoint.json", {"step": step, "config": own})
+    assert look(entries["gmn"]).words == f"step 24,000 of {5 * in_all:,}"
+    storage.write_sealed(sweep / "rates.json", {})
+    assert look(entries["gmn"]).words == f"step {5 * 23_400:,} of {5 * in_all:,}"
+    second = entries["gmn"]._replace(seed=1)
+    assert of(second).tries == 1
+    assert look(second).status == MISSING
 
 
 def test_the_state_is_by_records_folders_and_files(tmp_path):
