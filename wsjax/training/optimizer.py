@@ -138,10 +138,10 @@ def amsgrad(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> optax.Grad
         zeros = optax.tree.zeros_like(params)
         return Moments(jnp.zeros((), jnp.int32), zeros, zeros, zeros)
 
-    def update(gradients, state, params=None):
+    def update(updates, state, params=None):
         count = state.count + 1
-        first = optax.tree.update_moment(gradients, state.first, b1, 1)
-        second = optax.tree.update_moment(gradients, state.second, b2, 2)
+        first = optax.tree.update_moment(updates, state.first, b1, 1)
+        second = optax.tree.update_moment(updates, state.second, b2, 2)
         largest = jax.tree.map(jnp.maximum, state.largest, second)
         mean = optax.tree.bias_correction(first, b1, count)
         square = optax.tree.bias_correction(largest, b2, count)
