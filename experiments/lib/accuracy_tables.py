@@ -16,10 +16,9 @@ from wsjax.zoos.inrs import inr_statistics
 ESCAPED = r"\*"  # within italics
 CPU = (
     "Presets other than `paper` and `schuerholt` have encoders of CPU size, trained for 300 steps "
-    "at most: not the "
-    "papers' models, whatever their names. `sne_small` has chunks of 64, width 32, one SAB a "
-    "stage, an embedding of 64 and permuted copies; the paper's SNE chunks of 32, width 64, two "
-    "SABs, an embedding of 1,024 and no copies."
+    "at most (`h100`: 3,000): not the papers' models, whatever their names. `sne_small` has chunks "
+    "of 64, width 32, one SAB a stage, an embedding of 64 and permuted copies; the paper's SNE "
+    "chunks of 32, width 64, two SABs, an embedding of 1,024 and no copies."
 )
 
 
@@ -48,7 +47,7 @@ def accuracy_predictors(
         groups, notes = tables.by_preset(runs).items(), Footnotes()
         sections = [_section(p, group, also, protocol, notes) for (p,), group in groups]
         memory = tables.FROM_MEMORY * any("*" in r["paper"] for r in runs)
-        if any(r["preset"] not in ("paper", "schuerholt") for r in runs):
+        if any(records.bare(r["preset"]) not in ("paper", "schuerholt") for r in runs):
             sections.append(CPU)
         if notes.texts:
             sections.append(f"Published numbers: {notes.lines()}{memory}")

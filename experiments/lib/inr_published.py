@@ -33,7 +33,11 @@ PROBES = 64  # as many as NG-GNN and NG-T have (Kofinas et al., 2024)
 # weights, and 300 steps on a laptop's digits end at an error of 20; with means, at .067.
 GMN = {"layers": 4, "lift": 2, "norm": "none", "residual": False, "aggregate": "mean"}
 TRAINED = {"cifar10": 45_000}  # training networks of a view; of other data 55,000
-NOTES = {"dwsnet": "no augmentation"}  # differences of single methods from what was published
+NOTES = {  # differences of single methods from what was published
+    **dict.fromkeys(("dwsnet", "neural_graph", "neural_graph_pna"), "no augmentation"),
+    "mlp": "no BatchNorm",
+    "gmn": "messages are means, sums in the paper",
+}
 OPTIMIZERS = {"amsgrad": "AdamW with AMSGrad", "adamw": "AdamW", "adam": "Adam", "muon": "Muon"}
 
 # ScaleGMN, table 1, in per cent; * from memory, as are all deviations

@@ -67,17 +67,18 @@ class Method:
     def over(self, networks: int) -> "Method":
         """The method with the steps of its epochs, if it has any: an evaluation after each.
 
+        A warm-up of more than a tenth of them is cut to that.
+
         Args:
             networks: of the training split; those that do not fill a batch are left out.
-
-        Raises:
-            ValueError: the steps are no more than the warm-up.
         """
         if not self.epochs:
             return self
         epoch = max(1, networks // self.training.batch)
         every = {"evaluate_every": epoch, "checkpoint_every": epoch * max(1, self.epochs // 12)}
-        training = dataclasses.replace(self.training, steps=epoch * self.epochs, **every)
+        steps = epoch * self.epochs
+        warmup = min(self.training.warmup, steps // 10)
+        training = dataclasses.replace(self.training, steps=steps, warmup=warmup, **every)
         return dataclasses.replace(self, training=training)
 
     def sized(self, **changes: object) -> "Method":

@@ -68,7 +68,7 @@ class Headline:
             memory = "*" * any("*" in r["paper"] for r in best)
             published = f"{np.mean(figures):.{self.digits}f}{memory}"
         command = f"python -m experiments.{self.experiment}"
-        preset = best[0]["preset"].removesuffix("-custom")
+        preset = records.bare(best[0]["preset"])
         command += f" --preset {preset}" * (preset != "laptop")
         flags = f" {self.flags}" * bool(self.flags)
         device = tables.devices(best)
@@ -83,7 +83,7 @@ class Headline:
 
     def footnote(self, runs: Sequence[Mapping]) -> str:
         """How these records, which the line is of, differ from the paper."""
-        parts = [self.differs]
+        parts = [self.differs, *dict.fromkeys(r.get("words", "") for r in runs)]
         if standard := STANDARDS.get(self.experiment):
             each = [(standard(r), r) for r in runs]
             differ = dict.fromkeys(x for theirs, r in each for x in of_data(theirs, r))
@@ -112,20 +112,23 @@ HEADLINES = (
         "inr_classification", "scalegmn", "accuracy on MNIST INRs, %", "test_accuracy",
         digits=1, times=100.0, match={"train_zoo": MNIST},
         flags="--data mnist --fit-steps 1500 --fit-rate 1e-3 --methods scalegmn "
-        "--set training.ema=0.999 --set training.steps=5000 --set training.warmup=500",
+        "--set training.ema=0.999 --set training.steps=5000 --set training.warmup=500 "
+        "--set encoder.initial=lecun",
     ),
     Headline(
         "inr_classification", "scalegmn", "accuracy on Fashion-MNIST INRs, %", "test_accuracy",
         digits=1, times=100.0, match={"train_zoo": FASHION},
         flags="--data fashion_mnist --fit-steps 4000 --fit-rate 1e-3 --methods scalegmn "
-        "--set training.ema=0.999 --set training.steps=6379 --set training.warmup=300",
+        "--set training.ema=0.999 --set training.steps=6379 --set training.warmup=300 "
+        "--set encoder.initial=lecun",
     ),
     Headline(
         "inr_editing", "scalegmn_b", "test MSE, dilation of MNIST", "test_mse",
         digits=4, least=True, match={"train_zoo": f"{MNIST}.dilation"},
         flags="--data mnist --fit-steps 1500 --fit-rate 1e-3 --methods scalegmn_b "
         "--set encoder.layers=4 --set encoder.dropout=0 --set training.steps=360 "
-        "--set training.warmup=300 --set training.ema=0.999",
+        "--set training.warmup=300 --set training.ema=0.999 --set encoder.initial=lecun "
+        "--set encoder.backward=balanced",
     ),
     Headline(
         "cross_dataset", "sne_small", "Kendall's τ, mean of 9 directions", "test_tau",

@@ -3,14 +3,14 @@
     PAPERS["cross_dataset"]["sne", "mnist", "svhn"]      ".721 ± .001": method, training, test zoo
     PROTOCOLS["cross_dataset"].of(record)                the paper's protocol for a record
 
-Tables read both when they are rendered, so that no record has a number or a footnote of its own.
+Tables read both when they are rendered; the number that a record was stamped with is not used.
 Those of image INRs are in `inr_published`.
 """
 
 from collections.abc import Mapping
 
 from experiments.lib.protocols import Protocol
-from experiments.lib.published_predictors import ABOUT, PARAMETERS
+from experiments.lib.published_predictors import ABOUT, OTHERS, PARAMETERS
 
 Paper = Mapping[tuple[str, str, str], str]  # (method, training zoo, test zoo) -> its number
 
@@ -147,6 +147,8 @@ PAPERS: Mapping[str, Paper] = {
     "accuracy_prediction": _ACCURACY_PREDICTION,
     "generalization": _GENERALIZATION,
 }
+NOISE = "the noise of DWSNets' code is one number for all weights of an array; a cosine here"
+MEANS = "messages are means here, sums in the paper"
 PROTOCOLS = {
     "inr_frequency": Protocol(  # SNE, table 1
         "the zoo of DWSNets' authors",
@@ -176,7 +178,8 @@ PROTOCOLS = {
         "the zoo of DWSNets' authors",
         epochs=500,
         batch=512,
-        words="the noise of DWSNets' code is one number for all weights of an array",
+        words=NOISE,
+        methods={"gmn": {"words": f"{NOISE}; {MEANS}"}},
     ),
     "cross_dataset": Protocol(
         "the zoos of Unterthiner et al.", networks=12_000, epochs=300, batch=64
@@ -189,10 +192,11 @@ PROTOCOLS = {
         words="the paper's text and its appendix disagree on which architecture learns",
         zoos={"conv3-linear2": {"networks": 0}, GRID: {"data": "those of Schuerholt et al."}},
         methods={
+            "neural_graph": {"words": "no augmentation"},
             "hyperrep_pretrained": {
                 **{"networks": 0, "epochs": 0, "batch": 500},
                 "words": "as Schuerholt et al. (2022) have it, of one run",
-            }
+            },
         },
     ),
     "embeddings": Protocol("the zoos of Unterthiner et al.", networks=48_000, epochs=300, batch=64),
@@ -206,6 +210,7 @@ PROTOCOLS = {
             "conv3-gap": {"data": "the zoo of Unterthiner et al.", "networks": 12_000},
         },
         methods={
+            "gmn": {"words": f"the paper does not state how long methods are trained; {MEANS}"},
             "grit": {"parameters": PARAMETERS["grit"]},
             "stat_nn": {"epochs": 50, "batch": 8, "parameters": PARAMETERS["stat_nn"]},
             "nfn_np": {"epochs": 50, "batch": 8, "parameters": PARAMETERS["nfn_np"], "words": ""},
@@ -222,9 +227,10 @@ PROTOCOLS = {
                 "networks": _TRAINED.get((data, activation), 0),
                 "methods": {
                     f"scalegmn{b}": {
+                        "epochs": OTHERS.get(f"{data}_{SYMMETRY[activation]}{b}", (200,))[0],
                         "parameters": PARAMETERS.get(
                             f"scalegmn {data}_{SYMMETRY[activation]}{b}", 0
-                        )
+                        ),
                     }
                     for b in ("", "_b")
                 },
@@ -235,7 +241,7 @@ PROTOCOLS = {
             "stat_nn": {"epochs": 50, "batch": 8, "parameters": PARAMETERS["stat_nn"]},
             "nfn_np": {"epochs": 50, "batch": 8, "parameters": PARAMETERS["nfn_np"]},
             "nfn_hnp": {"epochs": 50, "batch": 8, "parameters": PARAMETERS["nfn_hnp"]},
-            "neural_graph": {"epochs": 300, "batch": 128},
+            "neural_graph": {"epochs": 300, "batch": 128, "words": "no augmentation"},
         },
     ),
     "interpolation": Protocol(epochs=100),

@@ -103,7 +103,8 @@ def renamed(run: Mapping) -> dict:
     Until November 2026 `sne` was trained on permuted copies and had no output projection (and
     mostly twice the width), and `gmn` was our variant with products. Both names are now the
     papers' methods, so such records, which their settings give away, lose the paper's figure.
-    ScaleGMN-B's "as_published" was then not yet what the authors' code does, which a note says.
+    ScaleGMN's published settings then began as Flax begins layers, and "as_published" was not yet
+    what the authors' code does; notes say so.
     """
     run, settings = dict(run), run.get("config", {}).get("encoder_settings") or {}
     first, _, rest = run["row"].partition("_")
@@ -114,13 +115,19 @@ def renamed(run: Mapping) -> dict:
         name = "gmn_product"
     if name != first and not run["row"].startswith(name):
         run |= {"row": f"{name}_{rest}" if rest else name, "paper": "–"}
-    as_published = (
-        settings.get("backward") == "as_published" and settings.get("symmetry") != "scale"
-    )
-    if as_published and "initial" not in settings:
-        words = "messages back read updated pairs, the authors' the first ones"
-        run["words"] = "; ".join(filter(None, (run.get("words"), words)))
+    if first == "scalegmn" and "initial" not in settings:
+        notes = [run.get("words")]
+        if bare(run["preset"]) == "paper":
+            notes.append("begun as Flax begins layers")
+        if settings.get("backward") == "as_published" and settings.get("symmetry") != "scale":
+            notes.append("messages back read updated pairs, the authors' the first ones")
+        run["words"] = "; ".join(filter(None, notes))
     return run
+
+
+def bare(preset: str) -> str:
+    """The name of a preset without what `cli.preset_name` adds to it."""
+    return preset.removesuffix("-published").removesuffix("-custom")
 
 
 def device_kind(run: Mapping) -> str:

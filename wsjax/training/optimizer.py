@@ -2,12 +2,15 @@
 
 Settings(steps=1000, warmup=100, schedule="cosine", optimizer="adamw")
 make_schedule(settings): step -> learning rate
-make_optimizer(settings): clip, then Adam, AdamW or Muon on that rate
+make_optimizer(settings): clip, then one of `OPTIMIZERS` on that rate
 """
 
 import dataclasses
 import itertools
+from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import optax
 import optax.contrib
 
@@ -115,6 +118,39 @@ def make_schedule(settings: Settings) -> optax.Schedule:
     return optax.join_schedules([before, after], [settings.warmup])
 
 
+class Moments(NamedTuple):
+    """The state of `amsgrad`: steps, and moments like the variables."""
+
+    count: jax.Array
+    first: optax.Params
+    second: optax.Params
+    largest: optax.Params
+
+
+def amsgrad(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> optax.GradientTransformation:
+    """Adam's step over the root of the largest second moment so far (Reddi et al., 2018).
+
+    As in PyTorch the largest is that of the moments before their correction: with Optax's, of those
+    after it, the first gradient's square would count for ever.
+    """
+
+    def init(params):
+        zeros = optax.tree.zeros_like(params)
+        return Moments(jnp.zeros((), jnp.int32), zeros, zeros, zeros)
+
+    def update(updates, state, params=None):
+        count = state.count + 1
+        first = optax.tree.update_moment(updates, state.first, b1, 1)
+        second = optax.tree.update_moment(updates, state.second, b2, 2)
+        largest = jax.tree.map(jnp.maximum, state.largest, second)
+        mean = optax.tree.bias_correction(first, b1, count)
+        square = optax.tree.bias_correction(largest, b2, count)
+        step = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), mean, square)
+        return step, Moments(count, first, second, largest)
+
+    return optax.GradientTransformation(init, update)
+
+
 def make_optimizer(settings: Settings) -> optax.GradientTransformation:
     """Clipping, then the optimiser on the schedule."""
     rate, decay, parts = make_schedule(settings), settings.weight_decay, []
@@ -123,7 +159,7 @@ def make_optimizer(settings: Settings) -> optax.GradientTransformation:
     if settings.optimizer == "adamw":
         parts.append(optax.adamw(rate, weight_decay=decay))
     elif settings.optimizer == "amsgrad":
-        parts += [optax.scale_by_amsgrad(), optax.add_decayed_weights(decay)]
+        parts += [amsgrad(), optax.add_decayed_weights(decay)]
         parts.append(optax.scale_by_learning_rate(rate))
     elif settings.optimizer == "muon":
         parts.append(

@@ -37,7 +37,7 @@ def test_parameters_are_the_published_ones():
     counted = size_tables.counts()
     assert set(PARAMETERS) < set(counted)
     for name, published in PARAMETERS.items():
-        if name == "grit":  # of which the paper does not describe all, see `size_tables`
+        if name == "grit":  # of which the paper does not describe all
             assert counted[name] == 3_187_201
         else:
             share = 0.05 if published == ABOUT else 0
@@ -66,7 +66,9 @@ def test_paper_presets_have_no_other_methods(name):
     moved = [*published_predictors.EMBEDDED.values()] if name == "embeddings" else []
     for way, k, method in lines(PRESETS[name]):
         assert method in counted + moved, f"{way} {k}"
-        assert method.over(1500).training.steps == method.epochs * (1500 // method.training.batch)
+        for networks in (300, 1500):  # as few as of `conv3-linear2`
+            steps = method.epochs * (networks // method.training.batch)
+            assert method.over(networks).training.steps == steps
 
 
 def test_training_is_the_published_one():
