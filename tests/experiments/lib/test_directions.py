@@ -61,6 +61,17 @@ def test_steps_are_those_of_the_networks():
     assert sne.training.steps == 300 * (48_000 // 64)
 
 
+def test_every_direction_of_the_papers_presets_has_more_steps_than_its_warm_up():
+    for preset in ("paper", "schuerholt"):
+        own = cross_architecture.PRESETS[preset]
+        for name in own.methods:
+            assert set(planned("cross_architecture", own, name)) == set(own.learns)
+    graph = planned("cross_architecture", cross_architecture.PRESETS["paper"], "neural_graph")
+    about = {k: (m.training.steps, m.training.warmup) for k, m in graph.items()}
+    assert about["conv3-linear2 svhn"] == (600, 60)
+    assert about["conv3-gap svhn"] == (27_900, 1000)
+
+
 def test_the_narrowest_are_as_many_as_the_experiment_learns_from():
     plan = dataclasses.replace(ACCURACY["paper"].zoos["varying-cnns cifar10"], networks=180)
     preset = dataclasses.replace(ACCURACY["paper"], zoos={"x": plan})
