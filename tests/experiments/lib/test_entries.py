@@ -9,7 +9,7 @@ from experiments import (
     inr_frequency,
     reproduce,
 )
-from experiments.lib import entries
+from experiments.lib import entries, schedule
 from experiments.lib.methods import Method, Preset
 
 
@@ -37,6 +37,16 @@ def test_every_method_and_seed_of_the_papers_presets_is_there_once():
         assert runs == {(k, seed) for k in paper.methods for seed in range(paper.seeds)}
     sne = next(e for e in made if e.experiment == "inr_frequency" and e.method == "sne")
     assert (sne.gpu, sne.cpu) == (3.5, 280.0)  # of the first, not by `COSTS`
+
+
+def test_shorter_runs_of_the_ablation_are_validated_as_often():
+    own = [e for e in reproduce.ENTRIES if e.experiment == "inr_ablation" and e.more]
+    assert len(own) == 10
+    for entry in own:
+        (config,) = schedule.target(entry, inr_ablation.main).methods
+        training = config["training"]
+        assert training["steps"] == 5000
+        assert training["evaluate_every"] == training["checkpoint_every"] == 5000 // 12
 
 
 def test_minutes_follow_from_steps():
