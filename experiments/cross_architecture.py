@@ -33,10 +33,9 @@ other presets have methods of CPU size, of which `sne_small` is not the paper's 
 Protocol, where we differ: as in `experiments.cross_dataset`. `laptop` is on scikit-learn's
 digits, `small` has no ViT: hundreds of them on MNIST would take a night on two cores. `paper`
 has 750 networks of `conv3-linear2`, which keeps the colours of images, and learns from them too,
-split as all zoos are; NeuralGraph's warm-up is then a tenth of its steps, not 1,000 of 600.
+split as all zoos are.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
 from experiments.lib import accuracy_predictors, cli, published_predictors
@@ -114,15 +113,7 @@ def paper() -> Preset:
     zoos = _zoos(DATA, "paper")
     tested = _zoos(["mnist"], "paper", ["vit-small"])
     methods = {k: published_predictors.SNE[k] for k in ("deepsets", "neural_graph", "sne")}
-    methods = SIMPLE | methods
-    # 300 networks make 600 steps of NeuralGraph's, fewer than its warm-up
-    graph = methods["neural_graph"]
-    graph = dataclasses.replace(graph, training=dataclasses.replace(graph.training, warmup=60))
-    few = methods | {"neural_graph": graph}
-    directions = {k: few if k.startswith("conv3-linear2") else methods for k in zoos}
-    return accuracy_predictors.paper(
-        zoos | tested, methods, learns=tuple(zoos), directions=directions
-    )
+    return accuracy_predictors.paper(zoos | tested, methods, learns=tuple(zoos))
 
 
 def schuerholt() -> Preset:

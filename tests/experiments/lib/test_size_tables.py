@@ -1,7 +1,5 @@
 """Papers' accuracy predictors have the published numbers of parameters, and their training."""
 
-import dataclasses
-
 import pytest
 
 from experiments import accuracy_prediction, cross_architecture, cross_dataset, generalization
@@ -63,14 +61,10 @@ def test_the_table_has_differences():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_paper_presets_have_no_other_methods(name):
-    """All of them are counted: equal, but for the head that figure 2 of SNE moves, and the
-    warm-up where 300 networks make fewer steps."""
+    """All of them are counted: equal, but for the head that figure 2 of SNE moves."""
     counted = [*published_predictors.named().values()]
     moved = [*published_predictors.EMBEDDED.values()] if name == "embeddings" else []
     for way, k, method in lines(PRESETS[name]):
-        if (name, k) == ("cross_architecture", "neural_graph"):
-            about = dataclasses.replace(method.training, warmup=1000)
-            method = dataclasses.replace(method, training=about)
         assert method in counted + moved, f"{way} {k}"
         for networks in (300, 1500):  # as few as of `conv3-linear2`
             steps = method.epochs * (networks // method.training.batch)
