@@ -6,10 +6,11 @@ Minutes are measured or, by `COSTS`, estimated from steps; `experiments.reproduc
 what it measures. To add a run, add it to `_first`; a zoo that is new to it also to `ZOOS`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from experiments.lib.methods import Preset
+from experiments.lib.directions import planned
+from experiments.lib.methods import Method, Preset
 from experiments.lib.schedule import Entry
 
 ZOOS = {  # minutes to make them: on an H100, on two CPU cores
@@ -25,6 +26,7 @@ ZOOS = {  # minutes to make them: on an H100, on two CPU cores
     "conv3-gap, four": (120.0, 60_000.0),
     "conv3-gap, two": (60.0, 30_000.0),
     "cross_architecture": (400.0, 90_000.0),
+    "schuerholt": (2000.0, 150_000.0),
     "accuracy_prediction": (400.0, 90_000.0),
 }
 COSTS = {  # encoder -> milliseconds: of a step on an H100, of a network on two CPU cores
@@ -39,19 +41,19 @@ START = (1.0, 0.5)  # minutes to compile and to test
 
 
 class Variant(NamedTuple):
-    """A zoo of an experiment's preset `paper`.
+    """A zoo of a preset, or the zoos that it has together.
 
     Attributes:
         zoo: a key of `ZOOS`.
         files: names of data sets.
         more: arguments that choose it.
-        ways: zoos that each method learns from, one by one.
+        preset: of the experiment.
     """
 
     zoo: str
     files: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
-    ways: int = 1
+    preset: str = "paper"
 
 
 MNIST = ("--data", "mnist", "--fit-steps", "1500", "--fit-rate", "1e-3")
@@ -74,12 +76,13 @@ VARIANTS = {
         Variant("mnist INRs, nfn", ("mnist",), (*MNIST_NFN, "--task", "dilation")),
         Variant("cifar10 INRs", ("cifar10",), (*CIFAR, "--task", "contrast")),
     ),
-    "cross_dataset": (Variant("conv3-gap, four", FOUR, (), 4),),
+    "cross_dataset": (Variant("conv3-gap, four", FOUR),),
     "cross_architecture": (
-        Variant("cross_architecture", ("mnist", "cifar10", "svhn"), (), 6),
+        Variant("cross_architecture", ("mnist", "cifar10", "svhn")),
+        Variant("schuerholt", ("mnist", "cifar10", "svhn"), (), "schuerholt"),
     ),
-    "accuracy_prediction": (Variant("accuracy_prediction", ("cifar10",), (), 8),),
-    "generalization": (Variant("conv3-gap, two", ("cifar10", "svhn"), (), 6),),
+    "accuracy_prediction": (Variant("accuracy_prediction", ("cifar10",)),),
+    "generalization": (Variant("conv3-gap, two", ("cifar10", "svhn")),),
     "embeddings": (Variant("conv3-gap, four", FOUR),),
 }  # fmt: skip
 
@@ -107,16 +110,13 @@ def _ablation() -> list[Entry]:
 def _classifiers(presets: Mapping[str, Mapping[str, Preset]]) -> list[Entry]:
     """Predictors of accuracy on zoos of thousands of CNNs: the default methods, the cheap first."""
     variants = {
-        "accuracy_prediction": Variant("conv3-gap cifar10, h100", ("cifar10",), (), 2),
-        "cross_dataset": Variant("conv3-gap, h100", FOUR[:3], (), 3),
+        "accuracy_prediction": Variant("conv3-gap cifar10, h100", ("cifar10",), (), "h100"),
+        "cross_dataset": Variant("conv3-gap, h100", FOUR[:3], (), "h100"),
     }
     found = []
-    for experiment, (zoo, files, _, ways) in variants.items():
-        preset = presets[experiment]["h100"]
-        made = [
-            Entry(experiment, "h100", method, 0, *_minutes(preset, method, ways), zoo, files)
-            for method in preset.default
-        ]
+    for experiment, variant in variants.items():
+        preset = presets[experiment][variant.preset]
+        made = [_entry(experiment, preset, variant, method, 0) for method in preset.default]
         found += sorted(made, key=lambda entry: entry.gpu)
     return found
 
@@ -139,30 +139,46 @@ def _first(presets: Mapping[str, Mapping[str, Preset]]) -> list[Entry]:
     ]
 
 
-def _rest(presets: Mapping[str, Preset]) -> Iterator[Entry]:
-    """Every method and seed of some presets, seed by seed, those by default first."""
-    for seed in range(max(preset.seeds for preset in presets.values())):
-        for experiment, preset in presets.items():
-            for variant in VARIANTS[experiment] if seed < preset.seeds else ():
-                for method in dict.fromkeys((*preset.default, *preset.methods)):
-                    cost = _minutes(preset, method, variant.ways)
-                    about = (*cost, variant.zoo, variant.files, variant.more)
-                    yield Entry(experiment, "paper", method, seed, *about)
+def _rest(presets: Mapping[str, Mapping[str, Preset]]) -> Iterator[Entry]:
+    """Every method and seed of the papers' presets, seed by seed, those by default first."""
+    for seed in range(max(own["paper"].seeds for own in presets.values())):
+        for experiment, own in presets.items():
+            for variant in VARIANTS[experiment]:
+                preset = own[variant.preset]
+                methods = dict.fromkeys((*preset.default, *preset.methods))
+                for method in methods if seed < preset.seeds else ():
+                    yield _entry(experiment, preset, variant, method, seed)
 
 
-def _minutes(preset: Preset, name: str, ways: int) -> tuple[float, float]:
-    """Minutes of a method, on an H100 and on two CPU cores, by `COSTS`."""
-    method = preset.methods[name]
-    if method.encoder is None:
-        return tuple(round(ways * x, 2) for x in UNTRAINED)
-    (step, network), training = COSTS[method.encoder], method.training
-    each = (step, network * training.batch)
-    whole = (a + training.steps * ms / 60_000 for a, ms in zip(START, each, strict=True))
-    return tuple(round(ways * x, 2) for x in whole)
+def _entry(experiment: str, preset: Preset, variant: Variant, name: str, seed: int) -> Entry:
+    """A method of a preset, with its minutes by `COSTS`."""
+    learnt = planned(experiment, preset, name).values()
+    return Entry(
+        *(experiment, variant.preset, name, seed, *_minutes(learnt, seed)),
+        *(variant.zoo, variant.files, variant.more, any(method.rates for method in learnt)),
+    )
+
+
+def _minutes(learnt: Iterable[Method], seed: int) -> tuple[float, float]:
+    """Minutes on an H100 and on two CPU cores of a method in all its directions, by `COSTS`.
+
+    Seed 0 tries the learning rates, if there are several, see `sweeps`.
+    """
+    total = [0.0, 0.0]
+    for method in learnt:
+        each = UNTRAINED
+        if method.encoder is not None:
+            (step, network), training = COSTS[method.encoder], method.training
+            costs = zip(START, (step, network * training.batch), strict=True)
+            tries = 1 if seed else max(1, len(method.rates))
+            each = [tries * (start + training.steps * ms / 60_000) for start, ms in costs]
+        total = [a + b for a, b in zip(total, each, strict=True)]
+    gpu, cpu = total
+    return round(gpu, 2), round(cpu, 2)
 
 
 def entries(presets: Mapping[str, Mapping[str, Preset]]) -> tuple[Entry, ...]:
     """All entries, the most valuable first; `presets` are those of each experiment, by name."""
-    ordered = [*_first(presets), *_rest({name: own["paper"] for name, own in presets.items()})]
+    ordered = [*_first(presets), *_rest(presets)]
     named = {entry.name: entry for entry in reversed(ordered)}  # the first of a name stays
     return tuple(dict.fromkeys(named[entry.name] for entry in ordered))

@@ -30,7 +30,8 @@ Zoos = Mapping[str, tuple[float, float]]  # name -> minutes to make it, on an H1
 FORMAT = 2  # of the ledger
 ENOUGH = 0.2  # share of a run from which its time counts as measured
 BOUNDS = (0.05, 20.0)  # of the correction
-OF_EPOCHS = ("steps", "evaluate_every", "checkpoint_every")  # what follows from epochs and a zoo
+# what follows from epochs and a zoo
+OF_EPOCHS = ("steps", "warmup", "evaluate_every", "checkpoint_every")
 DONE, PARTLY, MISSING, NEEDS = "done", "partly", "missing", "needs files"
 
 
@@ -47,6 +48,7 @@ class Entry(NamedTuple):
         zoo: name of the zoo, among those whose minutes are known; "" if it takes none.
         files: names of the data sets whose original files it needs.
         more: further arguments of the command.
+        swept: whether seed 0 tries several learning rates, see `sweeps`.
     """
 
     experiment: str
@@ -58,6 +60,7 @@ class Entry(NamedTuple):
     zoo: str = ""
     files: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
+    swept: bool = False
 
     @property
     def arguments(self) -> list[str]:
@@ -72,8 +75,8 @@ class Entry(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """The same for all seeds."""
-        return self._replace(seed=0).name
+        """The same for all seeds; but for seed 0 of a sweep, which takes longer."""
+        return self._replace(seed=int(self.swept and self.seed > 0)).name
 
 
 class Target(NamedTuple):

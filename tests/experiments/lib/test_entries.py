@@ -1,16 +1,19 @@
 """The order of runs, and the minutes that they are expected to take."""
 
+import dataclasses
+
 import pytest
 
 from experiments import (
     accuracy_prediction,
+    cross_architecture,
     cross_dataset,
     inr_ablation,
     inr_frequency,
     reproduce,
 )
 from experiments.lib import entries, schedule
-from experiments.lib.methods import Method, Preset
+from experiments.lib.methods import Method
 
 
 def test_the_most_valuable_come_first():
@@ -49,12 +52,39 @@ def test_shorter_runs_of_the_ablation_are_validated_as_often():
         assert training["evaluate_every"] == training["checkpoint_every"] == 5000 // 12
 
 
+def test_table_3_is_there():
+    """The preset `schuerholt`, whose zoos are made anew."""
+    own = {e.method for e in reproduce.ENTRIES if e.preset == "schuerholt"}
+    assert own == set(cross_architecture.PRESETS["schuerholt"].methods)
+
+
 def test_minutes_follow_from_steps():
-    methods = {"net": Method("mlp").train(40_000, batch=50), "mean": Method(compute=len)}
-    minutes = lambda name, ways: entries._minutes(Preset(methods, ""), name, ways)
+    net, mean = Method("mlp").train(40_000, batch=50), Method(compute=len)
     step, network = entries.COSTS["mlp"]
-    gpu, cpu = minutes("net", 1)
+    gpu, cpu = entries._minutes([net], 0)
     assert gpu == pytest.approx(entries.START[0] + 40_000 * step / 60_000)
     assert cpu == pytest.approx(entries.START[1] + 40_000 * 50 * network / 60_000, abs=0.01)
-    assert minutes("net", 3) == (pytest.approx(3 * gpu), pytest.approx(3 * cpu, abs=0.02))
-    assert minutes("mean", 2) == (0.4, 0.4)
+    thrice = pytest.approx(3 * gpu), pytest.approx(3 * cpu, abs=0.02)
+    assert entries._minutes([net] * 3, 0) == thrice
+    assert entries._minutes([mean] * 2, 0) == (0.4, 0.4)
+    swept = dataclasses.replace(net, rates=(1e-4, 1e-3, 1e-2))
+    assert entries._minutes([swept], 0) == thrice
+    assert entries._minutes([swept], 1) == (gpu, cpu)
+
+
+def test_minutes_are_of_the_directions_and_networks_that_there_are():
+    named = {(e.experiment, e.preset, e.method, e.seed): e for e in reproduce.ENTRIES}
+    minutes = lambda *key: named[key].gpu
+    step = lambda encoder, steps: steps * entries.COSTS[encoder][0] / 60_000 + entries.START[0]
+    grit = step("grit", 50 * (15_000 // 8))
+    assert minutes("accuracy_prediction", "paper", "grit", 0) == pytest.approx(grit, abs=0.01)
+    learnt = (15_000, 1500, round(30_000 / 3 * 4 / 6), 15_000, 1500)
+    zoo = accuracy_prediction.PRESETS["paper"].zoos["diverse cifar10"]
+    share = sum(1 / len(kind.widths) for kind in zoo.kinds) / len(zoo.kinds)
+    networks = (*learnt, round(30_000 * share * 4 / 6))
+    gmn = sum(step("gmn", 50 * (n // 32)) for n in networks)
+    assert minutes("accuracy_prediction", "paper", "gmn", 1) == pytest.approx(gmn, abs=0.01)
+    assert minutes("accuracy_prediction", "paper", "gmn", 0) == pytest.approx(5 * gmn, abs=0.01)
+    assert named["accuracy_prediction", "paper", "gmn", 0].swept
+    joined = step("stat_nn", 50 * (48_000 // 8))
+    assert minutes("embeddings", "paper", "stat_nn", 0) == pytest.approx(joined, abs=0.01)

@@ -42,6 +42,8 @@ def test_an_entry_is_its_command():
     words = "inr_frequency --preset smoke --set training.steps=5 --methods stat_nn --seed"
     assert entry.name == f"{words} 2"
     assert entry.kind == f"{words} 0"
+    swept = [entry._replace(seed=seed, swept=True).kind for seed in (0, 1, 2)]
+    assert swept == [f"{words} {seed}" for seed in (0, 1, 1)]
 
 
 def test_runs_are_known_by_their_config(tmp_path, monkeypatch):
