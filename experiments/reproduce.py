@@ -184,7 +184,7 @@ class Plan:
             self.states[entry.name] = State(DONE, 1.0, DONE)
         if (share := self.states[entry.name].share - before) > 0 and not failure:
             self.ledger.note(entry, minutes, share, self.device, self.gpu, ZOOS)
-        if self.targets[entry.name].homes(options.folder) or not (failure or stopped):
+        if share > 0 or not (failure or stopped):  # its zoo is whole, as it has trained here
             self.ledger.zoos = [*dict.fromkeys((*self.ledger.zoos, *filter(None, [entry.zoo])))]
         self.pack()
         jax.clear_caches()

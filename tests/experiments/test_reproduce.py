@@ -146,6 +146,30 @@ def test_a_kill_loses_the_last_steps_alone(call, tmp_path, monkeypatch, capsys):
     assert len(exports.read(tmp_path / "carried", tmp_path / "other")[1]) == 2
 
 
+def test_a_zoo_is_there_when_an_entry_has_trained_on_it(call, tmp_path, monkeypatch):
+    """The folder of a run may have come from an export."""
+    main = reproduce.MAINS["inr_frequency"]
+
+    def make_the_zoo(arguments):
+        if "--dry-run" in arguments:
+            main(arguments)
+        raise KeyboardInterrupt("stopped; the zoo's finished blocks are in the cache")
+
+    target = schedule.target(NET, main)
+    home = tmp_path / "here" / "inr_frequency" / "smoke-custom" / "stat_nn-0-12345678" / "6"
+    home.mkdir(parents=True)
+    about = {"step": 6, "config": {**target.config, **target.methods[0]}}
+    reproduce.storage.write_sealed(home / "checkpoint.json", about)
+    monkeypatch.setitem(reproduce.MAINS, "inr_frequency", make_the_zoo)
+    with pytest.raises(KeyboardInterrupt, match="finished blocks"):
+        call([NET])
+    ledger = lambda: schedule.Ledger.read(tmp_path / "here" / "reproduce.json")
+    assert (ledger().begun, ledger().zoos) == ([NET.name], [])
+    monkeypatch.setitem(reproduce.MAINS, "inr_frequency", main)
+    call([MEAN])
+    assert (ledger().ended, ledger().zoos) == ([MEAN.name], ["sines"])
+
+
 def test_what_takes_no_notice_is_ended_without_a_checkpoint(call, tmp_path, monkeypatch, capsys):
     class Ended(BaseException):
         pass
