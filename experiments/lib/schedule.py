@@ -370,7 +370,9 @@ class Ledger:
         seconds: dict[tuple[str, Any], float] = {}
         for r in found:
             if runs_.matches(r["config"]):
-                seconds[records.device_kind(r), r.get("train_zoo")] = r["seconds"]
+                rates = r.get("rates", ()) if runs_.tries > 1 else ()
+                spent = sum(rate.get("seconds", 0.0) for rate in rates) or r["seconds"]
+                seconds[records.device_kind(r), r.get("train_zoo")] = spent
         for device in dict.fromkeys(device for device, _ in seconds):
             if (entry.kind, device) not in {(m["run"], m["device"]) for m in self.measured}:
                 minutes = sum(s for (where, _), s in seconds.items() if where == device) / 60

@@ -270,6 +270,11 @@ def test_records_say_what_runs_took():
     assert ledger.factor("cpu") == 1
     ledger.note_records(SINE, target, [{**line, "config": {}}])
     assert not ledger.recorded
+    tried = [{"seconds": 40.0}, {"diverged": "loss is nan"}, {"seconds": 80.0}]
+    for tries, minutes in ((1, 5.0), (3, 2.0)):  # of a sweep, all rates
+        ledger = Ledger()
+        ledger.note_records(SINE, target._replace(tries=tries), [{**line, "rates": tried}])
+        assert [m["minutes"] for m in ledger.recorded] == [minutes]
 
 
 def test_a_deadline_is_an_interruption():
