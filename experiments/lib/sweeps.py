@@ -16,7 +16,7 @@ from typing import Any
 from experiments.lib import runs
 from experiments.lib.methods import Method
 from wsjax import storage
-from wsjax.storage import LockedError
+from wsjax.storage import DamagedError, LockedError
 from wsjax.tasks import Trained
 from wsjax.tasks.reconstruction import Reconstruction
 from wsjax.tasks.regression import Regression
@@ -24,7 +24,7 @@ from wsjax.training.log import read_lines
 from wsjax.zoos import Zoo
 
 OUTCOMES = "rates.json"
-PAUSE = 5.0  # seconds between looks at a sweep that another seed is at
+PAUSE = 5.0  # seconds between attempts at a sweep that another seed is at
 
 
 def learn(
@@ -51,6 +51,7 @@ def learn(
 
     Raises:
         FloatingPointError: training diverged; at every rate, if there are several.
+        DamagedError: the outcomes of a sweep were altered; names the file and the remedy.
     """
     value = f"val_{task.selection[0]}"
     if not method.rates:
@@ -78,7 +79,7 @@ def learn(
         if not (folder / OUTCOMES).exists():
             outcomes = [tried(rate) for rate in method.rates]
             storage.write_sealed(folder / OUTCOMES, {"rates": outcomes})
-        outcomes = storage.read_sealed(folder / OUTCOMES)["rates"]
+        outcomes = _outcomes(folder / OUTCOMES)
     fine = [x for x in outcomes if "val_r2" in x]
     if not fine:
         raise FloatingPointError(
@@ -87,6 +88,15 @@ def learn(
     rate, seed = max(fine, key=lambda x: x["val_r2"])["learning_rate"], config["seed"]
     trained, facts = at(rate, seed, home if seed else folder / f"{rate:g}")
     return trained, {**facts, "learning_rate": rate, "rates": outcomes}
+
+
+def _outcomes(path):
+    """What a sweep's rates came to."""
+    try:
+        return storage.read_sealed(path)["rates"]
+    except DamagedError as error:
+        remedy = "remove it, and it is made anew from the runs beside it"
+        raise DamagedError(f"{path}: {error}; {remedy}") from error
 
 
 @contextlib.contextmanager

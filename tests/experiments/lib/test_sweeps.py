@@ -8,6 +8,7 @@ from cases.classifier_zoos import SMALL, classifiers
 from experiments.lib import runs, sweeps
 from experiments.lib.methods import Method
 from wsjax import storage
+from wsjax.storage import DamagedError
 from wsjax.tasks.regression import Objective, Regression
 from wsjax.training import Settings
 from wsjax.training.log import JsonLines
@@ -74,6 +75,16 @@ def test_one_rate_is_no_choice_and_no_rate_left_an_error(tmp_path, calls):
     assert calls == [(0.4, 0, "stat_nn-0")]
     with pytest.raises(FloatingPointError, match=r"^1e\+30: loss is nan at step 3$"):
         learn(tmp_path, 0, dataclasses.replace(METHOD, rates=(1e30,)))
+
+
+def test_damaged_outcomes_are_named_and_made_anew(tmp_path, calls):
+    learn(tmp_path, 1)
+    (path,) = tmp_path.glob("*/rates.json")
+    path.write_text(path.read_text().replace("0.4", "0.9"))
+    with pytest.raises(DamagedError, match=rf"^{path}: .* was altered: .*; remove it, and it is"):
+        learn(tmp_path, 2)
+    path.unlink()
+    assert learn(tmp_path, 2)[0] == 0.2
 
 
 @pytest.mark.trains
