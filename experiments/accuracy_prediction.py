@@ -40,7 +40,7 @@ import numpy as np
 from experiments.lib import accuracy_predictors, cli, plots, published_predictors
 from experiments.lib.accuracy_predictors import GRIT, METHODS, SIMPLE, Direction, shorter
 from experiments.lib.methods import Method, Preset
-from experiments.lib.published_numbers import MANY, PAPERS, WAYS
+from experiments.lib.published_numbers import DIRECTIONS, MANY, PAPERS
 from experiments.lib.zoo_loading import SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
 from wsjax.zoos import Zoo
@@ -132,9 +132,11 @@ def pictures(
     return drawn
 
 
-def _ways(zoo: str, methods: Mapping[str, Method], ways: Sequence[str] = WAYS) -> dict:
+def _directions_of(
+    zoo: str, methods: Mapping[str, Method], parts: Sequence[str] = DIRECTIONS
+) -> dict[str, Mapping[str, Method]]:
     """Directions of a zoo by name, all with these methods."""
-    return {f"{zoo} {way}": methods for way in ways}
+    return {f"{zoo} {part}": methods for part in parts}
 
 
 def _digits(family):
@@ -174,7 +176,8 @@ def small() -> Preset:
         "an hour and a half on 2 CPU cores, by estimate",
         {"conv3-gap cifar10": recipe("conv3-gap", "cifar10", "small")} | _digits("diverse"),
         SIZES,
-        directions=_ways("conv3-gap cifar10", alike) | _ways("diverse digits", methods),
+        directions=_directions_of("conv3-gap cifar10", alike)
+        | _directions_of("diverse digits", methods),
     )
 
 
@@ -183,7 +186,7 @@ def h100() -> Preset:
     zoos = {"conv3-gap cifar10": recipe("conv3-gap", "cifar10", "h100")}
     default = (*SIMPLE, "stat_nn", "gmn", "scalegmn", "sne_small")
     preset = accuracy_predictors.h100(zoos, default=default)
-    own = _ways("conv3-gap cifar10", preset.methods, ["50 %", "5 %"])  # all of one width
+    own = _directions_of("conv3-gap cifar10", preset.methods, ["50 %", "5 %"])  # all of one width
     return dataclasses.replace(preset, directions=own)
 
 
@@ -192,9 +195,9 @@ def paper() -> Preset:
     zoos = {f"{k} cifar10": recipe(k, "cifar10", "paper") for k in (*MANY, "conv3-gap")}
     sizes = {"train": 0.5, "validation": 1 / 15, "test": 13 / 30}
     many, one = SIMPLE | published_predictors.GMN, SIMPLE | published_predictors.SMALL_CNNS
-    directions = _ways("conv3-gap cifar10", one, ["50 %"])
+    directions = _directions_of("conv3-gap cifar10", one, ["50 %"])
     for family in MANY:
-        directions |= _ways(f"{family} cifar10", many)
+        directions |= _directions_of(f"{family} cifar10", many)
     return accuracy_predictors.paper(zoos, many | one, sizes=sizes, seeds=5, directions=directions)
 
 

@@ -93,8 +93,8 @@ def _cross_architecture():
 
 # GMN
 MANY = ("varying-cnns", "diverse")
-WAYS = ("50 %", "5 %", "OOD")
-_TABLE_1 = {  # of table 1, in the order of `WAYS`
+DIRECTIONS = ("50 %", "5 %", "OOD")
+_TABLE_1 = {  # of table 1, in the order of `DIRECTIONS`
     ("deepsets", "varying-cnns"): (".697 ± .002", ".648 ± .002", ".683 ± .005"),
     ("dmc", "varying-cnns"): (".876 ± .003", ".762 ± .014", ".760 ± .024"),
     ("gmn", "varying-cnns"): (".915 ± .006", ".797 ± .005", ".870 ± .010"),
@@ -117,7 +117,7 @@ _TABLE_6 = {  # tau; the paper's GMN is GRIT there
 _ACCURACY_PREDICTION = {  # tau, and R2 in brackets
     (method, f"{family} cifar10 {way}", "wider" if way == "OOD" else "rest"): f"{tau} ({r2})"
     for (method, family), taus in _TABLE_1.items()
-    for way, tau, r2 in zip(WAYS, taus, _TABLE_1_R2[method, family], strict=True)
+    for way, tau, r2 in zip(DIRECTIONS, taus, _TABLE_1_R2[method, family], strict=True)
 } | {(k, "conv3-gap cifar10 50 %", "rest"): tau for k, tau in _TABLE_6.items()}
 
 # ScaleGMN
