@@ -6,12 +6,13 @@
     python -m experiments.reproduce --only "inr_frequency --preset paper" --minutes 600
 
 Each line of `experiments.lib.entries` names a method of an experiment's preset with one seed: first
-those that the papers' headlines rest on, then every method and seed of the presets `paper`. One
-after another, in one process, those run that are not on record and are expected to end in time;
-when there is none, the most valuable of the others goes on for the rest of the time. Half a minute
-before the end the run under way is interrupted as by SIGTERM, with a checkpoint, and the next call
-continues it; what takes no notice, a compilation or a block of a zoo, is ended without one. What is
-on record is decided by configurations, of the records of this clone and of yours.
+those that the papers' headlines rest on, then every method and seed of the presets `paper` and
+`schuerholt`. One after another, in one process, those run that are not on record and are expected
+to end in time; when there is none, the most valuable of the others goes on for the rest of the
+time. Half a minute before the end the run under way is interrupted as by SIGTERM, with a
+checkpoint, and the next call continues it; what takes no notice, a compilation or a block of a zoo,
+is ended without one. What is on record is decided by configurations, of the records of this clone
+and of yours.
 
 Estimates are corrected by the minutes that runs took on the same kind of device. `--files` has
 the original files of image data sets; runs that lack them are listed with the reason.
