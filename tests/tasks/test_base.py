@@ -151,7 +151,10 @@ def test_pieces_change_no_result():
 
 
 def test_a_task_comes_back_from_json():
-    task = Regression("ratio", Objective(loss="bce", samples=3))
+    task = Regression("ratio", Objective(loss="bce", samples=3), measure="tau")
     data = task.to_json()
-    assert data == {"label": "ratio", "objective": dataclasses.asdict(task.objective)}
+    objective = dataclasses.asdict(task.objective)
+    assert data == {"label": "ratio", "objective": objective, "measure": "tau"}
     assert Regression.from_json(data) == task
+    del data["measure"]  # as checkpoints had it before there was a choice
+    assert Regression.from_json(data).measure == "mse"

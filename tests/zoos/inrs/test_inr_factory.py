@@ -178,8 +178,9 @@ def test_presets_are_recipes():
         DWS, train_images=10_000, test_images=2_000, block=1000
     )
     assert plan("dws", "fashion_mnist", "small").train_images == 5_000
-    assert (plan("nfn", "mnist", "paper").views, plan("nfn", "cifar10", "paper").views) == (11, 21)
-    assert plan("nfn", "digits", "laptop").views == 1
+    # more are for the flag `--views`, and another zoo by its name
+    for data, preset in (("mnist", "paper"), ("cifar10", "paper"), ("digits", "laptop")):
+        assert plan("nfn", data, preset).views == 1
 
 
 def test_a_small_zoo_is_the_beginning_of_the_whole():
