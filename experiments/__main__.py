@@ -24,17 +24,17 @@ from experiments import (
 )
 from experiments.lib import cli
 
-EXPERIMENTS = {
-    "inr_frequency": ("SNE, table 1", inr_frequency.PRESETS),
-    "inr_ablation": ("SNE, tables 6 and 7, figure 3, appendix E.3", inr_ablation.PRESETS),
-    "inr_self_supervised": ("GMN, table 3", inr_self_supervised.PRESETS),
-    "inr_classification": ("ScaleGMN, table 1", inr_classification.PRESETS),
-    "inr_editing": ("GMN, table 2", inr_editing.PRESETS),
-    "cross_dataset": ("SNE, tables 5 and 8", cross_dataset.PRESETS),
-    "cross_architecture": ("SNE, tables 2, 3, 4 and 9", cross_architecture.PRESETS),
-    "accuracy_prediction": ("GMN, tables 1 and 6, figures 5, 8", accuracy_prediction.PRESETS),
-    "generalization": ("ScaleGMN, its table of predictors", generalization.PRESETS),
-    "embeddings": ("SNE, figure 2", embeddings.PRESETS),
+EXPERIMENTS = {  # name -> the papers' tables, the module
+    "inr_frequency": ("SNE, table 1", inr_frequency),
+    "inr_ablation": ("SNE, tables 6 and 7, figure 3, appendix E.3", inr_ablation),
+    "inr_self_supervised": ("GMN, table 3", inr_self_supervised),
+    "inr_classification": ("ScaleGMN, table 1", inr_classification),
+    "inr_editing": ("GMN, table 2", inr_editing),
+    "cross_dataset": ("SNE, tables 5 and 8", cross_dataset),
+    "cross_architecture": ("SNE, tables 2, 3, 4 and 9", cross_architecture),
+    "accuracy_prediction": ("GMN, tables 1 and 6, figures 5, 8", accuracy_prediction),
+    "generalization": ("ScaleGMN, its table of predictors", generalization),
+    "embeddings": ("SNE, figure 2", embeddings),
 }
 HERE = pathlib.Path(__file__).parent
 
@@ -68,10 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             module += ".__main__"
         importlib.import_module(module).main(rest)
         return
-    for name, (table, presets) in EXPERIMENTS.items():
+    for name, (table, experiment) in EXPERIMENTS.items():
         print(f"python -m experiments.{name}    {table}")
         print(f"    {words.pop(f'experiments.{name}')}")
-        for preset, settings in presets.items():
+        for preset, settings in experiment.PRESETS.items():
             print(f"    --preset {preset:8} {settings.cost}; methods {', '.join(settings.methods)}")
     for module, first in words.items():
         print(f"python -m {module}\n    {first}")

@@ -23,8 +23,8 @@ make our own with its recipe (`wsjax.zoos.sines.sine`); the laptop preset trains
 and tests on 1 000, where the paper's set has, by its text, 1 000 for training and 100 for testing.
 Of 26 recipes tried (offset, phase, domain, rate, first weights as SIREN or PyTorch have them,
 networks that share initial weights) none gives the published errors together: the flat MLP learns
-only where networks share initial weights; 60 such starts, fitted at rate 3e-3, have MLP 2.2,
-StatNN .94 and NFN-HNP .93 as the paper, but UNF .62, SNE .65, DWSNet above 1 (one seed).
+only where networks share initial weights, and there SNE, UNF and DWSNet were far above the paper's
+errors (short runs of one seed, not on record).
 All seeds of a method share one zoo and one split: their spread is that of initial weights and
 of the order of the data.
 """
@@ -59,7 +59,7 @@ PIECES = dataclasses.replace(QUICK, microbatch=4)  # stays in the cache of a CPU
 FAST = dataclasses.replace(PIECES, learning_rate=3e-3)
 SLOW = dataclasses.replace(PIECES, learning_rate=3e-4)
 LARGE = {"batch": 64, "microbatch": 0, "warmup": 500, "learning_rate": 1e-3}  # on GPUs
-# of SNE on CPUs: in 600 steps it has .38 with Muon and .48 with AdamW
+# of SNE on CPUs: in short runs Muon was ahead of AdamW
 PAIRS = {"batch": 16, "microbatch": 2, "warmup": 100, "optimizer": "muon", "learning_rate": 2e-3}
 PLAIN, PERMUTED = Objective(permute=False), Objective()
 INVARIANT = Objective(permute=False, invariance=0.1)  # eq. 10: the task loss is of originals

@@ -34,9 +34,9 @@ def experiments(_: pathlib.Path) -> str:
         [
             f"`python -m experiments.{name}`",
             table,
-            "; ".join(f"`{preset}`: {settings.cost}" for preset, settings in presets.items()),
+            "; ".join(f"`{k}`: {preset.cost}" for k, preset in experiment.PRESETS.items()),
         ]
-        for name, (table, presets) in EXPERIMENTS.items()
+        for name, (table, experiment) in EXPERIMENTS.items()
     ]
     return tables.markdown(["command", "reproduces", "cost of its presets"], cells)
 

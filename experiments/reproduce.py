@@ -37,18 +37,7 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
-from experiments import (
-    accuracy_prediction,
-    cross_architecture,
-    cross_dataset,
-    embeddings,
-    generalization,
-    inr_ablation,
-    inr_classification,
-    inr_editing,
-    inr_frequency,
-    inr_self_supervised,
-)
+from experiments.__main__ import EXPERIMENTS
 from experiments.lib import cli, entries, exports, records, schedule
 from experiments.lib.entries import ZOOS
 from experiments.lib.schedule import DONE, NEEDS, Entry, Ledger, State
@@ -57,18 +46,12 @@ from wsjax.storage import DamagedError, LockedError
 from wsjax.training.log import read_records
 from wsjax.zoos.factory import UnfinishedError
 
-MODULES = (
-    *(inr_frequency, inr_ablation, inr_self_supervised, inr_classification, inr_editing),
-    *(cross_dataset, cross_architecture, accuracy_prediction, generalization, embeddings),
-)
-MAINS = {module.__name__.rpartition(".")[2]: module.main for module in MODULES}
+MAINS = {name: module.main for name, (_, module) in EXPERIMENTS.items()}
 RESERVE = 30.0  # seconds before the end that are kept for a checkpoint and the export
 PACKING = 10.0  # of these, to pack what is on disk where a compilation does not end in time
 PART = 2.0  # minutes from which a run that will not end in time is worth going on with
 
-ENTRIES = entries.entries(
-    {name: module.PRESETS for name, module in zip(MAINS, MODULES, strict=True)}
-)
+ENTRIES = entries.entries({k: module.PRESETS for k, (_, module) in EXPERIMENTS.items()})
 
 
 class Plan:

@@ -122,7 +122,7 @@ def _classifiers(presets: Mapping[str, Mapping[str, Preset]]) -> list[Entry]:
 
 
 def _first(presets: Mapping[str, Mapping[str, Preset]]) -> list[Entry]:
-    """What the papers' headlines rest on, in order of value."""
+    """The runs that the papers' headlines rest on, in order of value."""
     scalegmn, mnist = ("inr_classification", "h100", "scalegmn", 0), ("mnist",)
     dilation = (*MNIST_NFN, "--task", "dilation")
     return [

@@ -1,4 +1,4 @@
-"""What papers publish on image INRs: encoders, how each was trained, and scores.
+"""Published encoders of image INRs, how each was trained, and scores.
 
     encoders("mnist.dws") -> method: (encoder, settings)
     training("scalegmn", "mnist.dws") -> Settings
@@ -30,7 +30,7 @@ from wsjax.training import Settings
 PROBES = 64  # as many as NG-GNN and NG-T have (Kofinas et al., 2024)
 # As the parameters of GMN's editor count; the paper has no sizes of MLPs, norm or residual.
 # Eq. 1 adds messages up: without a norm the first changes are then thousands of times the
-# weights, and 300 steps on a laptop's digits end at an error of 20; with means, at .067.
+# weights, and short runs on a laptop's digits do not recover; with means they learn.
 GMN = {"layers": 4, "lift": 2, "norm": "none", "residual": False, "aggregate": "mean"}
 TRAINED = {"cifar10": 45_000}  # training networks of a view; of other data 55,000
 NOTES = {  # differences of single methods from what was published

@@ -11,7 +11,7 @@ them, but for GRIT, of which the paper does not describe all, and for layers of 
 read-out that the authors' code makes and does not use. The papers leave open, and ours are: SNE's
 weight of the invariance loss, its milestones, and the sizes and the training of its MLP, DeepSets
 and NeuralGraph; of GMN's table 1 the depth of MLPs, norms, batches and epochs. Sums of messages
-(eq. 1) without a norm give embeddings of 4e9 at initialisation, so these are means. NFT's
+(eq. 1) without a norm give embeddings of billions at initialisation, so these are means. NFT's
 predictor is not in the published code.
 """
 

@@ -271,7 +271,7 @@ def missing_files(entry: Entry, files: pathlib.Path | None) -> str:
 
 @dataclasses.dataclass
 class Ledger:
-    """What is remembered from call to call, beside the records.
+    """The memory of calls, beside the records: how long each took, and where all stand.
 
     Attributes:
         measured: of each call of an entry its "run" (`Entry.kind`), "device", "minutes", the

@@ -91,7 +91,7 @@ def learn(
 
 
 def _outcomes(path):
-    """What a sweep's rates came to."""
+    """The outcome of each rate of a sweep."""
     try:
         return storage.read_sealed(path)["rates"]
     except DamagedError as error:

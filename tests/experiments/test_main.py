@@ -10,8 +10,8 @@ from experiments import __main__ as listing
 def test_every_command_and_every_preset_is_listed(capsys):
     listing.main([])
     out = capsys.readouterr().out
-    for _, presets in listing.EXPERIMENTS.values():
-        for preset in presets.values():
+    for _, experiment in listing.EXPERIMENTS.values():
+        for preset in experiment.PRESETS.values():
             assert preset.cost in out
     for path in pathlib.Path(listing.__file__).parent.glob("*.py"):
         if not path.name.startswith("__"):

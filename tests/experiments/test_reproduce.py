@@ -242,7 +242,7 @@ def test_every_entry_is_a_command_that_exists(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     names = [e.name for e in reproduce.ENTRIES]
     assert len(names) == len(set(names)) > 300
-    assert set(reproduce.MAINS) == set(listing.EXPERIMENTS)
+    assert {e.experiment for e in reproduce.ENTRIES} == set(listing.EXPERIMENTS)
     for e in reproduce.ENTRIES:
         assert e.gpu > 0
         assert e.cpu > 0
@@ -250,7 +250,7 @@ def test_every_entry_is_a_command_that_exists(monkeypatch, tmp_path):
     for e in {e.kind: e for e in reproduce.ENTRIES}.values():
         target = schedule.target(e, reproduce.MAINS[e.experiment])
         assert target.config["row"] == e.method
-        assert e.seed < listing.EXPERIMENTS[e.experiment][1][e.preset].seeds
+        assert e.seed < listing.EXPERIMENTS[e.experiment][1].PRESETS[e.preset].seeds
         if target.zoos:
             assert set(e.files) == {about["data"] for about in target.zoos.values()}
         elif all(target.learns):

@@ -1,4 +1,4 @@
-"""What papers publish on image INRs, found by a zoo's name, and the presets made of it."""
+"""Published settings and scores by a zoo's name, and the presets made of them."""
 
 import dataclasses
 

@@ -1,7 +1,6 @@
 """Methods and presets: changes of one part leave the others; configs are those on record."""
 
 import dataclasses
-import importlib
 import json
 import pickle
 
@@ -15,8 +14,8 @@ from wsjax.training import Settings
 
 METHODS = {
     f"{name}/{preset}": settings.methods
-    for name, (_, presets) in EXPERIMENTS.items()
-    for preset, settings in presets.items()
+    for name, (_, experiment) in EXPERIMENTS.items()
+    for preset, settings in experiment.PRESETS.items()
 }
 
 
@@ -100,7 +99,7 @@ def test_methods_build_and_go_to_other_processes(name):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_published_figures_are_of_methods_as_their_presets_have_them_today(name):
     """A setting that an encoder has had only since is at its default there."""
-    presets = importlib.import_module(f"experiments.{name}").PRESETS
+    presets = EXPERIMENTS[name][1].PRESETS
     for preset, settings in presets.items():
         if name in ("inr_classification", "inr_editing"):
             continue  # their presets depend on the data

@@ -71,7 +71,7 @@ def _attend(query, key, value, mask):
     """Attention of single heads [..., n, size], [..., m, size]; the mask [..., n, m] broadcasts.
 
     The backward pass is written out because it has thousands of small products: XLA's own one
-    contracts them along rows, which takes a CPU three times as long as along columns.
+    contracts them along rows, which takes a CPU longer than along columns.
     """
     return _attend_forward(query, key, value, mask)[0]
 
