@@ -24,6 +24,8 @@ MAY_IMPORT = {
     "networks": {"checks"},
     "metrics": set(),
     "storage": set(),
+    "packing": {"checks"},
+    "tracing": {"packing"},
     "files": {"checks"},
     "datasets": {"checks", "storage", "summaries"},
     "training": {"checks", "storage", "summaries"},

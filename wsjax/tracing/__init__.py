@@ -1,0 +1,1 @@
+"""A JAX function -> the Spec of its parameters, verified by running it."""
