@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 from jax.extend import core
 
+from wsjax import checks
 from wsjax.packing import Packing, Piece
 from wsjax.tracing import rules
 from wsjax.tracing.atoms import Axis, Node, expand, find, fix, fixed, leaves, size
@@ -68,11 +69,12 @@ def axes(jaxpr: core.ClosedJaxpr, names: Sequence[str]) -> Axes:
         for a in value.axes:
             fix(a, "output")
     used = {id(v) for e in jaxpr.jaxpr.eqns for v in e.invars}
-    for value, var, name in zip(parameters, jaxpr.jaxpr.invars, names, strict=False):
-        if id(var) not in used:
-            walk.notes[f"{name} is not used"] = None
-            for a in value.axes:
-                fix(a, "not used")
+    idle = [i for i, v in enumerate(jaxpr.jaxpr.invars[:count]) if id(v) not in used]
+    for i in idle:
+        for a in parameters[i].axes:
+            fix(a, "not used")
+    if idle:
+        walk.notes[f"not used: {checks.some('parameter', [names[i] for i in idle])}"] = None
     settled = _Settled(walk, [p.axes for p in parameters])
     return settled.axes(dict(zip(names, shapes[:count], strict=True)))
 
@@ -96,8 +98,9 @@ class _Settled:
         return [n for total in totals for part in total.parts for n in expand(part)]
 
     def _fix_deep_cuts(self) -> bool:
-        """Fixes direct sums inside the parts of another; False if there are none."""
-        deep = [n for n in self._parts() if n.parts is not None and not fixed([n])]
+        """Fixes direct sums inside other parts; False if there are none."""
+        inside = [n for own in self.walk.atoms.restrictions.values() for n in expand([own])]
+        deep = [n for n in (*self._parts(), *inside) if n.parts and not fixed([n])]
         fix(deep, "a cut within a cut")
         return bool(deep)
 
@@ -107,7 +110,7 @@ class _Settled:
         known, changed = {}, False
         for (whole, outer, index), own in list(self.walk.atoms.restrictions.items()):
             whole, outer, own = find(whole), find(outer), find(own)
-            if whole is own:
+            if expand([whole]) == expand([own]) or fixed([whole, own]):
                 continue
             mine = known.setdefault((whole, outer, index), own)
             if not self._apart(whole, outer):
@@ -134,6 +137,9 @@ class _Settled:
                     near = [n for n, c in entries if n is not node and c == chain[: len(c)]]
                     once = {n for n, times in collections.Counter(near).items() if times == 1}
                     out[node] = out[node] & once if node in out else once
+        for (whole, *_), own in self.walk.atoms.restrictions.items():  # outer ones come first
+            near, mine = out.get(find(whole), set()), out.get(find(own), set())
+            mine -= {n for n in mine if fixed([n]) and n not in near}
         return out
 
     def _cuts(self, node: Node) -> list[Node]:
@@ -196,34 +202,38 @@ class _Settled:
                     at[content[0]] = start
             for (_, _, content), (axis, kind, _, _) in zip(chosen, units, strict=True):
                 if kind == "sum":
-                    inside = _units(content, ()) or [("fixed", 1, [Node(1, "one")])]
-                    rows += [(axis, k, n, c) for k, n, c in inside]
-                elif kind != "cut":
-                    rows.append((axis, kind, math.prod(c.size for c in content), content))
-            keys = tuple(self._key(kind, content, at) for _, kind, _, content in rows)
+                    runs = _units(content, ())
+                else:
+                    runs = [(kind, 0, content)] if kind != "cut" else []
+                rows += [(axis, n, key) for run in runs for n, key in self._keys(run, at)]
+            keys = tuple(key for *_, key in rows)
             piece = Piece(
                 f"{source}[{number}]" if several else source,
                 source,
                 view,
                 tuple(start for start, _, _ in chosen),
                 tuple(stop for _, stop, _ in chosen),
-                tuple(n for _, _, n, _ in rows),
+                tuple(n for _, n, _ in rows),
                 tuple(axis for axis, *_ in rows),
             )
             out.append((piece, keys))
         return out
 
-    def _key(self, kind: str, content: Axis, at: dict[Node, int]):
-        """(reason or None, nodes, their places along cuts): equal keys are the same neurons."""
+    def _keys(self, run, at: dict[Node, int]) -> list[tuple[int, tuple]]:
+        """Size and key of a run of nodes, or of what lies there at the places along cuts.
+
+        A key is (reason or None if free, nodes, places): equal keys are the same neurons.
+        """
+        kind, _, content = run
         if kind == "fixed":
-            return _reason(content), tuple(content), ()
+            return [(size(content), (_reason(content), tuple(content), ()))]
         (node,) = content
         cuts = self._cuts(node)
         for c in cuts:
             own = self.own.get((node, c, at[c]))
             if own is not None and own is not node:
-                return self._key("free", [own], at)
-        return None, (node,), tuple((c.number, at[c]) for c in cuts)
+                return [x for inner in _units([own], ()) for x in self._keys(inner, at)]
+        return [(node.size, (None, (node,), tuple((c.number, at[c]) for c in cuts)))]
 
     def _nested(self, names, nodes) -> tuple[tuple[str, str], ...]:
         """Pairs of inner and outer hidden axes, from the node of each."""
@@ -250,14 +260,14 @@ class _Settled:
 def _entries(space):
     """All nodes of a space, each with the parts of direct sums it lies in."""
 
-    def inside(axis, chain):
+    def inside(axis, place, chain):
         for k, node in enumerate(axis):
             yield node, chain
             for i, part in enumerate(node.parts or ()):
-                yield from inside(expand(part), (*chain, (k, node.number, i)))
+                yield from inside(expand(part), (*place, k, i), (*chain, (*place, k, i)))
 
     for number, axis in enumerate(space):
-        yield from inside(axis, ((number,),) if any(n.parts for n in axis) else ())
+        yield from inside(axis, (number,), ())
 
 
 def _units(axis: Axis, cuts) -> list[tuple[str, int, list]]:

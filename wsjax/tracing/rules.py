@@ -243,6 +243,15 @@ def _concatenate(walk, eqn, ins):
     return [Value(out)]
 
 
+def _stack(walk, eqn, ins):
+    out = list(ins[0].axes)
+    for x in ins[1:]:
+        for a, b in zip(out, x.axes, strict=True):
+            walk.unify(a, b, "a stack")
+    out.insert(eqn.params["axis"], atom(len(ins), "a stack"))
+    return [Value(out)]
+
+
 def _pad(walk, eqn, ins):
     out = []
     for a, (low, high, inside), n in zip(
@@ -488,6 +497,7 @@ _RULES = {
     "dot_general": _dot,
     "conv_general_dilated": _conv,
     "concatenate": _concatenate,
+    "stack": _stack,
     "pad": _pad,
     "slice": _slice,
     "split": _split,
