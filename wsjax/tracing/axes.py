@@ -22,7 +22,7 @@ from jax.extend import core
 from wsjax import checks
 from wsjax.packing import Packing, Piece
 from wsjax.tracing import rules
-from wsjax.tracing.atoms import Axis, Node, expand, find, fix, fixed, leaves, size
+from wsjax.tracing.atoms import Axis, Node, expand, find, fix, fixed, kept, leaves, size
 from wsjax.tracing.interpreter import Interpreter, fresh
 
 MOST = 64  # positions of a fixed axis along which arrays are cut
@@ -107,7 +107,7 @@ class _Settled:
     def _join_restrictions(self) -> bool:
         """Joins atoms at one index to those at all, unless they lie apart; False if none do."""
         self.beside, self.buried = self._beside(), set(self._parts())
-        known, changed = {}, False
+        known, together, changed = {}, {}, False
         for (whole, outer, index), own in list(self.walk.atoms.restrictions.items()):
             whole, outer, own = find(whole), find(outer), find(own)
             if expand([whole]) == expand([own]) or fixed([whole, own]):
@@ -119,18 +119,32 @@ class _Settled:
             elif find(mine) is not own:
                 self.walk.unify([mine], [own], "an index")
                 changed = True
+            together.setdefault((whole, outer), []).append(own)
+        for (whole, _), own in together.items():  # where a cut has nothing to tell apart
+            if fixed(own):
+                changed = changed or not fixed([whole])
+                fix([whole], _reason(own))
+            elif len(set(map(find, own))) == 1:
+                self.walk.unify([whole], own[:1], "an index")
+                changed = True
         return changed
 
     def _apart(self, inner: Node, outer: Node) -> bool:
         """Whether an atom has neurons of its own at each position of a fixed node."""
-        plain = inner.factors is None and inner.parts is None and inner.why is None
+        plain = inner.size > 1 and inner.factors is None and inner.parts is None
         cut = outer.factors is None and outer not in self.buried and fixed([outer])
-        return plain and cut and outer.size <= MOST and outer in self.beside.get(inner, ())
+        return (
+            plain
+            and not inner.why
+            and cut
+            and 1 < outer.size <= MOST
+            and outer in self.beside.get(inner, ())
+        )
 
     def _beside(self) -> dict[Node, set[Node]]:
         """For each free atom, the nodes that it lies beside, once, wherever it occurs."""
         out: dict[Node, set[Node]] = {}
-        for space in {tuple(tuple(expand(a)) for a in s) for s in self.walk.spaces}:
+        for space in {tuple(tuple(kept(a)) for a in s) for s in self.walk.spaces}:
             entries = list(_entries(space))
             for node, chain in entries:
                 if node.parts is None and node.why is None:
@@ -264,7 +278,7 @@ def _entries(space):
         for k, node in enumerate(axis):
             yield node, chain
             for i, part in enumerate(node.parts or ()):
-                yield from inside(expand(part), (*place, k, i), (*chain, (*place, k, i)))
+                yield from inside(kept(part), (*place, k, i), (*chain, (*place, k, i)))
 
     for number, axis in enumerate(space):
         yield from inside(axis, (number,), ())

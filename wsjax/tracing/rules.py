@@ -11,7 +11,7 @@ A rule may fix too much, never too little: two axes of its may stay free only if
 permutation of their neurons commutes with the primitive.
 """
 
-from wsjax.tracing.atoms import Axis, atom, expand, fix, fixed, size
+from wsjax.tracing.atoms import Axis, atom, expand, fix, fixed, kept, size
 from wsjax.tracing.interpreter import Interpreter, Value, fresh
 
 ELEMENTWISE = frozenset(
@@ -32,7 +32,15 @@ ELEMENTWISE = frozenset(
 CALLS = frozenset(
     [
         *("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call"),
-        *("custom_vjp_call_jaxpr", "remat", "remat2", "checkpoint", "custom_lin", "xla_call"),
+        *(
+            "custom_vjp_call_jaxpr",
+            "remat",
+            "remat2",
+            "checkpoint",
+            "custom_vmap_call",
+            "custom_lin",
+            "xla_call",
+        ),
     ]
 )
 REDUCTIONS = frozenset(
@@ -95,7 +103,9 @@ def _elementwise(walk, eqn, ins):
 
 def _call(walk, eqn, ins):
     inner = next(
-        eqn.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if eqn.params.get(k) is not None
+        eqn.params[k]
+        for k in ("jaxpr", "call_jaxpr", "fun_jaxpr", "call")
+        if eqn.params.get(k) is not None
     )
     closed = hasattr(inner, "consts")
     return walk.run(inner.jaxpr if closed else inner, inner.consts if closed else (), ins)
@@ -134,16 +144,16 @@ def _reshape(walk, eqn, ins):
     out, i, j = [], 0, 0
     while i < len(before) or j < len(after):  # the shortest runs of axes of equal size
         m, n, first, last = 1, 1, i, j
-        while (i, j) == (first, last) or m != n:
+        while (i == first or j == last or m != n) and (i < len(before) or j < len(after)):
             if (m <= n or j == len(after)) and i < len(before):
                 m, i = m * before[i], i + 1
             else:
                 n, j = n * after[j], j + 1
-        run = [x for a in ins[0].axes[first:i] for x in a]
-        if j - last == 1:
-            out.append(expand(run))
-        else:
-            out += walk.atoms.regroup(run, after[last:j], "a reshape")
+        run = kept(x for a in ins[0].axes[first:i] for x in a)
+        while run and run[-1].size == 1 and j < len(after) and after[j] == 1:
+            j += 1  # groups of one
+        whole = j - last == 1
+        out += [run] if whole else walk.atoms.regroup(run, after[last:j], "a reshape")
     return [Value(out)]
 
 
