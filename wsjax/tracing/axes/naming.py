@@ -21,9 +21,9 @@ from jax.extend import core
 
 from wsjax import checks
 from wsjax.packing import Packing, Piece
-from wsjax.tracing import rules
-from wsjax.tracing.atoms import Axis, Node, expand, find, fix, fixed, kept, leaves, size
-from wsjax.tracing.interpreter import Interpreter, fresh
+from wsjax.tracing.axes import rules
+from wsjax.tracing.axes.atoms import Axis, Node, expand, find, fix, fixed, kept, leaves, size
+from wsjax.tracing.axes.interpreter import Interpreter, fresh
 
 MOST = 64  # positions of a fixed axis along which arrays are cut
 LETTERS = {"input": "x", "output": "y", "a window": "t"}  # of fixed axes, by reason
