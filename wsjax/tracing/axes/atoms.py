@@ -37,7 +37,7 @@ class Node:
     _numbers = itertools.count()
 
     def __init__(self, size: int, why: str | None = None):
-        self.number, self.size, self.why = next(Node._numbers), size, why
+        self.number, self.size, self.why = next(Node._numbers), int(size), why
         self.parent: Node | None = None
         self.factors: Axis | None = None
         self.parts: list[Axis] | None = None
