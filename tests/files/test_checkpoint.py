@@ -1,6 +1,7 @@
 """The types that every reader of weights files gives."""
 
 import numpy as np
+import pytest
 
 from wsjax.files import checkpoint
 from wsjax.files.checkpoint import NUMBERS, FileFormatError, Limits, Stored
@@ -22,4 +23,13 @@ def test_a_refusal_names_the_limit_that_allows_more():
     error = checkpoint.too_large("it has 9 members", "members", Limits(members=5))
     assert isinstance(error, FileFormatError)
     assert str(error).endswith("expected at most 5; limits=Limits(members=...) allows more")
-    assert "'w' is of type Q4_K" in str(checkpoint.not_numbers("w", "Q4_K"))
+
+
+def test_types_that_are_no_numbers_are_errors_on_reading_alone():
+    read = lambda: np.ones(2)
+    assert checkpoint.reader("float32", read, "") is read
+    refuse = checkpoint.named("net.gguf: array 'w'", checkpoint.reader("Q4_K", read, "convert it"))
+    with pytest.raises(
+        FileFormatError, match=r"^net\.gguf: array 'w': its type Q4_K .* convert it$"
+    ):
+        refuse()

@@ -55,7 +55,7 @@ class Limits:
     file_bytes: int = 2 << 30
     header_bytes: int = 32 << 20
     pickle_bytes: int = 4 << 20
-    members: int = 100_000
+    members: int = 200_000
     array_bytes: int = 64 << 30
     unpacked_bytes: int | None = None
     total_bytes: int | None = None
@@ -97,7 +97,7 @@ class Stored:
         storage: equal for arrays whose bytes are the same bytes of the file.
         nbytes: as stored, of this array alone.
         read: its numbers, a fresh array or a read-only view; inside the `with` alone. Raises
-            `FileFormatError`: the file ends before it, or its dtype is not in `NUMBERS`.
+            `FileFormatError`: it is damaged or too large, or its dtype is not in `NUMBERS`.
     """
 
     path: tuple[str, ...]
@@ -129,7 +129,7 @@ class Checkpoint:
     Attributes:
         path: as it was given.
         format: of the contents: "safetensors", "torch", "npz", "npy", "msgpack", "orbax", "hdf5",
-            "keras", "onnx" or "gguf".
+            "keras", "onnx" or "gguf", whatever the file's name ends in.
         arrays: in the file's order; no two have one path.
         metadata: plain values beside the arrays, nested as the file has them.
         findings: about the file as a whole and its header; numbers have not been read.
@@ -142,9 +142,27 @@ class Checkpoint:
     findings: tuple[Finding, ...] = ()
 
 
-def not_numbers(name: str, dtype: str, remedy: str = "") -> FileFormatError:
-    """The error of reading an array whose dtype is listed only."""
-    return FileFormatError(
-        f"array {name!r:.200} is of type {dtype}, which is listed but not read as numbers"
-        f"{'; ' + remedy if remedy else ''}"
-    )
+def reader(dtype: str, read: Callable[[], np.ndarray], remedy: str) -> Callable[[], np.ndarray]:
+    """`Stored.read` of an array: as given, or an error where its dtype is not in `NUMBERS`."""
+    if dtype in NUMBERS:
+        return read
+
+    def refuse():
+        raise FileFormatError(
+            f"its type {dtype:.80} is listed but not read as numbers; expected one of "
+            f"{', '.join(NUMBERS)}; {remedy}"
+        )
+
+    return refuse
+
+
+def named(what: str, read: Callable[[], np.ndarray]) -> Callable[[], np.ndarray]:
+    """`Stored.read` whose errors begin with the name of the file and of the array."""
+
+    def run():
+        try:
+            return read()
+        except FileFormatError as error:
+            raise FileFormatError(f"{what}: {error}") from error
+
+    return run

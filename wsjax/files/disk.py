@@ -1,0 +1,137 @@
+"""Files as readers of untrusted formats want them: by place and length, never beyond the end.
+
+    BytesOf(path)                   a file, open
+        .bytes(place, count)        exactly `count` bytes, or a `FileFormatError`
+        .array(place, shape, dtype) an array of its own memory, read straight into it
+
+Nothing is mapped into memory: a file that another process cuts short meanwhile is an error here,
+where a map would end this process.
+"""
+
+import contextlib
+import math
+import os
+import pathlib
+import stat
+import struct
+from typing import Any
+
+import numpy as np
+
+from wsjax.files.checkpoint import NUMBERS, FileFormatError, Limits, too_large
+
+PIECE = 1 << 26  # bytes that one system call reads; the most is 2 GiB less a page
+
+
+class BytesOf:
+    """A file that is open for reading; a context manager.
+
+    Attributes:
+        path: of the file.
+        owned: closed before it: whatever a reader keeps open of it.
+        size: in bytes, when it was opened.
+        identity: equal for two paths of one file.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        """Opens it.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            FileFormatError: it is no regular file; opening a pipe would wait for ever.
+            OSError: it cannot be opened.
+        """
+        self.path, self.owned = pathlib.Path(path), contextlib.ExitStack()
+        if not stat.S_ISREG(os.stat(self.path).st_mode):
+            raise FileFormatError("expected a file or a folder of weights, it is neither")
+        self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115 - closed by `close`
+        status = os.fstat(self._file.fileno())
+        self.size, self.identity = status.st_size, (status.st_dev, status.st_ino)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self) -> None:
+        """Closes it; arrays that are still to be read raise from here on."""
+        self.owned.close()
+        self._file.close()
+
+    def fill(self, place: int, buffer: memoryview) -> None:
+        """Reads exactly as many bytes as a buffer has.
+
+        Raises:
+            FileFormatError: the file is closed, or has fewer.
+        """
+        if self._file.closed:
+            raise FileFormatError("the file is closed: read its arrays inside the `with`")
+        if place < 0 or place + len(buffer) > self.size:
+            raise FileFormatError(
+                f"expected {len(buffer)} bytes at {place}, the file has {self.size} in all"
+            )
+        start = 0
+        while start < len(buffer):
+            piece = buffer[start : start + PIECE]
+            count = os.preadv(self._file.fileno(), [piece], place + start)
+            if not count:
+                raise FileFormatError("the file was cut short while it was read")
+            start += count
+
+    def bytes(self, place: int, count: int) -> bytes:
+        """Exactly `count` bytes from a place on."""
+        if not 0 <= count <= self.size - place:  # before memory is taken for them
+            raise FileFormatError(
+                f"expected {count} bytes at {place}, the file has {self.size} in all"
+            )
+        buffer = bytearray(count)
+        self.fill(place, memoryview(buffer))
+        return bytes(buffer)
+
+    def array(
+        self, place: int, shape: tuple[int, ...], dtype: np.dtype, limits: Limits
+    ) -> np.ndarray:
+        """An array whose numbers lie in a row at a place, row-major, in native byte order.
+
+        Raises:
+            FileFormatError: the file is closed or too short, the array is larger than
+                `limits.array_bytes`, or its booleans are neither 0 nor 1.
+        """
+        count = math.prod(shape) * dtype.itemsize
+        if count > limits.array_bytes:
+            raise too_large(f"an array has {count} bytes", "array_bytes", limits)
+        if not 0 <= count <= self.size - place:
+            raise FileFormatError(
+                f"expected {count} bytes at {place}, the file has {self.size} in all"
+            )
+        flat = np.empty(count, np.uint8)
+        if count:
+            self.fill(place, memoryview(flat))
+        return shaped(flat, shape, dtype)
+
+
+def shaped(flat: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Bytes as an array of native byte order.
+
+    Raises:
+        FileFormatError: booleans are neither 0 nor 1.
+    """
+    if dtype == np.bool_ and np.any(flat > 1):
+        raise FileFormatError("an array of booleans has bytes other than 0 and 1")
+    if 0 in shape:
+        return np.zeros(shape, dtype)
+    return flat.view(dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+
+
+def unpacked(fmt: str, data: Any, place: int = 0) -> tuple:
+    """`struct.unpack_from`, with a `FileFormatError` where the data ends too early."""
+    try:
+        return struct.unpack_from(fmt, data, place)
+    except struct.error as error:
+        raise FileFormatError("the file is cut short: its header ends within a number") from error
+
+
+def bytes_of(shape: tuple[int, ...], dtype: str) -> int:
+    """Bytes of an array whose dtype is a key of `NUMBERS`."""
+    return math.prod(shape) * NUMBERS[dtype].itemsize
