@@ -75,10 +75,30 @@ def torch(folder):
     return folder / "net.pth"
 
 
+def npz(folder):
+    with open(folder / "net.npz", "wb") as file:
+        np.savez(file, **ARRAYS)
+    return folder / "net.npz"
+
+
+def npz_compressed(folder):
+    with open(folder / "net.npz", "wb") as file:
+        np.savez_compressed(file, **ARRAYS)
+    return folder / "net.npz"
+
+
+def npy(folder):
+    np.save(folder / "enc.0.weight.npy", ARRAYS["enc.0.weight"])
+    return folder / "enc.0.weight.npy"
+
+
 FORMATS = {
     "safetensors": safetensors,
     "safetensors index": safetensors_index,
     "torch": torch,
+    "npz": npz,
+    "npz compressed": npz_compressed,
+    "npy": npy,
 }
 
 
