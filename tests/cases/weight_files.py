@@ -15,6 +15,7 @@ import tracemalloc
 
 import numpy as np
 from cases import torch_by_hand
+from flax import serialization
 
 from wsjax.files.checkpoint import NUMBERS, FileFormatError
 from wsjax.files.detection import opened
@@ -92,6 +93,11 @@ def npy(folder):
     return folder / "enc.0.weight.npy"
 
 
+def msgpack(folder):
+    tree = {"params": {"enc": ARRAYS}, "step": 7, "names": ["a", None, True, 1.5]}
+    return _written(folder / "net.msgpack", serialization.msgpack_serialize(tree))
+
+
 FORMATS = {
     "safetensors": safetensors,
     "safetensors index": safetensors_index,
@@ -99,6 +105,7 @@ FORMATS = {
     "npz": npz,
     "npz compressed": npz_compressed,
     "npy": npy,
+    "msgpack": msgpack,
 }
 
 

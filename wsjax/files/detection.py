@@ -13,7 +13,15 @@ import pathlib
 from collections.abc import Callable, Generator
 
 from wsjax.checks import printable
-from wsjax.files import folders, numpy_files, safetensors_files, torch_checkpoint, torch_files, zips
+from wsjax.files import (
+    folders,
+    msgpack_files,
+    numpy_files,
+    safetensors_files,
+    torch_checkpoint,
+    torch_files,
+    zips,
+)
 from wsjax.files.checkpoint import Checkpoint, FileFormatError, Finding, Limits, named
 from wsjax.files.disk import BytesOf
 from wsjax.files.json_text import first
@@ -28,7 +36,7 @@ OTHER = (  # how files begin that hold no weights, and what to do
     (b"BZh", "compressed by bzip2: decompress it first"),
     (b"\xfd7zXZ", "compressed by xz: decompress it first"),
 )
-SUPPORTED = "safetensors, PyTorch, NumPy"
+SUPPORTED = "safetensors, PyTorch, NumPy, Flax (MessagePack)"
 ZIPS = "PyTorch or NumPy"
 PROTOCOLS = (b"\2", b"\3", b"\4", b"\5")  # of pickles
 
@@ -118,8 +126,10 @@ def _reader(file) -> Reader:
         )
     if start[:6] == numpy_files.START:
         return numpy_files.read
-    if start[8:9] == b"{":
+    if start[5:9] == b"\0\0\0{":  # after a length of less than 2**40
         return safetensors_files.read
+    if msgpack_files.begins(start):
+        return msgpack_files.read
     raise FileFormatError(f"expected a file of {SUPPORTED}; it begins with {start[:8]!r}")
 
 
