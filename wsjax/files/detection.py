@@ -13,7 +13,7 @@ import pathlib
 from collections.abc import Callable, Generator
 
 from wsjax.checks import printable
-from wsjax.files import safetensors_files
+from wsjax.files import folders, safetensors_files
 from wsjax.files.checkpoint import Checkpoint, FileFormatError, Limits, named
 from wsjax.files.disk import BytesOf
 
@@ -52,7 +52,8 @@ def opened(path: str | os.PathLike, limits: Limits | None = None) -> Generator[C
         raise FileNotFoundError(f"expected a file or folder of weights at {name}, found none")
     with contextlib.ExitStack() as stack:
         try:
-            checkpoint = _checked(_file(stack.enter_context(BytesOf(path)), limits), limits)
+            checkpoint = _contents(path, limits, stack)
+            _check_paths(checkpoint)
         except FileFormatError as error:
             raise FileFormatError(f"{name}: {error}") from error
         arrays = tuple(
@@ -62,18 +63,28 @@ def opened(path: str | os.PathLike, limits: Limits | None = None) -> Generator[C
         yield dataclasses.replace(checkpoint, path=str(path), arrays=arrays)
 
 
-def _checked(checkpoint, limits):
-    """The same; raises where two arrays have one path."""
+def _check_paths(checkpoint):
     paths = set()
     for a in checkpoint.arrays:
         if a.path in paths:
             raise FileFormatError(f"expected arrays of unique names, got {a.name!r:.200} twice")
         paths.add(a.path)
-    return checkpoint
 
 
-def _file(file, limits):
-    return _reader(file)(file, limits)
+def _contents(path, limits, stack):
+    def open_file(path):
+        file = stack.enter_context(BytesOf(path))
+        return _reader(file)(file, limits)
+
+    def open_index(path):
+        file = stack.enter_context(BytesOf(path))
+        if file.bytes(0, min(file.size, 1)) == b"{":
+            return folders.read_index(file, limits, open_file)
+        return _reader(file)(file, limits)
+
+    if path.is_dir():
+        return folders.read_folder(path, open_file, open_index)
+    return open_index(path)
 
 
 def _reader(file) -> Reader:
