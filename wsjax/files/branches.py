@@ -184,12 +184,12 @@ def _words(heads, kind):
     models += [h for h in heads if h in TREES and h not in collections]
     rest = [h for h in heads if h not in (*models, *collections, *optimiser)]
     # Modules of a network can be called `model` or `state` too, but hardly all of them.
-    strong = any(h not in (*MODULES, *TREES) for h in models) or optimiser
+    sure = [h for h in optimiser if h.startswith(("opt", "exp_avg", "lr_sched"))]
+    strong = sure or any(h not in (*MODULES, *TREES) for h in models)
     if rest and (kind or not strong):
         models = []
     if not models:
-        collections = []
-        optimiser = [h for h in optimiser if h.startswith(("opt", "exp_avg"))]
+        collections, optimiser = [], sure
     return models, collections, optimiser
 
 

@@ -187,6 +187,8 @@ def contents(
     copies = _copies(rows, measures, tied)
     seen = {n for group in (*tied, *copies) for n in group[1:]}
     counted = [e for e in rows if e.count and e.name not in seen]
+    low_rank, config = _adapter(params, checkpoint)
+    findings += config
     dtypes = collections.Counter()
     for e in counted:
         dtypes[e.dtype] += e.count
@@ -202,9 +204,9 @@ def contents(
         tied=tied,
         copies=copies,
         stripped=stripped,
-        adapter=_adapter(rows, params, checkpoint),
+        adapter=low_rank,
     )
-    findings += _claims(checkpoint.metadata, facts, arrays)
+    findings += _claims(checkpoint.metadata, facts)
     findings += _others(every, own, branch, findings)
     kept = params if keep else {}
     return kept, dataclasses.replace(facts, findings=_by_severity(findings))
@@ -244,6 +246,13 @@ def _one_numbering(arrays: Sequence[Stored]):
         for shard, name in zip(shards, new, strict=True)
         for a, n in zip(shard, name, strict=True)
     ]
+    twice = [n for n, k in collections.Counter(a.name for a in flat).items() if k > 1]
+    if twice:
+        text = (
+            f"{_some(len(twice), 'name')} ({twice[0]}, ...) are in several of {len(heads)} shards, "
+            "and no layers whose numbers go on: slices of one array, or copies; join them first"
+        )
+        return flat, [Finding("shards", "error", twice[0], text)]
     texts = [f"layers {s}* are numbered anew in each of {len(heads)} shards" for s in stems]
     return flat, [Finding("shards", "note", None, f"{t}: numbered through") for t in texts]
 
@@ -324,29 +333,30 @@ def _of_adapter(name):
     return "lora" in name.lower()
 
 
-def _adapter(rows, params, checkpoint):
+def _adapter(params, checkpoint):
     """The adapter in the arrays, with the settings that lie beside the file."""
     factors = {n: a for n, a in params.items() if _of_adapter(n)}
     factors |= {n: a for n, a in params.items() if n not in factors}
     if not any(map(_of_adapter, factors)):
-        return None
+        return None, []
     path = pathlib.Path(checkpoint.path)
     config = (path if path.is_dir() else path.parent) / "adapter_config.json"
     settings: dict[str, Any] = {}
     if config.is_file() and config.stat().st_size < 1 << 20:
-        settings = json_object(config.read_bytes(), str(config), Limits())
-    return adapter(factors, settings)
+        try:
+            settings = json_object(config.read_bytes(), config.name, Limits())
+        except FileFormatError as error:
+            return adapter(factors, {}), [Finding("refused", "warning", None, str(error))]
+    return adapter(factors, settings), []
 
 
-def _claims(metadata, facts, arrays):
+def _claims(metadata, facts):
     """Totals in the metadata that the arrays contradict."""
-    nbytes = sum({a.storage: a.nbytes for a in arrays}.values())
-    for key, real in (("total_size", nbytes), ("total_parameters", facts.parameters)):
-        for place in (metadata, *(v for v in metadata.values() if isinstance(v, dict))):
-            stated = str(place.get(key, "")).removesuffix(".0")
-            if stated.isdecimal() and int(stated[:30]) != real:
-                text = f"its metadata says {key} {int(stated[:30]):,}, its arrays are {real:,}"
-                yield Finding("metadata", "note", None, text)
+    for place in (metadata, *(v for v in metadata.values() if isinstance(v, dict))):
+        stated = str(place.get("total_parameters", "")).removesuffix(".0")
+        if stated.isdecimal() and int(stated[:30]) != facts.parameters:
+            text = f"its metadata says {int(stated[:30]):,} parameters, which is not used"
+            yield Finding("total", "note", None, text)
 
 
 def _others(every, own, branch, findings):

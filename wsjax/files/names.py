@@ -201,8 +201,9 @@ def shard(key: str) -> bool:
 def joined(shards: Sequence[Sequence[str]]) -> tuple[list[list[str]], tuple[str, ...]]:
     """Names of shards whose layer numbers begin anew in each, numbered through.
 
-    The numbers of a name's first numbered word are raised by those of the shards before, if the
-    words before it are numbered in several shards and some name would otherwise come twice.
+    The number of a name's first numbered word is raised by the numbers of the shards before, if
+    names come twice and all that do are numbered. Where others do too, as in slices of one
+    network for several devices, no name is changed.
 
     Returns:
         The new names, shard by shard, and the stems that were numbered through.
@@ -211,8 +212,10 @@ def joined(shards: Sequence[Sequence[str]]) -> tuple[list[list[str]], tuple[str,
     ([['emb', 'h.0.w', 'h.1.w'], ['h.2.w', 'h.3.w', 'head']], ('h.',))
     """
     again = _repeated(n for names in shards for n in names)
-    stems = dict.fromkeys(s for n in again if (s := _layer(n)))
-    offsets, out = dict.fromkeys((s[0] for s in stems), 0), []
+    stems = [_layer(n) for n in again]
+    if None in stems:
+        return [list(names) for names in shards], ()
+    offsets, out = dict.fromkeys((s[0] for s in stems if s), 0), []
     for names in shards:
         layers, new, most = [_layer(n) for n in names], [], dict(offsets)
         for name, layer in zip(names, layers, strict=True):
@@ -224,7 +227,7 @@ def joined(shards: Sequence[Sequence[str]]) -> tuple[list[list[str]], tuple[str,
             most[stem] = max(most[stem], number + offsets[stem] + 1)
         out.append(new)
         offsets = most
-    return out, tuple(dict.fromkeys(s[0] for s in stems))
+    return out, tuple(dict.fromkeys(s[0] for s in stems if s))
 
 
 def _repeated(names: Iterable[str]):

@@ -137,5 +137,5 @@ def _powers(scales):
     """Exponents of eight bits as powers of two; 255 is NaN, as the format has it."""
     if scales.dtype != np.uint8:
         return scales.astype(np.float32)
-    powers = np.ldexp(np.float32(1), scales.astype(np.int32) - 127)
+    powers = np.ldexp(np.float32(1), np.minimum(scales, 254).astype(np.int32) - 127)
     return np.where(scales == 255, np.float32(np.nan), powers)
