@@ -34,7 +34,7 @@ def test_state_dict_beside_an_optimiser():
 def test_optimisers_are_never_the_model(optimiser):
     every = branches.branches([stored("params/fc/kernel", W), stored(optimiser, W)])
     assert branches.chosen(every, None).name == "params"
-    with pytest.raises(ValueError, match="expected a branch of a network, got .*params \\(model"):
+    with pytest.raises(ValueError, match=r"expected a branch of a network, got .*params \(model"):
         branches.chosen(every, optimiser.split("/")[0])
 
 

@@ -44,7 +44,8 @@ class ContentError(ValueError):
         wrong = [f.text for f in facts.findings if f.severity == "error"]
         rest = [f.text for f in facts.findings if f.kind == "branch"]
         lines = [*wrong[:20], *([f"... and {len(wrong) - 20} more"] if wrong[20:] else []), *rest]
-        super().__init__("\n  ".join((f"{printable(facts.path)} is not loaded:", *lines)))
+        lines = [f"{facts.path} is not loaded:", *lines]
+        super().__init__("\n  ".join(map(printable, lines)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
