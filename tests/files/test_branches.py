@@ -65,6 +65,8 @@ def test_a_file_with_optimisers_alone_has_no_network():
         (("train_state/params/fc/kernel", "train_state/opt_state/0/mu"), "train_state/params"),
         (("params/params/fc/kernel", "params/batch_stats/bn/mean"), "params/params"),
         (("model/model/fc.weight",), "model/model"),
+        (("model/params/fc.weight", "model/opt_state/mu", "model/step"), "model/params"),
+        (("model/fc.weight", "ema/shadow/fc.weight"), "ema/shadow"),
         (("fc.weight",), ""),
         (("encoder/fc.weight", "decoder/fc.weight"), ""),
         (("Dense_0/kernel", "model/kernel", "loss/kernel"), ""),  # modules of one network
@@ -105,6 +107,10 @@ def test_flat_averages_beside_several_modules():
         "raw": ("model", ["model.unet.w", "first_stage.w"]),
         "model_ema": ("average", ["unetw"]),
     }
+
+
+def test_hostile_depth_is_no_recursion():
+    assert default("/".join(["model"] * 5000)) == "/".join(["model"] * 8)
 
 
 def test_tied_arrays_count_once():

@@ -95,17 +95,16 @@ def test_unknown_reparametrisations_are_named():
 
 
 def test_a_weight_norm_of_zero_is_nan_and_no_warning():
-    arrays = {"w_g": np.ones((2, 1), "f4"), "w_v": np.zeros((2, 3), "f4")}
-    assert np.isnan(sorted_out(arrays)[0]["w"].read()).all()
+    arrays = {"weight_g": np.ones((2, 1), "f4"), "weight_v": np.zeros((2, 3), "f4")}
+    assert np.isnan(sorted_out(arrays)[0]["weight"].read()).all()
 
 
 def test_a_computed_weight_has_the_shape_that_was_listed():
-    arrays = {"w_g": np.ones((2, 1), "f4"), "w_v": stored("w_v", np.ones((2, 3), "f4"))}
-    lying = stored("w_v", np.ones((2, 4), "f4"))
+    lying = stored("weight_v", np.ones((2, 4), "f4"))
     object.__setattr__(lying, "shape", (2, 3))
-    found, _ = sorted_out(arrays | {"w_v": lying})
-    with pytest.raises(FileFormatError, match=r"expected w \[2, 3\], computed \[2, 4\]"):
-        found["w"].read()
+    found, _ = sorted_out({"weight_g": np.ones((2, 1), "f4"), "weight_v": lying})
+    with pytest.raises(FileFormatError, match=r"expected weight \[2, 3\], computed \[2, 4\]"):
+        found["weight"].read()
 
 
 def test_split():

@@ -32,16 +32,18 @@ def test_weight_norm_has_rows_of_length_g(names):
 
 
 def test_the_axes_of_a_weight_norm_are_those_of_g():
-    out, _ = folded({"w_g": np.ones((1, 3, 1), "f4"), "w_v": V})
-    np.testing.assert_allclose((out["w"] ** 2).sum((0, 2)), 1, rtol=1e-5)
-    out, _ = folded({"w_g": np.float32(2), "w_v": V})
-    np.testing.assert_allclose((out["w"] ** 2).sum(), 4, rtol=1e-5)
+    out, _ = folded({"weight_g": np.ones((1, 3, 1), "f4"), "weight_v": V})
+    np.testing.assert_allclose((out["weight"] ** 2).sum((0, 2)), 1, rtol=1e-5)
+    out, _ = folded({"weight_g": np.float32(2), "weight_v": V})
+    np.testing.assert_allclose((out["weight"] ** 2).sum(), 4, rtol=1e-5)
 
 
 def test_arrays_that_only_sound_like_a_weight_norm_stay():
-    assert folded({"w_g": np.ones((5, 1), "f4"), "w_v": V[..., 0]}) == ({}, [])
-    assert folded({"w_g": G, "w_v": V, "w": V}) == ({}, [])
-    assert folded({"w_g": G}) == ({}, [])
+    assert folded({"weight_g": np.ones((5, 1), "f4"), "weight_v": V[..., 0]}) == ({}, [])
+    assert folded({"weight_g": G, "weight_v": V, "weight": V}) == ({}, [])
+    assert folded({"weight_g": G}) == ({}, [])
+    assert folded({"weight_g": V, "weight_v": V}) == ({}, [])
+    assert folded({"w_g": G, "w_v": V}) == ({}, [])  # of a gate and values
 
 
 def singular(w):
@@ -71,14 +73,14 @@ def test_spectral_norm_divides_by_the_stored_singular_value(names):
 def test_spectral_norm_of_transposed_convolutions_is_over_the_second_axis():
     w = numbers(4, 3, 5)
     u, v, s = singular(np.moveaxis(w, 1, 0).reshape(3, 20))
-    out, _ = folded({"w_orig": w, "w_u": u, "w_v": v})
-    np.testing.assert_allclose(out["w"], w / s, rtol=1e-5)
+    out, _ = folded({"weight_orig": w, "weight_u": u, "weight_v": v})
+    np.testing.assert_allclose(out["weight"], w / s, rtol=1e-5)
 
 
 def test_pruned_weights_are_masked():
     w, mask = numbers(4, 3), numbers(4, 3, seed=1) > 0
-    out, _ = folded({"w_orig": w, "w_mask": mask.astype("f4")})
-    np.testing.assert_array_equal(out["w"], np.where(mask, w, 0))
+    out, _ = folded({"weight_orig": w, "weight_mask": mask.astype("f4")})
+    np.testing.assert_array_equal(out["weight"], np.where(mask, w, 0))
 
 
 def test_parametrisations_of_another_kind_are_named():

@@ -71,8 +71,8 @@ def test_exponents_are_powers_of_two():
 @pytest.mark.parametrize(
     ("beside", "message"),
     [
-        ({}, "up.weight of float8_e4m3fn has no scale beside it: it is not read as numbers"),
-        ({"up.input_scale": np.ones((), "f4")}, "has no scale beside it"),
+        ({}, "up.weight of float8_e4m3fn has no scale: it is not read as numbers"),
+        ({"up.input_scale": np.ones((), "f4")}, "has no scale: "),
         ({"up.weight_scale": np.ones((3, 5), "f4")}, "which fits neither it, its rows nor its"),
         ({"up.weight_scale": np.ones((0,), "f4")}, "which fits neither"),
         ({"up.weight_scale": np.ones((4, 64), "u1")}, "of uint8, which fits neither"),

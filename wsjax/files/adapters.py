@@ -209,8 +209,9 @@ def effective(
     >>> effective(adapter(names, {"lora_alpha": 1}), base)["q.weight"][0, 0].item()
     1.0
     """
-    places, wrong = [_place(p, base) for p in adapter.pairs], []
-    for pair, name in zip(adapter.pairs, places, strict=True):
+    changes, wrong = {}, []
+    for pair in adapter.pairs:
+        name = _place(pair, base)
         if name is None:
             wrong.append(f"{pair.target}: changes a layer that the base lacks")
         elif pair.shape != base[name].shape:
@@ -218,9 +219,11 @@ def effective(
                 f"{pair.target}: changes a weight {list(pair.shape)}, the base's {name} is "
                 f"{list(base[name].shape)}"
             )
+        else:
+            changes[name] = pair
     checks.raise_all("adapter does not fit its base", wrong)
     out = dict(base)
-    for pair, name in zip(adapter.pairs, places, strict=True):
+    for name, pair in changes.items():
         kind = np.result_type(out[name].dtype, np.float32)
         out[name] = out[name].astype(kind) + pair.delta(alpha)
     return out

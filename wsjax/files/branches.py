@@ -15,7 +15,7 @@ it is the one meant for evaluation; then the raw weights; of several, the first 
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from wsjax.checks import printable
@@ -43,11 +43,22 @@ OPTIMISERS = (
 )
 LEAVES = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")  # of any name's end
 COLLECTIONS = ("batch_stats", "buffers", "model_state", "state", "extra_vars", "non_trainable")
-TREES = ("state", "train_state", "checkpoint", "ckpt", "states", "train", "default", "items")
+TREES = (
+    "state",
+    "train_state",
+    "shadow",
+    "checkpoint",
+    "ckpt",
+    "states",
+    "train",
+    "default",
+    "items",
+)
 # words that modules have as well: a choice only beside others of these lists
 MODULES = ("model", "net", "network", "module", "target", "weights", "G", "D", "critic", "student")
-WHOLE = ""
+_LEVELS = 8  # of branches within branches
 
+Kind = Literal["model", "average", "optimiser", "other"]
 Named = tuple[tuple[str, ...], Stored]  # keys below the branch, and the array
 
 
@@ -63,7 +74,7 @@ class Branch:
     """
 
     name: str
-    kind: Literal["model", "average", "optimiser", "other"]
+    kind: Kind
     arrays: tuple[Named, ...]
 
     @property
@@ -85,10 +96,10 @@ def branches(arrays: Sequence[Stored]) -> tuple[Branch, ...]:
     model (model, 1 arrays, 6 numbers)
     optimizer (optimiser, 1 arrays, 6 numbers)
     """
-    parts: dict[tuple[str, str], list[Named]] = {}
+    parts: dict[tuple[str, Kind], list[Named]] = {}
     for keys, kind, rest, stored in _sorted((), "", [(_keys(s), s) for s in arrays]):
-        parts.setdefault(("/".join(keys), kind), []).append((rest, stored))
-    out = [Branch(name, kind or "model", tuple(named)) for (name, kind), named in parts.items()]
+        parts.setdefault(("/".join(keys), kind or "model"), []).append((rest, stored))
+    out = [Branch(name, kind, tuple(named)) for (name, kind), named in parts.items()]
     return tuple(x for b in out for x in ([b] if b.kind == "optimiser" else _flat(b)))
 
 
@@ -141,9 +152,12 @@ def _keys(stored):
     return tuple(k for part in stored.path for k in part.split("/")) or ("",)
 
 
-def _sorted(keys, kind, named):
+def _sorted(
+    keys: tuple[str, ...], kind: Kind | Literal[""], named: Sequence[Named]
+) -> Iterator[tuple[tuple[str, ...], Kind | Literal[""], tuple[str, ...], Stored]]:
     """(keys of the branch, its kind, keys below, array), level by level of the tree."""
-    heads = dict.fromkeys(rest[0] for rest, _ in named if len(rest) > 1)
+    deep = len(keys) >= _LEVELS
+    heads = dict.fromkeys(rest[0] for rest, _ in named if len(rest) > 1 and not deep)
     models, collections, optimiser = _words(heads, kind)
     if not models and not optimiser:
         yield from (
@@ -165,7 +179,7 @@ def _sorted(keys, kind, named):
         elif head in collections:  # Flax's, a part of every copy of the network
             for owner in models:
                 inner = _sorted((*keys, owner), _owned(owner, kind), groups[owner])
-                inner = [x[:3] for x in inner if x[1] != "optimiser"]
+                inner = dict.fromkeys(x[:3] for x in inner if x[1] != "optimiser")
                 for name, of in dict.fromkeys(x[:2] for x in inner):
                     for rest, s in below:
                         taken = (name, of, rest) in inner
@@ -176,7 +190,7 @@ def _sorted(keys, kind, named):
 
 def _words(heads, kind):
     """Of the keys at a level those of models, of their collections, and of optimisers."""
-    optimiser = [h for h in heads if not kind and h in OPTIMISERS]
+    optimiser = [h for h in heads if h in OPTIMISERS]
     known = lambda h: h in MODELS or h in AVERAGES
     models = [h for h in heads if known(h)]
     collections = [h for h in heads if h in COLLECTIONS and {h} < set(models) | {h}]
@@ -189,7 +203,7 @@ def _words(heads, kind):
     if rest and (kind or not strong):
         models = []
     if not models:
-        collections, optimiser = [], sure
+        collections, optimiser = [], [] if kind else sure
     return models, collections, optimiser
 
 

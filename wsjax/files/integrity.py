@@ -76,7 +76,7 @@ def measured(array: np.ndarray) -> Measure:
     constant, begin = True, _wide(flat[:1])
     for start in range(0, len(flat), _PIECE):
         stored = np.ascontiguousarray(flat[start : start + _PIECE])
-        digest = zlib.crc32(stored.view(np.uint8), digest)
+        digest = zlib.crc32(stored.view(np.uint8).data, digest)
         piece = _wide(stored)
         low, high = float(piece.min()), float(piece.max())
         constant = constant and low == high == begin[0]
@@ -123,7 +123,7 @@ def verdicts(measures: Mapping[str, Measure], beside: Mapping[str, Measure]) -> 
             ones; NaN there is an error too.
     """
     found = [
-        *(_nonfinite(name, m) for name, m in (measures | beside).items() if m.nonfinite),
+        *(_nonfinite(name, m) for name, m in {**measures, **beside}.items() if m.nonfinite),
         *_zeros(measures),
         *_scales(measures),
     ]

@@ -21,6 +21,7 @@ WRAPPERS = (  # attributes in which training frameworks keep the network; where 
     *("model", "base_model", "ema_model", "online_model", "wrapped_model", "network", "ema"),
     *("model_ema", "module_ema", "averaged_model", "teacher", "student", "params", "state_dict"),
 )
+_ROUNDS = 16  # wrappers around each other
 _WORDS = 64  # of a name; the rest of a longer one counts as one word
 _SHARD = re.compile(
     r".*\d+[-_]of[-_]\d+.*|.*\.(safetensors|pth?|ckpt|bin|npz|msgpack)|(mp_)?rank_?\d+.*"
@@ -53,7 +54,7 @@ def unwrapped(
     votes = [True] * len(names) if votes is None else list(votes)
     votes = votes if any(votes) else [True] * len(names)
     now, taken = list(names), dict.fromkeys("")
-    while True:
+    for _ in range(_ROUNDS):
         before = now
         for word in ANYWHERE:
             new = [_without(n, word) for n in now]
@@ -65,7 +66,8 @@ def unwrapped(
             if len(set(new)) == len(new):
                 now, taken = new, taken | {head: None}
         if now == before:
-            return now, tuple(taken)
+            break
+    return now, tuple(taken)
 
 
 def _begins(name, head):

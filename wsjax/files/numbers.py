@@ -23,7 +23,10 @@ from wsjax.files.reparametrisation import folded
 from wsjax.files.scales import is_scaled, scaled
 
 Kind = Literal["weight", "buffer", "packed", "auxiliary", "refused"]
-_BUFFERS = ("inv_freq", "masked_bias", "attn_mask", "n_averaged", "initted", "position_ids")
+_BUFFERS = (  # of whatever type; a causal mask holds infinities
+    *("inv_freq", "masked_bias", "attn_mask", "attention_mask", "causal_mask", "mask", "tril"),
+    *("n_averaged", "initted", "position_ids"),
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from wsjax.files.checkpoint import Stored
-from wsjax.files.derived import Derived
+from wsjax.files.derived import Derived, split
 
 _INFIX = "parametrizations."
 
@@ -31,30 +31,41 @@ def folded(arrays: Mapping[str, Stored]) -> tuple[list[Derived], list[str]]:
         The weights whose parametrisation is one of the above, and the names of arrays that
         belong to a parametrisation of another kind.
     """
-    out, unknown = [], []
-    for name in arrays:
-        stem = name[: -len("_g")]
-        if name.endswith("_g") and (d := _weight_norm(arrays, stem, name, f"{stem}_v")):
-            out.append(d)
-        stem = name.removesuffix("_orig")
-        if name.endswith("_orig"):
-            d = _spectral_norm(arrays, stem, name, f"{stem}_u", f"{stem}_v")
-            d = d or _pruned(arrays, stem, name, f"{stem}_mask")
-            out += [d] if d else []
-            unknown += [] if d else [name]
-        if _INFIX in name:
-            head, _, rest = name.rpartition(_INFIX)
-            weight, _, part = rest.partition(".")
-            stem, base = head + weight, f"{head}{_INFIX}{weight}"
-            if part == "original0":
-                d = _weight_norm(arrays, stem, name, f"{base}.original1")
-            elif part == "original":
-                d = _spectral_norm(arrays, stem, name, f"{base}.0._u", f"{base}.0._v")
-            else:
-                continue
-            out += [d] if d else []
-            unknown += [] if d else [n for n in arrays if n.startswith(f"{base}.")]
-    return [d for d in out if d.name not in arrays], unknown
+    every = [_own(arrays, name) or _registered(arrays, name) for name in arrays]
+    found = [d for d in every if d and d.name not in arrays]
+    used = {n for d in found for n in d.sources}
+    foreign = lambda n: _INFIX in n or _split(n)[1] == "orig"
+    return found, [n for n in arrays if n not in used and foreign(n)]
+
+
+def _split(name):
+    """("fc.weight", "g") of "fc.weight_g"; the second is "" of names of other kinds."""
+    head, last = split(name)
+    word, _, part = last.rpartition("_")
+    return (head + word, part) if word.startswith(("weight", "bias", "kernel")) else (name, "")
+
+
+def _own(arrays, name):
+    """A weight of arrays that are a layer's own."""
+    stem, part = _split(name)
+    if part == "g":
+        return _weight_norm(arrays, stem, name, f"{stem}_v")
+    if part == "orig":
+        spectral = _spectral_norm(arrays, stem, name, f"{stem}_u", f"{stem}_v")
+        return spectral or _pruned(arrays, stem, name, f"{stem}_mask")
+    return None
+
+
+def _registered(arrays, name):
+    """A weight of arrays below the layer's `parametrizations`."""
+    head, infix, rest = name.rpartition(_INFIX)
+    weight, _, part = rest.partition(".")
+    base = f"{head}{infix}{weight}"
+    if infix and part == "original0":
+        return _weight_norm(arrays, head + weight, name, f"{base}.original1")
+    if infix and part == "original":
+        return _spectral_norm(arrays, head + weight, name, f"{base}.0._u", f"{base}.0._v")
+    return None
 
 
 def _weight_norm(arrays, weight, g, v):
@@ -63,7 +74,9 @@ def _weight_norm(arrays, weight, g, v):
     scale, shape = arrays[g].shape, arrays[v].shape
     single = all(n == 1 for n in scale)
     if not single and (
-        len(scale) != len(shape) or any(a not in (1, b) for a, b in zip(scale, shape, strict=True))
+        len(scale) != len(shape)
+        or scale == shape
+        or any(a not in (1, b) for a, b in zip(scale, shape, strict=True))
     ):
         return None
     axes = None if single else tuple(i for i, n in enumerate(scale) if n == 1)

@@ -56,15 +56,9 @@ def scaled(arrays: Mapping[str, Stored]) -> tuple[list[Derived], set[str], list[
         ]
         found, others = named(SPELLINGS), named(ACTIVATIONS)
         beside |= {*found, *others}
-        problem = ""
-        if not found:
-            problem = "has no scale beside it"
-        elif (block := blocks(name, stored, arrays[found[0]])) is None:
-            problem = (
-                f"{list(stored.shape)} has a scale {found[0]} {list(arrays[found[0]].shape)} of "
-                f"{arrays[found[0]].dtype}, which fits neither it, its rows nor its blocks"
-            )
-        if problem:
+        block = blocks(name, stored, arrays[found[0]]) if found else None
+        if block is None:
+            problem = _misfit(stored, found[0], arrays[found[0]]) if found else "has no scale"
             text = f"{name} of {stored.dtype} {problem}: it is not read as numbers"
             findings.append(Finding("refused", "error", name, text))
             continue
@@ -73,6 +67,13 @@ def scaled(arrays: Mapping[str, Stored]) -> tuple[list[Derived], set[str], list[
             text = f"{name}: multiplied by {found[0]}; {', '.join(unused)} not used"
             findings.append(Finding("scale", "note", name, text))
     return out, beside, findings
+
+
+def _misfit(weight, name, scale):
+    return (
+        f"{list(weight.shape)} has a scale {name} {list(scale.shape)} of {scale.dtype}, which fits "
+        "neither it, its rows nor its blocks"
+    )
 
 
 def blocks(name: str, weight: Stored, scale: Stored) -> tuple[int, ...] | None:
