@@ -45,7 +45,7 @@ def test_kohya_has_its_alpha_beside_the_factors_and_underscores_for_dots():
     out = adapters.effective(adapters.adapter(names, {}), base)  # alpha is the rank
     np.testing.assert_allclose(out["layers.0.q.weight"], UP @ DOWN, rtol=1e-5)
     found = adapters.adapter(names | {"lora_unet_layers_0_q.alpha": np.float32(1)}, {})
-    assert str(found) == "an adapter of 1 layers, rank 2, alpha 1"
+    assert str(found) == "an adapter of 1 layer, rank 2, alpha 1"
     assert found.others == ()
     half = adapters.effective(found, base)["layers.0.q.weight"]
     np.testing.assert_allclose(half, UP @ DOWN / 2, rtol=1e-5)
@@ -94,7 +94,7 @@ def test_a_layer_that_could_be_several_is_not_guessed():
 
 def test_alpha_is_never_guessed_for_peft():
     found = adapters.adapter(PEFT, {"lora_alpha": True})
-    assert str(found) == "an adapter of 1 layers, rank 2, alpha unknown"
+    assert str(found) == "an adapter of 1 layer, rank 2, alpha unknown"
     with pytest.raises(ValueError, match="expected an alpha in adapter_config"):
         adapters.effective(found, BASE)
     out = adapters.effective(found, BASE, alpha=2)

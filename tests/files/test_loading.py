@@ -312,7 +312,7 @@ def test_an_adapter_and_a_base_that_it_does_not_fit(tmp_path):
     path = saved(tmp_path / "adapter_model.safetensors", arrays)
     (tmp_path / "adapter_config.json").write_text('{"lora_alpha": 16, "r": 2}')
     for facts in (wsjax.load(path)[1], describe(path)):
-        assert "an adapter of 1 layers, rank 2, alpha 16" in str(facts)
+        assert "an adapter of 1 layer, rank 2, alpha 16" in str(facts)
         with pytest.raises(ValueError, match="lm_head: changes a weight \\[36, 8\\], the base's"):
             effective(facts.adapter, {"lm_head.weight": np.zeros((32, 8), "f4")})
     (tmp_path / "adapter_config.json").write_text("[]")

@@ -38,6 +38,7 @@ def test_numbers_are_read_as_they_are(dtype):
         ("attn.masked_bias", np.float32(-1e4)),
         ("rotary.inv_freq", np.ones(4, "f4")),
         ("fc.weight", np.zeros((2, 0), "f4")),
+        ("scaled_fp8", np.zeros(2, ml_dtypes.float8_e4m3fn)),
     ],
 )
 def test_buffers(name, array):

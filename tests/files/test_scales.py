@@ -86,6 +86,16 @@ def test_without_a_scale_that_fits_nothing_is_read(beside, message):
     assert message in findings[0].text
 
 
+def test_exponents_of_blocks_and_the_marker_of_scaled_files():
+    w = numbers(256, 128).astype(F8)
+    e8 = np.array([[1], [4]], "f4").astype(ml_dtypes.float8_e8m0fnu)
+    marker = np.zeros(2, F8)
+    out, _, findings = scaled({"up.weight": w, "up.scale": e8, "scaled_fp8": marker})
+    expected = w.astype("f4") * np.float32([[1], [4]]).repeat(128, 0)
+    np.testing.assert_array_equal(out["up.weight"], expected)
+    assert findings == []
+
+
 def test_of_two_scales_the_blocks_is_used_and_the_other_listed():
     arrays = {
         "up.weight": W,

@@ -113,7 +113,7 @@ class Adapter:
         unknown = any(p.alpha is None for p in self.pairs)
         text = [f"{a:g}" for a in alphas] + ["unknown"] * unknown
         return (
-            f"an adapter of {len(self.pairs)} layers, rank {', '.join(map(str, ranks))}, alpha "
+            f"an adapter of {len(self.pairs)} layer{'s' * (len(self.pairs) != 1)}, rank {', '.join(map(str, ranks))}, alpha "
             f"{', '.join(text)}"
         )
 
@@ -130,7 +130,7 @@ def adapter(arrays: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> Adap
 
     >>> names = {"q.lora_A.weight": np.ones((2, 6)), "q.lora_B.weight": np.ones((4, 2))}
     >>> print(adapter(names, {"lora_alpha": 16}))
-    an adapter of 1 layers, rank 2, alpha 16
+    an adapter of 1 layer, rank 2, alpha 16
     """
     pairs, used = [], set()
     for name in arrays:

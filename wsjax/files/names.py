@@ -118,8 +118,9 @@ def _tree(names):
 
 def _number(word):
     """("Dense_", 10) of "Dense_10", ("10", None) of other words."""
-    match = re.fullmatch(r"(.*?)(\d{1,9})", word or "")
-    return (match[1], int(match[2])) if match else (word, None)
+    stem = (word or "").rstrip("0123456789")
+    digits = (word or "")[len(stem) :]
+    return (stem, int(digits)) if 0 < len(digits) < 10 else (word, None)
 
 
 def _rising(node):

@@ -20,12 +20,12 @@ from wsjax.files.checkpoint import NUMBERS, FileFormatError, Finding, Stored
 from wsjax.files.derived import Derived, split
 from wsjax.files.packed import INTEGERS, packed
 from wsjax.files.reparametrisation import folded
-from wsjax.files.scales import is_scaled, scaled
+from wsjax.files.scales import MARKER, is_scaled, scaled
 
 Kind = Literal["weight", "buffer", "packed", "auxiliary", "refused"]
 _BUFFERS = (  # of whatever type; a causal mask holds infinities
     *("inv_freq", "masked_bias", "attn_mask", "attention_mask", "causal_mask", "mask", "tril"),
-    *("n_averaged", "initted", "position_ids"),
+    *("n_averaged", "initted", "position_ids", MARKER),
 )
 
 
@@ -81,10 +81,10 @@ def entries(arrays: Mapping[str, Stored]) -> tuple[list[Entry], list[Finding]]:
             continue
         elif name in counts:
             kind = "packed"
-        elif is_scaled(stored) or stored.dtype not in NUMBERS:
-            kind = "refused"
+        elif _is_buffer(name, stored):
+            kind = "buffer"
         else:
-            kind = "buffer" if _is_buffer(name, stored) else "weight"
+            kind = "refused" if is_scaled(stored) or stored.dtype not in NUMBERS else "weight"
         count = counts.get(name, stored.size if kind in ("weight", "refused") else 0)
         out.append(Entry(name, kind, stored.shape, stored.dtype, count, (stored,), "", stored.read))
         if kind == "refused" and not is_scaled(stored):

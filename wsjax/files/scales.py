@@ -26,6 +26,7 @@ SPELLINGS = (  # {0}: the module's name with its dot, {1}: the weight's last wor
 )
 ACTIVATIONS = ("{0}input_scale", "{0}scale_input", "{0}output_scale", "{0}activation_scale")
 EXPONENTS = ("uint8", "float8_e8m0fnu", "F8_E8M0")
+MARKER = "scaled_fp8"  # an array that says that a file's weights have scales, and holds none
 _MX = 32  # elements that share an exponent
 
 
@@ -49,7 +50,7 @@ def scaled(arrays: Mapping[str, Stored]) -> tuple[list[Derived], set[str], list[
         text.format(*split(name)) for name in arrays for text in (*SPELLINGS, *ACTIVATIONS)
     } & set(arrays)
     for name, stored in arrays.items():
-        if not is_scaled(stored) or name in every:
+        if not is_scaled(stored) or name in every or split(name)[1] == MARKER:
             continue
         named = lambda texts, name=name: [
             n for n in dict.fromkeys(t.format(*split(name)) for t in texts) if n in arrays
@@ -85,10 +86,10 @@ def blocks(name: str, weight: Stored, scale: Stored) -> tuple[int, ...] | None:
     [(256, 384), (1, 384), (1, 384), (128, 128), (1, 32), None]
     """
     shape, rows = weight.shape, scale.shape
-    if scale.dtype in EXPONENTS:
+    if scale.dtype == "uint8":  # could be anything else, but for the shape of such formats
         fits = len(shape) == len(rows) > 0 and shape[:-1] == rows[:-1]
         return (*(1,) * (len(shape) - 1), _MX) if fits and shape[-1] == _MX * rows[-1] else None
-    if not scale.dtype.startswith(("float", "bfloat")):
+    if not scale.dtype.startswith(("float", "bfloat", "F8_E8M0")):
         return None
     if scale.size == 1:
         return tuple(max(n, 1) for n in shape)
