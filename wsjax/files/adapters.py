@@ -112,10 +112,9 @@ class Adapter:
         alphas = sorted({p.alpha for p in self.pairs if p.alpha is not None})
         unknown = any(p.alpha is None for p in self.pairs)
         text = [f"{a:g}" for a in alphas] + ["unknown"] * unknown
-        return (
-            f"an adapter of {len(self.pairs)} layer{'s' * (len(self.pairs) != 1)}, rank {', '.join(map(str, ranks))}, alpha "
-            f"{', '.join(text)}"
-        )
+        layers = f"{len(self.pairs)} layer{'s' * (len(self.pairs) != 1)}"
+        rank = ", ".join(map(str, ranks))
+        return f"an adapter of {layers}, rank {rank}, alpha {', '.join(text)}"
 
 
 def adapter(arrays: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> Adapter | None:
