@@ -14,6 +14,7 @@ import time
 import tracemalloc
 
 import numpy as np
+from cases import torch_by_hand
 
 from wsjax.files.checkpoint import NUMBERS, FileFormatError
 from wsjax.files.detection import opened
@@ -68,7 +69,17 @@ def safetensors_index(folder):
     return _written(folder / "net.safetensors.index.json", json.dumps(index).encode())
 
 
-FORMATS = {"safetensors": safetensors, "safetensors index": safetensors_index}
+def torch(folder):
+    saved = {"state_dict": torch_by_hand.State(ARRAYS, ("", "enc")), "epoch": 3}
+    torch_by_hand.write(folder / "net.pth", saved)
+    return folder / "net.pth"
+
+
+FORMATS = {
+    "safetensors": safetensors,
+    "safetensors index": safetensors_index,
+    "torch": torch,
+}
 
 
 def mutations(data, seed, count):

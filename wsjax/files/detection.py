@@ -13,9 +13,10 @@ import pathlib
 from collections.abc import Callable, Generator
 
 from wsjax.checks import printable
-from wsjax.files import folders, safetensors_files
-from wsjax.files.checkpoint import Checkpoint, FileFormatError, Limits, named
+from wsjax.files import folders, safetensors_files, torch_checkpoint, torch_files, zips
+from wsjax.files.checkpoint import Checkpoint, FileFormatError, Finding, Limits, named
 from wsjax.files.disk import BytesOf
+from wsjax.files.json_text import first
 
 Reader = Callable[[BytesOf, Limits], Checkpoint]
 OTHER = (  # how files begin that hold no weights, and what to do
@@ -27,7 +28,9 @@ OTHER = (  # how files begin that hold no weights, and what to do
     (b"BZh", "compressed by bzip2: decompress it first"),
     (b"\xfd7zXZ", "compressed by xz: decompress it first"),
 )
-SUPPORTED = "safetensors"
+SUPPORTED = "safetensors, PyTorch"
+ZIPS = "PyTorch"
+PROTOCOLS = (b"\2", b"\3", b"\4", b"\5")  # of pickles
 
 
 @contextlib.contextmanager
@@ -56,6 +59,9 @@ def opened(path: str | os.PathLike, limits: Limits | None = None) -> Generator[C
             _check_paths(checkpoint)
         except FileFormatError as error:
             raise FileFormatError(f"{name}: {error}") from error
+        if not checkpoint.arrays:
+            finding = Finding("empty", "error", None, _instead(checkpoint))
+            checkpoint = dataclasses.replace(checkpoint, findings=(finding, *checkpoint.findings))
         arrays = tuple(
             dataclasses.replace(a, read=named(f"{name}: array {printable(a.name)!r:.200}", a.read))
             for a in checkpoint.arrays
@@ -69,6 +75,11 @@ def _check_paths(checkpoint):
         if a.path in paths:
             raise FileFormatError(f"expected arrays of unique names, got {a.name!r:.200} twice")
         paths.add(a.path)
+
+
+def _instead(checkpoint):
+    listed = first([printable(key) for key in checkpoint.metadata], 6)
+    return f"it holds no arrays{f', but {listed}' if listed else ''}"
 
 
 def _contents(path, limits, stack):
@@ -96,6 +107,23 @@ def _reader(file) -> Reader:
             raise FileFormatError(f"expected a weights file, it is {what}")
     if not any(start):
         raise FileFormatError("expected a weights file, it begins with zeros: it was never filled")
+    if start[:4] == torch_files.LEGACY:
+        raise FileFormatError(torch_files.LEGACY_ADVICE)
+    if start[:4] == zips.START:
+        return _of_zip
+    if start[:1] == b"\x80" and start[1:2] in PROTOCOLS:
+        raise FileFormatError(
+            "expected a weights file, it is a pickle, which is a program and is not run here; "
+            "load it where you trust it and save its arrays as safetensors"
+        )
     if start[8:9] == b"{":
         return safetensors_files.read
     raise FileFormatError(f"expected a file of {SUPPORTED}; it begins with {start[:8]!r}")
+
+
+def _of_zip(file, limits):
+    members = zips.Zip(file, limits)
+    if any(name.endswith("/data.pkl") for name in members.members):
+        return torch_checkpoint.read(torch_files.Archive(members, limits), limits)
+    listed = first([printable(name) for name in members.members])
+    raise FileFormatError(f"expected a zip of {ZIPS}; its members are {listed}")

@@ -14,7 +14,7 @@ import os
 import pathlib
 import stat
 import struct
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -59,14 +59,27 @@ class BytesOf:
         self.owned.close()
         self._file.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it is."""
+        return self._file.closed
+
+    def check_open(self) -> None:
+        """Raises `FileFormatError` after it was closed."""
+        if self.closed:
+            raise FileFormatError("the file is closed: read its arrays inside the `with`")
+
+    def stream(self) -> IO[bytes]:
+        """All of it for libraries that read from a stream; `owned` is to close it."""
+        return os.fdopen(os.dup(self._file.fileno()), "rb")
+
     def fill(self, place: int, buffer: memoryview) -> None:
         """Reads exactly as many bytes as a buffer has.
 
         Raises:
             FileFormatError: the file is closed, or has fewer.
         """
-        if self._file.closed:
-            raise FileFormatError("the file is closed: read its arrays inside the `with`")
+        self.check_open()
         if place < 0 or place + len(buffer) > self.size:
             raise FileFormatError(
                 f"expected {len(buffer)} bytes at {place}, the file has {self.size} in all"
@@ -117,11 +130,17 @@ def shaped(flat: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> np.ndar
     Raises:
         FileFormatError: booleans are neither 0 nor 1.
     """
-    if dtype == np.bool_ and np.any(flat > 1):
-        raise FileFormatError("an array of booleans has bytes other than 0 and 1")
     if 0 in shape:
         return np.zeros(shape, dtype)
-    return flat.view(dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+    array = flat.view(dtype).reshape(shape)
+    check_booleans(array)
+    return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def check_booleans(array: np.ndarray) -> None:
+    """Raises `FileFormatError` where booleans are neither 0 nor 1; NumPy would read nonsense."""
+    if array.dtype == np.bool_ and np.any(array.view(np.uint8) > 1):
+        raise FileFormatError("an array of booleans has bytes other than 0 and 1")
 
 
 def unpacked(fmt: str, data: Any, place: int = 0) -> tuple:
