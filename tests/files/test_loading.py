@@ -6,6 +6,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 from cases.checkpoints import checkpoint, listed, numbers, stored
+from cases.torch_by_hand import Instance, State
+from cases.torch_by_hand import write as write_torch
 from cases.weight_files import safetensors_bytes
 
 import wsjax
@@ -102,7 +104,29 @@ def test_a_file_without_arrays_says_what_it_holds():
         "test: ERROR it holds no arrays of a network; found args = a dict of 2, loss = 0.3"
     )
     _, facts = contents(checkpoint({"optimizer/state/0/exp_avg": W}))
-    assert "found optimizer (optimiser, 1 arrays, 12 numbers)" in str(facts)
+    assert "found optimizer (optimiser, 1 array, 12 numbers)" in str(facts)
+
+
+def test_pytorchs_files(tmp_path):
+    """A trainer's checkpoint with objects beside the weights; a state dict behind wrappers."""
+    path = tmp_path / "last.ckpt"
+    inside = {
+        "epoch": 3,
+        "args": Instance("argparse.Namespace", {"lr": 0.1}),
+        "state_dict": State({"model.module.fc.weight": W, "model.module.fc.bias": W[:, 0]}),
+        "optimizer_states": [{"state": {0: {"exp_avg": W, "step": 5}}}],
+    }
+    write_torch(path, inside)
+    params, facts = wsjax.load(path)
+    assert list(params) == ["fc.weight", "fc.bias"]
+    np.testing.assert_array_equal(params["fc.weight"], W)
+    assert (facts.format, facts.branch, facts.parameters) == ("torch", "state_dict", 16)
+    assert facts.branches[-1].kind == "optimiser"
+    assert "argparse.Namespace is not read, at args" in str(facts)
+    write_torch(path, {"loss": 0.3, "args": {"lr": 0.1}})
+    with pytest.raises(ContentError, match=r"holds no arrays of a network; found loss = 0\.3"):
+        wsjax.load(path)
+    assert kinds(describe(path)) == ["empty"]
 
 
 def test_an_object_that_was_refused_is_listed_before_the_rest():
@@ -178,7 +202,7 @@ def test_shards_that_count_from_zero_are_one_network(tmp_path):
     for i in range(3):  # slices of one network
         arrays = {"embed.weight": numbers(4, 3, seed=i), "layers.0.weight": numbers(4, 3)}
         saved(tmp_path / f"net-0000{i + 1}-of-00003.safetensors", arrays)
-    with pytest.raises(ContentError, match="are in several of 3 shards, and no layers"):
+    with pytest.raises(ContentError, match="names are in several of 3 shards, and are no layers"):
         wsjax.load(tmp_path)
 
 
@@ -256,7 +280,8 @@ def test_eight_bits_with_and_without_their_scale():
 
 
 def test_types_without_numbers():
-    arrays = [listed("w", (4, 64), "F4"), listed("s", (4, 2), "F8_E8M0"), stored("n.weight", W)]
+    arrays = [listed("w", (4, 64), "F4"), stored("n.weight", W)]
+    arrays += [listed("w_scales", (4, 2), "F8_E8M0"), listed("s", (4, 2), "float8_e8m0fnu")]
     params, facts = contents(checkpoint(arrays))
     assert list(params) == ["n.weight"]
     assert facts.parameters == 4 * 64 + 8 + 12

@@ -112,7 +112,7 @@ class Adapter:
         alphas = sorted({p.alpha for p in self.pairs if p.alpha is not None})
         unknown = any(p.alpha is None for p in self.pairs)
         text = [f"{a:g}" for a in alphas] + ["unknown"] * unknown
-        layers = f"{len(self.pairs)} layer{'s' * (len(self.pairs) != 1)}"
+        layers = checks.counted(len(self.pairs), "layer")
         rank = ", ".join(map(str, ranks))
         return f"an adapter of {layers}, rank {rank}, alpha {', '.join(text)}"
 

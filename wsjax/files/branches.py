@@ -18,7 +18,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from wsjax.checks import printable
+from wsjax.checks import counted, printable
 from wsjax.files.checkpoint import Stored
 from wsjax.files.names import WRAPPERS, unwrapped
 
@@ -84,7 +84,8 @@ class Branch:
 
     def __str__(self):
         name = printable(self.name) or ("beside" if self.kind == "other" else "the whole file")
-        return f"{name} ({self.kind}, {len(self.arrays)} arrays, {self.parameters:,} numbers)"
+        arrays = counted(len(self.arrays), "array")
+        return f"{name} ({self.kind}, {arrays}, {counted(self.parameters, 'number')})"
 
 
 def branches(arrays: Sequence[Stored]) -> tuple[Branch, ...]:
@@ -93,8 +94,8 @@ def branches(arrays: Sequence[Stored]) -> tuple[Branch, ...]:
     >>> w = lambda *path: Stored(path, (2, 3), "float32", path, 24, lambda: None)
     >>> for b in branches([w("model", "fc.weight"), w("optimizer", "0", "exp_avg")]):
     ...     print(b)
-    model (model, 1 arrays, 6 numbers)
-    optimizer (optimiser, 1 arrays, 6 numbers)
+    model (model, 1 array, 6 numbers)
+    optimizer (optimiser, 1 array, 6 numbers)
     """
     parts: dict[tuple[str, Kind], list[Named]] = {}
     for keys, kind, rest, stored in _sorted((), "", [(_keys(s), s) for s in arrays]):

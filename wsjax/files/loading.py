@@ -20,11 +20,18 @@ from typing import Any
 
 import numpy as np
 
-from wsjax.checks import printable
+from wsjax.checks import counted, printable
 from wsjax.files import integrity, names
 from wsjax.files.adapters import Adapter, adapter
 from wsjax.files.branches import Branch, branches, chosen, twins
-from wsjax.files.checkpoint import Checkpoint, FileFormatError, Finding, Limits, Stored
+from wsjax.files.checkpoint import (
+    NUMBERS,
+    Checkpoint,
+    FileFormatError,
+    Finding,
+    Limits,
+    Stored,
+)
 from wsjax.files.detection import opened
 from wsjax.files.json_text import json_object
 from wsjax.files.numbers import Entry, entries
@@ -88,11 +95,14 @@ class Facts:
 
     def __str__(self):
         wrong = [f.text for f in self.findings if f.severity == "error"]
+        mentioned = ["tied"] if self.tied else []
         said = [f"ERROR {x}" for x in wrong[:2]]
         said += [f"and {len(wrong) - 2} more errors"] if wrong[2:] else []
         if self.branches:
             types = ", ".join(f"{t}" for t, _ in self.dtypes)
-            said.append(f"{_some(self.arrays, 'array')}, {self.parameters:,} parameters ({types})")
+            said.append(
+                f"{counted(self.arrays, 'array')}, {self.parameters:,} parameters ({types})"
+            )
         if len(self.branches) > 1:
             said.append(
                 f"branch {self.branch or 'whole'!r} of {', '.join(map(str, self.branches))}"
@@ -100,11 +110,13 @@ class Facts:
         elif self.branch:
             said.append(f"branch {self.branch!r}")
         said += [str(self.adapter)] if self.adapter else []
-        said += [_some(len(self.buffers), "buffer")] if self.buffers else []
+        said += [counted(len(self.buffers), "buffer")] if self.buffers else []
         said += [f"without {', '.join(self.stripped)}"] if self.stripped else []
+        scaled = [f"{n}: {how}" for n, how in self.computed.items() if "multiplied" in how]
+        said += [f"{scaled[0]}{', and so on' * bool(scaled[1:])}"] if scaled else []
         said += [f"tied: {' = '.join(group)}" for group in self.tied[:2]]
         said += [f"equal by value: {' = '.join(group)}" for group in self.copies[:2]]
-        rest = [f for f in self.findings if f.severity != "error"]
+        rest = [f for f in self.findings if f.severity != "error" and f.kind not in mentioned]
         said += [f"{f.severity}: {f.text}" for f in rest[:4]]
         said += [f"and {len(rest) - 4} more findings"] if rest[4:] else []
         return printable(f"{self.format or 'not opened'}: {'; '.join(said)}")
@@ -172,11 +184,13 @@ def contents(
         ValueError: there is no such branch.
     """
     arrays, findings = _one_numbering(checkpoint.arrays)
-    findings = [*checkpoint.findings, *findings]
+    joined = any(f.kind == "shards" for f in findings)
+    findings += [f for f in checkpoint.findings if not (joined and f.kind == "repeated")]
     every = branches(arrays)
     facts = Facts(checkpoint.path, checkpoint.format, branches=every)
     if not any(b.kind != "optimiser" and b.arrays for b in every):
         text = f"it holds no arrays of a network; found {_listed(checkpoint.metadata, every)}"
+        findings = [f for f in findings if f.kind != "empty"]
         findings.append(Finding("empty", "error", None, text))
         return {}, dataclasses.replace(facts, findings=_by_severity(findings))
     own = chosen(every, branch)
@@ -213,10 +227,6 @@ def contents(
     return kept, dataclasses.replace(facts, findings=_by_severity(findings))
 
 
-def _some(count, noun):
-    return f"{count:,} {noun}{'s' * (count != 1)}"
-
-
 def _by_severity(findings):
     order = ("error", "warning", "note")
     return tuple(sorted(findings, key=lambda f: order.index(f.severity)))
@@ -250,8 +260,8 @@ def _one_numbering(arrays: Sequence[Stored]):
     twice = [n for n, k in collections.Counter(a.name for a in flat).items() if k > 1]
     if twice:
         text = (
-            f"{_some(len(twice), 'name')} ({twice[0]}, ...) are in several of {len(heads)} shards, "
-            "and no layers whose numbers go on: slices of one array, or copies; join them first"
+            f"{twice[0]} and {len(twice) - 1} other names are in several of {len(heads)} shards, "
+            "and are no layers whose numbers go on: slices of arrays, or copies; join them first"
         )
         return flat, [Finding("shards", "error", twice[0], text)]
     texts = [f"layers {s}* are numbered anew in each of {len(heads)} shards" for s in stems]
@@ -291,7 +301,8 @@ def _read(rows, tied, keep):
     params, buffers, measures, beside, findings = {}, {}, {}, {}, []
     first = {n: group[0] for group in tied for n in group[1:]}
     for e in rows:
-        if e.kind in ("packed", "refused"):
+        listed_only = any(s.dtype not in NUMBERS for s in e.sources)
+        if e.kind in ("packed", "refused") or listed_only:
             continue
         if e.name in first:
             if first[e.name] in params:
@@ -300,7 +311,7 @@ def _read(rows, tied, keep):
         try:
             array = e.read()
         except (FileFormatError, OSError) as error:
-            findings.append(Finding("unreadable", "error", e.name, f"{e.name}: {error}"))
+            findings.append(Finding("unreadable", "error", e.name, str(error)))
             continue
         if e.kind == "buffer":
             buffers[e.name] = array

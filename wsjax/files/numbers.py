@@ -84,7 +84,7 @@ def entries(arrays: Mapping[str, Stored]) -> tuple[list[Entry], list[Finding]]:
         elif _is_buffer(name, stored):
             kind = "buffer"
         else:
-            kind = "refused" if is_scaled(stored) or stored.dtype not in NUMBERS else "weight"
+            kind = "weight" if stored.dtype in NUMBERS and not _no_weight(stored) else "refused"
         count = counts.get(name, stored.size if kind in ("weight", "refused") else 0)
         out.append(Entry(name, kind, stored.shape, stored.dtype, count, (stored,), "", stored.read))
         if kind == "refused" and not is_scaled(stored):
@@ -101,6 +101,11 @@ def entries(arrays: Mapping[str, Stored]) -> tuple[list[Entry], list[Finding]]:
         text = f"{_listed(names)}: reparametrised, folded into the effective weight ({how})"
         findings.append(Finding("reparametrised", "note", names[0], text))
     return out, findings
+
+
+def _no_weight(stored):
+    """Whether its numbers are parts of others: of eight bits, or exponents alone."""
+    return is_scaled(stored) or stored.dtype == "float8_e8m0fnu"
 
 
 def _listed(names):

@@ -14,6 +14,7 @@ zeros, is no weight by itself and is counted as none, though it is checked like 
 
 from collections.abc import Mapping
 
+from wsjax.checks import counted
 from wsjax.files.checkpoint import NUMBERS, Finding, Stored
 from wsjax.files.derived import split
 
@@ -23,13 +24,12 @@ INTEGERS = (
 WEIGHTS = ("weight", "kernel", "qweight", "weight_packed", "embedding", "w", "qkernel")
 _BESIDE = (  # {0}: the module's name with its dot, {1}: the packed array's last word
     *("{0}scales", "{0}biases", "{0}qzeros", "{0}zeros", "{0}g_idx", "{0}perm", "{0}SCB"),
-    *("{0}{1}.SCB", "{0}{1}_scale", "{0}{1}_scale_2", "{0}{1}_zero_point", "{0}input_scale"),
+    *("{0}{1}.SCB", "{0}{1}_scales", "{0}{1}_scale", "{0}{1}_scale_2", "{0}{1}_zero_point"),
     *("{0}weight_scale", "{0}weight_zero_point", "{0}weight_g_idx", "{0}weight_shape"),
+    *("{0}input_scale", "{0}{1}_format", "{0}weight_format"),
     *("{0}{1}.absmax", "{0}{1}.quant_map", "{0}{1}.nested_absmax", "{0}{1}.nested_quant_map"),
-    *("{0}{1}_format", "{0}weight_format", "{0}{1}.quant_state.bitsandbytes__nf4"),
-    "{0}{1}.quant_state.bitsandbytes__fp4",
+    *(f"{{0}}{{1}}.quant_state.bitsandbytes__{kind}" for kind in ("nf4", "fp4")),
 )
-_OWN = {"F4": "4 bits", "F6_E2M3": "6 bits", "F6_E3M2": "6 bits"}
 
 
 def packed(arrays: Mapping[str, Stored]) -> tuple[dict[str, int], set[str], list[Finding]]:
@@ -61,8 +61,9 @@ def packed(arrays: Mapping[str, Stored]) -> tuple[dict[str, int], set[str], list
         return counts, beside, []
     first, *more = counts
     text = (
-        f"{len(counts)} arrays ({first}{', ...' if more else ''}) hold {sum(counts.values()):,} "
-        f"packed weights as {', '.join(types)}, by their shapes; they are not read as numbers"
+        f"{counted(len(counts), 'array')} ({first}{', ...' if more else ''}): "
+        f"{sum(counts.values()):,} packed weights as {', '.join(types)}, by their shapes; they are "
+        "not read as numbers"
     )
     return counts, beside - set(counts), [Finding("packed", "warning", first, text)]
 
