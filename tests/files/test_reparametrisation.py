@@ -81,6 +81,13 @@ def test_pruned_weights_are_masked():
     w, mask = numbers(4, 3), numbers(4, 3, seed=1) > 0
     out, _ = folded({"weight_orig": w, "weight_mask": mask.astype("f4")})
     np.testing.assert_array_equal(out["weight"], np.where(mask, w, 0))
+    out, _ = folded({"weight_orig": w, "weight_mask": mask})
+    np.testing.assert_array_equal(out["weight"], np.where(mask, w, 0))
+
+
+def test_complex_weights_are_not_folded():
+    assert folded({"weight_g": G.astype("c8"), "weight_v": V}) == ({}, [])
+    assert folded({"weight_orig": V, "weight_mask": V.astype("c8")}) == ({}, ["weight_orig"])
 
 
 def test_parametrisations_of_another_kind_are_named():

@@ -178,13 +178,12 @@ def _sorted(
         elif not models:
             yield from ((keys, kind, (head, *rest), s) for rest, s in below)
         elif head in collections:  # Flax's, a part of every copy of the network
-            for owner in models:
-                inner = _sorted((*keys, owner), _owned(owner, kind), groups[owner])
-                inner = dict.fromkeys(x[:3] for x in inner if x[1] != "optimiser")
-                for name, of in dict.fromkeys(x[:2] for x in inner):
-                    for rest, s in below:
-                        taken = (name, of, rest) in inner
-                        yield name, of, (head, *rest) if taken else rest, s
+            owners = [_sorted((*keys, m), _owned(m, kind), groups[m]) for m in models]
+            inner = {x[:3]: None for owner in owners for x in owner if x[1] != "optimiser"}
+            homes = dict.fromkeys(x[:2] for x in inner) or {((*keys, head), "other"): None}
+            for name, of in homes:
+                for rest, s in below:
+                    yield name, of, (head, *rest) if (name, of, rest) in inner else rest, s
         else:
             yield from _sorted((*keys, head), _owned(head, kind), below)
 

@@ -19,6 +19,7 @@ from wsjax.files.checkpoint import Stored
 from wsjax.files.derived import Derived, split
 
 _INFIX = "parametrizations."
+_REAL = ("float16", "bfloat16", "float32", "float64")
 
 
 def folded(arrays: Mapping[str, Stored]) -> tuple[list[Derived], list[str]]:
@@ -32,7 +33,10 @@ def folded(arrays: Mapping[str, Stored]) -> tuple[list[Derived], list[str]]:
         belong to a parametrisation of another kind.
     """
     every = [_own(arrays, name) or _registered(arrays, name) for name in arrays]
-    found = [d for d in every if d and d.name not in arrays]
+    real = lambda n: (
+        arrays[n].dtype in _REAL or (_split(n)[1] == "mask" and arrays[n].dtype == "bool")
+    )
+    found = [d for d in every if d and d.name not in arrays and all(map(real, d.sources))]
     used = {n for d in found for n in d.sources}
     foreign = lambda n: _INFIX in n or _split(n)[1] == "orig"
     return found, [n for n in arrays if n not in used and foreign(n)]

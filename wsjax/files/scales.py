@@ -50,7 +50,7 @@ def scaled(arrays: Mapping[str, Stored]) -> tuple[list[Derived], set[str], list[
         text.format(*split(name)) for name in arrays for text in (*SPELLINGS, *ACTIVATIONS)
     } & set(arrays)
     for name, stored in arrays.items():
-        if not is_scaled(stored) or name in every or split(name)[1] == MARKER:
+        if not is_scaled(stored) or not stored.size or name in every or split(name)[1] == MARKER:
             continue
         named = lambda texts, name=name: [
             n for n in dict.fromkeys(t.format(*split(name)) for t in texts) if n in arrays
