@@ -15,6 +15,7 @@ import tracemalloc
 
 import numpy as np
 from cases import torch_by_hand
+from flax import serialization
 
 from wsjax.files.checkpoint import NUMBERS, FileFormatError
 from wsjax.files.detection import opened
@@ -75,10 +76,36 @@ def torch(folder):
     return folder / "net.pth"
 
 
+def npz(folder):
+    with open(folder / "net.npz", "wb") as file:
+        np.savez(file, **ARRAYS)
+    return folder / "net.npz"
+
+
+def npz_compressed(folder):
+    with open(folder / "net.npz", "wb") as file:
+        np.savez_compressed(file, **ARRAYS)
+    return folder / "net.npz"
+
+
+def npy(folder):
+    np.save(folder / "enc.0.weight.npy", ARRAYS["enc.0.weight"])
+    return folder / "enc.0.weight.npy"
+
+
+def msgpack(folder):
+    tree = {"params": {"enc": ARRAYS}, "step": 7, "names": ["a", None, True, 1.5]}
+    return _written(folder / "net.msgpack", serialization.msgpack_serialize(tree))
+
+
 FORMATS = {
     "safetensors": safetensors,
     "safetensors index": safetensors_index,
     "torch": torch,
+    "npz": npz,
+    "npz compressed": npz_compressed,
+    "npy": npy,
+    "msgpack": msgpack,
 }
 
 

@@ -33,3 +33,11 @@ def test_types_that_are_no_numbers_are_errors_on_reading_alone():
         FileFormatError, match=r"^net\.gguf: array 'w': its type Q4_K .* convert it$"
     ):
         refuse()
+
+
+def test_what_a_small_file_may_become_is_bounded():
+    limits = Limits().of(1000)
+    assert (limits.unpacked_bytes, limits.total_bytes) == (256 << 20, 64 << 20)
+    limits = Limits().of(1 << 30)
+    assert (limits.unpacked_bytes, limits.total_bytes) == (20 << 30, 4 << 30)
+    assert Limits(unpacked_bytes=1, total_bytes=2).of(9) == Limits(unpacked_bytes=1, total_bytes=2)

@@ -60,6 +60,15 @@ class Limits:
     unpacked_bytes: int | None = None
     total_bytes: int | None = None
 
+    def of(self, size: int) -> "Limits":
+        """The same, with numbers for None, of a file of this size."""
+        unpacked, total = self.unpacked_bytes, self.total_bytes
+        return dataclasses.replace(
+            self,
+            unpacked_bytes=max(256 << 20, 20 * size) if unpacked is None else unpacked,
+            total_bytes=max(64 << 20, 4 * size) if total is None else total,
+        )
+
 
 def too_large(came: str, limit: str, limits: Limits) -> FileFormatError:
     """The error of a thing that is larger than one of the `Limits`, which it names."""

@@ -13,7 +13,15 @@ import pathlib
 from collections.abc import Callable, Generator
 
 from wsjax.checks import printable
-from wsjax.files import folders, safetensors_files, torch_checkpoint, torch_files, zips
+from wsjax.files import (
+    folders,
+    msgpack_files,
+    numpy_files,
+    safetensors_files,
+    torch_checkpoint,
+    torch_files,
+    zips,
+)
 from wsjax.files.checkpoint import Checkpoint, FileFormatError, Finding, Limits, named
 from wsjax.files.disk import BytesOf
 from wsjax.files.json_text import first
@@ -28,8 +36,8 @@ OTHER = (  # how files begin that hold no weights, and what to do
     (b"BZh", "compressed by bzip2: decompress it first"),
     (b"\xfd7zXZ", "compressed by xz: decompress it first"),
 )
-SUPPORTED = "safetensors, PyTorch"
-ZIPS = "PyTorch"
+SUPPORTED = "safetensors, PyTorch, NumPy, Flax (MessagePack)"
+ZIPS = "PyTorch or NumPy"
 PROTOCOLS = (b"\2", b"\3", b"\4", b"\5")  # of pickles
 
 
@@ -116,8 +124,12 @@ def _reader(file) -> Reader:
             "expected a weights file, it is a pickle, which is a program and is not run here; "
             "load it where you trust it and save its arrays as safetensors"
         )
-    if start[8:9] == b"{":
+    if start[:6] == numpy_files.START:
+        return numpy_files.read
+    if start[5:9] == b"\0\0\0{":  # after a length of less than 2**40
         return safetensors_files.read
+    if msgpack_files.begins(start):
+        return msgpack_files.read
     raise FileFormatError(f"expected a file of {SUPPORTED}; it begins with {start[:8]!r}")
 
 
@@ -125,5 +137,7 @@ def _of_zip(file, limits):
     members = zips.Zip(file, limits)
     if any(name.endswith("/data.pkl") for name in members.members):
         return torch_checkpoint.read(torch_files.Archive(members, limits), limits)
+    if any(name.endswith(".npy") for name in members.members):
+        return numpy_files.read_zip(members)
     listed = first([printable(name) for name in members.members])
     raise FileFormatError(f"expected a zip of {ZIPS}; its members are {listed}")

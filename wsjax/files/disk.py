@@ -20,6 +20,7 @@ import numpy as np
 
 from wsjax.files.checkpoint import NUMBERS, FileFormatError, Limits, too_large
 
+BUFFER = 1 << 14  # bytes that a cursor reads ahead
 PIECE = 1 << 26  # bytes that one system call reads; the most is 2 GiB less a page
 
 
@@ -122,6 +123,56 @@ class BytesOf:
         if count:
             self.fill(place, memoryview(flat))
         return shaped(flat, shape, dtype)
+
+
+class Cursor:
+    """A place in a file that moves on; what it passes over is not read.
+
+    Attributes:
+        place: of the next byte.
+        end: where it must stop.
+    """
+
+    def __init__(self, file: BytesOf, place: int = 0, end: int | None = None):
+        self.file, self.place, self.end = file, place, file.size if end is None else end
+        self._start, self._buffer = 0, b""
+
+    def take(self, count: int) -> bytes:
+        """The next bytes.
+
+        Raises:
+            FileFormatError: fewer are left.
+        """
+        self._check(count)
+        offset = self.place - self._start
+        if offset < 0 or offset + count > len(self._buffer):
+            size = min(max(count, BUFFER), self.file.size - self.place)
+            self._start, self._buffer, offset = self.place, self.file.bytes(self.place, size), 0
+        self.place += count
+        return self._buffer[offset : offset + count]
+
+    def skip(self, count: int) -> int:
+        """Passes over the next bytes; returns where they begin."""
+        self._check(count)
+        self.place += count
+        return self.place - count
+
+    def number(self, fmt: str) -> int | float:
+        """The next number, by its `struct` format."""
+        return struct.unpack(fmt, self.take(struct.calcsize(fmt)))[0]
+
+    def within(self, count: int) -> "Cursor":
+        """The next bytes alone, as a cursor of their own; this one passes over them."""
+        inside = Cursor(self.file, self.skip(count), self.place)
+        inside._start, inside._buffer = self._start, self._buffer
+        return inside
+
+    def _check(self, count):
+        if not 0 <= count <= self.end - self.place:
+            raise FileFormatError(
+                f"the file is cut short or damaged: expected {count} bytes at {self.place}, "
+                f"{self.end - self.place} are left"
+            )
 
 
 def shaped(flat: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

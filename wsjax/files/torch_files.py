@@ -14,7 +14,6 @@ a file takes about its own size, however many names it has for one array. `.copy
 """
 
 import contextlib
-import dataclasses
 import itertools
 import os
 import pathlib
@@ -38,7 +37,6 @@ LEGACY_ADVICE = (
 )
 PLAIN = (type(None), bool, int, float, str, bytes, np.dtype)
 DEPTH = 100  # of dicts in lists in dicts
-LEAST_TOTAL = 64 << 20
 
 
 @contextlib.contextmanager
@@ -144,10 +142,8 @@ class Archive:
         Raises:
             FileFormatError: it is no such zip.
         """
-        if limits.total_bytes is None:
-            most = max(LEAST_TOTAL, 4 * members.file.size)
-            limits = dataclasses.replace(limits, total_bytes=most)
-        self.zip, self.limits, self.left = members, limits, limits.total_bytes
+        self.zip, self.limits = members, limits.of(members.file.size)
+        self.left = self.limits.total_bytes
         if any(m.compress_type for m in self.zip.members.values()):
             raise FileFormatError("it has compressed members, torch.save writes none")
         roots = [n for n in self.zip.members if n.count("/") == 1 and n.endswith("/data.pkl")]

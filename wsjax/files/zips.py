@@ -24,7 +24,7 @@ class Zip:
 
     Attributes:
         file: the zip's.
-        limits: of sizes.
+        limits: of sizes, with numbers for None.
         members: by name.
     """
 
@@ -35,7 +35,7 @@ class Zip:
             FileFormatError: it is damaged or too large, or its members overlap, share a name, are
                 encrypted, or are compressed other than by DEFLATE.
         """
-        self.file, self.limits = file, limits
+        self.file, self.limits = file, limits.of(file.size)
         with self.reading():
             room = _directory_bytes(file)
             if room > 256 * limits.members:
