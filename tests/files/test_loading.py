@@ -12,7 +12,8 @@ from cases.weight_files import safetensors_bytes
 
 import wsjax
 from wsjax.files.checkpoint import Finding
-from wsjax.files.loading import ContentError, contents, describe
+from wsjax.files.facts import ContentError
+from wsjax.files.loading import contents, describe
 
 W = numbers(4, 3)
 NAN = np.full((4, 3), np.nan, "f2")
@@ -316,6 +317,16 @@ def test_tied_weights_are_counted_once():
     assert (facts.tied, facts.copies) == ((), (("embed_tokens.weight", "lm_head.weight"),))
     assert facts.parameters == 24 + 32
     assert "equal by value: embed_tokens.weight = lm_head.weight" in str(facts)
+
+
+def test_equal_layers_are_layers_that_were_not_trained():
+    arrays = {f"layers.{i}.{n}": numbers(4, 4, seed=len(n)) for i in range(5) for n in ("q", "out")}
+    _, facts = contents(checkpoint(arrays))
+    assert (facts.parameters, facts.copies) == (160, ())
+    assert texts(facts) == (
+        "layers.0.q = layers.1.q = layers.2.q = 2 more are equal, as layers that were not trained"
+        "; so are 1 more groups"
+    )
 
 
 def test_reparametrised_weights_are_folded():

@@ -41,7 +41,10 @@ OPTIMISERS = (
     *("rng", "rngs", "rng_states", "random_state", "optimizer_weights", "optimizer_G"),
     *("optimizer_D", "exp_avg", "exp_avg_sq", "momentum_buffer", "criterion", "loss"),
 )
-LEAVES = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")  # of any name's end
+LEAVES = (  # last words of optimisers' arrays, of whatever name; "step" lies beside them
+    *("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "grad_avg"),
+    *("exp_avg_sq_row", "exp_avg_sq_col", "exp_inf"),
+)
 COLLECTIONS = ("batch_stats", "buffers", "model_state", "state", "extra_vars", "non_trainable")
 TREES = (
     "state",
@@ -161,9 +164,10 @@ def _sorted(
     heads = dict.fromkeys(rest[0] for rest, _ in named if len(rest) > 1 and not deep)
     models, collections, optimiser = _words(heads, kind)
     if not models and not optimiser:
-        yield from (
-            (keys, "optimiser" if _leaf(rest) else kind, rest, stored) for rest, stored in named
-        )
+        steps = {(*rest[:-1], "step") for rest, _ in named if len(rest) > 1 and _leaf(rest)}
+        for rest, stored in named:
+            of = "optimiser" if _leaf(rest) or rest in steps else kind
+            yield keys, of, rest, stored
         return
     groups: dict[str, list] = {h: [] for h in heads}
     for rest, stored in named:

@@ -15,14 +15,15 @@ import collections
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from wsjax.checks import counted, printable
+from wsjax.checks import printable
 from wsjax.files import integrity, names
-from wsjax.files.adapters import Adapter, adapter
+from wsjax.files.adapters import adapter
 from wsjax.files.branches import Branch, branches, chosen, twins
 from wsjax.files.checkpoint import (
     NUMBERS,
@@ -33,93 +34,9 @@ from wsjax.files.checkpoint import (
     Stored,
 )
 from wsjax.files.detection import opened
+from wsjax.files.facts import ContentError, Facts, equated
 from wsjax.files.json_text import json_object
 from wsjax.files.numbers import Entry, entries
-
-Counts = tuple[tuple[str, int], ...]
-
-
-class ContentError(ValueError):
-    """A weights file can be opened, but its numbers are no network's.
-
-    Attributes:
-        facts: what was found out.
-    """
-
-    def __init__(self, facts: "Facts"):
-        self.facts = facts
-        wrong = [f.text for f in facts.findings if f.severity == "error"]
-        rest = [f.text for f in facts.findings if f.kind == "branch"]
-        lines = [*wrong[:20], *([f"... and {len(wrong) - 20} more"] if wrong[20:] else []), *rest]
-        lines = [f"{facts.path} is not loaded:", *lines]
-        super().__init__("\n  ".join(map(printable, lines)))
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Facts:
-    """What is known of a weights file beyond its arrays.
-
-    Attributes:
-        path: as it was given.
-        format: by its contents, such as "safetensors"; "" if it cannot be opened.
-        branch: name of the branch that was taken; "" is the whole file.
-        branches: all of them, optimisers included.
-        arrays: how many weights there are, packed ones included.
-        parameters: how many numbers these are, from shapes; tied arrays and copies count once.
-        dtypes: (dtype as stored, how many parameters), most first.
-        buffers: name -> integers, masks and empty arrays, which are no weights.
-        packed: name -> parameters, of arrays that are quantised and not read.
-        computed: name -> how, of weights that were computed from several arrays.
-        tied: names of one storage.
-        copies: names of equal numbers, each stored for itself.
-        stripped: words of wrappers that were taken off the names.
-        adapter: if it is one, else None.
-        findings: errors, then warnings, then notes.
-    """
-
-    path: str
-    format: str
-    branch: str = ""
-    branches: tuple[Branch, ...] = dataclasses.field(default=(), repr=False)
-    arrays: int = 0
-    parameters: int = 0
-    dtypes: Counts = ()
-    buffers: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
-    packed: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    computed: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    tied: tuple[tuple[str, ...], ...] = ()
-    copies: tuple[tuple[str, ...], ...] = ()
-    stripped: tuple[str, ...] = ()
-    adapter: Adapter | None = None
-    findings: tuple[Finding, ...] = ()
-
-    def __str__(self):
-        wrong = [f.text for f in self.findings if f.severity == "error"]
-        mentioned = ["tied"] if self.tied else []
-        said = [f"ERROR {x}" for x in wrong[:2]]
-        said += [f"and {len(wrong) - 2} more errors"] if wrong[2:] else []
-        if self.branches:
-            types = ", ".join(f"{t}" for t, _ in self.dtypes)
-            said.append(
-                f"{counted(self.arrays, 'array')}, {self.parameters:,} parameters ({types})"
-            )
-        if len(self.branches) > 1:
-            said.append(
-                f"branch {self.branch or 'whole'!r} of {', '.join(map(str, self.branches))}"
-            )
-        elif self.branch:
-            said.append(f"branch {self.branch!r}")
-        said += [str(self.adapter)] if self.adapter else []
-        said += [counted(len(self.buffers), "buffer")] if self.buffers else []
-        said += [f"without {', '.join(self.stripped)}"] if self.stripped else []
-        scaled = [f"{n}: {how}" for n, how in self.computed.items() if "multiplied" in how]
-        said += [f"{scaled[0]}{', and so on' * bool(scaled[1:])}"] if scaled else []
-        said += [f"tied: {' = '.join(group)}" for group in self.tied[:2]]
-        said += [f"equal by value: {' = '.join(group)}" for group in self.copies[:2]]
-        rest = [f for f in self.findings if f.severity != "error" and f.kind not in mentioned]
-        said += [f"{f.severity}: {f.text}" for f in rest[:4]]
-        said += [f"and {len(rest) - 4} more findings"] if rest[4:] else []
-        return printable(f"{self.format or 'not opened'}: {'; '.join(said)}")
 
 
 def load(
@@ -199,11 +116,11 @@ def contents(
     tied = _tied(rows)
     params, buffers, measures, beside, unread = _read(rows, tied, keep)
     findings += [*more, *numbers, *unread, *integrity.verdicts(measures, beside)]
-    copies = _copies(rows, measures, tied)
+    copies, alike = _copies(rows, measures, tied)
     seen = {n for group in (*tied, *copies) for n in group[1:]}
     counted = [e for e in rows if e.count and e.name not in seen]
     low_rank, config = _adapter(params, checkpoint)
-    findings += config
+    findings += [*config, *alike]
     dtypes = collections.Counter()
     for e in counted:
         dtypes[e.dtype] += e.count
@@ -324,13 +241,13 @@ def _read(rows, tied, keep):
     return params, buffers, measures, beside, findings
 
 
-def _copies(rows, measures, tied):
+def _equal(rows, measures, tied):
     """Groups of names of equal numbers that are stored one by one; constants are no copies."""
-    seen = {n for group in tied for n in group[1:]}
+    known = {n for group in tied for n in group[1:]}
     groups: dict[Any, list[Entry]] = {}
     for e in rows:
         m = measures.get(e.name)
-        if m and e.name not in seen and len(e.shape) > 1 and not m.constant:
+        if m and e.name not in known and len(e.shape) > 1 and not m.constant:
             groups.setdefault((e.shape, e.dtype, m.digest, m.rms), []).append(e)
     out = []
     for same in groups.values():
@@ -338,7 +255,20 @@ def _copies(rows, measures, tied):
             array = same[0].read()
             equal = [e.name for e in same[1:] if np.array_equal(e.read(), array)]
             out += [(same[0].name, *equal)] if equal else []
-    return tuple(out)
+    return out
+
+
+def _copies(rows, measures, tied):
+    """Groups of equal arrays that are one array of the network, and a note on the others.
+
+    Names that are the same but for numbers are layers that began alike and were not trained.
+    """
+    groups = _equal(rows, measures, tied)
+    alike = [g for g in groups if len({re.sub(r"\d+", "0", n) for n in g}) < len(g)]
+    text = f"{equated(alike[0])} are equal, as layers that were not trained" if alike else ""
+    text += f"; so are {len(alike) - 1} more groups" * (len(alike) > 1)
+    findings = [Finding("copies", "note", alike[0][0], text)] if alike else []
+    return tuple(g for g in groups if g not in alike), findings
 
 
 def _of_adapter(name):
