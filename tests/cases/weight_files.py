@@ -16,6 +16,7 @@ import tracemalloc
 import numpy as np
 from cases import torch_by_hand
 from flax import serialization
+from orbax import checkpoint
 
 from wsjax.files.checkpoint import NUMBERS, FileFormatError
 from wsjax.files.detection import opened
@@ -98,6 +99,14 @@ def msgpack(folder):
     return _written(folder / "net.msgpack", serialization.msgpack_serialize(tree))
 
 
+def orbax(folder):
+    """Each array in a folder of its own, so that each can be harmed by itself."""
+    checkpointer = checkpoint.PyTreeCheckpointer(use_ocdbt=False)
+    whole = {k: v for k, v in ARRAYS.items() if v.size}  # Orbax saves no others
+    checkpointer.save(folder / "net", {"params": whole, "name": "a"})
+    return folder / "net"
+
+
 FORMATS = {
     "safetensors": safetensors,
     "safetensors index": safetensors_index,
@@ -106,6 +115,7 @@ FORMATS = {
     "npz compressed": npz_compressed,
     "npy": npy,
     "msgpack": msgpack,
+    "orbax": orbax,
 }
 
 
@@ -142,8 +152,8 @@ def outcome(path, limits=None, seconds=10, memory=64 << 20):
     arrays, errors, start = {}, [], time.monotonic()
     tracemalloc.start()
     try:
-        with opened(path, limits) as checkpoint:
-            for a in checkpoint.arrays:
+        with opened(path, limits) as found:
+            for a in found.arrays:
                 try:
                     array = a.read()
                 except FileFormatError as error:

@@ -1,9 +1,11 @@
 """The format of a weights file or folder, by its contents, and its reader.
 
-with opened("model.pt") as checkpoint:       # a safetensors file, whatever its name says
-checkpoint.format                        # "safetensors"
-[(a.name, a.shape, a.dtype) for a in checkpoint.arrays]
-checkpoint.arrays[0].read()              # one array, the others are not read
+    with opened("model.pt") as checkpoint:       # a safetensors file, whatever its name says
+        checkpoint.format                        # "safetensors"
+        [(a.name, a.shape, a.dtype) for a in checkpoint.arrays]
+        checkpoint.arrays[0].read()              # one array, the others are not read
+
+Readers give a `Checkpoint` each; adding a format is a reader and a line here.
 """
 
 import contextlib
@@ -17,6 +19,7 @@ from wsjax.files import (
     folders,
     msgpack_files,
     numpy_files,
+    orbax_folders,
     safetensors_files,
     torch_checkpoint,
     torch_files,
@@ -36,7 +39,7 @@ OTHER = (  # how files begin that hold no weights, and what to do
     (b"BZh", "compressed by bzip2: decompress it first"),
     (b"\xfd7zXZ", "compressed by xz: decompress it first"),
 )
-SUPPORTED = "safetensors, PyTorch, NumPy, Flax (MessagePack)"
+SUPPORTED = "safetensors, PyTorch, NumPy, Flax (MessagePack), Orbax"
 ZIPS = "PyTorch or NumPy"
 PROTOCOLS = (b"\2", b"\3", b"\4", b"\5")  # of pickles
 
@@ -101,9 +104,22 @@ def _contents(path, limits, stack):
             return folders.read_index(file, limits, open_file)
         return _reader(file)(file, limits)
 
-    if path.is_dir():
-        return folders.read_folder(path, open_file, open_index)
-    return open_index(path)
+    if not path.is_dir():
+        return open_index(path)
+    if orbax_folders.items(path):
+        return orbax_folders.read(path, limits)
+    if steps := _steps(path):
+        last = steps[-1]
+        checkpoint = orbax_folders.read(last, limits) if last.is_dir() else open_file(last)
+        text = f"{printable(last.name)} is read, the last of {len(steps)} steps"
+        found = [Finding("step", "note", None, text)] * (len(steps) > 1)
+        return dataclasses.replace(checkpoint, findings=(*found, *checkpoint.findings))
+    return folders.read_folder(path, open_file, open_index)
+
+
+def _steps(folder):
+    """Steps of a training run: folders of Orbax, or Flax's files of one tree each."""
+    return [p for p in orbax_folders.steps(folder) if p.is_file() or orbax_folders.items(p)]
 
 
 def _reader(file) -> Reader:
