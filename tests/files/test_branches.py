@@ -96,6 +96,12 @@ def test_flaxs_collections_belong_to_every_copy_of_the_network():
     assert found("params/bn/w", "batch_stats/bn/w")["params"][1] == ["bn/w", "batch_stats/bn/w"]
 
 
+def test_an_optimiser_within_a_collection_is_one():
+    got = found("params/fc/kernel", "state/opt/0/mu", "state/bn/mean", "state/0/exp_avg")
+    assert got["params"] == ("model", ["fc/kernel", "bn/mean"])
+    assert got["state"] == ("optimiser", ["opt/0/mu", "0/exp_avg"])
+
+
 def test_an_average_alone_is_a_wrapper_of_names():
     assert found("ema_model.fc.weight", "initted", initted=()) == {
         "": ("model", ["ema_model.fc.weight", "initted"])

@@ -42,6 +42,12 @@ def test_a_word_in_the_middle_goes_from_every_place():
     assert names.unwrapped(["a/module/b/module/w", "c/w"])[0] == ["a/b/w", "c/w"]
 
 
+def test_ends_that_all_names_have():
+    assert names.unwrapped(["fc/kernel/value", "fc/bias/value"])[0] == ["fc/kernel", "fc/bias"]
+    assert names.unwrapped(["fc/kernel:0", "fc/bias:0"]) == (["fc/kernel", "fc/bias"], (":0",))
+    assert names.unwrapped(["attn/query", "attn/value"]) == (["attn/query", "attn/value"], ())
+
+
 def test_a_counter_beside_the_network_has_no_vote():
     both = ["ema_model.fc.weight", "initted"]
     assert names.unwrapped(both)[0] == both

@@ -185,9 +185,13 @@ def _sorted(
             owners = [_sorted((*keys, m), _owned(m, kind), groups[m]) for m in models]
             inner = {x[:3]: None for owner in owners for x in owner if x[1] != "optimiser"}
             homes = dict.fromkeys(x[:2] for x in inner) or {((*keys, head), "other"): None}
-            for name, of in homes:
-                for rest, s in below:
-                    yield name, of, (head, *rest) if (name, of, rest) in inner else rest, s
+            for place, of, rest, s in _sorted((*keys, head), "other", below):
+                path = (*place[len(keys) + 1 :], *rest)
+                if of == "optimiser" or path[0] in OPTIMISERS:
+                    yield (*keys, head), "optimiser", path, s
+                    continue
+                for home in homes:
+                    yield *home, (head, *path) if (*home, path) in inner else path, s
         else:
             yield from _sorted((*keys, head), _owned(head, kind), below)
 

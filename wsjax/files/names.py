@@ -21,6 +21,7 @@ WRAPPERS = (  # attributes in which training frameworks keep the network; where 
     *("model", "base_model", "ema_model", "online_model", "wrapped_model", "network", "ema"),
     *("model_ema", "module_ema", "averaged_model", "teacher", "student", "params", "state_dict"),
 )
+ENDS = ("/value", "/raw_value", ".value", ":0")  # variables of Flax NNX and TensorFlow
 _ROUNDS = 16  # wrappers around each other
 _WORDS = 64  # of a name; the rest of a longer one counts as one word
 _SHARD = re.compile(
@@ -67,6 +68,15 @@ def unwrapped(
                 now, taken = new, taken | {head: None}
         if now == before:
             break
+    for end in ENDS:
+        if all(
+            len(n) > len(end) and n.endswith(end)
+            for n, vote in zip(now, votes, strict=True)
+            if vote
+        ):
+            new = [n.removesuffix(end) for n in now]
+            if "" not in new and len(set(new)) == len(new):
+                now, taken = new, taken | {end: None}
     return now, tuple(taken)
 
 
