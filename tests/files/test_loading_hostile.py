@@ -8,7 +8,7 @@ import pytest
 from cases import weight_files
 from cases.checkpoints import checkpoint, stored
 
-from wsjax.files import describe, names
+from wsjax.files import describe, load, names
 from wsjax.files.branches import branches
 from wsjax.files.loading import contents
 
@@ -63,6 +63,16 @@ def test_new_names_are_different_and_orders_permutations(seed):
         assert len(set(new)) == len(arrays), list(arrays)
         assert set(taken) <= {*names.ANYWHERE, *names.WRAPPERS, *names.ENDS}
         assert sorted(names.natural(new)) == list(range(len(new)))
+
+
+@pytest.mark.parametrize("kind", weight_files.FORMATS)
+def test_every_format_gives_the_same_network(kind, tmp_path):
+    params, facts = load(weight_files.FORMATS[kind](tmp_path))
+    known = weight_files.ARRAYS.values()
+    assert params
+    for name, array in params.items():
+        assert any(a.dtype == array.dtype and np.array_equal(a, array) for a in known), name
+    assert not any(f.severity == "error" for f in facts.findings)
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "torch"])
