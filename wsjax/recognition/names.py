@@ -73,7 +73,8 @@ def shapes(params: Mapping[str, Any]) -> tuple[dict[str, tuple[int, ...]], dict[
     weights, beside = {}, {}
     for name, array in params.items():
         shape, dtype = tuple(int(n) for n in array.shape), array.dtype
-        if BUFFERS.search(name):
+        mask = name.endswith("attn.bias") and shape[:2] == (1, 1) and len(shape) == 4
+        if mask or BUFFERS.search(name):
             beside[name] = "buffer"
         elif not _floating(dtype):
             beside[name] = str(dtype)

@@ -23,7 +23,7 @@ import jax
 from wsjax import architectures
 from wsjax.networks import Params, Spec
 from wsjax.packing import Packing
-from wsjax.recognition import chains, names, opaque
+from wsjax.recognition import chains, names, opaque, transformers
 from wsjax.recognition.drafting import StoredDraft
 from wsjax.recognition.names import Shapes, UnfitError
 from wsjax.views.wiring import wiring
@@ -31,7 +31,7 @@ from wsjax.views.wiring import wiring
 LEVELS = ("exact", "chained", "opaque")
 Family = Callable[[Shapes, Mapping[str, Any]], tuple[StoredDraft, str, bool, bool]]
 # In this order; a family raises `UnfitError`, or returns None where the names are not its own.
-FAMILIES: tuple[Callable, ...] = (chains.chained,)
+FAMILIES: tuple[Callable, ...] = (transformers.transformer, chains.chained)
 
 
 @dataclasses.dataclass(frozen=True)
