@@ -18,7 +18,7 @@ from wsjax.architectures.cnn import by_layer
 from wsjax.architectures.spec_builder import Axes
 from wsjax.networks import Array
 from wsjax.recognition import links, names
-from wsjax.recognition.drafting import OTHER, SPELLINGS, StoredDraft
+from wsjax.recognition.drafting import ODD, OTHER, SPELLINGS, StoredDraft
 from wsjax.recognition.links import Chain, Link, Norm
 from wsjax.recognition.names import Leaf, Shapes, UnfitError
 
@@ -33,7 +33,6 @@ TAPS = {1: ("t",), 2: ("row", "col"), 3: ("depth", "row", "col")}
 NORMS = {"layer": r"layer_?norm|\bln\d*\b|layer_normalization", "group": r"group_?norm|\bgn\d*\b"}
 CHANNELWISE = r"instance|rms"  # of every channel alone, or of all together without groups
 SIREN = re.compile(r"\.\d+\.linear\.weight$")
-ODD = ("tanh", "sin", "none")  # of which a maximum over windows leaves positive factors alone
 
 
 def chained(weights: Shapes, config: Mapping[str, Any]) -> tuple[StoredDraft, str, bool, bool]:
@@ -115,7 +114,7 @@ class _Chain:
         )
 
     def _flattened(self) -> Link | None:
-        return next((x for x in self.chain if x.positions > 1), None)
+        return next((x for x in self.chain if x.positions > 1 or x.spots), None)
 
     def draft(self) -> tuple[StoredDraft, str, bool, bool]:
         axes = self._axes()
@@ -291,29 +290,35 @@ class _Chain:
         for name, size in zip(TAPS.get(len(link.window), ()), link.window, strict=True):
             taps += self.out.fixed(f"{name}{i}", size)
         source = link.kernel.name
+        first = link.kernel.writes_first
         if link.depthwise and reads == writes:
-            order = "wt" if link.kernel.writes_first else "tw"
-            return self.out.kernel(source, order, (), writes, taps)
-        if link.groups > 1:  # the group is in `writes`
-            inner = reads[1:] or self.out.fixed(f"member{i}", link.reads // link.groups)
+            return self.out.kernel(source, "bt" if first else "tb", (), (), taps, both=writes)
+        if link.groups > 1 and len(reads) == len(writes) == 2:
+            order = "bwrt" if first else "trbw"
+            shared, inner, outer = writes[:1], reads[1:], writes[1:]
+            return self.out.kernel(source, order, inner, outer, taps, both=shared)
+        if link.groups > 1:  # of neurons that are fixed
+            inner = self.out.fixed(f"member{i}", link.reads // link.groups)
             return self.out.kernel(source, link.order, inner, writes, taps)
-        if link.positions > 1:
-            spots = self._spots(link.positions, len(self.chain[i - 1].window))
-            first = self.config.get("flatten", "first" if link.kernel.writes_first else "last")
-            reads = (*reads, *spots) if first == "first" else (*spots, *reads)
+        if link.positions > 1 or link.spots:
+            spots = self._spots(link, len(self.chain[i - 1].window))
+            channels = self.config.get("flatten", "first" if first else "last")
+            reads = (*reads, *spots) if channels == "first" else (*spots, *reads)
         return self.out.kernel(source, link.order, reads, writes, taps)
 
-    def _spots(self, positions: int, dims: int) -> Axes:
+    def _spots(self, link: Link, dims: int) -> Axes:
         """The axes of the positions of a flattened image."""
-        size, side = self.config.get("flattened"), math.isqrt(positions)
-        if dims == 2 and size is None and side * side == positions:
+        size, side = link.spots or self.config.get("flattened"), math.isqrt(link.positions)
+        if dims == 2 and size is None and side * side == link.positions:
             size = (side, side)
+        if dims == 1 and size is None:
+            size = (link.positions,)
         if size is None:
-            self.runs &= dims == 1
-            return self.out.fixed("positions", positions)
-        if math.prod(size) != positions:
-            raise UnfitError(f"flattened: expected {positions} positions, got {size}")
-        axes = ("depth", "rows", "cols")[-len(size) :]
+            self.runs = False
+            return self.out.fixed("positions", link.positions)
+        if math.prod(size) != link.positions:
+            raise UnfitError(f"flattened: expected {link.positions} positions, got {size}")
+        axes = {1: ("steps",), 2: ("rows", "cols"), 3: ("depth", "rows", "cols")}[len(size)]
         return sum((self.out.fixed(a, n) for a, n in zip(axes, size, strict=True)), ())
 
     def _settings(self, i: int, link: Link) -> dict[str, object]:

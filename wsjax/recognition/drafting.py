@@ -8,9 +8,8 @@ from wsjax.networks import Array, Spec
 from wsjax.packing import Packing, Piece
 from wsjax.recognition.names import Shapes, UnfitError
 
-# An activation that is not known: permutations commute with it, factors and signs do not.
-# TODO(layers): "other", once `networks.ACTIVATIONS` has it.
-OTHER = "gelu"
+OTHER = "other"  # an activation that is not known: permutations commute with it, factors do not
+ODD = ("tanh", "sin", "none")  # after which a maximum over windows leaves positive factors alone
 # activations as configurations spell them -> as `networks.ACTIVATIONS` does
 SPELLINGS = {
     **{name: name for name in ("relu", "tanh", "sin", "leaky_relu", "silu", "sigmoid", "gelu")},
@@ -18,7 +17,7 @@ SPELLINGS = {
     **{"swish": "silu", "none": "none", "linear": "none"},
 }
 
-Cut = tuple[int, int, int]  # axis of the stored array, start, stop
+Cut = tuple[tuple[int, int, int], ...]  # axis of the stored array, start, stop
 
 
 @dataclasses.dataclass
@@ -43,8 +42,9 @@ class StoredDraft(Draft):
         writes: Axes,
         taps: Axes = (),
         *,
+        both: Axes = (),
         part: str = "",
-        cut: Cut | None = None,
+        cut: Cut = (),
         role: str = "kernel",
     ) -> Array:
         """An array of the Spec.
@@ -55,14 +55,15 @@ class StoredDraft(Draft):
             reads: axes of the neurons it takes in.
             writes: of those it feeds.
             taps: all others.
+            both: of neurons that it takes in and feeds, block by block; "b" in `order`.
             part: appended to the name, where several arrays are cut from one.
-            cut: of the stored array.
+            cut: of the stored array, along each axis that is cut.
             role: one of `ROLES`.
 
         Raises:
             UnfitError: the stored array is absent or of another shape.
         """
-        groups = {"r": reads, "w": writes, "t": taps}
+        groups = {"r": reads, "w": writes, "t": taps, "b": both}
         axes = sum((groups[x] for x in order), ())
         where, start = {}, 0
         for x in order:
@@ -70,7 +71,8 @@ class StoredDraft(Draft):
             start += len(groups[x])
         name = f"{source}/{part}" if part else source
         self.pieces.append(self._piece(name, source, axes, cut))
-        return Array(name, role, axes, where.get("r", ()), where.get("w", ()))
+        reading, writing = (where.get("b", ()) + where.get(x, ()) for x in "rw")
+        return Array(name, role, axes, reading, writing)
 
     def vector(self, source: str, role: str, writes: Axes, taps: Axes = (), **fields) -> Array:
         """An array that reads nothing, stored [*taps, *writes]; `fields` are those of `kernel`."""
@@ -81,8 +83,8 @@ class StoredDraft(Draft):
             raise UnfitError(f"{source}: expected, absent")
         view, shape = self.stored[source], tuple(self.sizes[a] for a in axes)
         start, stop = [0] * len(view), list(view)
-        if cut:
-            axis, start[axis], stop[axis] = cut
+        for axis, first, last in cut:
+            start[axis], stop[axis] = first, last
         part = tuple(b - a for a, b in zip(start, stop, strict=True))
         origins = _origins(part, shape)
         if origins is None or any(b > n for b, n in zip(stop, view, strict=True)):

@@ -7,6 +7,7 @@ fc    [2, 36]         4 at 9 positions -> 2
 
 import dataclasses
 import functools
+import math
 from collections.abc import Iterator, Sequence
 
 from wsjax.recognition import names
@@ -25,6 +26,7 @@ class Link:
         groups: of a convolution.
         transposed: whether it is a transposed convolution.
         positions: of each neuron that it reads, flattened.
+        spots: their shape, if the array is stored so.
     """
 
     kernel: Leaf
@@ -34,6 +36,7 @@ class Link:
     groups: int = 1
     transposed: bool = False
     positions: int = 1
+    spots: tuple[int, ...] = ()
 
     @property
     def depthwise(self) -> bool:
@@ -114,6 +117,10 @@ def _fits(kernels, came, convolved, allowed) -> Iterator[Chain]:
 def _links(leaf: Leaf, came, convolved, allowed) -> Iterator[Link]:
     s = leaf.shape
     out, own, window = (s[0], s[1], s[2:]) if leaf.writes_first else (s[-1], s[-2], s[:-2])
+    if window and not leaf.writes_first and leaf.module and _is_dense(leaf.module[-1]):
+        if convolved and own == came:  # Flax's, before it is flattened
+            yield Link(leaf, own, out, positions=math.prod(window), spots=window)
+        return
     if not window:
         if came in (None, own):
             yield Link(leaf, own, out)
@@ -128,6 +135,10 @@ def _links(leaf: Leaf, came, convolved, allowed) -> Iterator[Link]:
         yield Link(leaf, came, out, window, groups=came // own)
     if "transposed" in allowed and came in (None, out) and own != out:
         yield Link(leaf, out, own, window, transposed=True)
+
+
+def _is_dense(token: str) -> bool:
+    return names.stem(token)[0] == "Dense"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,10 +20,10 @@ from typing import Any
 
 import jax
 
-from wsjax import architectures
+from wsjax import architectures, checks
 from wsjax.networks import Params, Spec
 from wsjax.packing import Packing
-from wsjax.recognition import chains, names, opaque, transformers
+from wsjax.recognition import chains, names, opaque, own, recurrent, resnets, transformers
 from wsjax.recognition.drafting import StoredDraft
 from wsjax.recognition.names import Shapes, UnfitError
 from wsjax.views.wiring import wiring
@@ -31,7 +31,13 @@ from wsjax.views.wiring import wiring
 LEVELS = ("exact", "chained", "opaque")
 Family = Callable[[Shapes, Mapping[str, Any]], tuple[StoredDraft, str, bool, bool]]
 # In this order; a family raises `UnfitError`, or returns None where the names are not its own.
-FAMILIES: tuple[Callable, ...] = (transformers.transformer, chains.chained)
+FAMILIES: tuple[Callable, ...] = (
+    own.own,
+    transformers.transformer,
+    resnets.resnet,
+    recurrent.recurrent,
+    chains.chained,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +93,7 @@ class Recognition:
         return sum(logs) / math.log(10)
 
     def __str__(self) -> str:
-        hidden = len(self.spec.hidden)
+        hidden = sum(dict(self.spec.sizes)[h] > 1 for h in self.spec.hidden)
         return (
             f"{self.level}: {self.family}, {hidden} hidden ax{'e' if hidden != 1 else 'i'}s, "
             f"group 10^{self.digits:.0f}, coverage {100 * self.coverage:.0f} %"
@@ -160,7 +166,7 @@ def _recognition(draft: StoredDraft, family, level, runs, beside) -> Recognition
     known = sum(sizes[n] for n in draft.used())
     rest = {n: s for n, s in draft.stored.items() if n not in draft.used()}
     if rest and level != "opaque":
-        draft.notes.append(f"{len(rest)} arrays have no place in the family: {', '.join(rest)}")
+        draft.notes.append(f"{checks.some('array', list(rest))}: no place in the family")
     opaque.add(draft, rest)
     spec, packing = draft.result()
     forward = functools.partial(_forward, spec) if runs and not rest else None

@@ -113,6 +113,7 @@ class _Transformer:
             weights[n][self.rows] if t and (n := self.at(blocks[0], t)) in weights else None
         )
         queries, keys = rows(family.query), rows(family.key)
+        self.inside = (rows(family.fused) or 0, queries or 0, keys or 0)
         if family.fused:
             fused = rows(family.fused) or 0
             if fused % 3:
@@ -256,8 +257,8 @@ class _Transformer:
                 size = out.stored[source][self.rows] // 3
                 span = (i * size, (i + 1) * size)
                 own = (
-                    {"part": part, "cut": (self.rows, *span)},
-                    {"part": part, "cut": (0, *span)},
+                    {"part": part, "cut": ((self.rows, *span),)},
+                    {"part": part, "cut": ((0, *span),)},
                 )
             arrays.append(out.kernel(source, self.order, s, writes[i], **own[0]))
             if out.has(bias):
@@ -283,8 +284,13 @@ class _Transformer:
             values = out.fixed(f"v{n}", v)
             read = values if q == v else out.fixed(f"o{n}", q)
             return (one + queries, one + keys, one + values), one + read
-        source = self.at(block, family.fused or family.query)
-        dimension = out.stored[source][rows] // (3 if family.fused else 1) // heads
+        own = tuple(
+            out.stored.get(self.at(block, t), (0, 0))[rows] if t else 0
+            for t in (family.fused, family.query, family.key)
+        )
+        if own != self.inside:
+            raise UnfitError(f"{block}: its queries and keys are not as many as in the first block")
+        dimension = (own[0] // 3 or own[1]) // heads
         head = out.neurons(f"head{n}", groups)
         group = ()
         if heads != groups:
