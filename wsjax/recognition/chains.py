@@ -60,7 +60,9 @@ def chained(weights: Shapes, config: Mapping[str, Any]) -> tuple[StoredDraft, st
     if not kernels:
         raise UnfitError("no kernel, only vectors")
     allowed = [x for x in ("grouped", "transposed") if config.get(x) is True]
-    chain = links.chain(kernels, allowed or ("grouped", "transposed"), config.get("order", ()))
+    biases = {m: p["bias"].shape[-1] for m, p in modules.items() if {"kernel", "bias"} <= set(p)}
+    allowed = allowed or ["grouped", "transposed"]
+    chain = links.chain(kernels, allowed, config.get("order", ()), biases)
     listed = [n.name for n in found]
     ordered = listed != sorted(listed) or bool(config.get("order"))
     norms = links.norms(modules, chain, ordered)

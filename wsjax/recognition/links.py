@@ -8,7 +8,8 @@ fc    [2, 36]         4 at 9 positions -> 2
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Sequence
+import types
+from collections.abc import Iterator, Mapping, Sequence
 
 from wsjax.recognition import names
 from wsjax.recognition.names import Leaf, Module, UnfitError
@@ -52,15 +53,22 @@ class Link:
 
 
 Chain = tuple[Link, ...]
+DEPTH = 60  # kernels, of chains with grouped or transposed convolutions
 
 
-def chain(kernels: Sequence[Leaf], allowed: Sequence[str], order: Sequence[str] = ()) -> Chain:
+def chain(
+    kernels: Sequence[Leaf],
+    allowed: Sequence[str],
+    order: Sequence[str] = (),
+    biases: Mapping[Module, int] = types.MappingProxyType({}),
+) -> Chain:
     """The one order in which every kernel reads the output of the one before.
 
     Args:
         kernels: in the order of the file.
         allowed: of "grouped" and "transposed", what may explain shapes that do not fit.
         order: names of the kernels' modules, if known.
+        biases: module -> neurons that its kernel writes, where it has a bias.
 
     Raises:
         UnfitError: there is no such order, or several.
@@ -73,7 +81,7 @@ def chain(kernels: Sequence[Leaf], allowed: Sequence[str], order: Sequence[str] 
             f"order: expected names of {['.'.join(m) for m in modules]}, got {strange}"
         )
     tries = [tuple(spelled[n] for n in order)] if order else list(names.orders(modules))
-    plain = lambda o: next(_fits([kernels[i] for i in o], None, False, ()), None)
+    plain = lambda o: _plain([kernels[i] for i in o], biases)
     chains = [c for o in tries if len(o) == len(kernels) and (c := plain(o))]
     if chains:
         given = [k.name for k in kernels]
@@ -84,7 +92,13 @@ def chain(kernels: Sequence[Leaf], allowed: Sequence[str], order: Sequence[str] 
             f"{len(chains)} orders of the layers fit: give config={{'order': [...]}} of "
             f"{['.'.join(m) for m in modules]}"
         )
-    strange = [c for o in tries[:24] for c in _fits([kernels[i] for i in o], None, False, allowed)]
+    if len(kernels) > DEPTH:
+        allowed = ()
+    every = lambda words: [
+        c for o in tries[:24] for c in _fits([kernels[i] for i in o], None, False, words, biases)
+    ]
+    # A network with both kinds is less likely than one with one of them.
+    strange = [c for word in allowed for c in every((word,))] or every(allowed)
     if len(strange) == 1:
         return strange[0]
     if strange:
@@ -92,29 +106,56 @@ def chain(kernels: Sequence[Leaf], allowed: Sequence[str], order: Sequence[str] 
             "grouped and transposed convolutions both fit: give config={'grouped': True} or "
             "config={'transposed': True}"
         )
-    raise UnfitError(f"consecutive shapes do not fit: {_gap([kernels[i] for i in tries[0]])}")
+    raise UnfitError(
+        f"consecutive shapes do not fit: {_gap([kernels[i] for i in tries[0]], biases)}"
+    )
 
 
-def _gap(kernels) -> str:
+def _plain(kernels, biases) -> Chain | None:
+    """The chain of the kernels in this order, none of them grouped or transposed."""
+    chain: list[Link] = []
+    for kernel in kernels:
+        came, convolved = (chain[-1].writes, bool(chain[-1].window)) if chain else (None, False)
+        link = next(_links(kernel, came, convolved, (), biases), None)
+        if link is None or not _alike(chain[-1:], link):
+            return None
+        chain.append(link)
+    return tuple(chain)
+
+
+def _alike(before: Sequence[Link], link: Link) -> bool:
+    """Whether windows have as many dimensions."""
+    return not before or not link.window or len(before[0].window) == len(link.window)
+
+
+def _gap(kernels, biases) -> str:
     for n in range(2, len(kernels) + 1):
-        if not next(_fits(kernels[:n], None, False, ()), None):
+        if not _plain(kernels[:n], biases):
             one, two = kernels[n - 2 : n]
             return f"{one.name} {list(one.shape)}, {two.name} {list(two.shape)}"
     return "every two do, all do not"
 
 
-def _fits(kernels, came, convolved, allowed) -> Iterator[Chain]:
+def _fits(kernels, came, convolved, allowed, biases) -> Iterator[Chain]:
     """All readings of the kernels, in this order; `came` neurons come in, None if unknown."""
     if not kernels:
         yield ()
         return
-    for link in _links(kernels[0], came, convolved, allowed):
-        for rest in _fits(kernels[1:], link.writes, bool(link.window), allowed):
-            if not link.window or not rest or len(rest[0].window) in (0, len(link.window)):
+    for link in _links(kernels[0], came, convolved, allowed, biases):
+        for rest in _fits(kernels[1:], link.writes, bool(link.window), allowed, biases):
+            if not rest or _alike((link,), rest[0]):
                 yield (link, *rest)
 
 
-def _links(leaf: Leaf, came, convolved, allowed) -> Iterator[Link]:
+def _links(leaf: Leaf, came, convolved, allowed, biases) -> Iterator[Link]:
+    """The readings of one kernel after so many neurons, of a convolution or not."""
+    width = biases.get(leaf.module)
+    for link in _shaped(leaf, came, convolved, allowed):
+        if width in (None, link.writes):
+            yield link
+
+
+def _shaped(leaf: Leaf, came, convolved, allowed) -> Iterator[Link]:
     s = leaf.shape
     out, own, window = (s[0], s[1], s[2:]) if leaf.writes_first else (s[-1], s[-2], s[:-2])
     if window and not leaf.writes_first and leaf.module and _is_dense(leaf.module[-1]):
@@ -194,7 +235,7 @@ def norms(modules: dict[Module, dict[str, Leaf]], links: Chain, ordered: bool) -
                 f"{'.'.join(module)}: acts on {norm.width} neurons, which no layer has"
             )
         out.append(dataclasses.replace(norm, after=after, direct=direct))
-    before = lambda n: all(_fits_at(links, n.width, i - 1) for i in n.after if i >= 0)
+    before = lambda n: all(i >= 0 and _fits_at(links, n.width, i - 1) for i in n.after)
     if not (numbered or (ordered and _follow(modules, out, links))) and all(map(before, out)):
         # Norms before their kernels would fit as well.
         wide = lambda n: tuple(sorted({*n.after, *(i - 1 for i in n.after)}))

@@ -35,6 +35,7 @@ BUFFERS = re.compile(
 )
 COLLECTIONS = ("params", "batch_stats")  # of Flax, in front of every name
 TRIES = 5000  # orders of a network's layers
+DEPTH = 50  # parts of a name
 
 
 class UnfitError(ValueError):
@@ -100,7 +101,7 @@ def leaves(weights: Shapes) -> list[Leaf]:
         while len(tokens) > 1 and tokens[0] in COLLECTIONS:
             tokens = tokens[1:]
         *module, last = tokens
-        role = ROLES.get(last, "")
+        role = ROLES.get(last, "") if len(tokens) <= DEPTH else ""
         if last.isdigit() and module[-1:] == ["vars"]:  # Keras: in the order of creation
             module = module[:-1]
             numbered.setdefault(tuple(module), []).append(len(out))
@@ -160,14 +161,9 @@ def _orders(modules, members, depth) -> Iterator[tuple[int, ...]]:
 
 
 def _product(streams) -> Iterator[tuple]:
-    """`itertools.product`, without running through endless streams first."""
-    if not streams:
-        yield ()
-        return
-    heads = list(itertools.islice(streams[0], TRIES))
-    for rest in _product(streams[1:]):
-        for head in heads:
-            yield (head, *rest)
+    """`itertools.product` of the first few of each, without running through endless ones."""
+    few = 1 + TRIES // max(len(streams), 1)
+    return itertools.product(*(list(itertools.islice(x, few)) for x in streams))
 
 
 def by_module(found: Sequence[Leaf]) -> dict[Module, dict[str, Leaf]]:
@@ -179,7 +175,7 @@ def by_module(found: Sequence[Leaf]) -> dict[Module, dict[str, Leaf]]:
     out: dict[Module, dict[str, Leaf]] = {}
     for leaf in found:
         parts = out.setdefault(leaf.module, {})
-        if not leaf.role or leaf.role in parts:
+        if not leaf.role or not leaf.shape or leaf.role in parts:
             raise UnfitError(f"{leaf.name} {list(leaf.shape)}: its role in a layer is not known")
         parts[leaf.role] = leaf
     return out
