@@ -10,7 +10,7 @@ from wsjax import architectures, recognize
 from wsjax.recognition import names, own
 from wsjax.symmetries import permutations
 from wsjax.symmetries.signals import scaling_group
-from wsjax.views.graphs import graph
+from wsjax.views.graphs import parameter_graph
 
 # what a name and a shape do not hold
 CONFIGS = {
@@ -44,8 +44,8 @@ def test_the_group_is_that_of_the_spec(name):
     assert found.spec.count == spec.count
     assert found.coverage == 1
     assert found.wired
-    ours, theirs = graph(spec), graph(found.spec)
-    assert len(ours.kind) == len(theirs.kind)
+    ours, theirs = parameter_graph(spec), parameter_graph(found.spec)
+    assert (len(ours.sender), len(ours.place)) == (len(theirs.sender), len(theirs.place))
 
 
 RUN = {

@@ -47,7 +47,7 @@ def test_arrays_are_packed_without_what_lies_beside():
     state = {n: np.zeros(s, np.float32) for n, s in MLP.items()}
     found = recognize(state | {"steps": np.zeros((), np.int64)})
     assert set(found.pack(state | {"steps": np.zeros((), np.int64)})) == set(MLP)
-    with pytest.raises(ValueError, match="2.bias: expected, absent"):
+    with pytest.raises(ValueError, match=r"2\.bias: expected, absent"):
         found.pack({n: a for n, a in state.items() if n != "2.bias"})
 
 

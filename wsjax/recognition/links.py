@@ -7,10 +7,12 @@ fc    [2, 36]         4 at 9 positions -> 2
 
 import dataclasses
 import functools
+import itertools
 import math
 import types
 from collections.abc import Iterator, Mapping, Sequence
 
+from wsjax import checks
 from wsjax.recognition import names
 from wsjax.recognition.names import Leaf, Module, UnfitError
 
@@ -80,17 +82,25 @@ def chain(
         raise UnfitError(
             f"order: expected names of {['.'.join(m) for m in modules]}, got {strange}"
         )
-    tries = [tuple(spelled[n] for n in order)] if order else list(names.orders(modules))
+    few = names.arrangements(modules) <= names.TRIES
+    tries = (
+        [tuple(spelled[n] for n in order)]
+        if order
+        else list(itertools.islice(names.orders(modules), None if few else 1))
+    )
     plain = lambda o: _plain([kernels[i] for i in o], biases)
+    given = [k.name for k in kernels]
+    # Sorted by name, as safetensors and JAX do, the order of the file says nothing.
+    sure = bool(order) or given != sorted(given)
+    if sure and len(tries[0]) == len(kernels) and (first := plain(tries[0])):
+        return first
     chains = [c for o in tries if len(o) == len(kernels) and (c := plain(o))]
-    if chains:
-        given = [k.name for k in kernels]
-        # Sorted by name, as safetensors and JAX do, the order of the file says nothing.
-        if len(chains) == 1 or (given != sorted(given) and plain(tries[0])):
-            return chains[0]
+    if few and len(chains) == 1:
+        return chains[0]
+    if chains or not few:
         raise UnfitError(
-            f"{len(chains)} orders of the layers fit: give config={{'order': [...]}} of "
-            f"{['.'.join(m) for m in modules]}"
+            "several orders of the layers fit: give config={'order': [...]} of "
+            f"{checks.some('module', ['.'.join(m) for m in modules])}"
         )
     if len(kernels) > DEPTH:
         allowed = ()

@@ -34,7 +34,7 @@ BUFFERS = re.compile(
     r"relative_position_index)(:0)?$"
 )
 COLLECTIONS = ("params", "batch_stats")  # of Flax, in front of every name
-TRIES = 5000  # orders of a network's layers
+TRIES = 750  # orders of a network's layers; six names have 720
 DEPTH = 50  # parts of a name
 
 
@@ -148,11 +148,33 @@ def orders(modules: Sequence[Module]) -> Iterator[tuple[int, ...]]:
     return itertools.islice(_orders(modules, range(len(modules)), 0), TRIES)
 
 
-def _orders(modules, members, depth) -> Iterator[tuple[int, ...]]:
+def arrangements(modules: Sequence[Module]) -> int:
+    """The number of orders that names allow.
+
+    >>> arrangements([("a", "10"), ("a", "9"), ("b",), ("c",)])
+    6
+    """
+    return _arrangements(modules, range(len(modules)), 0)
+
+
+def _arrangements(modules, members, depth) -> int:
+    stems = _stems(modules, members, depth)
+    parts = [p for numbers in stems.values() for p in numbers.values() if len(p) > 1]
+    below = (_arrangements(modules, p, depth + 1) for p in parts)
+    return math.factorial(len(stems)) * math.prod(below)
+
+
+def _stems(modules, members, depth) -> dict[str, dict[int, list[int]]]:
+    """Positions of modules by name and number at this depth of their names."""
     stems: dict[str, dict[int, list[int]]] = {}
     for i in members:
         name, number = stem(modules[i][depth]) if len(modules[i]) > depth else ("", -1)
         stems.setdefault(name, {}).setdefault(number, []).append(i)
+    return stems
+
+
+def _orders(modules, members, depth) -> Iterator[tuple[int, ...]]:
+    stems = _stems(modules, members, depth)
     for arrangement in itertools.permutations(stems.values()):
         parts = [numbers[n] for numbers in arrangement for n in sorted(numbers)]
         below = (_orders(modules, p, depth + 1) if len(p) > 1 else iter([tuple(p)]) for p in parts)

@@ -19,7 +19,7 @@ KINDS = {"kernel": "dense", "bias": "dense"}  # of arrays of at most two axes; o
 def add(draft: StoredDraft, rest: dict[str, tuple[int, ...]]) -> None:
     """Adds a layer for each array, at a level of its own, none of whose axes is hidden."""
     for number, leaf in enumerate(leaves(rest), len(draft.pieces)):
-        shape = leaf.shape
+        shape = leaf.shape or (1,)
         if len(shape) > 2 + TAPS:  # chunks have no more positions
             shape = (*shape[: 1 + TAPS], math.prod(shape[1 + TAPS :]))
         axes = tuple(f"a{number}_{i}" for i in range(len(shape)))

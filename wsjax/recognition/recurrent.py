@@ -54,13 +54,8 @@ def recurrent(
     numbered = next(iter(cells.values()))["depth"] is not None
     came = (_input(out, module, f"{module}weight_ih{'_l0' if numbered else ''}"),)
     for depth in sorted({d for d, _ in ends}):
-        new = []
-        for back in (b for d, b in ends if d == depth):
-            h = out.neurons(f"h{depth}{back}", width)
-            suffix = (f"_l{depth}" if numbered else "") + back
-            _cell(out, module, suffix, GATES[gates], came, h, beside=bool(back))
-            new.append(h)
-        came = tuple(new)
+        cells = [(f"_l{depth}" * numbered + back, back) for d, back in ends if d == depth]
+        came = _layer(out, module, cells, GATES[gates], came, width, f"h{depth}")
     known = _head(out, came, config)
     return out, FAMILY[gates], known, False
 
@@ -78,23 +73,29 @@ def _input(out: StoredDraft, module: str, source: str) -> Axes:
     return e
 
 
-def _cell(out, module, suffix, gates, came: tuple[Axes, ...], h: Axes, beside: bool) -> None:
-    """One layer in one direction; it reads both directions of the layer before."""
-    width, arrays = out.sizes[h[0]], []
-    for i, gate in enumerate(gates):
-        rows = (0, i * width, (i + 1) * width)
-        start = 0
-        for axes in came:
-            columns = (1, start, start + out.sizes[axes[0]])
-            start = columns[2]
-            part = "/".join(x for x in (gate, axes[0] if len(came) > 1 else "") if x)
-            arrays.append(_part(out, f"{module}weight_ih{suffix}", part, axes, h, (rows, columns)))
-        arrays.append(_part(out, f"{module}weight_hh{suffix}", gate, h, h, (rows,)))
-        for source in (f"{module}bias_ih{suffix}", f"{module}bias_hh{suffix}"):
-            if out.has(source):
-                arrays.append(out.vector(source, "bias", h, part=gate, cut=(rows,)))
-    name = f"{module}rnn{suffix}"
-    out.layer("dense", arrays, name=name, activation=OTHER, beside=beside)
+def _layer(out, module, cells, gates, came: tuple[Axes, ...], width, name) -> tuple[Axes, ...]:
+    """One layer, in one or both directions; it reads all directions of the layer before.
+
+    The states that come back from the step before are a level of their own, of the same neurons.
+    """
+    states = tuple(out.neurons(name + back, width) for _, back in cells)
+    for part, sources in (("ih", came), ("hh", None)):
+        for i, ((suffix, _), h) in enumerate(zip(cells, states, strict=True)):
+            arrays = []
+            for number, gate in enumerate(gates):
+                rows, start = (0, number * width, (number + 1) * width), 0
+                for axes in sources or (h,):
+                    columns = (1, start, start + out.sizes[axes[0]])
+                    start, several = columns[2], len(sources or (h,)) > 1
+                    label = "/".join(x for x in (gate, axes[0] if several else "") if x)
+                    cut = (rows, columns) if several else (rows,)
+                    source = f"{module}weight_{part}{suffix}"
+                    arrays.append(_part(out, source, label, axes, h, cut))
+                if out.has(source := f"{module}bias_{part}{suffix}"):
+                    arrays.append(out.vector(source, "bias", h, part=gate, cut=(rows,)))
+            layer = f"{module}{part}{suffix}"
+            out.layer("dense", arrays, name=layer, activation=OTHER, beside=i > 0)
+    return states
 
 
 def _part(out, source, part, reads, writes, cut) -> Array:
