@@ -209,8 +209,9 @@ _RENAMED: dict[str, Callable[..., Any]] = {
     **{"le": jnp.less_equal, "gt": jnp.greater, "ge": jnp.greater_equal, "add": add, "sub": sub},
     **{"div": div, "rsub": lambda x, y, alpha=1: y - alpha * x, "clamp": clamp},
     **{"rsqrt": lax.rsqrt, "erf": lax.erf, "sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu},
-    **{"silu": jax.nn.silu, "elu": elu, "hardtanh": clamp, "softplus": jax.nn.softplus},
+    **{"silu": jax.nn.silu, "elu": elu, "softplus": jax.nn.softplus},
     "gelu": lambda x, approximate="none": jax.nn.gelu(x, approximate=approximate == "tanh"),
+    "hardtanh": lambda x, low=-1.0, high=1.0: clamp(x, low, high),
     "leaky_relu": lambda x, slope=0.01: jax.nn.leaky_relu(x, slope),
     **{
         "_softmax": layers.softmax,
