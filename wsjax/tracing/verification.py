@@ -167,8 +167,11 @@ class Verification:
     def _permutes(self, spec, packing, axis: str | None = None) -> bool:
         """Whether permutations, of all hidden axes or of one, preserve the outputs."""
         elements = self._elements(spec)
-        if axis is not None:
-            elements = [{axis: g[axis]} for g in elements]
+        if axis is not None:  # identities beside it, so that no new program is compiled
+            still = {
+                h: np.broadcast_to(np.arange(g.shape[-1]), g.shape) for h, g in elements[0].items()
+            }
+            elements = [still | {axis: g[axis]} for g in elements]
         changes = [self._change(self._permuted(g, spec, packing), packing) for g in elements]
         return max(changes, default=0.0) <= self._tolerance(spec, packing)
 
@@ -187,8 +190,10 @@ class Verification:
             factors[name] = np.asarray(scale * sign, np.float32)
         for name, x in group.phases.items():
             phases[name] = seed.integers(-1, 2, [sizes[a] for a in x.axes])
-        own = lambda x: {n: v for n, v in x.items() if signal in (None, n)}
-        element = scalings.Element(own(factors), own(phases))
+        if signal is not None:
+            factors = {n: x if n == signal else np.ones_like(x) for n, x in factors.items()}
+            phases = {n: x if n == signal else np.zeros_like(x) for n, x in phases.items()}
+        element = scalings.Element(factors, phases)
         change = self._change(_scale(element, self._packed(packing), spec), packing)
         return change <= max(self._tolerance(spec, packing), STEPS * 1e-8)
 
