@@ -71,6 +71,7 @@ def test_a_checkpoint_of_training():
     params, facts = contents(checkpoint(arrays, {"epoch": 3, "hyper_parameters": {"lr": 0.1}}))
     np.testing.assert_array_equal(params["enc.0.weight"], numbers(64, 32))
     assert (facts.branch, facts.parameters) == ("state_dict", 2048)
+    assert facts.metadata["epoch"] == 3
     assert [(b.name, b.kind) for b in facts.branches] == [
         ("state_dict", "model"),
         ("optimizer_states", "optimiser"),
@@ -128,6 +129,13 @@ def test_pytorchs_files(tmp_path):
     with pytest.raises(ContentError, match=r"holds no arrays of a network; found loss = 0\.3"):
         wsjax.load(path)
     assert kinds(describe(path)) == ["empty"]
+
+
+def test_a_file_of_packed_weights_alone():
+    params, facts = contents(checkpoint([listed("blk.0.weight", (4, 256), "Q4_K")]))
+    assert params == {}
+    assert (facts.parameters, kinds(facts, "error")) == (1024, ["empty"])
+    assert "none of its 1 arrays holds weights that are read as numbers" in str(facts)
 
 
 def test_an_object_that_was_refused_is_listed_before_the_rest():
