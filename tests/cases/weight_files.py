@@ -5,13 +5,14 @@
     mutations(data, seed, n)   n damaged copies of a file's bytes, the same for the same seed
     outcome(path)              its arrays and its errors; raises all but a `FileFormatError`
 
-Each is written byte by byte or by the format's own library, where it is installed.
+Each is written byte by byte or by the format's own library; "hdf5" and "keras" need h5py.
 """
 
 import json
 import struct
 import time
 import tracemalloc
+import zipfile
 
 import numpy as np
 from cases import torch_by_hand
@@ -107,6 +108,32 @@ def orbax(folder):
     return folder / "net"
 
 
+def hdf5(path, tree, attributes=(), **options):
+    """An HDF5 file: path of a group or array -> array, and path -> attributes."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        for name, array in tree.items():
+            file.create_dataset(name, data=array, **(options if np.ndim(array) else {}))
+        for name, values in dict(attributes).items():
+            file.require_group(name).attrs.update(values)
+    return path
+
+
+def keras_weights(folder):
+    tree = {f"layers/dense/vars/{i}": array for i, array in enumerate(ARRAYS.values())}
+    return hdf5(folder / "net.weights.h5", tree, compression="gzip")
+
+
+def keras(folder):
+    weights = keras_weights(folder)
+    with zipfile.ZipFile(folder / "net.keras", "w") as file:
+        file.writestr("config.json", json.dumps({"class_name": "Sequential"}))
+        file.write(weights, "model.weights.h5")
+    weights.unlink()
+    return folder / "net.keras"
+
+
 FORMATS = {
     "safetensors": safetensors,
     "safetensors index": safetensors_index,
@@ -116,6 +143,8 @@ FORMATS = {
     "npy": npy,
     "msgpack": msgpack,
     "orbax": orbax,
+    "hdf5": keras_weights,
+    "keras": keras,
 }
 
 

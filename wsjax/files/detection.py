@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator
 from wsjax.checks import printable
 from wsjax.files import (
     folders,
+    keras_files,
     msgpack_files,
     numpy_files,
     orbax_folders,
@@ -39,8 +40,8 @@ OTHER = (  # how files begin that hold no weights, and what to do
     (b"BZh", "compressed by bzip2: decompress it first"),
     (b"\xfd7zXZ", "compressed by xz: decompress it first"),
 )
-SUPPORTED = "safetensors, PyTorch, NumPy, Flax (MessagePack), Orbax"
-ZIPS = "PyTorch or NumPy"
+SUPPORTED = "safetensors, PyTorch, NumPy, Flax (MessagePack), Orbax, Keras (HDF5)"
+ZIPS = "PyTorch, NumPy or Keras"
 PROTOCOLS = (b"\2", b"\3", b"\4", b"\5")  # of pickles
 
 
@@ -144,6 +145,8 @@ def _reader(file) -> Reader:
         return numpy_files.read
     if start[5:9] == b"\0\0\0{":  # after a length of less than 2**40
         return safetensors_files.read
+    if keras_files.begins(file):
+        return keras_files.read
     if msgpack_files.begins(start):
         return msgpack_files.read
     raise FileFormatError(f"expected a file of {SUPPORTED}; it begins with {start[:8]!r}")
@@ -155,5 +158,7 @@ def _of_zip(file, limits):
         return torch_checkpoint.read(torch_files.Archive(members, limits), limits)
     if any(name.endswith(".npy") for name in members.members):
         return numpy_files.read_zip(members)
+    if keras_files.WEIGHTS in members.members:
+        return keras_files.read_zip(members)
     listed = first([printable(name) for name in members.members])
     raise FileFormatError(f"expected a zip of {ZIPS}; its members are {listed}")

@@ -12,6 +12,7 @@ al., 2022; Kalogeropoulos et al., 2024):
     relu, leaky_relu       s > 0     f(s z) = s f(z)
     none                   s != 0
     gelu, gelu_tanh, silu  1
+    other                  1          (an activation that is not known)
     sigmoid                1         (1 - sigmoid(z) = sigmoid(-z) would move the next bias)
     sin, with a bias       1, -1     b + k pi / omega gives y the sign (-1)^k, and leaves z's
 
