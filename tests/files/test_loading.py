@@ -11,9 +11,9 @@ from cases.torch_by_hand import write as write_torch
 from cases.weight_files import safetensors_bytes
 
 import wsjax
+from wsjax.files import ContentError, describe, effective
 from wsjax.files.checkpoint import Finding
-from wsjax.files.facts import ContentError
-from wsjax.files.loading import contents, describe
+from wsjax.files.loading import contents
 
 W = numbers(4, 3)
 NAN = np.full((4, 3), np.nan, "f2")
@@ -347,8 +347,6 @@ def test_reparametrised_weights_are_folded():
 
 
 def test_an_adapter_and_a_base_that_it_does_not_fit(tmp_path):
-    from wsjax.files.adapters import effective
-
     arrays = {
         "base_model.model.lm_head.lora_A.weight": numbers(2, 8),
         "base_model.model.lm_head.lora_B.weight": numbers(36, 2),
