@@ -119,7 +119,8 @@ def contents(
     copies, alike = _copies(rows, measures, tied)
     low_rank, config = _adapter(params, checkpoint)
     findings += [*config, *alike]
-    if not any(e.kind == "weight" for e in rows):
+    wrong = any(f.severity == "error" for f in findings)
+    if not wrong and not any(e.kind == "weight" for e in rows):
         text = f"none of its {len(rows)} arrays holds weights that are read as numbers"
         findings.append(Finding("empty", "error", None, text))
     facts = dataclasses.replace(
@@ -187,7 +188,7 @@ def _one_numbering(arrays: Sequence[Stored]):
             "and are no layers whose numbers go on: slices of arrays, or copies; join them first"
         )
         return flat, [Finding("shards", "error", twice[0], text)]
-    texts = [f"layers {s}* are numbered anew in each of {len(heads)} shards" for s in stems]
+    texts = [f"{s}* are numbered anew in each of {len(heads)} shards" for s in stems]
     return flat, [Finding("shards", "note", None, f"{t}: numbered through") for t in texts]
 
 
