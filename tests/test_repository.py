@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "metrics": set(),
     "storage": set(),
     "packing": {"checks"},
-    "tracing": {"packing"},
+    "tracing": {"networks", "packing", "views"},
     "files": {"checks"},
     "datasets": {"checks", "storage", "summaries"},
     "training": {"checks", "storage", "summaries"},

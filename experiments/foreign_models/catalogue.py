@@ -8,6 +8,7 @@ from experiments.foreign_models import (
     linen_others,
     linen_transformers,
     other_frameworks,
+    torch_models,
 )
 from experiments.foreign_models.generic import Case
 
@@ -39,6 +40,7 @@ _ORIGINS = {  # (framework, package) -> functions
     ("Equinox", "equinox"): other_frameworks.EQUINOX,
     ("Haiku", "haiku"): other_frameworks.HAIKU,
     ("JAX", "jax"): other_frameworks.PLAIN,
+    ("PyTorch", "torch"): torch_models.MODELS,
 }
 MODELS: dict[str, Model] = {
     build.__name__: Model(build.__name__, framework, needs, build)
