@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "views": {"networks", "summaries"},
     "architectures": {"checks", "networks", "views"},
     "symmetries": {"checks", "networks", "views", "architectures", "summaries"},
+    "recognition": {"checks", "networks", "packing", "views", "architectures"},
     "testing": {"networks", "views", "symmetries", "encoders", "tasks"},
     "encoders": {"checks", "networks", "views", "architectures", "symmetries", "summaries"},
     "zoos": {

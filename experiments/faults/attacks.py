@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 OUTCOMES = ("survived", "refused", "silent", "crashed")
-PROMISED = (ValueError, FileNotFoundError)  # `DamagedError` and `TorchFileError` are ValueErrors
+PROMISED = (ValueError, FileNotFoundError)  # `DamagedError` and `FileFormatError` are ValueErrors
 CPU_SECONDS = 60  # after which a case that has a process of its own is killed
 ADDRESS_SPACE = 4 << 30  # bytes that a case may ask for, beyond those of the idle process
 

@@ -18,7 +18,7 @@ from experiments.faults.torch_cases import ANYTHING
 from experiments.faults.torch_writer import program_of, pt, saved
 from third_party import inr_folders, published, schuerholt_zoos
 from wsjax.files import torch_files
-from wsjax.files.torch_files import Numbers, TorchFileError
+from wsjax.files.torch_files import FileFormatError, Numbers
 
 HOLE = 64  # bytes at most
 
@@ -40,11 +40,11 @@ def settled(x: Any) -> Any:
 def read_state(path: pathlib.Path, expected: Any) -> Verdict:
     """The verdict on a file; any plain data are right where `ANYTHING` is expected."""
     if expected is None:
-        return verdict(lambda: torch_files.state(path), [], [path], [TorchFileError])
+        return verdict(lambda: torch_files.state(path), [], [path], [FileFormatError])
     if expected == ANYTHING:
         read = lambda: [torch_files.state(path)][:0]
-        return verdict(read, [[]], [path], [TorchFileError])
-    return verdict(lambda: settled(torch_files.state(path)), expected, [path], [TorchFileError])
+        return verdict(read, [[]], [path], [FileFormatError])
+    return verdict(lambda: settled(torch_files.state(path)), expected, [path], [FileFormatError])
 
 
 def _network(rng, start=""):

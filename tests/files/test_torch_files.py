@@ -12,7 +12,7 @@ from cases import torch_by_hand
 from cases.torch_by_hand import Inline, Instance, Path, State
 
 from wsjax.files import pickles, torch_files
-from wsjax.files.torch_files import Limits, TorchFileError
+from wsjax.files.torch_files import FileFormatError, Limits
 
 
 def text(s):
@@ -32,7 +32,7 @@ def test_compressed_members_are_errors(tmp_path):
     path = tmp_path / "bomb.pth"
     torch_by_hand.archive(path, b"\x80\x02N.", [bytes(1 << 20)], compression=zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 1 << 14
-    with pytest.raises(TorchFileError, match="it has compressed or encrypted members"):
+    with pytest.raises(FileFormatError, match="it has compressed members"):
         torch_files.state(path)
 
 
@@ -49,7 +49,7 @@ def test_overlapping_members_are_errors(tmp_path):
         data[end - 4 : end] = struct.pack("<I", offset)
         data[end - 26 : end - 18] = struct.pack("<II", 5000, 5000)
     path.write_bytes(data)
-    with pytest.raises(TorchFileError, match="its members overlap: together"):
+    with pytest.raises(FileFormatError, match="its members overlap: together"):
         torch_files.state(path)
 
 
@@ -67,7 +67,7 @@ def test_limits(limits, message, tmp_path):
     path = tmp_path / "net.pth"
     torch_by_hand.write(path, {"a": np.ones(3, "f4")})
     assert set(torch_files.state(path)) == {"a"}
-    with pytest.raises(TorchFileError, match=message):
+    with pytest.raises(FileFormatError, match=message):
         torch_files.state(path, limits)
 
 
@@ -106,7 +106,10 @@ def storage(*arguments, **options):
         (storage("0", 3, (2,), (-1,), 1), "counts"),
         (storage("0", 3, (2.0,), (1,)), "counts"),
         (storage("0", True, (2,), (1,)), "name and length"),
-        (storage("0", 3, (3,), (1,), kind="ComplexFloat"), "torch.ComplexFloatStorage"),
+        (
+            storage("0", 3, (3,), (1,), kind="QInt8"),
+            "names 'torch.QInt8Storage'",
+        ),
         (b"\x80\x02K\x01Q.", "reference to a storage"),
     ],
 )
@@ -114,7 +117,7 @@ def test_tensors_that_are_not_in_the_file(program, message, tmp_path):
     (tmp_path / "secret").write_bytes(bytes(12))
     path = tmp_path / "bad.pth"
     torch_by_hand.archive(path, program, [np.arange(3, dtype="<f4").tobytes()])
-    with pytest.raises(TorchFileError, match=message):
+    with pytest.raises(FileFormatError, match=message):
         torch_files.state(path)
 
 
@@ -125,7 +128,7 @@ def test_a_damaged_file_is_one_error_wherever_it_ends_or_differs(tmp_path):
     good, rng = path.read_bytes(), np.random.default_rng(0)
     for end in rng.integers(0, len(good), 60):
         path.write_bytes(good[:end])
-        with pytest.raises(TorchFileError, match=r"net\.pth: "):
+        with pytest.raises(FileFormatError, match=r"net\.pth: "):
             torch_files.state(path)
     program, _ = torch_by_hand.program(State(kinds, ("", "seq")))
     errors = 0
@@ -135,12 +138,12 @@ def test_a_damaged_file_is_one_error_wherever_it_ends_or_differs(tmp_path):
             bad[at] = rng.integers(256)
         try:
             pickles.rebuild(bytes(bad), None)
-        except TorchFileError:
+        except FileFormatError:
             errors += 1
     assert errors > 200
     at = good.index(np.ones((2, 3), "f4").tobytes())
     path.write_bytes(good[:at] + b"\x01" + good[at + 1 :])
-    with pytest.raises(TorchFileError, match="CRC"):
+    with pytest.raises(FileFormatError, match="CRC"):
         torch_files.state(path)
 
 
@@ -156,7 +159,7 @@ def test_a_damaged_file_is_one_error_wherever_it_ends_or_differs(tmp_path):
 def test_what_is_no_file_of_pytorch(data, message, tmp_path):
     path = tmp_path / "net.pth"
     path.write_bytes(data)
-    with pytest.raises(TorchFileError, match=message):
+    with pytest.raises(FileFormatError, match=message):
         torch_files.state(path)
     with pytest.raises(FileNotFoundError, match=r"PyTorch file at .*absent\.pth, found none"):
         torch_files.state(tmp_path / "absent.pth")
@@ -165,14 +168,14 @@ def test_what_is_no_file_of_pytorch(data, message, tmp_path):
 def test_what_the_zip_must_hold(tmp_path):
     path = tmp_path / "net.pth"
     torch_by_hand.archive(path, b"\x80\x02N.", more=[("other/data.pkl", b"\x80\x02N.")])
-    with pytest.raises(TorchFileError, match=r"one member NAME/data\.pkl, found 2"):
+    with pytest.raises(FileFormatError, match=r"one member NAME/data\.pkl, found 2"):
         torch_files.state(path)
     with pytest.warns(UserWarning, match="Duplicate"):
         torch_by_hand.archive(path, b"\x80\x02N.", more=[("net/version", b"4\n")])
-    with pytest.raises(TorchFileError, match="different names"):
+    with pytest.raises(FileFormatError, match="different names"):
         torch_files.state(path)
     torch_by_hand.archive(path, b"\x80\x02K\x01.")
-    with pytest.raises(TorchFileError, match="arrays by name, got a int"):
+    with pytest.raises(FileFormatError, match="arrays by name, got a int"):
         torch_files.state(path)
     data = path.read_bytes()
     with zipfile.ZipFile(io.BytesIO(data)) as file:
@@ -180,7 +183,7 @@ def test_what_the_zip_must_hold(tmp_path):
     with zipfile.ZipFile(path, "w") as file:
         for member, content in members.items():
             file.writestr(member, content)
-    with pytest.raises(TorchFileError, match="big-endian"):
+    with pytest.raises(FileFormatError, match="big-endian"):
         torch_files.state(path)
 
 
@@ -208,7 +211,7 @@ def test_a_file_altered_anywhere_is_right_or_one_error(dropped, tmp_path):
         path.write_bytes(head + bad + tail)
         try:
             found = torch_files.state(path)
-        except TorchFileError as error:
+        except FileFormatError as error:
             messages.append(str(error))
         else:
             right += 1
@@ -228,7 +231,7 @@ def test_a_directory_is_as_large_as_zipfile_takes_it_to_be(tmp_path):
     record = lambda size: b"PK\x06\x06" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, 7, 7, size, 0)
     locator = b"PK\x06\x07" + struct.pack("<IQI", 0, end, 1)
     path.write_bytes(data[:end] + record(9) + record(1 << 40) + locator + data[end:])
-    with pytest.raises(TorchFileError, match=r"it has room for 23902\d+ members"):
+    with pytest.raises(FileFormatError, match=r"it has room for 23902\d+ members"):
         torch_files.state(path)
 
 
@@ -244,7 +247,7 @@ def test_what_a_disk_raises_stays_what_it_is(tmp_path, monkeypatch):
         torch_files.state(path)
     assert error.value.errno == errno.EIO
     monkeypatch.setattr(
-        "builtins.open", lambda *a: (_ for _ in ()).throw(PermissionError(13, "no"))
+        "builtins.open", lambda *a, **b: (_ for _ in ()).throw(PermissionError(13, "no"))
     )
     with pytest.raises(PermissionError):
         torch_files.state(path)
@@ -265,7 +268,7 @@ def test_many_names_of_one_array_are_one_array_or_an_error(tmp_path):
         p.out += [b"\x8c" + bytes([len(str(i))]) + str(i).encode(), shared]
     torch_by_hand.archive(path, b"".join(p.out) + b"u.", [a.tobytes() for a in p.arrays])
     with pytest.raises(
-        TorchFileError, match=r"expected at most 67108864; limits=Limits\(total_byt"
+        FileFormatError, match=r"expected at most 67108864; limits=Limits\(total_byt"
     ):
         torch_files.state(path)
     found = torch_files.state(path, Limits(total_bytes=1 << 30))
@@ -280,14 +283,14 @@ def test_lists_of_each_other_and_of_themselves_are_errors(tmp_path):
     )
     for nested in (b"](" + lists + b"e", b"]q\x00h\x00a", b")" + 200 * b"\x85"):
         torch_by_hand.archive(path, b"\x80\x02}" + text("a") + nested + b"s.")
-        with pytest.raises(TorchFileError, match="expected at most 2000 items, nested 100 deep"):
+        with pytest.raises(FileFormatError, match="expected at most 2000 items, nested 100 deep"):
             torch_files.state(path, Limits(pickle_bytes=2000))
 
 
 @pytest.mark.parametrize("token", [name("torch", "FloatStorage"), name("torch", "Size")])
 def test_what_is_no_value_is_an_error(token, tmp_path):
     torch_by_hand.archive(tmp_path / "net.pth", b"\x80\x02}" + text("a") + token + b"s.")
-    with pytest.raises(TorchFileError, match=r"arrays and plain values, got 'torch\."):
+    with pytest.raises(FileFormatError, match=r"arrays and plain values, got 'torch\."):
         torch_files.state(tmp_path / "net.pth")
 
 
@@ -325,7 +328,7 @@ def test_other_kinds_of_things(tmp_path):
         np.testing.assert_array_equal(found["inline"].array(), np.arange(6.0).reshape(2, 3))
         assert (found["path"], found["none"]) == ("/a/b", None)
         assert found["record"].fields == {"epochs": [1, 2], "large": 70_000}
-    with pytest.raises(TorchFileError, match=r"names 'zoo\.Dataset'"):
+    with pytest.raises(FileFormatError, match=r"names 'zoo\.Dataset'"):
         torch_files.state(path)
 
 
@@ -340,7 +343,7 @@ def test_a_checkpoint_is_read_as_it_is_nested(tmp_path):
     assert found["optimizer"]["param_groups"] == [{"betas": (0.9, 0.99)}]
     with torch_files.opened(path) as saved:
         kept = saved["model"]["0.weight"]
-    with pytest.raises(TorchFileError, match=r"checkpoint\.pth: the file is closed: read its"):
+    with pytest.raises(FileFormatError, match=r"checkpoint\.pth: the file is closed: read its"):
         kept.array()
 
 
@@ -404,11 +407,11 @@ def test_files_that_pytorch_itself_writes(tmp_path):
     assert list(found) == list(saved)
     for k, array in saved.items():
         array = array.detach()
+        assert (str(found[k].dtype), found[k].shape) == (str(array.dtype)[6:], tuple(array.shape))
         array = array.float() if array.dtype == torch.bfloat16 else array
-        np.testing.assert_array_equal(found[k], array.numpy())
-        assert (found[k].dtype, found[k].shape) == (array.numpy().dtype, tuple(array.shape))
+        np.testing.assert_array_equal(found[k].astype(array.numpy().dtype), array.numpy())
     assert np.shares_memory(found["tied"], found["transposed"])
     old = tmp_path / "old.pth"
     torch.save(net.state_dict(), old, _use_new_zipfile_serialization=False)
-    with pytest.raises(TorchFileError, match=r"before version 1\.6"):
+    with pytest.raises(FileFormatError, match=r"before version 1\.6"):
         torch_files.state(old)

@@ -19,7 +19,7 @@ from wsjax.networks import Spec
 from wsjax.packing import Packing
 from wsjax.symmetries import permutations, scalings
 from wsjax.tracing.axes import Axes
-from wsjax.tracing.layers import Structure, spec_of
+from wsjax.tracing.layers import Structure, spec_of, wired
 
 EXACT = 1e-6  # relative changes that pass whatever a misaligned permutation does
 SHARE = 0.05  # of the change by a misaligned permutation, which pass
@@ -106,15 +106,16 @@ class Verification:
     def errors(self, spec: Spec, packing: Packing) -> tuple[float, float]:
         """The change of the outputs by the group, and by a misaligned permutation."""
         element = permutations.sample(self.key, spec)
-        worst = max(
-            self._change(permutations.act(g, self._packed(packing), spec), packing)
-            for g in (element, *self._deranged(spec, packing))
-        )
-        return worst, self._misaligned(spec, packing)
+        elements = (element, *self._deranged(spec, packing))
+        changes = [self._change(self._permuted(g, spec, packing), packing) for g in elements]
+        return max(changes), self._misaligned(spec, packing)
 
     def _packed(self, packing):
         stored = dict(zip((n for n, _ in packing.stored), self.arrays, strict=True))
         return packing.pack(stored)
+
+    def _permuted(self, element, spec, packing):
+        return _permute(element, self._packed(packing), spec)
 
     def _change(self, params, packing) -> float:
         """The largest change of an output, relative to the largest output."""
@@ -135,7 +136,7 @@ class Verification:
         able = [a.name for a in spec.arrays if hidden & set(a.axes)]
         if not able:
             return 0.0
-        moved = permutations.act(permutations.sample(self.key, spec), params, spec)
+        moved = self._permuted(permutations.sample(self.key, spec), spec, packing)
         few = able[:: max(1, len(able) // 3)][:3]
         return max(self._change({**params, n: moved[n]}, packing) for n in few)
 
@@ -149,12 +150,13 @@ class Verification:
         elements = [permutations.sample(self.key, spec), *self._deranged(spec, packing)]
         if axis is not None:
             elements = [{axis: g[axis]} for g in elements]
-        params = self._packed(packing)
-        changes = [self._change(permutations.act(g, params, spec), packing) for g in elements]
+        changes = [self._change(self._permuted(g, spec, packing), packing) for g in elements]
         return max(changes, default=0.0) <= self._tolerance(spec, packing)
 
     def _scales(self, spec, packing, signal: str | None = None) -> bool:
         """Whether scales, signs and phase shifts, of all signals or of one, do."""
+        if not wired(spec):
+            return True  # nothing is known to scale
         group = scalings.scaling_group(spec)
         if not group.factors and not group.phases:
             return True
@@ -162,8 +164,13 @@ class Verification:
         if signal is not None:
             own = lambda x: {n: v for n, v in x.items() if n == signal}
             element = scalings.Element(own(element.factors), own(element.phases))
-        change = self._change(scalings.act(element, self._packed(packing), spec), packing)
+        change = self._change(_scale(element, self._packed(packing), spec), packing)
         return change <= max(self._tolerance(spec, packing), STEPS * 1e-8)
+
+
+# one program each: a take for every array alone would be compiled for each of their shapes
+_permute = jax.jit(permutations.act, static_argnums=2)
+_scale = jax.jit(scalings.act, static_argnums=2)
 
 
 def _without(spec: Spec, signals: set[str]) -> Spec:

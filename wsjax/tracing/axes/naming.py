@@ -19,10 +19,11 @@ from collections.abc import Sequence
 
 from jax.extend import core
 
+from wsjax import checks
 from wsjax.packing import Packing, Piece
-from wsjax.tracing import rules
-from wsjax.tracing.atoms import Axis, Node, expand, find, fix, fixed, leaves, size
-from wsjax.tracing.interpreter import Interpreter, fresh
+from wsjax.tracing.axes import rules
+from wsjax.tracing.axes.atoms import Axis, Node, expand, find, fix, fixed, kept, leaves, size
+from wsjax.tracing.axes.interpreter import Interpreter, fresh
 
 MOST = 64  # positions of a fixed axis along which arrays are cut
 LETTERS = {"input": "x", "output": "y", "a window": "t"}  # of fixed axes, by reason
@@ -68,11 +69,12 @@ def axes(jaxpr: core.ClosedJaxpr, names: Sequence[str]) -> Axes:
         for a in value.axes:
             fix(a, "output")
     used = {id(v) for e in jaxpr.jaxpr.eqns for v in e.invars}
-    for value, var, name in zip(parameters, jaxpr.jaxpr.invars, names, strict=False):
-        if id(var) not in used:
-            walk.notes[f"{name} is not used"] = None
-            for a in value.axes:
-                fix(a, "not used")
+    idle = [i for i, v in enumerate(jaxpr.jaxpr.invars[:count]) if id(v) not in used]
+    for i in idle:
+        for a in parameters[i].axes:
+            fix(a, "not used")
+    if idle:
+        walk.notes[f"not used: {checks.some('parameter', [names[i] for i in idle])}"] = None
     settled = _Settled(walk, [p.axes for p in parameters])
     return settled.axes(dict(zip(names, shapes[:count], strict=True)))
 
@@ -96,18 +98,19 @@ class _Settled:
         return [n for total in totals for part in total.parts for n in expand(part)]
 
     def _fix_deep_cuts(self) -> bool:
-        """Fixes direct sums inside the parts of another; False if there are none."""
-        deep = [n for n in self._parts() if n.parts is not None and not fixed([n])]
+        """Fixes direct sums inside other parts; False if there are none."""
+        inside = [n for own in self.walk.atoms.restrictions.values() for n in expand([own])]
+        deep = [n for n in (*self._parts(), *inside) if n.parts and not fixed([n])]
         fix(deep, "a cut within a cut")
         return bool(deep)
 
     def _join_restrictions(self) -> bool:
         """Joins atoms at one index to those at all, unless they lie apart; False if none do."""
         self.beside, self.buried = self._beside(), set(self._parts())
-        known, changed = {}, False
+        known, together, changed = {}, {}, False
         for (whole, outer, index), own in list(self.walk.atoms.restrictions.items()):
             whole, outer, own = find(whole), find(outer), find(own)
-            if whole is own:
+            if expand([whole]) == expand([own]) or fixed([whole, own]):
                 continue
             mine = known.setdefault((whole, outer, index), own)
             if not self._apart(whole, outer):
@@ -116,24 +119,41 @@ class _Settled:
             elif find(mine) is not own:
                 self.walk.unify([mine], [own], "an index")
                 changed = True
+            together.setdefault((whole, outer), []).append(own)
+        for (whole, _), own in together.items():  # where a cut has nothing to tell apart
+            if fixed(own):
+                changed = changed or not fixed([whole])
+                fix([whole], _reason(own))
+            elif len(set(map(find, own))) == 1:
+                self.walk.unify([whole], own[:1], "an index")
+                changed = True
         return changed
 
     def _apart(self, inner: Node, outer: Node) -> bool:
         """Whether an atom has neurons of its own at each position of a fixed node."""
-        plain = inner.factors is None and inner.parts is None and inner.why is None
+        plain = inner.size > 1 and inner.factors is None and inner.parts is None
         cut = outer.factors is None and outer not in self.buried and fixed([outer])
-        return plain and cut and outer.size <= MOST and outer in self.beside.get(inner, ())
+        return (
+            plain
+            and not inner.why
+            and cut
+            and 1 < outer.size <= MOST
+            and outer in self.beside.get(inner, ())
+        )
 
     def _beside(self) -> dict[Node, set[Node]]:
         """For each free atom, the nodes that it lies beside, once, wherever it occurs."""
         out: dict[Node, set[Node]] = {}
-        for space in {tuple(tuple(expand(a)) for a in s) for s in self.walk.spaces}:
+        for space in {tuple(tuple(kept(a)) for a in s) for s in self.walk.spaces}:
             entries = list(_entries(space))
             for node, chain in entries:
                 if node.parts is None and node.why is None:
                     near = [n for n, c in entries if n is not node and c == chain[: len(c)]]
                     once = {n for n, times in collections.Counter(near).items() if times == 1}
                     out[node] = out[node] & once if node in out else once
+        for (whole, *_), own in self.walk.atoms.restrictions.items():  # outer ones come first
+            near, mine = out.get(find(whole), set()), out.get(find(own), set())
+            mine -= {n for n in mine if fixed([n]) and n not in near}
         return out
 
     def _cuts(self, node: Node) -> list[Node]:
@@ -196,34 +216,38 @@ class _Settled:
                     at[content[0]] = start
             for (_, _, content), (axis, kind, _, _) in zip(chosen, units, strict=True):
                 if kind == "sum":
-                    inside = _units(content, ()) or [("fixed", 1, [Node(1, "one")])]
-                    rows += [(axis, k, n, c) for k, n, c in inside]
-                elif kind != "cut":
-                    rows.append((axis, kind, math.prod(c.size for c in content), content))
-            keys = tuple(self._key(kind, content, at) for _, kind, _, content in rows)
+                    runs = _units(content, ())
+                else:
+                    runs = [(kind, 0, content)] if kind != "cut" else []
+                rows += [(axis, n, key) for run in runs for n, key in self._keys(run, at)]
+            keys = tuple(key for *_, key in rows)
             piece = Piece(
                 f"{source}[{number}]" if several else source,
                 source,
                 view,
                 tuple(start for start, _, _ in chosen),
                 tuple(stop for _, stop, _ in chosen),
-                tuple(n for _, _, n, _ in rows),
+                tuple(n for _, n, _ in rows),
                 tuple(axis for axis, *_ in rows),
             )
             out.append((piece, keys))
         return out
 
-    def _key(self, kind: str, content: Axis, at: dict[Node, int]):
-        """(reason or None, nodes, their places along cuts): equal keys are the same neurons."""
+    def _keys(self, run, at: dict[Node, int]) -> list[tuple[int, tuple]]:
+        """Size and key of a run of nodes, or of what lies there at the places along cuts.
+
+        A key is (reason or None if free, nodes, places): equal keys are the same neurons.
+        """
+        kind, _, content = run
         if kind == "fixed":
-            return _reason(content), tuple(content), ()
+            return [(size(content), (_reason(content), tuple(content), ()))]
         (node,) = content
         cuts = self._cuts(node)
         for c in cuts:
             own = self.own.get((node, c, at[c]))
             if own is not None and own is not node:
-                return self._key("free", [own], at)
-        return None, (node,), tuple((c.number, at[c]) for c in cuts)
+                return [x for inner in _units([own], ()) for x in self._keys(inner, at)]
+        return [(node.size, (None, (node,), tuple((c.number, at[c]) for c in cuts)))]
 
     def _nested(self, names, nodes) -> tuple[tuple[str, str], ...]:
         """Pairs of inner and outer hidden axes, from the node of each."""
@@ -250,14 +274,14 @@ class _Settled:
 def _entries(space):
     """All nodes of a space, each with the parts of direct sums it lies in."""
 
-    def inside(axis, chain):
+    def inside(axis, place, chain):
         for k, node in enumerate(axis):
             yield node, chain
             for i, part in enumerate(node.parts or ()):
-                yield from inside(expand(part), (*chain, (k, node.number, i)))
+                yield from inside(kept(part), (*place, k, i), (*chain, (*place, k, i)))
 
     for number, axis in enumerate(space):
-        yield from inside(axis, ((number,),) if any(n.parts for n in axis) else ())
+        yield from inside(axis, (number,), ())
 
 
 def _units(axis: Axis, cuts) -> list[tuple[str, int, list]]:

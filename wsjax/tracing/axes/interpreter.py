@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jax.extend import core
 
-from wsjax.tracing.atoms import Atoms, Axis, Node, atom
+from wsjax.tracing.axes.atoms import Atoms, Axis, Node, atom
 
 SMALL = 4096  # numbers in an array whose values are followed
 Space = tuple[Axis, ...]  # axes that an operation runs over together

@@ -37,7 +37,7 @@ class Node:
     _numbers = itertools.count()
 
     def __init__(self, size: int, why: str | None = None):
-        self.number, self.size, self.why = next(Node._numbers), size, why
+        self.number, self.size, self.why = next(Node._numbers), int(size), why
         self.parent: Node | None = None
         self.factors: Axis | None = None
         self.parts: list[Axis] | None = None
@@ -69,6 +69,14 @@ def expand(axis: Iterable[Node]) -> Axis:
             out += expand(node.factors)
         elif node.size != 1:
             out.append(node)
+    return out
+
+
+def kept(axis: Iterable[Node]) -> Axis:
+    """As `expand`, with axes of size one: a single group, a single head."""
+    out = []
+    for node in map(find, axis):
+        out += kept(node.factors) if node.factors is not None else [node]
     return out
 
 
@@ -108,8 +116,10 @@ class Atoms:
 
     def unify(self, one: Axis, two: Axis, why: str) -> None:
         """Makes two axes of one size the same neurons, refining both as far as needed."""
-        if len(one) == len(two) == 1 and one[0].size == two[0].size == 1:
-            return self._join(one[0], two[0], why)
+        mine, its = _ones(one), _ones(two)
+        for place in mine.keys() & its.keys():
+            for a, b in zip(mine[place], its[place], strict=False):
+                self._join(a, b, why)
         one, two = expand(one), expand(two)
         while one and two:
             a, b = find(one[0]), find(two[0])
@@ -263,9 +273,12 @@ class Atoms:
 
     def regroup(self, axis: Iterable[Node], shape: Sequence[int], why: str) -> list[Axis]:
         """Nodes that follow each other, row by row, as axes of a shape."""
+        ones, done = _ones(axis), 1
         nodes, out = expand(axis), []
         for n in shape:
             group, left = [], n
+            if n == 1 and ones.get(done):
+                group = [ones[done].pop(0)]
             while left > 1 and nodes is not None:
                 if left % nodes[0].size == 0:
                     group.append(nodes[0])
@@ -279,8 +292,20 @@ class Atoms:
                 nodes = rest
             if nodes is None:
                 group = atom(n, f"mixed by {why}")
-            out.append(group)
+            done *= n
+            out.append(group or atom(n))
         return out
+
+
+def _ones(axis: Iterable[Node]) -> dict[int, Axis]:
+    """The nodes of size one in an axis, by the number of positions before them."""
+    out: dict[int, Axis] = {}
+    before = 1
+    for node in kept(axis):
+        if node.size == 1:
+            out.setdefault(before, []).append(node)
+        before *= node.size
+    return out
 
 
 def _product(factors: Axis) -> Node:

@@ -11,8 +11,9 @@ A rule may fix too much, never too little: two axes of its may stay free only if
 permutation of their neurons commutes with the primitive.
 """
 
-from wsjax.tracing.atoms import Axis, atom, expand, fix, fixed, size
-from wsjax.tracing.interpreter import Interpreter, Value, fresh
+from wsjax.tracing.axes import indexing
+from wsjax.tracing.axes.atoms import Axis, atom, expand, fix, fixed, kept, size
+from wsjax.tracing.axes.interpreter import Interpreter, Value, fresh
 
 ELEMENTWISE = frozenset(
     [
@@ -32,7 +33,15 @@ ELEMENTWISE = frozenset(
 CALLS = frozenset(
     [
         *("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call"),
-        *("custom_vjp_call_jaxpr", "remat", "remat2", "checkpoint", "custom_lin", "xla_call"),
+        *(
+            "custom_vjp_call_jaxpr",
+            "remat",
+            "remat2",
+            "checkpoint",
+            "custom_vmap_call",
+            "custom_lin",
+            "xla_call",
+        ),
     ]
 )
 REDUCTIONS = frozenset(
@@ -95,7 +104,9 @@ def _elementwise(walk, eqn, ins):
 
 def _call(walk, eqn, ins):
     inner = next(
-        eqn.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if eqn.params.get(k) is not None
+        eqn.params[k]
+        for k in ("jaxpr", "call_jaxpr", "fun_jaxpr", "call")
+        if eqn.params.get(k) is not None
     )
     closed = hasattr(inner, "consts")
     return walk.run(inner.jaxpr if closed else inner, inner.consts if closed else (), ins)
@@ -134,16 +145,16 @@ def _reshape(walk, eqn, ins):
     out, i, j = [], 0, 0
     while i < len(before) or j < len(after):  # the shortest runs of axes of equal size
         m, n, first, last = 1, 1, i, j
-        while (i, j) == (first, last) or m != n:
+        while (i == first or j == last or m != n) and (i < len(before) or j < len(after)):
             if (m <= n or j == len(after)) and i < len(before):
                 m, i = m * before[i], i + 1
             else:
                 n, j = n * after[j], j + 1
-        run = [x for a in ins[0].axes[first:i] for x in a]
-        if j - last == 1:
-            out.append(expand(run))
-        else:
-            out += walk.atoms.regroup(run, after[last:j], "a reshape")
+        run = kept(x for a in ins[0].axes[first:i] for x in a)
+        while run and run[-1].size == 1 and j < len(after) and after[j] == 1:
+            j += 1  # groups of one
+        whole = j - last == 1
+        out += [run] if whole else walk.atoms.regroup(run, after[last:j], "a reshape")
     return [Value(out)]
 
 
@@ -243,6 +254,15 @@ def _concatenate(walk, eqn, ins):
     return [Value(out)]
 
 
+def _stack(walk, eqn, ins):
+    out = list(ins[0].axes)
+    for x in ins[1:]:
+        for a, b in zip(out, x.axes, strict=True):
+            walk.unify(a, b, "a stack")
+    out.insert(eqn.params["axis"], atom(len(ins), "a stack"))
+    return [Value(out)]
+
+
 def _pad(walk, eqn, ins):
     out = []
     for a, (low, high, inside), n in zip(
@@ -254,168 +274,9 @@ def _pad(walk, eqn, ins):
             fix(a, "a pad")
             out.append(atom(n, "a pad"))
         else:
-            blank = [atom(k, "a pad") for k in (low, high)]
-            parts = [p for p, k in zip((blank[0], a, blank[1]), (low, 1, high), strict=True) if k]
+            parts = [*([atom(low)] if low else []), a, *([atom(high)] if high else [])]
             out.append(walk.atoms.sum(parts))
     return [Value(out)]
-
-
-def _slice(walk, eqn, ins):
-    p = eqn.params
-    strides = p["strides"] or (1,) * len(ins[0].axes)
-    starts, stops = p["start_indices"], p["limit_indices"]
-    value, shape = ins[0], eqn.invars[0].aval.shape
-    for i in range(len(shape)):
-        if strides[i] == 1:
-            value = part(walk, value, i, starts[i], stops[i], shape[i])
-        else:
-            value = _every(walk, value, i, starts[i], stops[i], strides[i], shape[i])
-    return [value]
-
-
-def part(walk: Interpreter, value: Value, along: int, start: int, stop: int, whole: int) -> Value:
-    """The positions of one axis from `start` to `stop`; other axes are those beside them."""
-    axes = list(value.axes)
-    if (start, stop) == (0, whole):
-        return value
-    if stop == start:
-        fix(axes[along], "a slice")
-        axes[along] = atom(0, "a slice")
-        return Value(axes)
-    if stop - start > 1:
-        axes[along] = walk.atoms.slice(axes[along], start, stop, "a slice")
-        return Value(axes)
-    return _at(walk, axes, along, start)
-
-
-def _at(walk, axes, along, index):
-    """The value at one index of an axis, which is kept with size one."""
-    nodes, left = expand(axes[along]), index
-    for k, node in enumerate(nodes):
-        place, left = divmod(left, size(nodes[k + 1 :]))
-        walk.atoms.select(node, place)
-        axes = [
-            a if i == along else walk.atoms.restrict(a, node, place) for i, a in enumerate(axes)
-        ]
-    axes[along] = []
-    return Value(axes)
-
-
-def _every(walk, value, along, start, stop, stride, whole):
-    """Every so many positions of an axis."""
-    axes, last = list(value.axes), start + (stop - start - 1) // stride * stride
-    if whole % stride or start >= stride or last != whole - stride + start:
-        fix(axes[along], "a strided slice")
-        axes[along] = atom((stop - start - 1) // stride + 1, "a strided slice")
-        return Value(axes)
-    outer, inner = walk.atoms.regroup(axes[along], (whole // stride, stride), "a strided slice")
-    axes[along : along + 1] = [outer, inner]
-    value = _at(walk, axes, along + 1, start)
-    return Value([a for i, a in enumerate(value.axes) if i != along + 1])
-
-
-def _split(walk, eqn, ins):
-    along, start, outs = eqn.params["axis"], 0, []
-    for n in map(int, eqn.params["sizes"]):
-        whole = eqn.invars[0].aval.shape[along]
-        outs.append(part(walk, ins[0], along, start, start + n, whole))
-        start += n
-    return outs
-
-
-def _dynamic_slice(walk, eqn, ins):
-    value, starts = ins[0], [x.known for x in ins[1:]]
-    shape, to = eqn.invars[0].aval.shape, eqn.outvars[0].aval.shape
-    for i, (n, m, start) in enumerate(zip(shape, to, starts, strict=True)):
-        if m == n:
-            continue
-        if start is not None:
-            first = min(max(int(start), 0), n - m)
-            value = part(walk, value, i, first, first + m, n)
-        else:
-            fix(value.axes[i], "an index")
-            axes = list(value.axes)
-            axes[i] = atom(m, "an index")
-            value = Value(axes)
-    return [value]
-
-
-def _dynamic_update_slice(walk, eqn, ins):
-    whole, new = ins[:2]
-    for a, b, n, m in zip(
-        whole.axes, new.axes, eqn.invars[0].aval.shape, eqn.invars[1].aval.shape, strict=True
-    ):
-        if n == m:
-            walk.unify(a, b, "an update")
-        else:
-            fix(a, "an update")
-            fix(b, "an update")
-    return [Value(whole.axes)]
-
-
-def _gather(walk, eqn, ins):
-    dims, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
-    value, index = ins
-    shape, to = eqn.invars[0].aval.shape, eqn.outvars[0].aval.shape
-    collapsed, batching = dims.collapsed_slice_dims, dims.operand_batching_dims
-    if index.known is not None and index.known.size == len(dims.start_index_map) and not batching:
-        starts = dict(zip(dims.start_index_map, index.known.ravel().tolist(), strict=True))
-        for i, start in starts.items():
-            first = min(max(start, 0), shape[i] - sizes[i])
-            value = part(walk, value, i, first, first + sizes[i], shape[i])
-        offset = [a for i, a in enumerate(value.axes) if i not in collapsed]
-        out = fresh(to).axes
-        for place, a in zip(dims.offset_dims, offset, strict=True):
-            out[place] = a
-        return [Value(out)]
-    out, batch = fresh(to).axes, iter(index.axes[:-1])
-    for i in range(len(to)):
-        if i not in dims.offset_dims:
-            out[i] = next(batch)
-    for mine, its in zip(batching, dims.start_indices_batching_dims, strict=True):
-        walk.unify(value.axes[mine], index.axes[its], "a gather")
-    kept = [i for i in range(len(sizes)) if i not in (*collapsed, *batching)]
-    for place, i in zip(dims.offset_dims, kept, strict=True):
-        if sizes[i] == shape[i]:
-            out[place] = value.axes[i]
-        else:
-            fix(value.axes[i], "a gather")
-            fix(out[place], "a gather")
-    for i in collapsed:
-        fix(value.axes[i], "an index")
-    return [Value(out)]
-
-
-def _scatter(walk, eqn, ins):
-    dims = eqn.params["dimension_numbers"]
-    whole, index, new = ins[:3]
-    batching = dims.operand_batching_dims
-    for mine, its in zip(batching, dims.scatter_indices_batching_dims, strict=True):
-        walk.unify(whole.axes[mine], index.axes[its], "a scatter")
-    kept = [i for i in range(len(whole.axes)) if i not in (*dims.inserted_window_dims, *batching)]
-    for i, j in zip(kept, dims.update_window_dims, strict=True):
-        if eqn.invars[0].aval.shape[i] == eqn.invars[2].aval.shape[j]:
-            walk.unify(whole.axes[i], new.axes[j], "a scatter")
-        else:
-            fix(whole.axes[i], "a scatter")
-            fix(new.axes[j], "a scatter")
-    batch = [a for j, a in enumerate(new.axes) if j not in dims.update_window_dims]
-    for a, b in zip(batch, index.axes[:-1], strict=True):
-        walk.unify(a, b, "a scatter")
-    for i in dims.inserted_window_dims:
-        fix(whole.axes[i], "an index")
-    return [Value(whole.axes)]
-
-
-def _top_k(walk, eqn, ins):
-    along = eqn.params.get("axis", len(ins[0].axes) - 1)
-    fix(ins[0].axes[along], "top_k")
-    outs = []
-    for v in eqn.outvars:
-        axes = list(ins[0].axes)
-        axes[along] = atom(v.aval.shape[along], "top_k")
-        outs.append(Value(axes))
-    return outs
 
 
 def _fft(walk, eqn, ins):
@@ -488,19 +349,20 @@ _RULES = {
     "dot_general": _dot,
     "conv_general_dilated": _conv,
     "concatenate": _concatenate,
+    "stack": _stack,
     "pad": _pad,
-    "slice": _slice,
-    "split": _split,
-    "dynamic_slice": _dynamic_slice,
-    "dynamic_update_slice": _dynamic_update_slice,
-    "gather": _gather,
-    "top_k": _top_k,
+    "slice": indexing.slice,
+    "split": indexing.split,
+    "dynamic_slice": indexing.dynamic_slice,
+    "dynamic_update_slice": indexing.dynamic_update_slice,
+    "gather": indexing.gather,
+    "top_k": indexing.top_k,
     "fft": _fft,
     "scan": _scan,
     "while": _while,
     "cond": _cond,
     **dict.fromkeys(
         ("scatter", "scatter_add", "scatter-add", "scatter_mul", "scatter_max", "scatter_min"),
-        _scatter,
+        indexing.scatter,
     ),
 }
