@@ -41,11 +41,11 @@ from wsjax.datasets.images import Images, Preparation
 from wsjax.encoders import GMN, SNE, Encoder, ScaleGMN
 from wsjax.networks import Spec
 from wsjax.symmetries import matching, permutations
-from wsjax.tracing.traced import Traced, trace
+from wsjax.tracing import Traced, trace
 from wsjax.views import graphs
 
 PARTS = ("large", "models", "families", "encoders", "matching")
-POINTS = 25
+POINTS, MEASURED = 25, 2000  # on the line; images of each part, the first
 SETS = ("digits", "mnist", "fashion_mnist")
 FAMILIES = {  # name -> Spec, shape of its inputs
     "mlp": (architectures.mlp([2, 12, 10, 1], "relu"), (3, 2)),
@@ -137,7 +137,7 @@ def families() -> Iterator[dict]:
 
 def encoded(name: str, encoder: Encoder, seed: int) -> dict:
     """The audits of an untrained encoder on traced models, with their own functions."""
-    figures, unsupported = {}, {}
+    figures, unsupported, begin = {}, {}, time.monotonic()
     for key_of_model, which in enumerate(ENCODED):
         model = MODELS[which]
         if importlib.util.find_spec(model.needs) is None:
@@ -154,6 +154,7 @@ def encoded(name: str, encoder: Encoder, seed: int) -> dict:
         "metrics": figures,
         "refused": unsupported,
         "parameters": 0,
+        "seconds": round(time.monotonic() - begin, 1),
         "config": {"encoder": type(encoder).__name__, "networks": list(ENCODED)},
     }
 
@@ -233,11 +234,11 @@ def matched(data: Images, steps: int, width: int) -> dict:
         "log10_group": round(traced.group, 2),
         "error": traced.error,
     }
+    run = jax.jit(lambda params, inputs: traced.forward(params, inputs))
     parts = {"train": (x, y), "test": (prepared(data.test), data.test_labels)}
     for part, (inputs, classes) in parts.items():
-        first = slice(0, 2000)
-        run = jax.jit(functools.partial(traced.forward))
-        logits = lambda p, inputs=inputs[first], run=run: run(p, inputs)
+        first = slice(0, MEASURED)
+        logits = functools.partial(run, inputs=inputs[first])
         loss = lambda p, y=classes[first], f=logits: float(mean_loss(f(p), y))
         for i, end in enumerate(ends):
             hits = logits(end).argmax(-1) == classes[first]
@@ -250,6 +251,7 @@ def matched(data: Images, steps: int, width: int) -> dict:
         "metrics": figures,
         "parameters": traced.spec.count,
         "steps": steps,
+        "seconds": round(time.monotonic() - begin, 1),
         "config": {"data": data.name, "width": width, "images": len(x), "framework": "Flax Linen"},
     }
 

@@ -17,12 +17,16 @@ def line(run: Mapping) -> str:
     """One record in a line, for the screen."""
     if isinstance(run.get("refused"), str):
         return f"{run['row']:28} refused: {run['refused']}"
-    figures = ", ".join(
-        f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}"
-        for k, v in run["metrics"].items()
-        if not isinstance(v, Mapping)
-    )
+    figures = ", ".join(f"{k} {_figure(v)}" for k, v in run["metrics"].items())
     return f"{run['row']:28} {run['seconds']:6.1f} s  {figures}"
+
+
+def _figure(value) -> str:
+    if not isinstance(value, Mapping):
+        return f"{value:.3g}" if isinstance(value, float) else str(value)
+    if "verdict" in value:
+        return value["verdict"]
+    return "(" + ", ".join(f"{k} {_figure(v)}" for k, v in value.items()) + ")"
 
 
 def _runs(part: str, results: pathlib.Path) -> Sequence[Mapping]:
