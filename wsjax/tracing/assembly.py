@@ -8,6 +8,7 @@ add, product                         a residual; after a product nothing commute
 """
 
 import dataclasses
+import math
 
 from wsjax.networks import Setting
 from wsjax.tracing.nodes import Node, Nodes
@@ -15,6 +16,7 @@ from wsjax.tracing.values import INPUT, Source, Use
 
 Effect = tuple[str, float]  # name of an activation, and the factor inside it
 LINEAR = ("dense", "conv", "embedding", "attention")
+CLOSED = ("other", "scores", "attention")  # unless within an attention
 COMMUTE = ("relu", "leaky_relu")  # twice is once, whatever is in between
 
 
@@ -75,6 +77,7 @@ class Assembly:
         self.merged: dict[int, int] = {}  # draft -> the one that it became part of
         self.readers: dict[int, list[int]] = {}
         self.limited = set(nodes.limited)
+        self.aside: dict[int, int] = {}  # node -> draft of a scalar
         for number, node in enumerate(self.all):
             for i in dict.fromkeys(node.inputs):
                 self.readers.setdefault(i, []).append(number)
@@ -127,16 +130,15 @@ class Assembly:
         for node in self.all:
             if node.op == "scale" and any(u.role == "variance" for u in node.uses):
                 (before,) = node.inputs
-                if self.all[before].op == "shift" and self.all[before].detail == ("minus",):
+                if self.all[before].op == "shift" and self.all[before].detail[:1] == ("minus",):
                     out.add(before)
         return out
 
     def _linear(self, number: int, node: Node) -> None:
         if not node.uses:  # a kernel that another layer has
             return
-        before = self.all[node.inputs[0]]
-        own, alone = self.at(node.inputs[0]), len(self.readers[node.inputs[0]]) == 1
-        if before.op == "attention" and own is not None and alone:
+        own = self._attended(node.inputs[0])
+        if own is not None:
             self.absorb(number, own, node)
             return
         settings = {}
@@ -144,17 +146,56 @@ class Assembly:
             settings["embedding"] = "grid"
         self.draft(node.kind, node.uses, self.layers(node.inputs[0]), number, **settings)
 
+    def _attended(self, node: int) -> int | None:
+        """The attention whose values, not yet put together, a linear map takes in."""
+        found = self.layers(node)
+        if len(found) != 1 or found[0] < 0 or self.drafts[found[0]].kind != "attention":
+            return None
+        draft = self.drafts[found[0]]
+        if any(self.all[n].op == "linear" for n in draft.ends):
+            return None
+        if node != draft.ends[0] or len(self.readers[node]) != 1:
+            draft.settings["scores"] = "other"
+        return found[0]
+
+    def _scalar(self, number: int, node: Node) -> bool:
+        """Puts a factor or an offset that all neurons have in common beside the network."""
+        shapes = [self.nodes.shapes[u.parameter] for u in node.uses]
+        part = lambda u: [n for i, n in enumerate(shapes[0]) if all(i != a for a, *_ in u.part)]
+        if not node.uses or any(math.prod(part(u)) > 1 for u in node.uses):
+            return not node.uses
+        if node.detail and node.detail[-1] == "one":  # of a signal of one neuron
+            return False
+        uses = [dataclasses.replace(u, writes=()) for u in node.uses]
+        self.draft("embedding", uses, self.layers(node.inputs[0]), number)
+        self.aside[number] = self.owner.pop(number)
+        return True
+
     def _shift(self, number: int, node: Node) -> None:
         (before,) = node.inputs
         own = self.at(before)
+        if number not in self.means and self._scalar(number, node):
+            return
         if number in self.means:
             uses = [dataclasses.replace(u, role="mean") for u in node.uses]
             self.draft("norm", uses, self.layers(before), number, norm="batch")
+        elif own is not None and (late := self._late_bias(before)) is not None:
+            self.drafts[late].uses += node.uses
+            self.owner[number] = own
+            self.drafts[own].ends.append(number)
         elif own is None or not self._open(before, own) or self._along_positions(node):
             inputs = self.layers(before)
             self.draft("embedding", node.uses, inputs, number, embedding="positions")
         else:
             self.absorb(number, own, node)
+
+    def _late_bias(self, before: int) -> int | None:
+        """The linear map that a bias belongs to which comes after an addition."""
+        node = self.all[before]
+        if node.op != "add" or len(self.readers.get(before, ())) != 1:
+            return None
+        plain = [i for i in node.inputs if self.all[i].op == "linear" and self._raw(i)]
+        return self.at(plain[0]) if len(plain) == 1 else None
 
     def _along_positions(self, node: Node) -> bool:
         shapes = self.nodes.shapes
@@ -173,6 +214,8 @@ class Assembly:
     def _scale(self, number: int, node: Node) -> None:
         (before,) = node.inputs
         own, op = self.at(before), self.all[before].op
+        if self._scalar(number, node):
+            return
         begun = op in ("norm", "scale") or before in self.means
         if any(u.role == "variance" for u in node.uses) and before not in self.means:
             self.draft("norm", node.uses, self.layers(before), number, norm="batch")
@@ -268,6 +311,8 @@ class Assembly:
             scores = self.all[scores].inputs[0]
         exact = exact and bool(self.all[scores].detail[0])
         parts, drafts = [*self.all[scores].inputs, value], []
+        if node.detail[1]:
+            parts[:2] = parts[1::-1]
         for part in parts:
             exact = exact and self.at(part) is not None and self.all[part].op in ("linear", "shift")
             found = self.layers(part)
@@ -279,9 +324,11 @@ class Assembly:
         drafts = list(dict.fromkeys(drafts))
         kinds = {self.drafts[d].kind for d in drafts if d >= 0}
         inside = {d for d in drafts if d >= 0}
-        if -1 in drafts or not kinds <= {"dense", "norm"} or not self._private(inside, number):
+        private = self._private(inside, number)
+        if -1 in drafts or not kinds <= {"dense", "norm"} or private is None:
             self.limited |= set(self._roots(number))
             return
+        exact = exact and private
         uses = [u for d in sorted(inside) for u in self.drafts[d].uses]
         order = [self.at(p) for p in parts]
         if None not in order and inside <= set(order):
@@ -293,23 +340,30 @@ class Assembly:
         for d in inside:
             self.merged[d] = own
 
-    def _private(self, inside: set[int], attention: int) -> bool:
-        """Whether nothing but one attention uses what some drafts compute."""
-        stack = [n for d in inside for n in self.drafts[d].ends]
+    def _private(self, inside: set[int], attention: int) -> bool | None:
+        """Whether nothing but one attention uses what some drafts compute.
+
+        None if another layer does; False if they are used within the attention once more.
+        """
+        stack, once = [n for d in inside for n in self.drafts[d].ends], True
         seen = set(stack)
         while stack:
             n = stack.pop()
             if n in self.nodes.outputs:
-                return False
+                return None
             for r in self.readers.get(n, ()):
-                own = self.at(r)
-                if r == attention or r in seen or own in inside:
+                if r == attention or r in seen or self.at(r) in inside:
                     continue
-                if own is not None or self.all[r].op in ("linear", "attention", "add", "product"):
-                    return False
+                node = self.all[r]
+                if node.op in ("add", "product", "attention"):
+                    if not set(self.layers(r)) <= inside:
+                        return None
+                    once = False
+                elif self.at(r) is not None or node.op in ("linear", "norm", "shift", "scale"):
+                    return None
                 seen.add(r)
                 stack.append(r)
-        return True
+        return once
 
     def effects(self, node: int, own: int, seen: frozenset[int] = frozenset()) -> set[Effect]:
         """The activations that a node's value goes through until another layer takes it in."""
@@ -330,9 +384,13 @@ class Assembly:
             elif r.op == "pool":
                 later = self.effects(reader, own, seen | {reader})
                 out |= {("other", 1.0) if name == "sin" else (name, w) for name, w in later}
-            elif r.op == "concat":
+            elif r.op == "concat" or (reader in self.aside and r.op == "scale"):
                 out |= self.effects(reader, own, seen | {reader})
-            elif r.op == "other" or (r.op == "linear" and self.at(reader) is None):
+            elif (
+                r.op in CLOSED
+                or reader in self.aside
+                or (r.op == "linear" and self.at(reader) is None)
+            ):
                 out.add(("other", 1.0))
             else:
                 out.add(("none", 1.0))
@@ -342,7 +400,7 @@ class Assembly:
         """Whether a node's value goes through a maximum until another layer takes it in."""
         for reader in self.readers.get(node, ()):
             r = self.all[reader]
-            if reader in seen or r.op not in ("act", "pool", "concat"):
+            if reader in seen or not (r.op in ("act", "pool", "concat") or reader in self.aside):
                 continue
             if r.kind == "max" or self.maximum(reader, own, seen | {reader}):
                 return True

@@ -203,7 +203,7 @@ def constant(x) -> Const:
     except (TypeError, ValueError):  # a key, or another type of its own
         return Const(None)
     first = x.reshape(-1)[0]
-    return Const(first if bool((x == first).all()) else None)
+    return Const(first if bool((x == first).all() or np.isnan(x).all()) else None)
 
 
 def _kind(var) -> np.dtype:

@@ -7,6 +7,7 @@ data, mean(data)        a statistic: a norm, a softmax, or neither
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -21,6 +22,10 @@ PASS = ("and", "or", "xor", "not", "eq", "ne", "lt", "le", "gt", "ge")  # truths
 
 def apply(name: str, params: dict, values: list[Value], shape, nodes: Nodes) -> Value:
     """The result of an elementwise operation, of the given shape."""
+    if name == "select_n" and isinstance(values[0], Const) and values[0].value is not None:
+        values = [values[1 + int(values[0].value)]]  # as of a variance of more than no numbers
+        name = "copy"
+    values = _rebased(values, nodes)
     some = [v for v in values if isinstance(v, Data)]
     weights = [v for v in values if isinstance(v, Weight)]
     if not some and not weights:
@@ -47,6 +52,32 @@ def apply(name: str, params: dict, values: list[Value], shape, nodes: Nodes) -> 
     return _of_several(name, values, signals, dims, nodes)
 
 
+def _rebased(values: list[Value], nodes: Nodes) -> list[Value]:
+    """Pools as entries of nodes of their own, where another value is already."""
+    bases = {v.base for v in values if isinstance(v, Data)}
+    out = []
+    for v in values:
+        if isinstance(v, Data) and v.stat is not None and len(bases) > 1:
+            pool = _pool(v, nodes)
+            if pool in bases:
+                v = Data(v.dims, pool, v.stat.outer, v.view)
+        out.append(v)
+    return out
+
+
+def _pool(value: Data, nodes: Nodes, new: bool = False) -> int | None:
+    """The node of a plain reduction over positions; None if there is none, unless `new`."""
+    stat = value.stat
+    if stat is None or stat.inner is None or any(channels for *_, channels in stat.reduced):
+        return None
+    act, name = value.base, elementwise.recognised(stat.inner)
+    if name[0] != "none":
+        node = Node("act", (value.base,), detail=name)
+        act = nodes.add(node) if new else nodes.known.get(node, -1)
+    node = Node("pool", (act,), kind=stat.kind)
+    return nodes.add(node) if new else nodes.known.get(node)
+
+
 def _dims(values, shape) -> Dims:
     parts = [v.dims for v in values if not isinstance(v, Const) and len(v.dims) == len(shape)]
     return together(parts)
@@ -70,8 +101,19 @@ def _terms(name, values) -> dict:
                 new ^= {"minus"}
             if name in PRODUCTS and several:
                 new |= {"times"}
+            if not _linear(name, k, values) or source in out:
+                new |= {"bent"}
             out[source] = out.get(source, frozenset()) | new
     return out
+
+
+def _linear(name, position, values) -> bool:
+    """Whether an operation is linear in the operand at a position."""
+    if name in SUMS:
+        return not any(isinstance(v, Const) and (v.value is None or v.value != 0) for v in values)
+    if name in ("mul", "neg", *elementwise.SAME):
+        return True
+    return position == 0 and name == "div"
 
 
 def _with_weight(name, values, some, weights, dims, nodes) -> Value:
@@ -98,8 +140,12 @@ def _with_weight(name, values, some, weights, dims, nodes) -> Value:
             return dataclasses.replace(one, dims=dims, stat=stat)
     minus = any("minus" in flags for flags in weight.terms.values())
     away = ("minus",) if minus != (name == "sub" and first_is_data) else ()
+    if math.prod(a.size for axis in one.dims for a in axis if a.origins) == 1:
+        away = (*away, "one")
     node = Node("scale" if factor else "shift", (nodes.settle(one),), uses, detail=away)
-    return data(nodes.add(node), dims, one.view)
+    number = nodes.add(node)
+    nodes.limit(number, weight, uses)
+    return data(number, dims, one.view)
 
 
 def _statistic(one: Data) -> bool:
@@ -235,6 +281,9 @@ def reduced(name: str, value: Data, axes, dims: Dims, nodes: Nodes) -> Value:
     """The reduction of data over some of its axes."""
     kind = {"reduce_sum": "sum", "reduce_max": "max"}.get(name, name)
     gone = [value.dims[i] for i in axes]
+    over = any(a.origins and a.size > 1 for axis in gone for a in axis)
+    if value.stat is not None and over and (pool := _pool(value, nodes, new=True)) is not None:
+        value = Data(value.dims, pool, value.stat.outer, value.view)  # pooled, then normalised
     if value.free:
         return free(dims)
     if nodes.all[value.base].op == "scores":

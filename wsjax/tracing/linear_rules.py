@@ -10,6 +10,7 @@ from wsjax.tracing.values import (
     Data,
     Dims,
     Origin,
+    Source,
     Use,
     Value,
     Weight,
@@ -20,6 +21,8 @@ from wsjax.tracing.values import (
     size,
     whole,
 )
+
+LEFT, RIGHT = Source(-1), Source(-2)  # mark which axes of scores come from which operand
 
 
 def dot_general(eqn, values: list[Value], nodes: Nodes) -> list[Value] | None:
@@ -121,8 +124,12 @@ def _linear(kind, x: Data, weight: Weight, pairs, both, outs, dims, nodes, block
         writing = tuple(sorted(own_writes | diagonal))
         uses.append(Use(*source, role, tuple(sorted(own_reads)), writing, own))
     node = Node("linear", (nodes.settle(x),), tuple(uses), kind)
-    view = () if not x.view else x.view
-    return data(nodes.add(node), dims, view)
+    number = nodes.add(node)
+    nodes.limit(number, weight, node.uses)
+    kernels = [f for f in weight.terms.values() if "root" not in f]
+    if len(kernels) > 1 and any("times" in f for f in kernels):
+        nodes.limited |= {number, *node.inputs}
+    return data(number, dims, x.view)
 
 
 def _axes(source, weight: Weight) -> set[Origin]:
@@ -150,15 +157,30 @@ def _of_data(eqn, one: Value, two: Value, contract, dims, nodes) -> Value:
         inputs = (_scores(nodes, scores[0]), nodes.settle(other))
         mine = contract[0] if other is one else contract[1]
         exact = not any(channel(other.dims[i]) for i in mine)
-        return data(nodes.add(Node("attention", inputs, detail=(exact, nodes.serial()))), dims)
+        theirs = contract[1] if other is one else contract[0]
+        turned = any(LEFT in _sides(scores[0].dims[i]) for i in theirs)  # keys came first
+        node = Node("attention", inputs, detail=(exact, turned, nodes.serial()))
+        return data(nodes.add(node), tuple(map(_unmarked, dims)))
     inputs = (nodes.settle(one), nodes.settle(two))
     plain = all(
         channel(v.dims[i]) for v, axes in zip((one, two), contract, strict=True) for i in axes
     )
-    return data(
-        nodes.add(Node("scores", inputs, detail=(plain, nodes.serial()))),
-        tuple((Atom(size(a)),) for a in dims),
-    )
+    out = [(Atom(size(a)),) for a in dims]
+    shared = len(eqn.params["dimension_numbers"][1][0])
+    for i in range(shared, len(out)):
+        first = i - shared < len(one.dims) - shared - len(contract[0])
+        mark = Origin(LEFT if first else RIGHT, 0)
+        out[i] = (Atom(size(dims[i]), frozenset([mark])),)
+    return data(nodes.add(Node("scores", inputs, detail=(plain, nodes.serial()))), tuple(out))
+
+
+def _sides(axis: Axis) -> set[Source]:
+    return {o.source for o in origins(axis)}
+
+
+def _unmarked(axis: Axis) -> Axis:
+    keep = lambda atom: frozenset(o for o in atom.origins if o.source not in (LEFT, RIGHT))
+    return tuple(a._replace(origins=keep(a)) for a in axis)
 
 
 def _scores(nodes: Nodes, value: Data) -> int | None:

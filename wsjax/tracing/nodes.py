@@ -135,6 +135,13 @@ class Nodes:
             node = self.add(Node("scale", (node,), uses))
         return node
 
+    def limit(self, number: int, weight: Weight, uses: tuple[Use, ...]) -> None:
+        """Limits a node that does not depend linearly on its parameters, nor its inputs."""
+        for use in uses:
+            flags = weight.terms[Source(use.parameter, use.part)]
+            if use.role not in ("variance", "mean") and flags & {"bent", "root", "sum"}:
+                self.limited |= {number, *self.all[number].inputs}
+
     def other(self, values: Sequence[Value], detail: tuple[Hashable, ...] = ()) -> int:
         """A node of which nothing is known but what it is computed from."""
         uses = tuple(

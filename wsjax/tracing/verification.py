@@ -50,8 +50,8 @@ class Verification:
         inputs: Sequence,
         key: jax.Array,
     ):
-        self.key = key
-        seed = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+        self.seeds = np.asarray(jax.random.key_data(key)).ravel()
+        seed = np.random.default_rng(self.seeds)
         leaves, tree = jax.tree.flatten(inputs)
         examples = jax.tree.unflatten(tree, [_example(x, seed) for x in leaves])
         outputs = jax.jit(lambda arrays: jax.tree.leaves(function(arrays, *examples)))
@@ -105,9 +105,9 @@ class Verification:
 
     def errors(self, spec: Spec, packing: Packing) -> tuple[float, float]:
         """The change of the outputs by the group, and by a misaligned permutation."""
-        element = permutations.sample(self.key, spec)
-        elements = (element, *self._deranged(spec, packing))
-        changes = [self._change(self._permuted(g, spec, packing), packing) for g in elements]
+        changes = [
+            self._change(self._permuted(g, spec, packing), packing) for g in self._elements(spec)
+        ]
         return max(changes), self._misaligned(spec, packing)
 
     def _packed(self, packing):
@@ -122,13 +122,18 @@ class Verification:
         after = self.run(list(packing.unpack(dict(params)).values()))
         return max(map(_difference, self.outputs, after), default=0.0)
 
-    def _deranged(self, spec, packing):
-        if not permutations.movable(spec):
-            return []
-        try:
-            return [permutations.derange(self.key, self._packed(packing), spec)]
-        except ValueError:  # all neurons are equal
-            return []
+    def _elements(self, spec) -> list[dict[str, np.ndarray]]:
+        """Two elements of the group: uniform ones, and cycles that leave no neuron in place.
+
+        Drawn by NumPy: `permutations.sample` would compile a program for every shape.
+        """
+        seed, out = np.random.default_rng(self.seeds), [{}, {}]
+        for h, shape in permutations.shapes(spec).items():
+            rows = np.broadcast_to(np.arange(shape[-1]), shape)
+            drawn = seed.permuted(rows, axis=-1)
+            out[0][h] = drawn
+            out[1][h] = np.take_along_axis(np.roll(drawn, 1, -1), np.argsort(drawn, -1), -1)
+        return out
 
     def _misaligned(self, spec, packing) -> float:
         """The change by the permutation of a single array, the largest of a few arrays."""
@@ -136,7 +141,7 @@ class Verification:
         able = [a.name for a in spec.arrays if hidden & set(a.axes)]
         if not able:
             return 0.0
-        moved = self._permuted(permutations.sample(self.key, spec), spec, packing)
+        moved = self._permuted(self._elements(spec)[1], spec, packing)
         few = able[:: max(1, len(able) // 3)][:3]
         return max(self._change({**params, n: moved[n]}, packing) for n in few)
 
@@ -147,7 +152,7 @@ class Verification:
 
     def _permutes(self, spec, packing, axis: str | None = None) -> bool:
         """Whether permutations, of all hidden axes or of one, preserve the outputs."""
-        elements = [permutations.sample(self.key, spec), *self._deranged(spec, packing)]
+        elements = self._elements(spec)
         if axis is not None:
             elements = [{axis: g[axis]} for g in elements]
         changes = [self._change(self._permuted(g, spec, packing), packing) for g in elements]
@@ -160,10 +165,16 @@ class Verification:
         group = scalings.scaling_group(spec)
         if not group.factors and not group.phases:
             return True
-        element = scalings.sample(self.key, spec, spread=SPREAD)
-        if signal is not None:
-            own = lambda x: {n: v for n, v in x.items() if n == signal}
-            element = scalings.Element(own(element.factors), own(element.phases))
+        seed, sizes, factors, phases = np.random.default_rng(self.seeds), dict(spec.sizes), {}, {}
+        for name, x in group.factors.items():
+            shape = tuple(sizes[a] for a in x.axes)
+            scale = np.exp(SPREAD * seed.standard_normal(shape)) if x.scale else np.ones(shape)
+            sign = seed.choice([-1, 1], shape) if x.sign else 1
+            factors[name] = np.asarray(scale * sign, np.float32)
+        for name, x in group.phases.items():
+            phases[name] = seed.integers(-1, 2, [sizes[a] for a in x.axes])
+        own = lambda x: {n: v for n, v in x.items() if signal in (None, n)}
+        element = scalings.Element(own(factors), own(phases))
         change = self._change(_scale(element, self._packed(packing), spec), packing)
         return change <= max(self._tolerance(spec, packing), STEPS * 1e-8)
 
