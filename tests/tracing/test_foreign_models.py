@@ -7,6 +7,8 @@ import pytest
 import wsjax
 from experiments.foreign_models.catalogue import MODELS
 
+FIXED = {"shufflenet"}  # 3 x 4 and 4 x 3 channels are added: no permutation preserves both
+
 pytestmark = pytest.mark.trains  # as in use: frameworks promote types
 
 
@@ -16,7 +18,8 @@ def test_a_model_is_traced(name):
     pytest.importorskip(model.needs)
     apply, params, inputs = model.build()
     traced = wsjax.trace(apply, params, *inputs)
-    assert traced.spec.hidden
-    assert traced.error < 1e-3 < 10 * traced.error + 1e-3 < traced.misaligned
+    assert bool(traced.spec.hidden) != (name in FIXED)
+    if name not in FIXED:
+        assert traced.error < 1e-3 < 10 * traced.error + 1e-3 < traced.misaligned
     back = traced.unpack(traced.pack(params))
     jax.tree.map(np.testing.assert_array_equal, back, params)
