@@ -254,3 +254,32 @@ def test_signs_wait_for_what_is_pooled():
     assert not scaling_group(recognize(net, {"activation": "tanh"}).spec).factors
     config = {"activation": "tanh", "max_pool": 1, "pool": "mean"}
     assert scaling_group(recognize(net, config).spec).factors["0"].sign
+
+
+def test_residual_blocks_by_number_move_within_alone():
+    """MobileNet's names and shapes are a chain; its blocks are added to what came in."""
+    torch = pytest.importorskip("torch")
+    F = torch.nn.functional
+    net = {"features.0.weight": (4, 2, 3, 3), "classifier.1.weight": (3, 4)}
+    for i in (1, 2):
+        net |= {f"features.{i}.conv.0.weight": (6, 4, 1, 1)}
+        net |= {
+            f"features.{i}.conv.1.weight": (6, 1, 3, 3),
+            f"features.{i}.conv.2.weight": (4, 6, 1, 1),
+        }
+
+    def run(state):
+        t = {k: torch.from_numpy(np.array(v)) for k, v in state.items()}
+        y = F.conv2d(torch.from_numpy(x), t["features.0.weight"])
+        for i in (1, 2):
+            h = F.conv2d(y, t[f"features.{i}.conv.0.weight"]).relu()
+            h = F.conv2d(h, t[f"features.{i}.conv.1.weight"], padding=1, groups=6).relu()
+            y = y + F.conv2d(h, t[f"features.{i}.conv.2.weight"])
+        return y.mean((2, 3)) @ t["classifier.1.weight"].T
+
+    x = inputs(2, 2, 6, 6)
+    found = assert_recognised(filled(net), run)
+    assert sorted(permutations.shapes(found.spec).values()) == [(6,), (6,)]
+    assert any("residual blocks" in note for note in found.notes)
+    with pytest.raises(AssertionError):
+        assert_recognised(filled(net), run, {"chain": True})

@@ -84,3 +84,34 @@ def test_norms_that_fit_before_and_after_stay_open():
 def test_a_norm_of_a_width_that_no_layer_has():
     with pytest.raises(names.UnfitError, match="acts on 7 neurons"):
         paired({"a.weight": (5, 3), "norm.weight": (7,), "b.weight": (2, 5)})
+
+
+SEAMS = {
+    "generator and discriminator": (
+        ("g.0", (8, 3)),
+        ("g.2", (5, 8)),
+        ("d.0", (8, 5)),
+        ("d.2", (1, 8)),
+    ),
+    "inverted residuals": (
+        *(("features.0.0", (4, 3)), ("features.1.conv.0", (6, 4)), ("features.1.conv.1", (4, 6))),
+        ("features.2.0", (5, 4)),
+    ),
+    "a classifier": (
+        ("features.0", (4, 3)),
+        ("features.2", (4, 4)),
+        ("classifier.0", (3, 4)),
+        ("classifier.2", (2, 3)),
+    ),
+    "one part a layer": (("conv1.0", (4, 3)), ("conv2.0", (4, 4)), ("fc", (2, 4))),
+    "a sequence": (("net.0.linear", (4, 3)), ("net.1.linear", (4, 4)), ("net.2", (2, 4))),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "want"),
+    [*zip(SEAMS, ([1], [0, 2], [], [], []), strict=True)],
+)
+def test_seams_between_parts_that_may_be_more_than_a_chain(name, want):
+    leaves = names.leaves({f"{n}.weight": s for n, s in SEAMS[name]})
+    assert links.seams(links.chain(leaves, ())) == want

@@ -80,3 +80,9 @@ def test_other_names_come_in_every_order_that_of_the_file_first():
 def test_orders_are_not_counted_without_end():
     modules = [(chr(97 + i) * 3,) for i in range(20)]
     assert sum(1 for _ in names.orders(modules)) == names.TRIES
+
+
+def test_sorted_names_say_nothing_about_the_order():
+    assert names.by_name(["a.10", "a.2", "b"])
+    assert names.by_name(["a.2", "a.10", "b"])
+    assert not names.by_name(["b", "a"])

@@ -87,3 +87,12 @@ def test_the_activations_of_a_longer_head_come_from_the_config():
     assert recognize(state).level == "chained"
     found = recognize(state, {"activation": "relu"})
     assert (found.level, found.family) == ("exact", "PyTorch GRU")
+
+
+def test_an_output_that_may_be_the_table_of_embeddings_fixes_both():
+    state, _ = case(nn.LSTM)
+    tied = {n: a for n, a in state.items() if not n.startswith("head")}
+    tied |= filled({"embedding.weight": (7, 4), "rnn.weight_ih_l0": (16, 4), "head.weight": (7, 4)})
+    found = recognize(tied)
+    assert found.spec.hidden == ()
+    assert any("table of embeddings" in note for note in found.notes)

@@ -403,6 +403,17 @@ def test_pytorchs_encoder_alone():
     assert recognize(state, {"heads": HEADS}).level == "chained"
 
 
+def test_what_marks_positions_in_heads_fixes_them():
+    shapes, _ = gpt2()
+    fixed = lambda **config: set(recognize(filled(shapes), CAUSAL | config).spec.hidden)
+    assert {"head0", "qk0", "v0"} <= fixed()
+    assert fixed() - fixed(rope_theta=1e4) == {"qk0", "qk1"}
+    sizes = dict(recognize(filled(shapes), CAUSAL | {"alibi": True}).spec.sizes)
+    assert sizes["head0"] == 1
+    del shapes["transformer.wpe.weight"]
+    assert not {"qk0", "v0"} & fixed()
+
+
 def test_fused_queries_keys_and_values_equal_separate_ones():
     fused = filled(VISION["timm"][0])
     separate, shapes = {}, VISION["Hugging Face"][0]

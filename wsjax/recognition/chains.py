@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from wsjax import checks
 from wsjax.architectures.cnn import by_layer
 from wsjax.architectures.spec_builder import Axes
 from wsjax.networks import Array
@@ -64,7 +65,7 @@ def chained(weights: Shapes, config: Mapping[str, Any]) -> tuple[StoredDraft, st
     allowed = allowed or ["grouped", "transposed"]
     chain = links.chain(kernels, allowed, config.get("order", ()), biases)
     listed = [n.name for n in found]
-    ordered = listed != sorted(listed) or bool(config.get("order"))
+    ordered = bool(config.get("order")) or not names.by_name(listed)
     norms = links.norms(modules, chain, ordered)
     return _Chain(weights, config, modules, chain, norms).draft()
 
@@ -185,7 +186,13 @@ class _Chain:
 
     def _open(self) -> set[int]:
         """The kernels whose outputs are fixed, for names and shapes leave them open."""
-        fixed = set()
+        fixed = set() if self.config.get("chain") else set(links.seams(self.chain))
+        if fixed:
+            parts = [".".join(self.chain[i + 1].kernel.module) for i in sorted(fixed)]
+            self.out.notes.append(
+                f"{checks.some('part', parts)} may be residual blocks or networks of their own, so "
+                "the neurons before them are fixed; config={'chain': True} would free them"
+            )
         for n in self.norms:
             label = ".".join(n.module)
             if len(n.after) > 1:
@@ -305,6 +312,10 @@ class _Chain:
         if link.positions > 1 or link.spots:
             spots = self._spots(link, len(self.chain[i - 1].window))
             channels = self.config.get("flatten", "first" if first else "last")
+            if "flatten" not in self.config and not link.spots:
+                self.out.notes.append(
+                    f"images are taken to be flattened channels {channels}: 'flatten' of config"
+                )
             reads = (*reads, *spots) if channels == "first" else (*spots, *reads)
         return self.out.kernel(source, link.order, reads, writes, taps)
 

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import itertools
 import math
+import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -55,6 +56,7 @@ class Link:
 
 
 Chain = tuple[Link, ...]
+HEAD = re.compile(r"(classifier|head|fc|top|out|linear|dense|final|last)", re.IGNORECASE)
 DEPTH = 60  # kernels, of chains with grouped or transposed convolutions
 
 
@@ -89,9 +91,7 @@ def chain(
         else list(itertools.islice(names.orders(modules), None if few else 1))
     )
     plain = lambda o: _plain([kernels[i] for i in o], biases)
-    given = [k.name for k in kernels]
-    # Sorted by name, as safetensors and JAX do, the order of the file says nothing.
-    sure = bool(order) or given != sorted(given)
+    sure = bool(order) or not names.by_name([k.name for k in kernels])
     if sure and len(tries[0]) == len(kernels) and (first := plain(tries[0])):
         return first
     chains = [c for o in tries if len(o) == len(kernels) and (c := plain(o))]
@@ -186,6 +186,28 @@ def _shaped(leaf: Leaf, came, convolved, allowed) -> Iterator[Link]:
         yield Link(leaf, came, out, window, groups=came // own)
     if "transposed" in allowed and came in (None, out) and own != out:
         yield Link(leaf, out, own, window, transposed=True)
+
+
+def seams(links: Chain) -> list[int]:
+    """The links whose outputs may go elsewhere too, by the names of their modules.
+
+    Numbered parts of several kernels may be residual blocks, to whose output their input is added.
+    Others may be networks of their own, generator and discriminator, unless the later is a head.
+    """
+    modules, out = [x.kernel.module for x in links], set()
+    parts: dict[Module, list[int]] = {}
+    for i, m in enumerate(modules):
+        for k in range(len(m)):
+            parts.setdefault(m[: k + 1], []).append(i)
+    for prefix, members in parts.items():
+        if names.stem(prefix[-1])[1] >= 0 and 1 < len(members) < len(modules):
+            out |= {members[0] - 1, members[-1]}
+    for i, (one, two) in enumerate(itertools.pairwise(modules)):
+        depth = next((k for k, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), None)
+        if depth is not None and not HEAD.match(two[depth]):
+            if all(len(parts[x[: depth + 1]]) > 1 for x in (one, two)):
+                out.add(i)
+    return sorted(out & set(range(len(modules) - 1)))
 
 
 def _is_dense(token: str) -> bool:

@@ -136,6 +136,12 @@ def natural(name: str) -> tuple:
     return tuple((0, int(x), "") if x.isdigit() else (1, 0, x) for x in re.split(r"(\d+)", name))
 
 
+def by_name(given: Sequence[str]) -> bool:
+    """Whether names are sorted, as safetensors and JAX do: then their order says nothing."""
+    keys = (lambda n: n, natural, lambda n: re.split(r"[./]", n))
+    return any(list(given) == sorted(given, key=key) for key in keys)
+
+
 def orders(modules: Sequence[Module]) -> Iterator[tuple[int, ...]]:
     """Orders of computation that names allow, as positions in `modules`.
 

@@ -56,7 +56,11 @@ def recurrent(
     for depth in sorted({d for d, _ in ends}):
         cells = [(f"_l{depth}" * numbered + back, back) for d, back in ends if d == depth]
         came = _layer(out, module, cells, GATES[gates], came, width, f"h{depth}")
-    known = _head(out, came, config)
+    last, known = came, _head(out, came, config)
+    tables, ends = ([a for a in out.layers[i].arrays if a.role == "kernel"] for i in (0, -1))
+    if out.layers[0].kind == "embedding" and _shape(out, tables[0]) == _shape(out, ends[0]):
+        out.notes.append("the output may be the table of embeddings, so what they read is fixed")
+        out.hidden = [h for h in out.hidden if h != "e" and (h,) not in last]
     return out, FAMILY[gates], known, False
 
 
@@ -96,6 +100,10 @@ def _layer(out, module, cells, gates, came: tuple[Axes, ...], width, name) -> tu
             layer = f"{module}{part}{suffix}"
             out.layer("dense", arrays, name=layer, activation=OTHER, beside=i > 0)
     return states
+
+
+def _shape(out: StoredDraft, array: Array) -> tuple[int, ...]:
+    return tuple(out.sizes[a] for a in array.axes)
 
 
 def _part(out, source, part, reads, writes, cut) -> Array:

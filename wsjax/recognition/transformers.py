@@ -42,7 +42,8 @@ def transformer(weights: Shapes, config: Config) -> tuple[StoredDraft, str, bool
     """
     seen = []
     for family in FAMILIES:
-        matches = [m for n in weights if (m := family.pattern.fullmatch(n))]
+        pattern = family.pattern
+        matches = [m for n in weights if (m := pattern.fullmatch(n))]
         prefixes = {m["prefix"] for m in matches}
         if len(prefixes) > 1:
             raise UnfitError(f"{family.family}: several models, with prefixes {sorted(prefixes)}")
@@ -79,6 +80,8 @@ class _Transformer:
         self.config, self.family, self.prefix = config, family, prefix
         act = _setting(config, "activation", "hidden_act", "activation_function")
         activation = family.activation if act is None else SPELLINGS.get(act)
+        rotated = ("rotary", "rope_theta", "rope_scaling", "rope_parameters")
+        self.rotary = family.rotary or any(config.get(k) for k in rotated)
         self.known, self.activation = activation is not None, activation or OTHER
         if not self.known:
             self.out.notes.append(f"activation {act!r} is not known: no factor is claimed")
@@ -128,6 +131,12 @@ class _Transformer:
             heads = TORCHVISION_HEADS.get((self.width, len(blocks), inside))
         if dimension and heads is None and not queries % dimension:
             heads = queries // dimension
+        if family.positions and self.prefix + family.positions not in weights:
+            self.out.notes.append("positions are not learnt: heads and their dimensions are fixed")
+            return None, None
+        if config.get("alibi"):
+            self.out.notes.append("each head has a slope of its own (ALiBi): heads are fixed")
+            return None, None
         if heads is None:
             self.out.notes.append(
                 "the number of heads is not known: config={'heads': ...} would add permutations"
@@ -280,7 +289,7 @@ class _Transformer:
             size = lambda t: out.stored[self.at(block, t)][rows] // (3 if family.fused else 1)
             q, k, v = (size(family.fused or t) for t in (family.query, family.key, family.value))
             queries = out.fixed(f"q{n}", q)
-            keys = queries if q == k and not family.rotary else out.fixed(f"k{n}", k)
+            keys = queries if q == k and not self.rotary else out.fixed(f"k{n}", k)
             values = out.fixed(f"v{n}", v)
             read = values if q == v else out.fixed(f"o{n}", q)
             return (one + queries, one + keys, one + values), one + read
@@ -295,7 +304,7 @@ class _Transformer:
         group = ()
         if heads != groups:
             group = self._within(f"group{n}", heads // groups, head)
-        if family.rotary:
+        if self.rotary:
             queries, keys = (out.fixed(f"{x}{n}", dimension) for x in "qk")
         else:
             queries = keys = self._within(f"qk{n}", dimension, head)
