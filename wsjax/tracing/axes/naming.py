@@ -145,7 +145,7 @@ class _Settled:
 
     def _stored(self) -> set[Node]:
         """The nodes of the parameters: a batch of examples cuts none."""
-        return {n for p in self.parameters for n in leaves(itertools.chain(*p))}
+        return {n for p in self.parameters for n in expand(itertools.chain(*p))}
 
     def _beside(self) -> dict[Node, set[Node]]:
         """For each free atom, the nodes that it lies beside, once, wherever it occurs."""
