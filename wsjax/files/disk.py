@@ -182,10 +182,18 @@ def shaped(flat: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> np.ndar
         FileFormatError: booleans are neither 0 nor 1.
     """
     if 0 in shape:
-        return np.zeros(shape, dtype)
+        return empty(shape, dtype)
     array = flat.view(dtype).reshape(shape)
     check_booleans(array)
     return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array of no elements; raises `FileFormatError` where NumPy cannot have its shape."""
+    try:
+        return np.zeros(shape, dtype)
+    except ValueError as error:
+        raise FileFormatError(f"it has an impossible shape {shape} ({error})") from error
 
 
 def check_booleans(array: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from wsjax.files.checkpoint import NUMBERS, FileFormatError
-from wsjax.files.disk import check_booleans
+from wsjax.files.disk import check_booleans, empty
 
 STORAGES = {  # name of a storage -> type of its numbers, little-endian
     "torch.DoubleStorage": "float64",
@@ -148,7 +148,7 @@ class Numbers:
         if flat.dtype != kind:
             flat = flat[: len(flat) - len(flat) % kind.itemsize].view(kind)
         if 0 in shape:
-            return np.ndarray(shape, kind, b"")
+            return empty(shape, kind)
         if self.last >= len(flat):
             raise FileFormatError(
                 f"expected a tensor within its storage of {len(flat)} numbers, got shape "
