@@ -33,7 +33,7 @@ def test_an_array_has_memory_of_its_own(file):
     assert file.array(0, (0, 5), np.dtype("f4"), Limits()).shape == (0, 5)
     with pytest.raises(FileFormatError, match="impossible shape"):
         file.array(0, (0, 1 << 62, 9), np.dtype("f8"), Limits())
-    with pytest.raises(FileFormatError, match="neither|other than 0 and 1"):
+    with pytest.raises(FileFormatError, match="other than 0 and 1"):
         file.array(0, (3,), np.dtype(bool), Limits())
 
 
