@@ -25,13 +25,14 @@ MAY_IMPORT = {
     "metrics": set(),
     "storage": set(),
     "packing": {"checks"},
-    "tracing": {"packing"},
+    "tracing": {"networks", "packing", "views"},
     "files": {"checks"},
     "datasets": {"checks", "storage", "summaries"},
     "training": {"checks", "storage", "summaries"},
     "views": {"networks", "summaries"},
     "architectures": {"checks", "networks", "views"},
     "symmetries": {"checks", "networks", "views", "architectures", "summaries"},
+    "recognition": {"checks", "networks", "packing", "views", "architectures"},
     "testing": {"networks", "views", "symmetries", "encoders", "tasks"},
     "encoders": {"checks", "networks", "views", "architectures", "symmetries", "summaries"},
     "zoos": {
@@ -44,8 +45,8 @@ MAY_IMPORT = {
     },
 }
 # folder of experiments -> folders it may import; "" is the tables of the papers
-EXPERIMENTS = {"lib": set(), "benchmarks": {"lib"}, "make": {"lib", "benchmarks"}, "": {"lib"}}
-EXPERIMENTS["faults"] = {"lib"}
+EXPERIMENTS = {"lib": set(), "benchmarks": {"lib"}, "make": {"lib", "benchmarks"}}
+EXPERIMENTS |= {"faults": {"lib"}, "foreign_models": set(), "": {"lib", "foreign_models"}}
 HEAVY = {"tensorflow_datasets", "tensorflow", "torch", "sklearn", "matplotlib", "tensorboardX"}
 AT_ROOT = {
     *("pyproject.toml", "README.md", "LICENSE", "CITATION.cff", "requirements-cuda.txt"),

@@ -74,6 +74,15 @@ def some(noun: str, numbers: Sequence | np.ndarray) -> str:
     return f"{noun}{'s' * (len(numbers) > 1)} {listed}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "array"), counted(2048, "array")
+    ('1 array', '2,048 arrays')
+    """
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def printable(name: object) -> str:
     r"""A name from a disk or a file as text for a terminal: what does not print is escaped.
 

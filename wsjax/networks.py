@@ -13,6 +13,10 @@ it neither reads nor writes is a tap (a position of a convolution's window):
     dense          ("x", "h0")                 reads x        writes h0
     convolution    ("row", "col", "c0", "c1")  reads c0       writes c1    taps row, col
     bias, scale    ("h0",)                                    writes h0
+    depthwise      ("row", "col", "c0")        reads c0       writes c0    taps row, col
+
+An axis that is read and written is a block diagonal: output neuron i reads neuron i alone, as
+in a depthwise convolution; of several axes, as in a grouped one, the shared axis is the group.
 
 Everything else in this library is derived from a Spec: symmetries, chunks,
 graphs, statistics. Leading axes of a params array are batch axes: a zoo of n
@@ -39,6 +43,7 @@ ROLES = ("kernel", "bias", "scale", "mean", "variance")
 ACTIVATIONS = (
     *("none", "relu", "tanh", "gelu", "sin", "leaky_relu", "silu", "sigmoid"),
     "gelu_tanh",  # Flax's default; "gelu" is the exact one, PyTorch's
+    "other",  # none of these: no scale or sign is known to commute with it
 )
 FORMS = {"gelu_tanh": "gelu"}  # activations that are one as a feature and as a label
 
@@ -157,8 +162,8 @@ class Spec:
                     wrong.append(f"{a.name}: listed twice")
                 seen.add(a.name)
                 wrong += [f"{a.name}: axis {x!r} has no size" for x in a.axes if x not in sizes]
-                used = a.reads + a.writes
-                if len(set(used)) < len(used) or not set(used) <= set(range(len(a.axes))):
+                twice = any(len(set(x)) < len(x) for x in (a.reads, a.writes))
+                if twice or not {*a.reads, *a.writes} <= set(range(len(a.axes))):
                     wrong.append(
                         f"{a.name}: reads {a.reads} and writes {a.writes} are not distinct "
                         f"positions in {a.axes}"

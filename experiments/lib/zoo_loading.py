@@ -24,8 +24,9 @@ from experiments.lib.methods import Preset
 from experiments.lib.zoo_recipes import BLOCK, ZOOS, sized
 from third_party import schuerholt_zoos, small_cnn_zoo
 from wsjax import zoos
+from wsjax.architectures import ACTIVATIONS
 from wsjax.datasets import images
-from wsjax.networks import ACTIVATIONS, FORMS
+from wsjax.networks import FORMS
 from wsjax.zoos import Zoo, factory, store
 from wsjax.zoos.classifiers import classifier_factory, classifier_recipe
 from wsjax.zoos.classifiers.classifier_recipe import Recipe

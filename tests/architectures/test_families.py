@@ -206,9 +206,12 @@ def with_setting(spec, number, **settings):
 def test_settings_that_are_not_understood_are_all_listed():
     spec = with_setting(mlp([2, 3, 1]), 0, stride=(2, 2))
     spec = with_setting(spec, 1, pool="median")
-    with pytest.raises(ValueError, match="layers with unknown settings") as error:
+    unknown = dataclasses.replace(spec.layers[0], activation="other")
+    spec = dataclasses.replace(spec, layers=(unknown, *spec.layers[1:]))
+    with pytest.raises(ValueError, match="layers that cannot be run") as error:
         architectures.forward(testing.draw(KEY, spec), jnp.ones((3, 2)), spec)
     assert str(error.value).splitlines()[1:] == [
+        f"  Dense_0: expected an activation of {sorted(architectures.ACTIVATIONS)}, got 'other'",
         "  Dense_0: expected settings of ['basis', 'max_pool', 'pool'] for kind 'dense', got "
         "'stride'",
         "  Dense_1: expected 'pool' of ('mean', 'sum', 'max', 'first', 'tokens'), got 'median'",

@@ -15,7 +15,7 @@ from wsjax import architectures, networks, testing
 from wsjax.encoders import neural_graph
 from wsjax.encoders.neural_graph import NeuralGraph
 from wsjax.encoders.parts import probes
-from wsjax.networks import ACTIVATIONS, ROLES
+from wsjax.networks import ROLES
 from wsjax.tasks import InputScale
 from wsjax.views import graphs, neurons, padding
 
@@ -206,7 +206,7 @@ def test_activations_are_those_of_the_networks():
     chains = [
         architectures.mlp([2, 4, 3, 1], "sin", 30.0),
         architectures.mlp([2, 3, 2], "gelu", bias=False),
-        *(architectures.mlp([2, 2, 2], name) for name in ACTIVATIONS),
+        *(architectures.mlp([2, 2, 2], name) for name in architectures.ACTIVATIONS),
     ]
     encoder = NeuralGraph(probes=5, inputs=2, channels=1, features=1)
     alone = [network(s, i) for i, s in enumerate(chains)]

@@ -13,8 +13,8 @@ from cases.families import FAMILIES
 from cases.scaling_cases import CASES, MIXED, MORE, chain_of, draw, moved, runs, setting, stacked
 
 from wsjax import networks
-from wsjax.architectures import cnn, deepsets, grid, mlp, resnet, vit
-from wsjax.networks import ACTIVATIONS, Layer
+from wsjax.architectures import ACTIVATIONS, cnn, deepsets, grid, mlp, resnet, vit
+from wsjax.networks import Layer
 from wsjax.symmetries.signals import scaling_group
 from wsjax.views.wiring import wiring
 

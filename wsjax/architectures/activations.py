@@ -1,4 +1,4 @@
-"""Activations by name: `networks.ACTIVATIONS` as functions.
+"""Activations by name: those of `networks.ACTIVATIONS` that are known, as functions.
 
     gelu         x Phi(x), by the error function       PyTorch's default
     gelu_tanh    its approximation by a tanh           JAX's and Flax's default
@@ -11,7 +11,6 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from wsjax import networks
 from wsjax.architectures import trigonometry
 
 ACTIVATIONS = {
@@ -29,5 +28,5 @@ ACTIVATIONS = {
 
 def check(name: str) -> None:
     """Raises `ValueError` if no activation has this name."""
-    if name not in networks.ACTIVATIONS:
+    if name not in ACTIVATIONS:
         raise ValueError(f"expected an activation of {sorted(ACTIVATIONS)}, got {name!r}")

@@ -1,6 +1,7 @@
 """The settings that a layer can have; `wsjax.architectures` has the table of meanings."""
 
 from wsjax import checks
+from wsjax.architectures.activations import ACTIVATIONS
 from wsjax.architectures.equivariant_bases import BASES
 from wsjax.networks import Spec
 
@@ -21,8 +22,12 @@ EVERYWHERE: Values = {"pool": POOLS, "max_pool": None}
 
 
 def check(spec: Spec) -> None:
-    """Raises `ValueError` naming every layer with a setting that does not exist."""
-    wrong = []
+    """Raises `ValueError` naming every layer with an unknown activation or setting."""
+    wrong = [
+        f"{x.name}: expected an activation of {sorted(ACTIVATIONS)}, got {x.activation!r}"
+        for x in spec.layers
+        if x.activation not in ACTIVATIONS
+    ]
     for layer in spec.layers:
         values = SETTINGS[layer.kind] | EVERYWHERE
         for name, value in layer.settings:
@@ -33,4 +38,4 @@ def check(spec: Spec) -> None:
                 )
             elif (listed := values[name]) and value not in listed:
                 wrong.append(f"{layer.name}: expected {name!r} of {listed}, got {value!r}")
-    checks.raise_all("layers with unknown settings", wrong)
+    checks.raise_all("layers that cannot be run", wrong)

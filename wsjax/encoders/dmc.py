@@ -78,7 +78,8 @@ def signal(spec: Spec) -> Signal:
     if not spec.arrays:
         raise ValueError("expected a network with at least one array, got none")
     places = offsets(spec)
-    parts = [places[a.name].transpose(a.writes + a.reads + a.taps).ravel() for a in spec.arrays]
+    order = lambda a: (*a.writes, *(i for i in a.reads if i not in a.writes), *a.taps)
+    parts = [places[a.name].transpose(order(a)).ravel() for a in spec.arrays]
     return Signal(np.concatenate(parts).astype(np.int32))
 
 

@@ -112,11 +112,12 @@ def _chunks_of(places, array, size, number):
     """The chunks of one array, as dicts of rows."""
     shape = places.shape
     span = lambda axes: math.prod(shape[i] for i in axes)
-    ins, outs = span(array.reads), span(array.writes)
-    slices = places.transpose(*array.taps, *array.writes, *array.reads).reshape(-1, outs, ins)
+    reads = tuple(i for i in array.reads if i not in array.writes)  # a block diagonal has both
+    ins, outs = span(reads), span(array.writes)
+    slices = places.transpose(*array.taps, *array.writes, *reads).reshape(-1, outs, ins)
     per_neuron = -(-ins // size)  # chunks a neuron fills, or
     together = max(1, size // ins)  # neurons that share a chunk
-    read = np.arange(ins) if array.reads else np.full(ins, NONE)
+    read = np.arange(ins) if reads else np.full(ins, NONE)
     write = np.arange(outs) if array.writes else np.full(outs, NONE)
     rows = []
     for tap, kernel in enumerate(slices):

@@ -31,7 +31,7 @@ def test_messages_are_summed_at_their_ends_and_padding_is_left_out():
 def test_both_forms_of_gelu_are_one_feature():
     """So that variables trained before there were two keep their shape and their meaning."""
     assert (ACTIVATIONS[3], ACTIVATIONS[8]) == ("gelu", "gelu_tanh")
-    assert message_passing.FEATURE.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 3]
+    assert message_passing.FEATURE.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 3, -1]
 
 
 def test_positions_of_nodes_begin_as_normal_as_a_table():

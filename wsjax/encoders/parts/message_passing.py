@@ -22,7 +22,9 @@ from wsjax.summaries import summary
 from wsjax.views.graphs import EDGE_ROLES, NODE_ROLES, TAPS, Graph, weights
 
 SLOTS = 4  # sinusoids for a slot
-FEATURE = np.array([ACTIVATIONS.index(FORMS.get(a, a)) for a in ACTIVATIONS])
+FEATURE = np.array(  # "other" has no feature, all zeros
+    [-1 if a == "other" else ACTIVATIONS.index(FORMS.get(a, a)) for a in ACTIVATIONS]
+)
 
 
 @flax.struct.dataclass

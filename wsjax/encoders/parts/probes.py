@@ -33,6 +33,8 @@ def assert_chain(spec: Spec, inputs: int) -> None:
         if layer.kind != "dense" or not plain:
             wrong.append(f"{layer.name}: not a dense layer of a kernel and a bias")
             continue
+        if layer.activation not in ACTIVATIONS:
+            wrong.append(f"{layer.name}: activation {layer.activation!r} is not known")
         kernel = kernels[0]
         start, end = ([kernel.axes[k] for k in x] for x in (kernel.reads, kernel.writes))
         if layer.level != i or layer.source not in (None, i - 1) or before not in (None, start):

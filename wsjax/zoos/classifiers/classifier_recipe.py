@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from wsjax import checks
+from wsjax.architectures import ACTIVATIONS
 from wsjax.architectures.layer_settings import NORMS
-from wsjax.networks import ACTIVATIONS, frozen
+from wsjax.networks import frozen
 from wsjax.zoos.classifiers.classifier_training import OPTIMIZERS
 from wsjax.zoos.classifiers.initializers import INITIALIZERS
 

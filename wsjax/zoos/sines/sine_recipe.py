@@ -4,7 +4,8 @@ import dataclasses
 from typing import Any
 
 from wsjax import architectures, checks
-from wsjax.networks import ACTIVATIONS, Spec
+from wsjax.architectures import ACTIVATIONS
+from wsjax.networks import Spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Recipe:
                 len(self.widths) > 2 and self.widths[0] == self.widths[-1] == 1,
                 "1, ..., 1",
             ),
-            "activation": (self.activation in ACTIVATIONS, f"one of {ACTIVATIONS}"),
+            "activation": (self.activation in ACTIVATIONS, f"one of {tuple(ACTIVATIONS)}"),
             "low": (0 <= self.low <= self.high, f"from 0 to high = {self.high}"),
             "amplitude_low": (
                 self.amplitude_low <= self.amplitude_high,

@@ -1,0 +1,285 @@
+"""Sequential networks, against PyTorch's own modules and the forward pass of this library."""
+
+import numpy as np
+import pytest
+from cases.recognised import assert_recognised, filled
+
+from wsjax import architectures, recognize
+from wsjax.recognition import chains, names
+from wsjax.symmetries import permutations
+from wsjax.symmetries.signals import scaling_group
+
+
+def shapes(**by_name):
+    return {k.replace("__", "."): v for k, v in by_name.items()}
+
+
+def batch_norm(name, width):
+    return {f"{name}.{p}": (width,) for p in ("weight", "bias", "running_mean", "running_var")}
+
+
+def of(module):
+    """A module as a function of its arrays."""
+    torch = pytest.importorskip("torch")
+
+    def run(state, x):
+        tensors = {k: torch.from_numpy(np.array(v)) for k, v in state.items()}
+        with torch.no_grad():
+            return torch.func.functional_call(module.eval(), tensors, (torch.from_numpy(x),))
+
+    return run
+
+
+def state_of(module):
+    return filled({k: tuple(v.shape) for k, v in module.state_dict().items() if v.ndim})
+
+
+def inputs(*shape):
+    return np.random.default_rng(1).normal(size=shape).astype(np.float32)
+
+
+def test_a_perceptron_with_batch_norms():
+    nn = pytest.importorskip("torch").nn
+    net = nn.Sequential(
+        *(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.ReLU()),
+        *(nn.Linear(5, 4), nn.ReLU(), nn.BatchNorm1d(4)),
+        nn.Linear(4, 2),
+    )
+    run, x, state = of(net), inputs(7, 3), state_of(net)
+    found = assert_recognised(state, lambda s: run(s, x), {"activation": "relu"})
+    assert str(found) == "exact: PyTorch MLP, 2 hidden axes, group 10^3, coverage 100 %"
+    assert found.beside == {}
+    y = found.forward(found.pack(state), x)
+    np.testing.assert_allclose(y, run(state, x), atol=1e-5)
+    factors = scaling_group(found.spec).factors
+    assert {name for name, f in factors.items() if f.scale} >= {"0", "1", "3"}
+
+
+def test_a_cnn_of_named_layers_flattened_channels_first():
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4)
+            self.conv2, self.bn2 = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+            self.fc1, self.fc2 = nn.Linear(4 * 4, 5), nn.Linear(5, 3)
+
+        def forward(self, x):
+            x = torch.relu(self.bn1(self.conv1(x)))
+            x = torch.max_pool2d(torch.relu(self.bn2(self.conv2(x))), 2)
+            return self.fc2(torch.relu(self.fc1(x.flatten(1))))
+
+    net, x = Net(), inputs(2, 2, 4, 4)
+    run, state = of(net), state_of(net)
+    config = {"activation": "relu", "stride": 1, "padding": 1, "max_pool": (1, 2)}
+    config["norm_first"] = True
+    found = assert_recognised(state, lambda s: run(s, x), config)
+    assert found.level == "exact"
+    assert sorted(permutations.shapes(found.spec).values()) == [(4,), (4,), (5,)]
+    y = found.forward(found.pack(state), x.transpose(0, 2, 3, 1))
+    np.testing.assert_allclose(y, run(state, x), atol=1e-4)
+    by_name = dict(sorted(state.items()))
+    assert recognize(by_name, config).spec.sizes == found.spec.sizes
+    unknown = recognize(state, {"activation": "relu"})
+    assert unknown.level == "chained"
+    assert unknown.forward is None
+    assert any("norm_first" in note for note in unknown.notes)
+    with pytest.raises(AssertionError):  # channels last is another network
+        assert_recognised(state, lambda s: run(s, x), config | {"flatten": "last"})
+
+
+def test_depthwise_and_grouped_convolutions():
+    nn = pytest.importorskip("torch").nn
+    net = nn.Sequential(
+        *(nn.Conv2d(2, 6, 1), nn.ReLU(), nn.Conv2d(6, 6, 3, groups=6), nn.ReLU()),
+        *(nn.Conv2d(6, 6, 1), nn.ReLU(), nn.Conv2d(6, 8, 2, groups=2), nn.ReLU()),
+        *(nn.Conv2d(8, 3, 2), nn.Flatten()),
+    )
+    run, x = of(net), inputs(2, 2, 5, 5)
+    found = assert_recognised(state_of(net), lambda s: run(s, x), {"activation": "relu"})
+    assert found.spec.nested
+    assert found.wired
+    assert any("grouped" in note for note in found.notes)
+
+
+def test_a_siren():
+    torch = pytest.importorskip("torch")
+
+    def run(state):
+        t = {k: torch.from_numpy(np.array(v)) for k, v in state.items()}
+        y = torch.from_numpy(x)
+        for i in range(2):
+            w, b = t[f"net.{i}.linear.weight"], t[f"net.{i}.linear.bias"]
+            y = torch.sin(3 * (y @ w.T + b))
+        return y @ t["net.2.weight"].T + t["net.2.bias"]
+
+    x, net = inputs(9, 2), {"net.2.weight": (1, 4), "net.2.bias": (1,)}
+    for i, (fan_in, fan_out) in enumerate([(2, 5), (5, 4)]):
+        net |= {f"net.{i}.linear.weight": (fan_out, fan_in), f"net.{i}.linear.bias": (fan_out,)}
+    state = filled(net)
+    found = assert_recognised(state, run, {"omega": 3.0})
+    assert (found.level, found.family) == ("exact", "SIREN")
+    np.testing.assert_allclose(found.forward(found.pack(state), x), run(state), atol=1e-4)
+    assert set(scaling_group(found.spec).phases) == {"net.0.linear", "net.1.linear"}
+    without = recognize(state)
+    assert without.level == "chained"
+    assert not scaling_group(without.spec).factors
+
+
+def vgg(norm):
+    nn = pytest.importorskip("torch").nn
+    unit = lambda i, o: [
+        nn.Conv2d(i, o, 3, padding=1),
+        *([nn.BatchNorm2d(o)] if norm else []),
+        nn.ReLU(),
+    ]
+    net = nn.Module()
+    net.features = nn.Sequential(
+        *unit(2, 4), nn.MaxPool2d(2), *unit(4, 3), *unit(3, 5), nn.MaxPool2d(2)
+    )
+    net.classifier = nn.Sequential(
+        *(nn.Linear(5 * 4, 6), nn.ReLU(), nn.Dropout(), nn.Linear(6, 4), nn.ReLU()),
+        *(nn.Dropout(), nn.Linear(4, 3)),
+    )
+    net.forward = lambda x: net.classifier(net.features(x).flatten(1))
+    return net
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_vgg_is_exact_by_its_names(norm):
+    net = vgg(norm)
+    run, x, state = of(net), inputs(2, 2, 8, 8), state_of(net)
+    found = assert_recognised(state, lambda s: run(s, x))
+    assert (found.level, found.family) == ("exact", "torchvision VGG")
+    y = found.forward(found.pack(state), x.transpose(0, 2, 3, 1))
+    np.testing.assert_allclose(y, run(state, x), atol=1e-4)
+
+
+def test_twelve_layers_of_one_width_in_string_order():
+    net = {}
+    for i in sorted(range(12), key=str):
+        net |= {f"net.{i}.weight": (4, 4 if i else 2), f"net.{i}.bias": (4,)}
+    found = recognize(filled(net))
+    reads = [layer.name for layer in found.spec.layers]
+    assert reads == [f"net.{i}" for i in range(12)]
+    assert (found.level, len(found.spec.hidden)) == ("chained", 11)
+    assert {layer.activation for layer in found.spec.layers} == {"other", "none"}
+
+
+KERAS = {
+    "conv2d/kernel:0": (3, 3, 1, 4),
+    "conv2d/bias:0": (4,),
+    "batch_normalization/gamma:0": (4,),
+    "batch_normalization/beta:0": (4,),
+    "batch_normalization/moving_mean:0": (4,),
+    "batch_normalization/moving_variance:0": (4,),
+    "dense/kernel:0": (16, 5),
+    "dense/bias:0": (5,),
+    "dense_1/kernel:0": (5, 2),
+    "dense_1/bias:0": (2,),
+}
+
+
+def test_keras_flattens_channels_last():
+    config = {"activation": "relu", "norm_first": True, "epsilon": 1e-3}
+    config |= {"stride": 1, "padding": "SAME", "max_pool": 2}
+    state = filled(KERAS)
+    found = recognize(state, config)
+    assert (found.level, found.family) == ("exact", "Keras CNN")
+    spec = architectures.cnn(
+        [1, 4], [5, 2], norm="batch", max_pool=2, pool="flatten", size=(4, 4), epsilon=1e-3
+    )
+    ours = dict(zip([a.name for a in spec.arrays], found.pack(state).values(), strict=True))
+    x = inputs(2, 4, 4, 1)
+    y = found.forward(found.pack(state), x)
+    np.testing.assert_allclose(y, architectures.forward(ours, x, spec), atol=1e-5)
+    first = recognize(state, config | {"flatten": "first"})
+    assert np.abs(first.forward(first.pack(state), x) - y).max() > 0.01
+
+
+REFUSED = {
+    "two heads on one layer": {
+        **{"a.weight": (8, 4), "mu.weight": (2, 8), "sigma.weight": (2, 8), "b.weight": (8, 2)}
+    },
+    "orders that all fit, sorted by name": {
+        **{"a.weight": (4, 4), "b.weight": (4, 4), "in.weight": (4, 2), "out.weight": (1, 4)}
+    },
+    "names of residual blocks": {"block1.fc.weight": (4, 4), "block2.fc.weight": (4, 4)},
+    "a bias alone": {"fc.weight": (4, 4), "shift.bias": (4,)},
+    "another array in a layer": {"fc.weight": (4, 4), "fc.running_mean": (4,)},
+    "a dense layer that is unflattened": {"fc.weight": (36, 2), "conv.weight": (3, 4, 3, 3)},
+}
+
+
+@pytest.mark.parametrize("net", REFUSED.values(), ids=REFUSED)
+def test_what_is_no_chain_for_certain(net):
+    with pytest.raises(names.UnfitError):
+        chains.chained(net, {})
+    found = recognize(filled(net))
+    assert (found.level, found.spec.hidden) == ("opaque", ())
+    assert found.notes
+
+
+def test_the_order_can_be_given():
+    net = filled(REFUSED["orders that all fit, sorted by name"])
+    found = recognize(net, {"order": ["in", "b", "a", "out"]})
+    assert [layer.name for layer in found.spec.layers] == ["in", "b", "a", "out"]
+    assert recognize(net, {"order": ["in", "nothing"]}).level == "opaque"
+
+
+def test_norms_that_may_stand_before_or_after_leave_neurons_fixed():
+    net = {f"fc{i}.weight": (4, 4) for i in (1, 2, 3)}
+    net |= batch_norm("bn1", 4) | batch_norm("bn2", 4)
+    found = recognize(filled(dict(sorted(net.items()))))
+    assert found.level == "chained"
+    assert not found.spec.hidden
+    assert any("may follow" in note for note in found.notes)
+
+
+def test_a_norm_of_unknown_groups_leaves_its_neurons_fixed():
+    net = {"0.weight": (4, 2, 3, 3), "1.weight": (4,), "1.bias": (4,), "3.weight": (6, 4, 3, 3)}
+    net |= {"5.weight": (3, 6)}
+    found = recognize(filled(net))
+    assert permutations.shapes(found.spec) == {"c1": (6,)}
+    assert any("unknown groups" in note for note in found.notes)
+    assert len(recognize(filled(net), {"norm": "layer"}).spec.hidden) == 2
+    grouped = recognize(filled(net), {"norm": "group", "groups": 2})
+    assert grouped.spec.nested
+
+
+def test_signs_wait_for_what_is_pooled():
+    net = filled({"0.weight": (4, 2, 3, 3), "3.weight": (3, 4)})
+    assert not scaling_group(recognize(net, {"activation": "tanh"}).spec).factors
+    config = {"activation": "tanh", "max_pool": 1, "pool": "mean"}
+    assert scaling_group(recognize(net, config).spec).factors["0"].sign
+
+
+def test_residual_blocks_by_number_move_within_alone():
+    """MobileNet's names and shapes are a chain; its blocks are added to what came in."""
+    torch = pytest.importorskip("torch")
+    F = torch.nn.functional
+    net = {"features.0.weight": (4, 2, 3, 3), "classifier.1.weight": (3, 4)}
+    for i in (1, 2):
+        net |= {f"features.{i}.conv.0.weight": (6, 4, 1, 1)}
+        net |= {
+            f"features.{i}.conv.1.weight": (6, 1, 3, 3),
+            f"features.{i}.conv.2.weight": (4, 6, 1, 1),
+        }
+
+    def run(state):
+        t = {k: torch.from_numpy(np.array(v)) for k, v in state.items()}
+        y = F.conv2d(torch.from_numpy(x), t["features.0.weight"])
+        for i in (1, 2):
+            h = F.conv2d(y, t[f"features.{i}.conv.0.weight"]).relu()
+            h = F.conv2d(h, t[f"features.{i}.conv.1.weight"], padding=1, groups=6).relu()
+            y = y + F.conv2d(h, t[f"features.{i}.conv.2.weight"])
+        return y.mean((2, 3)) @ t["classifier.1.weight"].T
+
+    x = inputs(2, 2, 6, 6)
+    found = assert_recognised(filled(net), run)
+    assert sorted(permutations.shapes(found.spec).values()) == [(6,), (6,)]
+    assert any("residual blocks" in note for note in found.notes)
+    with pytest.raises(AssertionError):
+        assert_recognised(filled(net), run, {"chain": True})

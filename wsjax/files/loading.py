@@ -1,0 +1,332 @@
+"""Any weights file as named arrays, with the facts that a reader of them should know.
+
+    params, facts = wsjax.load("model.safetensors")
+    params["features.0.weight"].shape
+    print(facts)      # one line: branch, counts, prefixes, and first of all what is wrong
+
+`opened` lists the file; `branches` finds the network in it, `names` takes wrappers off and puts
+layer 10 after layer 9, `numbers` tells weights from buffers and packed integers, `integrity`
+measures each array as it is read. Numbers that are missing or cannot be a network's are errors
+here: nothing is loaded until a choice is made about them. `describe` never fails for what a file
+holds.
+"""
+
+import collections
+import dataclasses
+import os
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from wsjax.checks import printable
+from wsjax.files import integrity, names
+from wsjax.files.adapters import adapter
+from wsjax.files.branches import Branch, branches, chosen, twins
+from wsjax.files.checkpoint import (
+    NUMBERS,
+    Checkpoint,
+    FileFormatError,
+    Finding,
+    Limits,
+    Stored,
+)
+from wsjax.files.detection import opened
+from wsjax.files.facts import ContentError, Facts, equated
+from wsjax.files.json_text import json_object
+from wsjax.files.numbers import Entry, entries
+
+
+def load(
+    path: str | os.PathLike, branch: str | None = None, limits: Limits | None = None
+) -> tuple[dict[str, np.ndarray], Facts]:
+    """The weights of a network from a file of any format that `opened` lists.
+
+    Arrays keep the file's types, bfloat16 included; weights of eight bits are multiplied by their
+    scales, and reparametrised ones are computed, both in float32. Tied arrays are one array under
+    two names. Packed integers are left out and counted in the facts.
+
+    Args:
+        path: of a file, an index of shards, or a folder.
+        branch: name of the part that is the network; by default as `branches` says.
+        limits: of sizes; `Limits()` by default.
+
+    Returns:
+        Name -> array, layer 10 after layer 9, and the facts.
+
+    Raises:
+        FileNotFoundError: there is nothing at the path.
+        FileFormatError: it is of no supported format, is damaged, or is too large.
+        ContentError: it holds no network, or numbers are missing, not finite, zero almost
+            throughout, of an absurd size or without their scale; each array is named, and so is
+            a branch that has none of this.
+        ValueError: there is no such branch; lists those there are.
+    """
+    with opened(path, limits) as checkpoint:
+        params, facts = contents(checkpoint, branch)
+    if any(f.severity == "error" for f in facts.findings):
+        raise ContentError(facts)
+    return params, facts
+
+
+def describe(
+    path: str | os.PathLike, branch: str | None = None, limits: Limits | None = None
+) -> Facts:
+    """The facts alone, one array in memory at a time; whatever is wrong with a file is a finding.
+
+    Raises:
+        FileNotFoundError: there is nothing at the path.
+        ValueError: there is no such branch.
+    """
+    try:
+        with opened(path, limits) as checkpoint:
+            return contents(checkpoint, branch, keep=False)[1]
+    except FileFormatError as error:
+        return Facts(str(path), "", findings=(Finding("refused", "error", None, str(error)),))
+
+
+def contents(
+    checkpoint: Checkpoint, branch: str | None = None, keep: bool = True
+) -> tuple[dict[str, np.ndarray], Facts]:
+    """The weights of an open file, and the facts, wrong ones included.
+
+    Args:
+        checkpoint: open.
+        branch: see `load`.
+        keep: whether the arrays are returned; otherwise each is dropped when it was measured.
+
+    Raises:
+        ValueError: there is no such branch.
+    """
+    arrays, findings = _one_numbering(checkpoint.arrays)
+    joined = any(f.kind == "shards" for f in findings)
+    findings += [f for f in checkpoint.findings if not (joined and f.kind == "repeated")]
+    every = branches(arrays)
+    facts = Facts(checkpoint.path, checkpoint.format, branches=every, metadata=checkpoint.metadata)
+    if not any(b.kind != "optimiser" and b.arrays for b in every):
+        text = f"it holds no arrays of a network; found {_listed(checkpoint.metadata, every)}"
+        findings = [f for f in findings if f.kind != "empty"]
+        findings.append(Finding("empty", "error", None, text))
+        return {}, dataclasses.replace(facts, findings=_by_severity(findings))
+    own = chosen(every, branch)
+    named, stripped, more = _named(own)
+    rows, numbers = entries(named)
+    tied = _tied(rows)
+    params, buffers, measures, beside, unread = _read(rows, tied, keep)
+    findings += [*more, *numbers, *unread, *integrity.verdicts(measures, beside)]
+    copies, alike = _copies(rows, measures, tied)
+    low_rank, config = _adapter(params, checkpoint)
+    findings += [*config, *alike]
+    wrong = any(f.severity == "error" for f in findings)
+    if not wrong and not any(e.kind == "weight" for e in rows):
+        text = f"none of its {len(rows)} arrays holds weights that are read as numbers"
+        findings.append(Finding("empty", "error", None, text))
+    facts = dataclasses.replace(
+        facts,
+        branch=own.name,
+        buffers=buffers,
+        packed={e.name: e.count for e in rows if e.kind == "packed"},
+        computed={e.name: e.how for e in rows if e.how},
+        tied=tied,
+        copies=copies,
+        stripped=stripped,
+        adapter=low_rank,
+        **_counts(rows, {n for group in (*tied, *copies) for n in group[1:]}),
+    )
+    findings += _claims(checkpoint.metadata, facts)
+    findings += _others(every, own, branch, findings)
+    kept = params if keep else {}
+    return kept, dataclasses.replace(facts, findings=_by_severity(findings))
+
+
+def _counts(rows, repeated):
+    """Arrays, parameters and their types; those of repeated names count once."""
+    types = collections.Counter()
+    for e in rows:
+        if e.count and e.name not in repeated:
+            types[e.dtype] += e.count
+    arrays = sum(e.kind in ("weight", "packed", "refused") for e in rows)
+    return {"arrays": arrays, "parameters": types.total(), "dtypes": tuple(types.most_common())}
+
+
+def _by_severity(findings):
+    order = ("error", "warning", "note")
+    return tuple(sorted(findings, key=lambda f: order.index(f.severity)))
+
+
+def _listed(metadata, every):
+    """The values that a file without arrays holds, in a few words."""
+    words = [f"{printable(k)} = {_value(v)}" for k, v in list(metadata.items())[:5]]
+    more = [f"{len(metadata) - 5} more values"] if len(metadata) > 5 else []
+    return ", ".join([*words, *more, *(str(b) for b in every)]) or "nothing at all"
+
+
+def _value(x):
+    if isinstance(x, dict | list | tuple):
+        return f"a {type(x).__name__} of {len(x)}"
+    return f"{printable(repr(x)):.40}"
+
+
+def _one_numbering(arrays: Sequence[Stored]):
+    """Arrays of several shards under one name each."""
+    heads = dict.fromkeys(a.path[:1] for a in arrays)
+    if len(heads) < 2 or not all(len(a.path) > 1 and names.shard(a.path[0]) for a in arrays):
+        return arrays, []
+    shards = [[a for a in arrays if a.path[:1] == head] for head in heads]
+    new, stems = names.joined([["/".join(a.path[1:]) for a in shard] for shard in shards])
+    flat = [
+        dataclasses.replace(a, path=tuple(n.split("/")))
+        for shard, name in zip(shards, new, strict=True)
+        for a, n in zip(shard, name, strict=True)
+    ]
+    twice = [n for n, k in collections.Counter(a.name for a in flat).items() if k > 1]
+    if twice:
+        text = (
+            f"{twice[0]} and {len(twice) - 1} other names are in several of {len(heads)} shards, "
+            "and are no layers whose numbers go on: slices of arrays, or copies; join them first"
+        )
+        return flat, [Finding("shards", "error", twice[0], text)]
+    texts = [f"{s}* are numbered anew in each of {len(heads)} shards" for s in stems]
+    return flat, [Finding("shards", "note", None, f"{t}: numbered through") for t in texts]
+
+
+def _named(branch: Branch):
+    """Name -> array in natural order, the words taken off, findings about names."""
+    raw = ["/".join(keys) for keys, _ in branch.arrays]
+    stored = [s for _, s in branch.arrays]
+    findings = [
+        Finding("names", "error", n, f"{n}: two arrays of one name, one of them is left out")
+        for n, count in collections.Counter(raw).items()
+        if count > 1
+    ]
+    unique = dict(reversed(list(zip(raw, stored, strict=True))))  # the first of each name
+    raw = [n for n in dict.fromkeys(raw)]
+    stored = [unique[n] for n in raw]
+    new, stripped = names.unwrapped(raw, [bool(s.shape) for s in stored])
+    contradictions = names.contradictions(new, [s.shape for s in stored])
+    findings += [Finding("order", "warning", None, text) for text in contradictions]
+    return {new[i]: stored[i] for i in names.natural(new)}, stripped, findings
+
+
+def _tied(rows: Sequence[Entry]):
+    """Groups of names of one storage."""
+    groups: dict[Any, list[str]] = {}
+    for e in rows:
+        if e.kind in ("weight", "packed") and 0 not in e.shape:
+            key = (tuple(s.storage for s in e.sources), e.shape, e.dtype)
+            groups.setdefault(key, []).append(e.name)
+    return tuple(tuple(g) for g in groups.values() if len(g) > 1)
+
+
+def _read(rows, tied, keep):
+    """Reads every array once: params, buffers, measures of weights and of what lies beside."""
+    params, buffers, measures, beside, findings = {}, {}, {}, {}, []
+    first = {n: group[0] for group in tied for n in group[1:]}
+    for e in rows:
+        listed_only = any(s.dtype not in NUMBERS for s in e.sources)
+        if e.kind in ("packed", "refused") or listed_only:
+            continue
+        if e.name in first:
+            if first[e.name] in params:
+                params[e.name] = params[first[e.name]]
+            continue
+        try:
+            array = e.read()
+        except (FileFormatError, OSError) as error:
+            findings.append(Finding("unreadable", "error", e.name, str(error)))
+            continue
+        if e.kind == "buffer":
+            buffers[e.name] = array
+        elif e.kind == "weight":
+            measures[e.name] = integrity.measured(array)
+            if keep or _of_adapter(e.name):
+                params[e.name] = array
+        elif array.dtype.kind not in "biu":
+            beside[e.name] = integrity.measured(array)
+    return params, buffers, measures, beside, findings
+
+
+def _equal(rows, measures, tied):
+    """Groups of names of equal numbers that are stored one by one; constants are no copies."""
+    known = {n for group in tied for n in group[1:]}
+    groups: dict[Any, list[Entry]] = {}
+    for e in rows:
+        m = measures.get(e.name)
+        if m and e.name not in known and len(e.shape) > 1 and not m.constant:
+            groups.setdefault((e.shape, e.dtype, m.digest, m.rms), []).append(e)
+    out = []
+    for same in groups.values():
+        if len(same) > 1:
+            array = same[0].read()
+            equal = [e.name for e in same[1:] if np.array_equal(e.read(), array)]
+            out += [(same[0].name, *equal)] if equal else []
+    return out
+
+
+def _copies(rows, measures, tied):
+    """Groups of equal arrays that are one array of the network, and a note on the others.
+
+    Names that are the same but for numbers are layers that began alike and were not trained.
+    """
+    groups = _equal(rows, measures, tied)
+    alike = [g for g in groups if len({re.sub(r"\d+", "0", n) for n in g}) < len(g)]
+    text = f"{equated(alike[0])} are equal, as layers that were not trained" if alike else ""
+    text += f"; so are {len(alike) - 1} more groups" * (len(alike) > 1)
+    findings = [Finding("copies", "note", alike[0][0], text)] if alike else []
+    return tuple(g for g in groups if g not in alike), findings
+
+
+def _of_adapter(name):
+    return "lora" in name.lower()
+
+
+def _adapter(params, checkpoint):
+    """The adapter in the arrays, with the settings that lie beside the file."""
+    factors = {n: a for n, a in params.items() if _of_adapter(n)}
+    factors |= {n: a for n, a in params.items() if n not in factors}
+    if not any(map(_of_adapter, factors)):
+        return None, []
+    path = pathlib.Path(checkpoint.path)
+    config = (path if path.is_dir() else path.parent) / "adapter_config.json"
+    settings: dict[str, Any] = {}
+    if config.is_file() and config.stat().st_size < 1 << 20:
+        try:
+            settings = json_object(config.read_bytes(), config.name, Limits())
+        except FileFormatError as error:
+            return adapter(factors, {}), [Finding("refused", "warning", None, str(error))]
+    return adapter(factors, settings), []
+
+
+def _claims(metadata, facts):
+    """Totals in the metadata that the arrays contradict."""
+    for place in (metadata, *(v for v in metadata.values() if isinstance(v, dict))):
+        stated = str(place.get("total_parameters", "")).removesuffix(".0")
+        if stated.isdecimal() and int(stated[:30]) != facts.parameters:
+            text = f"its metadata says {int(stated[:30]):,} parameters, which is not used"
+            yield Finding("total", "note", None, text)
+
+
+def _others(every, own, branch, findings):
+    """The other branches that could be meant: the default, or the one without NaN."""
+    models = [b for b in every if b.kind not in ("optimiser", "other") and b is not own]
+    if branch is None and models:
+        text = f"branch {own.name!r} is the default; branch= takes {_names(models)} instead"
+        yield Finding("branch", "note", None, text)
+    if any(f.kind in ("nonfinite", "zeros", "scale") and f.severity == "error" for f in findings):
+        for b in models:
+            if (twins(b, own) or twins(own, b)) and _sound(b):
+                text = f"branch {b.name!r} has the same arrays, all sound: branch={b.name!r}"
+                yield Finding("branch", "note", None, text)
+
+
+def _names(models):
+    return " or ".join(repr(b.name) for b in models)
+
+
+def _sound(branch):
+    rows, findings = entries(_named(branch)[0])
+    _, _, measures, beside, unread = _read(rows, (), False)
+    findings = [*findings, *unread, *integrity.verdicts(measures, beside)]
+    return not any(f.severity == "error" for f in findings)

@@ -1,0 +1,330 @@
+"""Consecutive shapes that fit: which kernel reads which, and which norm acts on which.
+
+conv1 [8, 3, 3, 3]    3 -> 8
+conv2 [4, 8, 3, 3]    8 -> 4
+fc    [2, 36]         4 at 9 positions -> 2
+"""
+
+import dataclasses
+import functools
+import itertools
+import math
+import re
+import types
+from collections.abc import Iterator, Mapping, Sequence
+
+from wsjax import checks
+from wsjax.recognition import names
+from wsjax.recognition.names import Leaf, Module, UnfitError
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+    """A kernel in a chain.
+
+    Attributes:
+        kernel: the stored array.
+        reads: number of neurons it takes in; of a grouped one, of all groups.
+        writes: number of neurons it feeds.
+        window: of a convolution.
+        groups: of a convolution.
+        transposed: whether it is a transposed convolution.
+        positions: of each neuron that it reads, flattened.
+        spots: their shape, if the array is stored so.
+    """
+
+    kernel: Leaf
+    reads: int
+    writes: int
+    window: tuple[int, ...] = ()
+    groups: int = 1
+    transposed: bool = False
+    positions: int = 1
+    spots: tuple[int, ...] = ()
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether every channel is convolved alone."""
+        return self.groups == self.reads == self.writes > 1
+
+    @property
+    def order(self) -> str:
+        """Of the stored axes, as in `StoredDraft.kernel`."""
+        if self.kernel.writes_first:
+            return "rwt" if self.transposed else "wrt"
+        return "twr" if self.transposed else "trw"
+
+
+Chain = tuple[Link, ...]
+HEAD = re.compile(r"(classifier|head|fc|top|out|linear|dense|final|last)", re.IGNORECASE)
+DEPTH = 60  # kernels, of chains with grouped or transposed convolutions
+
+
+def chain(
+    kernels: Sequence[Leaf],
+    allowed: Sequence[str],
+    order: Sequence[str] = (),
+    biases: Mapping[Module, int] = types.MappingProxyType({}),
+) -> Chain:
+    """The one order in which every kernel reads the output of the one before.
+
+    Args:
+        kernels: in the order of the file.
+        allowed: of "grouped" and "transposed", what may explain shapes that do not fit.
+        order: names of the kernels' modules, if known.
+        biases: module -> neurons that its kernel writes, where it has a bias.
+
+    Raises:
+        UnfitError: there is no such order, or several.
+    """
+    modules = [k.module for k in kernels]
+    spelled = {name: i for i, m in enumerate(modules) for name in ("/".join(m), ".".join(m))}
+    if order and not set(order) <= set(spelled):
+        strange = sorted(set(order) - set(spelled))
+        raise UnfitError(
+            f"order: expected names of {['.'.join(m) for m in modules]}, got {strange}"
+        )
+    few = names.arrangements(modules) <= names.TRIES
+    tries = (
+        [tuple(spelled[n] for n in order)]
+        if order
+        else list(itertools.islice(names.orders(modules), None if few else 1))
+    )
+    plain = lambda o: _plain([kernels[i] for i in o], biases)
+    sure = bool(order) or not names.by_name([k.name for k in kernels])
+    if sure and len(tries[0]) == len(kernels) and (first := plain(tries[0])):
+        return first
+    chains = [c for o in tries if len(o) == len(kernels) and (c := plain(o))]
+    if few and len(chains) == 1:
+        return chains[0]
+    if chains or not few:
+        raise UnfitError(
+            "several orders of the layers fit: give config={'order': [...]} of "
+            f"{checks.some('module', ['.'.join(m) for m in modules])}"
+        )
+    if len(kernels) > DEPTH:
+        allowed = ()
+    every = lambda words: [
+        c for o in tries[:24] for c in _fits([kernels[i] for i in o], None, False, words, biases)
+    ]
+    # A network with both kinds is less likely than one with one of them.
+    strange = [c for word in allowed for c in every((word,))] or every(allowed)
+    if len(strange) == 1:
+        return strange[0]
+    if strange:
+        raise UnfitError(
+            "grouped and transposed convolutions both fit: give config={'grouped': True} or "
+            "config={'transposed': True}"
+        )
+    raise UnfitError(
+        f"consecutive shapes do not fit: {_gap([kernels[i] for i in tries[0]], biases)}"
+    )
+
+
+def _plain(kernels, biases) -> Chain | None:
+    """The chain of the kernels in this order, none of them grouped or transposed."""
+    chain: list[Link] = []
+    for kernel in kernels:
+        came, convolved = (chain[-1].writes, bool(chain[-1].window)) if chain else (None, False)
+        link = next(_links(kernel, came, convolved, (), biases), None)
+        if link is None or not _alike(chain[-1:], link):
+            return None
+        chain.append(link)
+    return tuple(chain)
+
+
+def _alike(before: Sequence[Link], link: Link) -> bool:
+    """Whether windows have as many dimensions."""
+    return not before or not link.window or len(before[0].window) == len(link.window)
+
+
+def _gap(kernels, biases) -> str:
+    for n in range(2, len(kernels) + 1):
+        if not _plain(kernels[:n], biases):
+            one, two = kernels[n - 2 : n]
+            return f"{one.name} {list(one.shape)}, {two.name} {list(two.shape)}"
+    return "every two do, all do not"
+
+
+def _fits(kernels, came, convolved, allowed, biases) -> Iterator[Chain]:
+    """All readings of the kernels, in this order; `came` neurons come in, None if unknown."""
+    if not kernels:
+        yield ()
+        return
+    for link in _links(kernels[0], came, convolved, allowed, biases):
+        for rest in _fits(kernels[1:], link.writes, bool(link.window), allowed, biases):
+            if not rest or _alike((link,), rest[0]):
+                yield (link, *rest)
+
+
+def _links(leaf: Leaf, came, convolved, allowed, biases) -> Iterator[Link]:
+    """The readings of one kernel after so many neurons, of a convolution or not."""
+    width = biases.get(leaf.module)
+    for link in _shaped(leaf, came, convolved, allowed):
+        if width in (None, link.writes):
+            yield link
+
+
+def _shaped(leaf: Leaf, came, convolved, allowed) -> Iterator[Link]:
+    s = leaf.shape
+    out, own, window = (s[0], s[1], s[2:]) if leaf.writes_first else (s[-1], s[-2], s[:-2])
+    if window and not leaf.writes_first and leaf.module and _is_dense(leaf.module[-1]):
+        if convolved and own == came:  # Flax's, before it is flattened
+            yield Link(leaf, own, out, positions=math.prod(window), spots=window)
+        return
+    if not window:
+        if came in (None, own):
+            yield Link(leaf, own, out)
+        elif convolved and own % came == 0:
+            yield Link(leaf, came, out, positions=own // came)
+        return
+    if len(window) > 3 or not (convolved or came is None):
+        return
+    if came in (None, own):
+        yield Link(leaf, own, out, window)
+    elif "grouped" in allowed and came % own == 0 and out % (came // own) == 0:
+        yield Link(leaf, came, out, window, groups=came // own)
+    if "transposed" in allowed and came in (None, out) and own != out:
+        yield Link(leaf, out, own, window, transposed=True)
+
+
+def seams(links: Chain) -> list[int]:
+    """The links whose outputs may go elsewhere too, by the names of their modules.
+
+    Numbered parts of several kernels may be residual blocks, to whose output their input is added.
+    Others may be networks of their own, generator and discriminator, unless the later is a head.
+    """
+    modules, out = [x.kernel.module for x in links], set()
+    parts: dict[Module, list[int]] = {}
+    for i, m in enumerate(modules):
+        for k in range(len(m)):
+            parts.setdefault(m[: k + 1], []).append(i)
+    for prefix, members in parts.items():
+        if names.stem(prefix[-1])[1] >= 0 and 1 < len(members) < len(modules):
+            out |= {members[0] - 1, members[-1]}
+    for i, (one, two) in enumerate(itertools.pairwise(modules)):
+        depth = next((k for k, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), None)
+        if depth is not None and not HEAD.match(two[depth]):
+            if all(len(parts[x[: depth + 1]]) > 1 for x in (one, two)):
+                out.add(i)
+    return sorted(out & set(range(len(modules) - 1)))
+
+
+def _is_dense(token: str) -> bool:
+    return names.stem(token)[0] == "Dense"
+
+
+@dataclasses.dataclass(frozen=True)
+class Norm:
+    """A layer of vectors alone, and the kernels after which it may stand.
+
+    Attributes:
+        module: its name.
+        parts: its arrays by role.
+        after: positions in the chain, -1 for the input; several if names and shapes leave it open.
+        direct: whether it directly follows the kernel, before an activation; None if not known.
+    """
+
+    module: Module
+    parts: dict[str, Leaf]
+    after: tuple[int, ...]
+    direct: bool | None
+
+    @property
+    def width(self) -> int:
+        """The number of neurons that it acts on."""
+        return max(x.shape[-1] for x in self.parts.values())
+
+
+def norms(modules: dict[Module, dict[str, Leaf]], links: Chain, ordered: bool) -> tuple[Norm, ...]:
+    """Pairs layers of vectors with the kernels that they follow, by names, order and widths.
+
+    Args:
+        modules: all of the network, in the order of the file.
+        links: the chain of kernels.
+        ordered: whether the order of the file is that of computation.
+
+    Raises:
+        UnfitError: no kernel writes as many neurons.
+    """
+    alone = {m: p for m, p in modules.items() if "kernel" not in p}
+    places = {x.kernel.module: i for i, x in enumerate(links)}
+    out, numbered = [], True
+    for module, parts in alone.items():
+        norm = Norm(module, parts, (), None)
+        fits = functools.partial(_fits_at, links, norm.width)
+        near, direct = _by_number(module, places)
+        numbered &= near is not None
+        if near is None and links[0].kernel.writes_first:
+            near = _by_equal_number(module, places, fits)
+        if near is None:
+            near = _by_rank(module, alone, links)
+        if near is None and ordered:
+            near = _by_order(module, modules, places)
+        after = [near] if near is not None else list(range(-1, len(links)))
+        if not (after := tuple(i for i in after if fits(i))):
+            raise UnfitError(
+                f"{'.'.join(module)}: acts on {norm.width} neurons, which no layer has"
+            )
+        out.append(dataclasses.replace(norm, after=after, direct=direct))
+    before = lambda n: all(i >= 0 and _fits_at(links, n.width, i - 1) for i in n.after)
+    if not (numbered or (ordered and _follow(modules, out, links))) and all(map(before, out)):
+        # Norms before their kernels would fit as well.
+        wide = lambda n: tuple(sorted({*n.after, *(i - 1 for i in n.after)}))
+        out = [dataclasses.replace(n, after=wide(n)) for n in out]
+    return tuple(out)
+
+
+def _fits_at(links, width, i) -> bool:
+    return width == (links[i].writes if i >= 0 else links[0].reads)
+
+
+def _follow(modules, found, links) -> bool:
+    """Whether every norm is listed after the kernel that it is paired with."""
+    listed = list(modules)
+    kernel = lambda n: listed.index(links[max(n.after[0], 0)].kernel.module)
+    return all(len(n.after) == 1 and kernel(n) < listed.index(n.module) for n in found)
+
+
+def _by_number(module, places) -> tuple[int | None, bool | None]:
+    """Of a sequence of numbers, `features.0`, `features.1`: the kernel before."""
+    if not module or not module[-1].isdigit():
+        return None, None
+    own = int(module[-1])
+    before = [
+        (int(m[-1]), i) for m, i in places.items() if m[:-1] == module[:-1] and m[-1].isdigit()
+    ]
+    earlier = [(n, i) for n, i in before if n < own]
+    if earlier:
+        number, i = max(earlier)
+        return i, own == number + 1
+    later = [i for _, i in before]
+    return (min(later) - 1, None) if later else (None, None)
+
+
+def _by_order(module, modules, places) -> int | None:
+    listed = list(modules)
+    earlier = [places[m] for m in listed[: listed.index(module)] if m in places]
+    return max(earlier, default=-1)
+
+
+def _by_equal_number(module, places, fits) -> int | None:
+    """`conv2` of `bn2`, `net.3.linear` of `net.3.norm`."""
+    number = names.stem(module[-1])[1] if module else -1
+    same = [
+        i
+        for m, i in places.items()
+        if m[:-1] == module[:-1] and m and names.stem(m[-1])[1] == number and fits(i)
+    ]
+    return same[0] if len(same) == 1 else None
+
+
+def _by_rank(module, alone, links) -> int | None:
+    """The k-th norm follows the k-th convolution, or kernel, if there are as many."""
+    ranked = sorted(alone, key=lambda m: names.natural(".".join(m)))
+    width = {m: max(x.shape[-1] for x in alone[m].values()) for m in ranked}
+    convolutions = [i for i, x in enumerate(links) if x.window]
+    for members in (convolutions, list(range(len(links) - 1)), list(range(len(links)))):
+        if [links[i].writes for i in members] == [width[m] for m in ranked]:
+            return members[ranked.index(module)]
+    return None

@@ -1,0 +1,184 @@
+"""Names and shapes to structure: `recognize`.
+
+    params = {"net.0.weight": [32, 2], "net.0.bias": [32], "net.2.weight": [1, 32], ...}
+    recognize(params, {"activation": "relu"})
+    exact: PyTorch MLP, 1 hidden axis, group 10^35, coverage 100 %
+
+Three levels:
+
+    exact      a known family whose activations are known: permutations, and the factors that the
+               activations admit
+    chained    consecutive shapes fit, activations are not known: permutations alone
+    opaque     a bag of arrays: no symmetry, every array a layer
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from wsjax import architectures, checks
+from wsjax.networks import Params, Spec
+from wsjax.packing import Packing
+from wsjax.recognition import chains, names, opaque, own, recurrent, resnets, transformers
+from wsjax.recognition.drafting import StoredDraft
+from wsjax.recognition.names import Shapes, UnfitError
+from wsjax.views.wiring import wiring
+
+LEVELS = ("exact", "chained", "opaque")
+Family = Callable[[Shapes, Mapping[str, Any]], tuple[StoredDraft, str, bool, bool]]
+# In this order; a family raises `UnfitError`, or returns None where the names are not its own.
+FAMILIES: tuple[Callable, ...] = (
+    own.own,
+    transformers.transformer,
+    resnets.resnet,
+    recurrent.recurrent,
+    chains.chained,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recognition:
+    """The structure of stored arrays.
+
+    Attributes:
+        spec: of the network.
+        packing: the spec's arrays from stored ones, without those in `beside`.
+        level: one of `LEVELS`.
+        family: "torchvision ResNet", "PyTorch MLP"; "arrays" if opaque.
+        notes: why symmetries are not claimed, and what a config would add; a line each.
+        beside: stored arrays that are no weights -> why: "buffer", "int64", "complex64", "empty".
+        coverage: share of the parameters that are in recognised layers.
+        forward: the network's function of the spec's arrays and an input, as
+            `architectures.forward`; None if that does not run it, or settings are not known.
+    """
+
+    spec: Spec
+    packing: Packing
+    level: str
+    family: str
+    notes: tuple[str, ...]
+    beside: Mapping[str, str]
+    coverage: float
+    forward: Callable[[Params, jax.Array], jax.Array] | None = None
+
+    def pack(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """The spec's arrays, from stored ones; those in `beside` are left out.
+
+        Raises:
+            ValueError: arrays are absent, misshapen or not known; every one is named.
+        """
+        return self.packing.pack({n: a for n, a in stored.items() if n not in self.beside})
+
+    @property
+    def wired(self) -> bool:
+        """Whether the spec has a parameter graph, which GMNs read."""
+        try:
+            wiring(self.spec)
+        except ValueError:
+            return False
+        return True
+
+    @property
+    def digits(self) -> float:
+        """The logarithm to base ten of the number of permutations."""
+        sizes, outer = dict(self.spec.sizes), dict(self.spec.nested)
+        logs = (
+            (sizes[outer[h]] if h in outer else 1) * math.lgamma(sizes[h] + 1)
+            for h in self.spec.hidden
+        )
+        return sum(logs) / math.log(10)
+
+    def __str__(self) -> str:
+        hidden = sum(dict(self.spec.sizes)[h] > 1 for h in self.spec.hidden)
+        return (
+            f"{self.level}: {self.family}, {hidden} hidden ax{'e' if hidden != 1 else 'i'}s, "
+            f"group 10^{self.digits:.0f}, coverage {100 * self.coverage:.0f} %"
+        )
+
+
+def recognize(params: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> Recognition:
+    """Finds the structure of a network in the names and shapes of its arrays.
+
+    A symmetry is claimed only where names and shapes, the definition of a known family, or the
+    config establish it.
+
+    Args:
+        params: name -> anything with shape and dtype; names as in a file, without the prefixes of
+            wrappers. Values are not read.
+        config: settings that weights do not hold. Of Hugging Face, `config.json`; or any of
+
+            activation            after each layer but the last: "relu", "sin", "gelu_tanh", ...
+            omega                 factor inside a sine
+            heads                 of each attention
+            order                 names of the layers' modules, in order of computation
+            chain                 True: every layer reads the one before and nothing else
+            norm                  of norms whose names do not tell: "layer", "group"
+            groups                of GroupNorms
+            norm_first            whether norms come before activations
+            stride, padding, max_pool, pool      as `architectures.cnn`
+            flatten               "first" or "last": channels of flattened images
+            flattened             (rows, columns) of flattened images
+            grouped, transposed   True: how convolutions whose shapes do not fit are to be read
+
+    Returns:
+        The structure; `opaque` where none is found, with the reasons in `notes`.
+
+    Raises:
+        TypeError: these are no named arrays.
+        ValueError: there is no array of floating-point numbers.
+
+    >>> import numpy as np
+    >>> shapes = {"0.weight": (32, 2), "0.bias": (32,), "2.weight": (1, 32), "2.bias": (1,)}
+    >>> net = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    >>> print(recognize(net, {"activation": "relu"}))
+    exact: PyTorch MLP, 1 hidden axis, group 10^35, coverage 100 %
+    >>> print(recognize(net))
+    chained: PyTorch MLP, 1 hidden axis, group 10^35, coverage 100 %
+    """
+    if not isinstance(params, Mapping) or not all(
+        hasattr(a, "shape") and hasattr(a, "dtype") for a in params.values()
+    ):
+        raise TypeError("expected arrays by name, with shape and dtype")
+    weights, beside = names.shapes(params)
+    if not weights:
+        raise ValueError(f"expected arrays of floating-point numbers, got {len(beside)} others")
+    config, reasons = dict(config or {}), []
+    for family in FAMILIES:
+        try:
+            if (match := family(weights, config)) is None:
+                continue
+            draft, name, exact, runs = match
+            return _recognition(draft, name, "exact" if exact else "chained", runs, beside)
+        except UnfitError as error:
+            reasons.append(str(error))
+            if family is not chains.chained:  # of a known family, but altered: no chain either
+                break
+    draft = StoredDraft(stored=weights, notes=reasons)
+    return _recognition(draft, "arrays", "opaque", False, beside)
+
+
+def _recognition(draft: StoredDraft, family, level, runs, beside) -> Recognition:
+    sizes = {n: math.prod(s) for n, s in draft.stored.items()}
+    known = sum(sizes[n] for n in draft.used())
+    rest = {n: s for n, s in draft.stored.items() if n not in draft.used()}
+    if rest and level != "opaque":
+        draft.notes.append(f"{checks.some('array', list(rest))}: no place in the family")
+    opaque.add(draft, rest)
+    spec, packing = draft.result()
+    forward = functools.partial(_forward, spec) if runs and not rest else None
+    coverage = known / sum(sizes.values())
+    found = Recognition(
+        spec, packing, level, family, tuple(dict.fromkeys(draft.notes)), beside, coverage, forward
+    )
+    if level != "opaque" and not found.wired:
+        note = "the spec has no parameter graph: GMN cannot read it, SNE and DMC can"
+        found = dataclasses.replace(found, notes=(*found.notes, note))
+    return found
+
+
+def _forward(spec: Spec, params: Params, x: jax.Array) -> jax.Array:
+    return architectures.forward(params, x, spec)

@@ -1,0 +1,481 @@
+"""Events of a forward pass -> layers.
+
+linear, shift                        a dense layer, a convolution, an embedding
+shift -, scale root, scale, shift    a BatchNorm with stored statistics
+norm, scale, shift                   a LayerNorm, a GroupNorm
+linear x 3, scores, attention, linear    an attention
+add, product                         a residual; after a product nothing commutes
+"""
+
+import dataclasses
+import math
+
+from wsjax.networks import Setting
+from wsjax.tracing.nodes import Node, Nodes
+from wsjax.tracing.values import INPUT, Source, Use
+
+Effect = tuple[str, float]  # name of an activation, and the factor inside it
+LINEAR = ("dense", "conv", "embedding", "attention")
+CLOSED = ("other", "scores", "attention")  # unless within an attention
+COMMUTE = ("relu", "leaky_relu")  # twice is once, whatever is in between
+
+
+@dataclasses.dataclass
+class Draft:
+    """A layer in the making.
+
+    Attributes:
+        kind: one of `networks.KINDS`.
+        uses: of parameters.
+        inputs: layers that it takes in; -1 for the network's input.
+        ends: nodes that hold its output.
+        settings: as in `Layer`.
+        final: whether its activation cannot be known.
+    """
+
+    kind: str
+    uses: list[Use]
+    inputs: list[int]
+    ends: list[int]
+    settings: dict[str, object] = dataclasses.field(default_factory=dict)
+    final: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A layer, or an addition without parameters.
+
+    Attributes:
+        kind: one of `networks.KINDS`.
+        uses: of parameters, in order.
+        inputs: the layers whose outputs it takes in, by number; -1 for the network's input.
+        activation: as in `Layer`.
+        omega: as in `Layer`.
+        settings: as in `Layer`.
+    """
+
+    kind: str
+    uses: tuple[Use, ...]
+    inputs: tuple[int, ...]
+    activation: str = "none"
+    omega: float = 1.0
+    settings: tuple[Setting, ...] = ()
+
+
+def blocks(nodes: Nodes) -> tuple[Block, ...]:
+    """The layers of a function, in order of computation."""
+    return Assembly(nodes).result()
+
+
+class Assembly:
+    """Drafts of layers, and which node belongs to which."""
+
+    def __init__(self, nodes: Nodes):
+        self.nodes, self.all = nodes, nodes.all
+        self.drafts: list[Draft] = []
+        self.owner: dict[int, int] = {}  # node -> draft
+        self.merged: dict[int, int] = {}  # draft -> the one that it became part of
+        self.readers: dict[int, list[int]] = {}
+        self.limited = set(nodes.limited)
+        self.aside: dict[int, int] = {}  # node -> draft of a scalar
+        for number, node in enumerate(self.all):
+            for i in dict.fromkeys(node.inputs):
+                self.readers.setdefault(i, []).append(number)
+        self.means = self._means()
+        for number, node in enumerate(self.all):
+            rule = getattr(self, f"_{node.op}", None)
+            if rule is not None:
+                rule(number, node)
+
+    def draft(self, kind: str, uses, inputs, node: int, **settings) -> int:
+        """A new draft, of a node."""
+        self.drafts.append(Draft(kind, list(uses), list(inputs), [node], settings))
+        self.owner[node] = len(self.drafts) - 1
+        return len(self.drafts) - 1
+
+    def at(self, node: int) -> int | None:
+        """The draft that a node belongs to."""
+        number = self.owner.get(node)
+        while number in self.merged:
+            number = self.merged[number]
+        return number
+
+    def layers(self, node: int) -> tuple[int, ...]:
+        """The drafts that a node's value comes from; -1 for the network's input."""
+        out: dict[int, None] = {}
+        seen, stack = set(), [node]
+        while stack:
+            n = stack.pop()
+            if n in seen:
+                continue
+            seen.add(n)
+            if (own := self.at(n)) is not None:
+                out[own] = None
+            elif n == INPUT:
+                out[-1] = None
+            else:
+                stack += reversed(self.all[n].inputs)
+        return tuple(out)
+
+    def absorb(self, number: int, into: int, node: Node, role: str | None = None) -> None:
+        """Makes a node part of the draft that its input belongs to."""
+        draft = self.drafts[into]
+        draft.uses += [u if role is None else dataclasses.replace(u, role=role) for u in node.uses]
+        draft.ends.append(number)
+        self.owner[number] = into
+
+    def _means(self) -> set[int]:
+        """Shifts by a stored mean: what a scale by a stored variance comes after."""
+        out = set()
+        for node in self.all:
+            if node.op == "scale" and any(u.role == "variance" for u in node.uses):
+                (before,) = node.inputs
+                if self.all[before].op == "shift" and self.all[before].detail[:1] == ("minus",):
+                    out.add(before)
+        return out
+
+    def _linear(self, number: int, node: Node) -> None:
+        if not node.uses:  # a kernel that another layer has
+            return
+        own = self._attended(node.inputs[0])
+        if own is not None:
+            self.absorb(number, own, node)
+            return
+        settings = {}
+        if node.kind == "embedding" and not any(u.reads for u in node.uses):
+            settings["embedding"] = "grid"
+        self.draft(node.kind, node.uses, self.layers(node.inputs[0]), number, **settings)
+
+    def _attended(self, node: int) -> int | None:
+        """The attention whose values, not yet put together, a linear map takes in."""
+        found = self.layers(node)
+        if len(found) != 1 or found[0] < 0 or self.drafts[found[0]].kind != "attention":
+            return None
+        draft = self.drafts[found[0]]
+        if any(self.all[n].op == "linear" for n in draft.ends):
+            return None
+        if node != draft.ends[0] or len(self.readers[node]) != 1:
+            draft.settings["scores"] = "other"
+        return found[0]
+
+    def _scalar(self, number: int, node: Node) -> bool:
+        """Puts a factor or an offset that all neurons have in common beside the network."""
+        shapes = [self.nodes.shapes[u.parameter] for u in node.uses]
+        part = lambda u: [n for i, n in enumerate(shapes[0]) if all(i != a for a, *_ in u.part)]
+        if not node.uses or any(math.prod(part(u)) > 1 for u in node.uses):
+            return not node.uses
+        if node.detail and node.detail[-1] == "one":  # of a signal of one neuron
+            return False
+        uses = [dataclasses.replace(u, writes=()) for u in node.uses]
+        self.draft("embedding", uses, self.layers(node.inputs[0]), number)
+        self.aside[number] = self.owner.pop(number)
+        return True
+
+    def _shift(self, number: int, node: Node) -> None:
+        (before,) = node.inputs
+        own = self.at(before)
+        if number not in self.means and self._scalar(number, node):
+            return
+        if number in self.means:
+            uses = [dataclasses.replace(u, role="mean") for u in node.uses]
+            self.draft("norm", uses, self.layers(before), number, norm="batch")
+        elif own is not None and (late := self._late_bias(before)) is not None:
+            self.drafts[late].uses += node.uses
+            self.owner[number] = own
+            self.drafts[own].ends.append(number)
+        elif own is None or not self._open(before, own) or self._along_positions(node):
+            inputs = self.layers(before)
+            self.draft("embedding", node.uses, inputs, number, embedding="positions")
+        else:
+            self.absorb(number, own, node)
+
+    def _late_bias(self, before: int) -> int | None:
+        """The linear map that a bias belongs to which comes after an addition."""
+        node = self.all[before]
+        if node.op != "add" or len(self.readers.get(before, ())) != 1:
+            return None
+        plain = [i for i in node.inputs if self.all[i].op == "linear" and self._raw(i)]
+        return self.at(plain[0]) if len(plain) == 1 else None
+
+    def _along_positions(self, node: Node) -> bool:
+        shapes = self.nodes.shapes
+        return any(
+            n > 1 and i not in u.writes and all(i != axis for axis, *_ in u.part)
+            for u in node.uses
+            for i, n in enumerate(shapes[u.parameter])
+        )
+
+    def _open(self, before: int, own: int) -> bool:
+        """Whether a bias belongs to the draft of the node that it is added to."""
+        draft, op = self.drafts[own], self.all[before].op
+        vector = draft.kind == "norm" and op in ("norm", "scale")
+        return vector or (draft.kind in LINEAR and op in ("linear", "add"))
+
+    def _scale(self, number: int, node: Node) -> None:
+        (before,) = node.inputs
+        own, op = self.at(before), self.all[before].op
+        if self._scalar(number, node):
+            return
+        begun = op in ("norm", "scale") or before in self.means
+        if any(u.role == "variance" for u in node.uses) and before not in self.means:
+            self.draft("norm", node.uses, self.layers(before), number, norm="batch")
+        elif own is not None and self.drafts[own].kind == "norm" and begun:
+            self.absorb(number, own, node)
+        else:
+            self.draft("norm", node.uses, self.layers(before), number)
+
+    def _norm(self, number: int, node: Node) -> None:
+        (before,) = node.inputs
+        inputs = self.layers(before)
+        affine = [r for r in self.readers.get(number, ()) if self.all[r].op in ("scale", "shift")]
+        if len(inputs) != 1 or len(affine) != 1 or not self.all[affine[0]].uses:
+            self.limited.add(before)
+            if not affine:
+                return
+        settings: dict[str, object] = {"norm": node.kind}
+        if node.kind == "group":
+            settings["groups"] = node.detail[0]
+        if len(inputs) != 1:  # of several signals together
+            settings = {"norm": "joint"}
+        self.draft("norm", (), inputs, number, **settings)
+
+    def _token(self, number: int, node: Node) -> None:
+        inputs = [n for i in node.inputs for n in self.layers(i)]
+        self.draft("embedding", node.uses, dict.fromkeys(inputs), number, embedding="token")
+
+    def _carry(self, number: int, node: Node) -> None:
+        if node.uses:
+            self.draft("embedding", node.uses, (), number, embedding="token")
+
+    def _other(self, number: int, node: Node) -> None:
+        if node.uses:
+            inputs = [n for i in node.inputs for n in self.layers(i)]
+            self.draft("embedding", node.uses, dict.fromkeys(inputs), number)
+            self.drafts[-1].final = True
+
+    def _add(self, number: int, node: Node) -> None:
+        one, two = (self.at(i) for i in node.inputs)
+        raw = [self._raw(i) for i in node.inputs]
+        if one is not None and two is not None and one != two and all(raw):
+            first, second = self.drafts[one], self.drafts[two]
+            if first.kind == second.kind == "dense":
+                merged = Draft(
+                    "dense",
+                    first.uses + second.uses,
+                    list(dict.fromkeys(first.inputs + second.inputs)),
+                    [*first.ends, *second.ends, number],
+                )
+                self.drafts.append(merged)
+                self.merged[one] = self.merged[two] = len(self.drafts) - 1
+                self.owner[number] = len(self.drafts) - 1
+                return
+        self._residual(number, node)
+
+    def _raw(self, node: int) -> bool:
+        """Whether a node is a linear map's output, used once."""
+        once = len(self.readers.get(node, ())) == 1 and node not in self.nodes.outputs
+        linear = self.all[node].op in ("linear", "shift", "add")
+        return once and linear and self.at(node) is not None
+
+    def _product(self, number: int, node: Node) -> None:
+        self._residual(number, node, operation="product")
+
+    def _residual(self, number: int, node: Node, **settings) -> None:
+        sides = [self.layers(i) for i in node.inputs]
+        if any(len(s) != 1 for s in sides) or sides[0] == sides[1]:
+            self.limited |= set(node.inputs) | set(self._roots(number))
+            return
+        draft = self.draft("residual", (), (*sides[0], *sides[1]), number, **settings)
+        self.drafts[draft].final = bool(settings)
+
+    def _roots(self, node: int) -> list[int]:
+        """The nodes with a layer that a node is computed from."""
+        out, seen, stack = [], set(), list(self.all[node].inputs)
+        while stack:
+            n = stack.pop()
+            if n in seen:
+                continue
+            seen.add(n)
+            if self.at(n) is not None:
+                out.append(n)
+            else:
+                stack += self.all[n].inputs
+        return out
+
+    def _attention(self, number: int, node: Node) -> None:
+        scores, value = node.inputs
+        extra: list[Use] = []
+        exact = bool(node.detail[0])
+        while len(self.all[scores].inputs) == 1:  # a bias of positions
+            extra += self.all[scores].uses
+            scores = self.all[scores].inputs[0]
+        exact = exact and bool(self.all[scores].detail[0])
+        parts, drafts = [*self.all[scores].inputs, value], []
+        if node.detail[1]:
+            parts[:2] = parts[1::-1]
+        for part in parts:
+            exact = exact and self.at(part) is not None and self.all[part].op in ("linear", "shift")
+            found = self.layers(part)
+            while len(found) == 1 and found[0] >= 0 and self.drafts[found[0]].kind == "norm":
+                drafts += found  # queries or keys that are normalised
+                found = tuple(self.drafts[found[0]].inputs)
+                exact = False
+            drafts += found
+        drafts = list(dict.fromkeys(drafts))
+        kinds = {self.drafts[d].kind for d in drafts if d >= 0}
+        inside = {d for d in drafts if d >= 0}
+        private = self._private(inside, number)
+        if -1 in drafts or not kinds <= {"dense", "norm"} or private is None:
+            self.limited |= set(self._roots(number))
+            return
+        exact = exact and private
+        uses = [u for d in sorted(inside) for u in self.drafts[d].uses]
+        order = [self.at(p) for p in parts]
+        if None not in order and inside <= set(order):
+            uses = [u for d in dict.fromkeys(order) for u in self.drafts[d].uses]
+        inputs = [i for d in drafts for i in self.drafts[d].inputs if i not in inside]
+        own = self.draft("attention", uses + extra, dict.fromkeys(inputs), number)
+        if not exact or extra:
+            self.drafts[own].settings["scores"] = "other"
+        for d in inside:
+            self.merged[d] = own
+
+    def _private(self, inside: set[int], attention: int) -> bool | None:
+        """Whether nothing but one attention uses what some drafts compute.
+
+        None if another layer does; False if they are used within the attention once more.
+        """
+        stack, once = [n for d in inside for n in self.drafts[d].ends], True
+        seen = set(stack)
+        while stack:
+            n = stack.pop()
+            if n in self.nodes.outputs:
+                return None
+            for r in self.readers.get(n, ()):
+                if r == attention or r in seen or self.at(r) in inside:
+                    continue
+                node = self.all[r]
+                if node.op in ("add", "product", "attention"):
+                    if not set(self.layers(r)) <= inside:
+                        return None
+                    once = False
+                elif self.at(r) is not None or node.op in ("linear", "norm", "shift", "scale"):
+                    return None
+                seen.add(r)
+                stack.append(r)
+        return once
+
+    def effects(self, node: int, own: int, seen: frozenset[int] = frozenset()) -> set[Effect]:
+        """The activations that a node's value goes through until another layer takes it in."""
+        out: set[Effect] = set()
+        if node in self.limited:
+            out.add(("other", 1.0))
+        if node in self.nodes.outputs:
+            out.add(("none", 1.0))
+        for reader in self.readers.get(node, ()):
+            r = self.all[reader]
+            if reader in seen:
+                continue
+            if self.at(reader) == own:
+                continue
+            if r.op == "act":
+                later = self.effects(reader, own, seen | {reader})
+                out.add(_through((str(r.detail[0]), float(r.detail[1])), later))
+            elif r.op == "pool":
+                later = self.effects(reader, own, seen | {reader})
+                out |= {("other", 1.0) if name == "sin" else (name, w) for name, w in later}
+            elif r.op == "concat" or (reader in self.aside and r.op == "scale"):
+                out |= self.effects(reader, own, seen | {reader})
+            elif (
+                r.op in CLOSED
+                or reader in self.aside
+                or (r.op == "linear" and self.at(reader) is None)
+            ):
+                out.add(("other", 1.0))
+            else:
+                out.add(("none", 1.0))
+        return out
+
+    def maximum(self, node: int, own: int, seen: frozenset[int] = frozenset()) -> bool:
+        """Whether a node's value goes through a maximum until another layer takes it in."""
+        for reader in self.readers.get(node, ()):
+            r = self.all[reader]
+            if reader in seen or not (r.op in ("act", "pool", "concat") or reader in self.aside):
+                continue
+            if r.kind == "max" or self.maximum(reader, own, seen | {reader}):
+                return True
+        return False
+
+    def result(self) -> tuple[Block, ...]:
+        """The layers, in an order in which each comes after those that it takes in."""
+        kept = [d for d in range(len(self.drafts)) if d not in self.merged]
+        top = lambda d: d if d < 0 or d not in self.merged else top(self.merged[d])
+        before = {
+            d: tuple(dict.fromkeys(t for i in self.drafts[d].inputs if (t := top(i)) != d))
+            for d in kept
+        }
+        order: list[int] = []
+        first = lambda d: min(self.drafts[d].ends)
+
+        def visit(d, path):
+            for i in before[d]:
+                if i >= 0 and i not in order and i not in path:
+                    visit(i, path | {i})
+            if d not in order:
+                order.append(d)
+
+        for d in sorted(kept, key=first):
+            visit(d, {d})
+        dropped = {d for d in order if not self.drafts[d].uses and self.drafts[d].kind == "norm"}
+        place = {d: k for k, d in enumerate(d for d in order if d not in dropped)}
+
+        def through(i):
+            if i in dropped:
+                return [j for k in before[i] for j in through(k)]
+            return [i if i < 0 else place[i]]
+
+        out = []
+        for d in order:
+            if d in dropped:
+                continue
+            draft = self.drafts[d]
+            activation, omega = self._activation(d, draft)
+            settings = dict(draft.settings)
+            if any(self.maximum(n, d) for n in draft.ends):
+                settings["pool"] = "max"
+            inputs = tuple(dict.fromkeys(j for i in before[d] for j in through(i)))
+            out.append(
+                Block(
+                    draft.kind,
+                    tuple(draft.uses),
+                    inputs,
+                    activation,
+                    omega,
+                    tuple(sorted(settings.items())),
+                )
+            )
+        return tuple(out)
+
+    def _activation(self, number: int, draft: Draft) -> Effect:
+        found = {e for n in draft.ends for e in self.effects(n, number)}
+        names = {e for e in found if e[0] != "none"}
+        if draft.final or len(names) > 1:
+            return "other", 1.0
+        if not names:
+            return "none", 1.0
+        (one,) = names
+        both = ("none", 1.0) in found
+        return ("other", 1.0) if both and one[0] == "sin" else one
+
+
+def _through(first: Effect, later: set[Effect]) -> Effect:
+    """An activation, and those after it, as one."""
+    names = {name for name, _ in later} - {"none"}
+    if not names or (first[0] in COMMUTE and names == {first[0]}):
+        return first
+    return "other", 1.0
+
+
+def sources(block: Block) -> list[Source]:
+    """The parameters of a layer."""
+    return [Source(u.parameter, u.part) for u in block.uses]
