@@ -18,6 +18,7 @@ from experiments.lib import (
     overview_tables,
     size_tables,
     tables,
+    tracing_tables,
 )
 from experiments.lib.records import PUBLISHED, ROOT
 from wsjax import storage
@@ -49,6 +50,7 @@ TABLES = {
     **size_tables.TABLES,
     **benchmark_tables.TABLES,
     **fault_tables.TABLES,
+    **tracing_tables.TABLES,
 }
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from experiments.foreign_models import (
+    large,
     linen_images,
     linen_others,
     linen_transformers,
@@ -47,3 +48,4 @@ MODELS: dict[str, Model] = {
     for (framework, needs), functions in _ORIGINS.items()
     for build in functions
 }
+LARGE = {f.__name__: Model(f.__name__, "Flax Linen", "flax", f) for f in large.MODELS}

@@ -134,6 +134,57 @@ def keras(folder):
     return folder / "net.keras"
 
 
+def _varint(n):
+    out = b""
+    while n > 127:
+        out, n = out + bytes([n & 127 | 128]), n >> 7
+    return out + bytes([n])
+
+
+def proto(*pairs):
+    """A protocol buffer: fields by number; whole numbers, texts, or messages as bytes."""
+    out = b""
+    for number, value in pairs:
+        if isinstance(value, int):
+            out += _varint(number << 3) + _varint(value % (1 << 64))
+        else:
+            data = value.encode() if isinstance(value, str) else value
+            out += _varint(number << 3 | 2) + _varint(len(data)) + data
+    return out
+
+
+ONNX_TYPES = {"f4": 1, "u1": 2, "i8": 7, "b1": 9, "f2": 10, "f8": 11}
+
+
+def onnx_tensor(name, array, *more):
+    code = ONNX_TYPES[array.dtype.str[1:]]
+    numbers = () if more else ((9, array.tobytes()),)
+    return proto(*((1, n) for n in array.shape), (2, code), (8, name), *numbers, *more)
+
+
+def onnx_node(operator, outputs, *attributes):
+    return proto(*((2, o) for o in outputs), (4, operator), *((5, a) for a in attributes))
+
+
+def onnx_model(*fields):
+    """A model; `fields` are its graph's."""
+    return proto((1, 8), (2, "by hand"), (7, proto((2, "net"), *fields)))
+
+
+def onnx(folder):
+    """Initialisers, one Constant, one tensor in a file beside."""
+    arrays = dict(ARRAYS)
+    beside = arrays.pop("enc.1.weight")
+    constant = arrays.pop("steps")
+    _written(folder / "net.data", b"pad." + beside.tobytes())
+    pairs = [proto((1, k), (2, v)) for k, v in (("location", "net.data"), ("offset", "4"))]
+    external = onnx_tensor("enc.1.weight", beside, *((13, p) for p in pairs), (14, 1))
+    value = proto((1, "value"), (5, onnx_tensor("", constant)), (20, 4))
+    tensors = [(5, onnx_tensor(k, v)) for k, v in arrays.items()]
+    data = onnx_model(*tensors, (5, external), (1, onnx_node("Constant", ["steps"], value)))
+    return _written(folder / "net.onnx", data)
+
+
 FORMATS = {
     "safetensors": safetensors,
     "safetensors index": safetensors_index,
@@ -142,6 +193,7 @@ FORMATS = {
     "npz compressed": npz_compressed,
     "npy": npy,
     "msgpack": msgpack,
+    "onnx": onnx,
     "orbax": orbax,
     "hdf5": keras_weights,
     "keras": keras,

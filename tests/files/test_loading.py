@@ -11,9 +11,9 @@ from cases.torch_by_hand import write as write_torch
 from cases.weight_files import safetensors_bytes
 
 import wsjax
+from wsjax.files import ContentError, describe, effective
 from wsjax.files.checkpoint import Finding
-from wsjax.files.facts import ContentError
-from wsjax.files.loading import contents, describe
+from wsjax.files.loading import contents
 
 W = numbers(4, 3)
 NAN = np.full((4, 3), np.nan, "f2")
@@ -71,6 +71,7 @@ def test_a_checkpoint_of_training():
     params, facts = contents(checkpoint(arrays, {"epoch": 3, "hyper_parameters": {"lr": 0.1}}))
     np.testing.assert_array_equal(params["enc.0.weight"], numbers(64, 32))
     assert (facts.branch, facts.parameters) == ("state_dict", 2048)
+    assert facts.metadata["epoch"] == 3
     assert [(b.name, b.kind) for b in facts.branches] == [
         ("state_dict", "model"),
         ("optimizer_states", "optimiser"),
@@ -128,6 +129,13 @@ def test_pytorchs_files(tmp_path):
     with pytest.raises(ContentError, match=r"holds no arrays of a network; found loss = 0\.3"):
         wsjax.load(path)
     assert kinds(describe(path)) == ["empty"]
+
+
+def test_a_file_of_packed_weights_alone():
+    params, facts = contents(checkpoint([listed("blk.0.weight", (4, 256), "Q4_K")]))
+    assert params == {}
+    assert (facts.parameters, kinds(facts, "error")) == (1024, ["empty"])
+    assert "none of its 1 arrays holds weights that are read as numbers" in str(facts)
 
 
 def test_an_object_that_was_refused_is_listed_before_the_rest():
@@ -199,7 +207,7 @@ def test_shards_that_count_from_zero_are_one_network(tmp_path):
     assert list(params) == [f"layers.{i}.weight" for i in range(6)]
     for i in range(6):
         np.testing.assert_array_equal(params[f"layers.{i}.weight"], numbers(4, 3, seed=i))
-    assert "layers layers.* are numbered anew in each of 3 shards: numbered through" in str(facts)
+    assert "note: layers.* are numbered anew in each of 3 shards: numbered through" in str(facts)
     for i in range(3):  # slices of one network
         arrays = {"embed.weight": numbers(4, 3, seed=i), "layers.0.weight": numbers(4, 3)}
         saved(tmp_path / f"net-0000{i + 1}-of-00003.safetensors", arrays)
@@ -275,9 +283,10 @@ def test_eight_bits_with_and_without_their_scale():
     np.testing.assert_array_equal(params["gate.weight"], expected)
     assert facts.computed["gate.weight"].startswith("multiplied by gate.weight_scale_inv, one for")
     assert (facts.parameters, facts.dtypes) == (32768, (("float8_e4m3fn", 32768),))
-    params, facts = contents(checkpoint({"gate.weight": w, "norm.weight": W}))
-    assert "gate.weight" not in params
-    assert kinds(facts, "error") == ["refused"]
+    for more in ({}, {"norm.weight": W}):
+        params, facts = contents(checkpoint({"gate.weight": w} | more))
+        assert list(params) == list(more)
+        assert kinds(facts, "error") == ["refused"]
 
 
 def test_types_without_numbers():
@@ -339,8 +348,6 @@ def test_reparametrised_weights_are_folded():
 
 
 def test_an_adapter_and_a_base_that_it_does_not_fit(tmp_path):
-    from wsjax.files.adapters import effective
-
     arrays = {
         "base_model.model.lm_head.lora_A.weight": numbers(2, 8),
         "base_model.model.lm_head.lora_B.weight": numbers(36, 2),

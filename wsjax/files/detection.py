@@ -20,6 +20,7 @@ from wsjax.files import (
     keras_files,
     msgpack_files,
     numpy_files,
+    onnx_files,
     orbax_folders,
     safetensors_files,
     torch_checkpoint,
@@ -40,7 +41,7 @@ OTHER = (  # how files begin that hold no weights, and what to do
     (b"BZh", "compressed by bzip2: decompress it first"),
     (b"\xfd7zXZ", "compressed by xz: decompress it first"),
 )
-SUPPORTED = "safetensors, PyTorch, NumPy, Flax (MessagePack), Orbax, Keras (HDF5)"
+SUPPORTED = "safetensors, PyTorch, NumPy, Flax (MessagePack), Orbax, Keras (HDF5), ONNX"
 ZIPS = "PyTorch, NumPy or Keras"
 PROTOCOLS = (b"\2", b"\3", b"\4", b"\5")  # of pickles
 
@@ -147,6 +148,8 @@ def _reader(file) -> Reader:
         return safetensors_files.read
     if keras_files.begins(file):
         return keras_files.read
+    if onnx_files.begins(start):
+        return onnx_files.read
     if msgpack_files.begins(start):
         return msgpack_files.read
     raise FileFormatError(f"expected a file of {SUPPORTED}; it begins with {start[:8]!r}")

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,7 @@ class Facts:
         copies: names of equal numbers, each stored for itself.
         stripped: words of wrappers that were taken off the names.
         adapter: if it is one, else None.
+        metadata: plain values beside the arrays, such as an epoch.
         findings: errors, then warnings, then notes.
     """
 
@@ -65,6 +67,7 @@ class Facts:
     copies: tuple[tuple[str, ...], ...] = ()
     stripped: tuple[str, ...] = ()
     adapter: Adapter | None = None
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     findings: tuple[Finding, ...] = ()
 
     def __str__(self):

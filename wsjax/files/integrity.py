@@ -122,13 +122,13 @@ def verdicts(measures: Mapping[str, Measure], beside: Mapping[str, Measure]) -> 
         beside: name -> of each array that is no weight itself, such as the scales of packed
             ones; NaN there is an error too.
     """
-    found = [
+    findings = [
         *(_nonfinite(name, m) for name, m in {**measures, **beside}.items() if m.nonfinite),
         *_zeros(measures),
         *_scales(measures),
     ]
     order = ("error", "warning", "note")
-    return sorted(found, key=lambda f: order.index(f.severity))
+    return sorted(findings, key=lambda f: order.index(f.severity))
 
 
 def _nonfinite(name, m):

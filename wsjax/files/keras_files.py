@@ -152,6 +152,8 @@ class _Walk:
                 raise too_large(f"it has more than {self.count} entries", "members", self.limits)
             inside = (*path, name)
             link = self.safely(lambda name=name: group.get(name, getlink=True))
+            if link is None:
+                raise FileFormatError(f"the HDF5 file is damaged (it has no entry {name!r:.200})")
             if not isinstance(link, self.h5py.HardLink):
                 text = f"{'/'.join(inside)} is a link to {_target(link)}, which is not followed"
                 self.findings.append(Finding("refused", "warning", None, printable(text)))

@@ -104,7 +104,7 @@ def contents(
     joined = any(f.kind == "shards" for f in findings)
     findings += [f for f in checkpoint.findings if not (joined and f.kind == "repeated")]
     every = branches(arrays)
-    facts = Facts(checkpoint.path, checkpoint.format, branches=every)
+    facts = Facts(checkpoint.path, checkpoint.format, branches=every, metadata=checkpoint.metadata)
     if not any(b.kind != "optimiser" and b.arrays for b in every):
         text = f"it holds no arrays of a network; found {_listed(checkpoint.metadata, every)}"
         findings = [f for f in findings if f.kind != "empty"]
@@ -117,19 +117,15 @@ def contents(
     params, buffers, measures, beside, unread = _read(rows, tied, keep)
     findings += [*more, *numbers, *unread, *integrity.verdicts(measures, beside)]
     copies, alike = _copies(rows, measures, tied)
-    seen = {n for group in (*tied, *copies) for n in group[1:]}
-    counted = [e for e in rows if e.count and e.name not in seen]
     low_rank, config = _adapter(params, checkpoint)
     findings += [*config, *alike]
-    dtypes = collections.Counter()
-    for e in counted:
-        dtypes[e.dtype] += e.count
+    wrong = any(f.severity == "error" for f in findings)
+    if not wrong and not any(e.kind == "weight" for e in rows):
+        text = f"none of its {len(rows)} arrays holds weights that are read as numbers"
+        findings.append(Finding("empty", "error", None, text))
     facts = dataclasses.replace(
         facts,
         branch=own.name,
-        arrays=sum(e.kind in ("weight", "packed", "refused") for e in rows),
-        parameters=sum(e.count for e in counted),
-        dtypes=tuple(dtypes.most_common()),
         buffers=buffers,
         packed={e.name: e.count for e in rows if e.kind == "packed"},
         computed={e.name: e.how for e in rows if e.how},
@@ -137,11 +133,22 @@ def contents(
         copies=copies,
         stripped=stripped,
         adapter=low_rank,
+        **_counts(rows, {n for group in (*tied, *copies) for n in group[1:]}),
     )
     findings += _claims(checkpoint.metadata, facts)
     findings += _others(every, own, branch, findings)
     kept = params if keep else {}
     return kept, dataclasses.replace(facts, findings=_by_severity(findings))
+
+
+def _counts(rows, repeated):
+    """Arrays, parameters and their types; those of repeated names count once."""
+    types = collections.Counter()
+    for e in rows:
+        if e.count and e.name not in repeated:
+            types[e.dtype] += e.count
+    arrays = sum(e.kind in ("weight", "packed", "refused") for e in rows)
+    return {"arrays": arrays, "parameters": types.total(), "dtypes": tuple(types.most_common())}
 
 
 def _by_severity(findings):
@@ -164,10 +171,10 @@ def _value(x):
 
 def _one_numbering(arrays: Sequence[Stored]):
     """Arrays of several shards under one name each."""
-    heads = dict.fromkeys(a.path[0] for a in arrays)
+    heads = dict.fromkeys(a.path[:1] for a in arrays)
     if len(heads) < 2 or not all(len(a.path) > 1 and names.shard(a.path[0]) for a in arrays):
         return arrays, []
-    shards = [[a for a in arrays if a.path[0] == head] for head in heads]
+    shards = [[a for a in arrays if a.path[:1] == head] for head in heads]
     new, stems = names.joined([["/".join(a.path[1:]) for a in shard] for shard in shards])
     flat = [
         dataclasses.replace(a, path=tuple(n.split("/")))
@@ -181,7 +188,7 @@ def _one_numbering(arrays: Sequence[Stored]):
             "and are no layers whose numbers go on: slices of arrays, or copies; join them first"
         )
         return flat, [Finding("shards", "error", twice[0], text)]
-    texts = [f"layers {s}* are numbered anew in each of {len(heads)} shards" for s in stems]
+    texts = [f"{s}* are numbered anew in each of {len(heads)} shards" for s in stems]
     return flat, [Finding("shards", "note", None, f"{t}: numbered through") for t in texts]
 
 

@@ -36,10 +36,10 @@ def folded(arrays: Mapping[str, Stored]) -> tuple[list[Derived], list[str]]:
     real = lambda n: (
         arrays[n].dtype in _REAL or (_split(n)[1] == "mask" and arrays[n].dtype == "bool")
     )
-    found = [d for d in every if d and d.name not in arrays and all(map(real, d.sources))]
-    used = {n for d in found for n in d.sources}
+    weights = [d for d in every if d and d.name not in arrays and all(map(real, d.sources))]
+    used = {n for d in weights for n in d.sources}
     foreign = lambda n: _INFIX in n or _split(n)[1] == "orig"
-    return found, [n for n in arrays if n not in used and foreign(n)]
+    return weights, [n for n in arrays if n not in used and foreign(n)]
 
 
 def _split(name):

@@ -55,17 +55,17 @@ def scaled(arrays: Mapping[str, Stored]) -> tuple[list[Derived], set[str], list[
         named = lambda texts, name=name: [
             n for n in dict.fromkeys(t.format(*split(name)) for t in texts) if n in arrays
         ]
-        found, others = named(SPELLINGS), named(ACTIVATIONS)
-        beside |= {*found, *others}
-        block = blocks(name, stored, arrays[found[0]]) if found else None
+        spelled, inputs = named(SPELLINGS), named(ACTIVATIONS)
+        beside |= {*spelled, *inputs}
+        block = blocks(name, stored, arrays[spelled[0]]) if spelled else None
         if block is None:
-            problem = _misfit(stored, found[0], arrays[found[0]]) if found else "has no scale"
+            problem = _misfit(stored, spelled[0], arrays[spelled[0]]) if spelled else "has no scale"
             text = f"{name} of {stored.dtype} {problem}: it is not read as numbers"
             findings.append(Finding("refused", "error", name, text))
             continue
-        out.append(_multiplied(name, stored, found[0], arrays[found[0]], block))
-        if unused := [*found[1:], *others]:
-            text = f"{name}: multiplied by {found[0]}; {', '.join(unused)} not used"
+        out.append(_multiplied(name, stored, spelled[0], arrays[spelled[0]], block))
+        if unused := [*spelled[1:], *inputs]:
+            text = f"{name}: multiplied by {spelled[0]}; {', '.join(unused)} not used"
             findings.append(Finding("scale", "note", name, text))
     return out, beside, findings
 
@@ -98,8 +98,8 @@ def blocks(name: str, weight: Stored, scale: Stored) -> tuple[int, ...] | None:
         rows = (*(1,) * (len(shape) - 1), *rows) if last else (*rows, *(1,) * (len(shape) - 1))
     if len(rows) != len(shape):
         return None
-    found = [_block(n, k) for n, k in zip(shape, rows, strict=True)]
-    return None if None in found else tuple(b for b in found if b)
+    sizes = [_block(n, k) for n, k in zip(shape, rows, strict=True)]
+    return None if None in sizes else tuple(b for b in sizes if b)
 
 
 def _block(size, count):

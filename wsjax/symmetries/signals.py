@@ -208,8 +208,9 @@ class _Search:
         return target, self.finish(layer, signal, target)
 
     def linear(self, layer, joins, target, top) -> _Signal:
-        roles = {j.array.role for j in joins}
-        if {j.writes for j in joins} != {target} or not roles <= {"kernel", "bias"}:
+        roles, before = {j.array.role for j in joins}, self.latest(top)
+        inside = any(j.reads is not None and j.reads not in before for j in joins)  # a recurrence
+        if inside or {j.writes for j in joins} != {target} or not roles <= {"kernel", "bias"}:
             return self.unknown(layer, joins, target, top)
         signal = self.new(layer.name, target)
         self.write(joins, signal.node)
@@ -260,14 +261,16 @@ class _Search:
         return after._replace(shift=_bias(joins))
 
     def unknown(self, layer, joins, target, top) -> _Signal:
-        """Fixes all that a layer reads and writes."""
+        """Fixes all that a layer reads and writes, places inside it included."""
         signals = self.latest(top)
         for j in joins:
             if j.reads in signals:
                 self.limit(signals[j.reads])
-        signal = self.new(layer.name, target)
-        self.limit(signal)
-        return signal
+        here = self.at.setdefault(layer.level, {})
+        for place in {j.writes for j in joins} | {target}:
+            here[place] = self.new(layer.name, place)
+            self.limit(here[place])
+        return here[target]
 
     def finish(self, layer: Layer, signal: _Signal, place: int) -> _Signal:
         """The signal after a layer's activation and pooling."""

@@ -9,6 +9,7 @@ are read, written or taps, grouped into layers in order of computation. `spec_of
 with the axes that are the same neurons (`wsjax.tracing.axes`).
 """
 
+import collections
 import dataclasses
 import itertools
 import math
@@ -94,11 +95,12 @@ def wired(spec: Spec) -> bool:
 
 @dataclasses.dataclass
 class _Part:
-    """A layer before it has a level: its block's number, its name and its arrays."""
+    """A layer before it has a level: its block, names that may be its own, and its arrays."""
 
     block: int
-    name: str
+    names: list[str]
     arrays: tuple[Array, ...]
+    name: str = ""
 
 
 class _Drafts:
@@ -126,8 +128,33 @@ class _Drafts:
         for k, block in enumerate(self.blocks):
             order = {u: i for i, u in enumerate(block.uses)}
             self.owned[k].sort(key=lambda pair: order[pair[0]])
-        self.parts = [p for k in range(len(self.blocks)) for p in self._parts(k)]
+        self.same = self._repeated()
+        self.parts = [
+            p for k in range(len(self.blocks)) if k not in self.same for p in self._parts(k)
+        ]
         self._unique()
+
+    def _repeated(self) -> dict[int, int]:
+        """Blocks that are another one again: the steps of a scan whose arrays are not cut."""
+        holder: dict[int, int] = {}
+        for k, pairs in self.owned.items():
+            for use, _ in pairs:
+                holder.setdefault(use.parameter, k)
+        same: dict[int, int] = {}
+        for k, block in enumerate(self.blocks):
+            again = [same[i] for i in block.inputs if i in same]
+            if block.uses and not self.owned[k]:
+                same[k] = holder.get(block.uses[0].parameter, k)
+            elif block.kind == "residual" and again:
+                first = (
+                    r for r in range(k)
+                    if self.blocks[r].kind == "residual" and set(again) & set(self.blocks[r].inputs)
+                )  # fmt: skip
+                same[k] = next(first, again[0])
+        return {k: h for k, h in same.items() if k != h}
+
+    def _inputs(self, block: Block) -> list[int]:
+        return [self.same.get(i, i) for i in block.inputs] or [-1]
 
     def _overlaps(self, piece: Piece, use: Use) -> bool:
         """Whether a piece has numbers of the part that is used."""
@@ -164,47 +191,61 @@ class _Drafts:
         block = self.blocks[k]
         arrays = [self._array(use, piece) for use, piece in self.owned[k]]
         sources = [piece.source for _, piece in self.owned[k]]
-        name = _common(sources) or (sources[0] if len(set(sources)) == 1 else "")
+        names = [_common(sources), *(_common(sources[:1]), *sources[:1])]
         if block.kind == "attention":
-            return [_Part(k, name, tuple(_paired(arrays)))]
+            return [_Part(k, names, tuple(_paired(arrays)))]
         if block.kind == "norm":
             order = ("scale", "bias", "mean", "variance", "kernel")
             arrays.sort(key=lambda a: order.index(a.role))
         groups: dict[frozenset[str], list[Array]] = {}
         for a in arrays:
             groups.setdefault(frozenset(a.axes[i] for i in a.writes), []).append(a)
-        if not arrays or len(groups) == 1 or block.kind not in ("norm", "dense", "conv"):
-            return [_Part(k, name, tuple(arrays))]
-        return [_Part(k, f"{name}[{i}]", tuple(g)) for i, g in enumerate(groups.values())]
+        written = set().union(*groups)
+        inside = any(set(a.axes[i] for i in a.reads) & written for a in arrays)
+        if len(groups) < 2 or inside or block.kind not in ("norm", "dense", "conv"):
+            return [_Part(k, names, tuple(arrays))]
+        return [
+            _Part(k, [f"{n}[{i}]" for n in names if n], tuple(g))
+            for i, g in enumerate(groups.values())
+        ]
 
     def _unique(self) -> None:
-        """Gives every layer a name of its own."""
+        """Gives every layer a name of its own: a folder that it has alone, or a kind and number."""
+        folders = collections.Counter(f for p in self.parts for f in {*p.names[:2]})
         taken: set[str] = set()
-        counts: dict[str, itertools.count] = {}
         for part in self.parts:
             kind = NAMES[self.blocks[part.block].kind]
-            name = part.name
-            while not name or name in taken or name.startswith("["):
-                name = f"{kind}_{next(counts.setdefault(kind, itertools.count()))}"
-            taken.add(name)
-            part.name = name
+            own = [n for n in part.names if n and folders[n] < 2 and n not in taken]
+            numbers = (f"{kind}_{i}" for i in itertools.count())
+            part.name = own[0] if own else next(n for n in numbers if n not in taken)
+            taken.add(part.name)
 
     def spec(self, beside: bool) -> Spec | None:
-        """The Spec with branches beside each other, or with a level for every layer."""
+        """The Spec with branches beside each other, or with a level for every layer.
+
+        None if two layers of one level write the same neurons, or an addition fits none.
+        """
         out: dict[int, int] = {-1: -1}  # block -> level of its output
-        layers, taken, top = [], set(), -1
+        layers, taken, top, closed = [], set(), -1, set()
         for k, block in enumerate(self.blocks):
-            levels = sorted(out[i] for i in block.inputs or (-1,))
+            if k in self.same:
+                continue
+            inputs = self._inputs(block)
+            levels = sorted(out[i] for i in inputs)
             mine = [p for p in self.parts if p.block == k]
             if block.kind == "residual":
                 source, level = levels[0], levels[-1]
-                if source == level:
+                if source == level and beside:
                     return None
                 out[k] = level
-                layers.append(self._layer(block, mine[0], level, source))
+                if source < level:
+                    layers.append(self._layer(block, mine[0], level, source))
+                else:  # of what one layer writes twice
+                    closed |= {p.name for p in self.parts if p.block in inputs}
                 continue
             level = levels[-1] + 1 if beside else top + 1
             written = {frozenset(a.axes[i] for i in a.writes) for p in mine for a in p.arrays}
+            written.discard(frozenset())
             if any((level, axes) in taken for axes in written):
                 return None
             taken |= {(level, axes) for axes in written}
@@ -212,7 +253,10 @@ class _Drafts:
             source = None if levels[-1] == level - 1 else levels[-1]
             layers += [self._layer(block, p, level, source) for p in mine]
         layers.sort(key=lambda x: (x.level, x.kind == "residual"))
-        return self._spec(layers)
+        other = {"activation": "other", "omega": 1.0}
+        return self._spec(
+            [dataclasses.replace(x, **other) if x.name in closed else x for x in layers]
+        )
 
     def plain(self) -> Spec:
         """The Spec where no wiring fits: a level for every layer, no additions, no scales."""

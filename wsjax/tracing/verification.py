@@ -5,7 +5,9 @@
     scales, signs, phases      of all signals at once; if they fail, one by one
     a misaligned permutation   of one array alone: an error must be small against its effect
 
-What fails is given up: a hidden axis becomes a fixed one, a layer's activation "other".
+What fails in single precision is tried in double, where a SIREN's rounding, thirty times larger
+after every layer, is no error. What fails there is given up: a hidden axis becomes a fixed one, a
+layer's activation "other".
 """
 
 import dataclasses
@@ -37,6 +39,7 @@ class Verification:
         numbers: of each array, or None where they are drawn.
         inputs: of the function, arrays or `jax.ShapeDtypeStruct`s.
         key: randomness.
+        double: whether to run it in double precision.
 
     Raises:
         ValueError: the outputs are not finite, for the given parameters as for generic ones.
@@ -49,18 +52,22 @@ class Verification:
         numbers: Sequence[np.ndarray | None],
         inputs: Sequence,
         key: jax.Array,
+        double: bool = False,
     ):
+        self.double = double
+        self.again = lambda: Verification(function, abstract, numbers, inputs, key, True)
         self.seeds = np.asarray(jax.random.key_data(key)).ravel()
         seed = np.random.default_rng(self.seeds)
         leaves, tree = jax.tree.flatten(inputs)
-        examples = jax.tree.unflatten(tree, [_example(x, seed) for x in leaves])
+        widened = _widened if double else lambda x: x
+        examples = jax.tree.unflatten(tree, [widened(_example(x, seed)) for x in leaves])
         outputs = jax.jit(lambda arrays: jax.tree.leaves(function(arrays, *examples)))
         self.run = lambda arrays: [np.asarray(y) for y in outputs(arrays)]
         given = [
             _drawn(like, seed) if x is None else x
             for like, x in zip(abstract, numbers, strict=True)
         ]
-        self.arrays = [_generic(x, seed) for x in given]
+        self.arrays = [widened(_generic(x, seed)) for x in given]
         self.outputs = self.run(self.arrays)
         if not _finite(self.outputs):
             self.arrays, self.outputs = given, self.run(given)
@@ -77,6 +84,13 @@ class Verification:
         """
         notes = []
         spec = spec_of(layers, names, found)
+        passes = self._permutes(spec, found.packing) and self._scales(spec, found.packing)
+        if not passes and not self.double:
+            with jax.enable_x64(True):
+                try:
+                    return self.again().verified(layers, names, found)
+                except TypeError:  # the function needs single precision
+                    pass
         if not self._permutes(spec, found.packing):
             failing = [h for h in spec.hidden if not self._permutes(spec, found.packing, h)]
             notes += [f"{h}: its permutations change the outputs" for h in failing]
@@ -153,8 +167,11 @@ class Verification:
     def _permutes(self, spec, packing, axis: str | None = None) -> bool:
         """Whether permutations, of all hidden axes or of one, preserve the outputs."""
         elements = self._elements(spec)
-        if axis is not None:
-            elements = [{axis: g[axis]} for g in elements]
+        if axis is not None:  # identities beside it, so that no new program is compiled
+            still = {
+                h: np.broadcast_to(np.arange(g.shape[-1]), g.shape) for h, g in elements[0].items()
+            }
+            elements = [still | {axis: g[axis]} for g in elements]
         changes = [self._change(self._permuted(g, spec, packing), packing) for g in elements]
         return max(changes, default=0.0) <= self._tolerance(spec, packing)
 
@@ -173,8 +190,10 @@ class Verification:
             factors[name] = np.asarray(scale * sign, np.float32)
         for name, x in group.phases.items():
             phases[name] = seed.integers(-1, 2, [sizes[a] for a in x.axes])
-        own = lambda x: {n: v for n, v in x.items() if signal in (None, n)}
-        element = scalings.Element(own(factors), own(phases))
+        if signal is not None:
+            factors = {n: x if n == signal else np.ones_like(x) for n, x in factors.items()}
+            phases = {n: x if n == signal else np.zeros_like(x) for n, x in phases.items()}
+        element = scalings.Element(factors, phases)
         change = self._change(_scale(element, self._packed(packing), spec), packing)
         return change <= max(self._tolerance(spec, packing), STEPS * 1e-8)
 
@@ -220,6 +239,13 @@ def _drawn(like: jax.ShapeDtypeStruct, seed: np.random.Generator) -> np.ndarray:
     x = seed.standard_normal(like.shape, np.float32)
     fan_in = int(np.prod(like.shape[:-1])) if len(like.shape) > 1 else 0
     return (x / np.sqrt(fan_in) if fan_in else 1 + NOISE * np.abs(x)).astype(like.dtype)
+
+
+def _widened(x):
+    """Floating point in double precision."""
+    if not jnp.issubdtype(getattr(x, "dtype", np.int32), jnp.floating):
+        return x
+    return np.asarray(x).astype(np.float64)
 
 
 def _example(x, seed: np.random.Generator):

@@ -202,7 +202,8 @@ class _Search:
         if place is None:
             levels = sorted((k for k in self.out if k <= top), reverse=True)
             place = next((p for k in levels for p in match(self.out[k])), None)
-        if place is None and not set(axes) & set(self.spec.hidden) and layer.kind != "embedding":
+        plain = not axes or layer.kind != "embedding"
+        if place is None and not set(axes) & set(self.spec.hidden) and plain:
             self.out[-1].append(self._new(Place(axes, -1, "input", 0, "none")))
             place = self.out[-1][-1]
         if place is None and layer.kind == "embedding" and axes:
@@ -276,7 +277,13 @@ def _positions(a: Array, among: tuple[int, ...], axes: tuple[str, ...]) -> tuple
 
 
 def _assert_connected(wires: Wiring, spec: Spec) -> None:
-    """Every place is reached from every other, and every hidden one is used."""
+    """Every hidden place is reached from every other, and used.
+
+    Fixed neurons may be an output beside the last, or numbers that no neuron has alone. Those
+    whose axes another place has too are used by it: a head, or an expert, that is weighted.
+    """
+    hidden, axes = set(spec.hidden), [set(p.axes) for p in wires.places]
+    fixed = {p for p, own in enumerate(axes) if not own & hidden}
     group = list(range(len(wires.places)))
 
     def root(p):
@@ -284,7 +291,8 @@ def _assert_connected(wires: Wiring, spec: Spec) -> None:
             p = group[p]
         return p
 
-    used = {*wires.outputs, *(s for _, s, _ in wires.residuals)}
+    used = {*wires.outputs, *fixed, *(s for _, s, _ in wires.residuals)}
+    used |= {p for p, own in enumerate(axes) if any(own < other for other in axes)}
     used |= {j.reads for j in wires.joins}
     by_layer = {}
     for j in wires.joins:
@@ -300,6 +308,9 @@ def _assert_connected(wires: Wiring, spec: Spec) -> None:
     names = {}
     for j in wires.joins:
         names.setdefault(j.writes, spec.layers[j.layer].name)
+    for p in [p for p in names if wires.places[p].level < 0 and group.count(p) == 1]:
+        if root(p) == p:  # numbers that no neuron has alone, beside the network
+            del names[p]
     if lost := [p for p in names if p not in used]:
         raise ValueError(
             f"{names[lost[0]]}: nothing reads its neurons {wires.places[lost[0]].axes}; expected "

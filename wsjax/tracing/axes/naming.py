@@ -86,7 +86,7 @@ class _Settled:
         self.walk, self.parameters = walk, parameters
         while self._fix_deep_cuts() or self._join_restrictions():
             pass
-        self.beside = self._beside()
+        self.beside, self.stored = self._beside(), self._stored()
         self.own = {
             (find(whole), find(outer), index): find(own)
             for (whole, outer, index), own in walk.atoms.restrictions.items()
@@ -107,6 +107,7 @@ class _Settled:
     def _join_restrictions(self) -> bool:
         """Joins atoms at one index to those at all, unless they lie apart; False if none do."""
         self.beside, self.buried = self._beside(), set(self._parts())
+        self.stored = self._stored()
         known, together, changed = {}, {}, False
         for (whole, outer, index), own in list(self.walk.atoms.restrictions.items()):
             whole, outer, own = find(whole), find(outer), find(own)
@@ -139,7 +140,12 @@ class _Settled:
             and cut
             and 1 < outer.size <= MOST
             and outer in self.beside.get(inner, ())
+            and outer in self.stored
         )
+
+    def _stored(self) -> set[Node]:
+        """The nodes of the parameters: a batch of examples cuts none."""
+        return {n for p in self.parameters for n in leaves(itertools.chain(*p))}
 
     def _beside(self) -> dict[Node, set[Node]]:
         """For each free atom, the nodes that it lies beside, once, wherever it occurs."""
