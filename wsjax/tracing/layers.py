@@ -21,7 +21,7 @@ from jax.extend import core
 from wsjax.networks import Array, Layer, Spec
 from wsjax.packing import Packing, Piece
 from wsjax.tracing import assembly, dataflow
-from wsjax.tracing.assembly import Block
+from wsjax.tracing.drafts import Block
 from wsjax.tracing.values import Use
 from wsjax.views.wiring import wiring
 
