@@ -62,13 +62,8 @@ FAMILIES = {  # name -> Spec, shape of its inputs
     "grid": (architectures.grid([4, 3], 5, [6, 4, 2]), (3, 2)),
     "triplane": (architectures.triplane(4, 5, [6, 2]), (3, 3)),
 }
-ENCODERS: dict[str, Encoder] = {
-    "sne": SNE(),
-    "gmn": GMN(),
-    "scalegmn": ScaleGMN(symmetry="sign"),
-    "scalegmn_scale": ScaleGMN(symmetry="scale"),
-}
-ENCODED = ("siren", "cnn_batchnorm_flatten", "vit_fused_qkv", "lstm", "torch_mobilenet")
+ENCODERS: dict[str, Encoder] = {"sne": SNE(), "gmn": GMN(), "scalegmn": ScaleGMN()}
+ENCODED = ("mlp", "siren", "vgg", "cnn_batchnorm_flatten", "vit_fused_qkv", "lstm")
 
 
 def memory() -> float:
