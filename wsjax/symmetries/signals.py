@@ -196,6 +196,8 @@ class _Search:
             signal = self.attention(layer, joins, target, top)
         elif kernels or (layer.kind == "embedding" and kind in TABLES):
             signal = self.linear(layer, joins, target, top)
+        elif target not in here | self.latest(top):  # it makes the neurons that it acts on
+            signal = self.unknown(layer, joins, target, top)
         else:
             signal = here.get(target) or self.read(target, top)
             if layer.kind == "norm":
