@@ -66,6 +66,7 @@ COVERED_BY = {
     "architectures/training_forward.py": "tests/zoos/classifiers/test_classifiers.py",
     "encoders/scalegmn/scale_layers.py": "tests/encoders/scalegmn/test_scale_layers.py",
     "encoders/scalegmn/scale_view.py": "tests/encoders/scalegmn/test_scalegmn.py",
+    "tracing/aten_layers.py": "tests/tracing/test_aten.py",
     "views/neurons.py": "tests/encoders/test_neural_graph.py",
     "views/wiring.py": "tests/architectures/test_families.py",
     "zoos/sines/sine_recipe.py": "tests/zoos/sines/test_sine.py",
