@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "metrics": set(),
     "storage": set(),
     "packing": {"checks"},
-    "tracing": {"networks", "packing", "views"},
+    "tracing": {"checks", "networks", "packing", "symmetries", "views"},
     "files": {"checks"},
     "datasets": {"checks", "storage", "summaries"},
     "training": {"checks", "storage", "summaries"},
