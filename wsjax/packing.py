@@ -13,7 +13,7 @@ Spec is; every stored number lies in exactly one.
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -110,9 +110,8 @@ class Packing:
     def pack(self, stored: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """The arrays of the Spec, from stored ones [*shape]; raises as `check`."""
         self.check(stored)
-        return {
-            p.name: stored[p.source].reshape(p.view)[p.cut].reshape(p.shape) for p in self.pieces
-        }
+        part: Any = lambda p: stored[p.source].reshape(p.view)[p.cut].reshape(p.shape)
+        return {p.name: part(p) for p in self.pieces}
 
     def unpack(self, params: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """The stored arrays; undoes `pack` to the bit.
@@ -127,7 +126,8 @@ class Packing:
         parts: dict[str, list[Piece]] = {}
         for p in self.pieces:
             parts.setdefault(p.source, []).append(p)
-        return {name: _whole(shape, parts.get(name, []), params) for name, shape in self.stored}
+        whole: Any = _whole
+        return {name: whole(shape, parts.get(name, []), params) for name, shape in self.stored}
 
     def check(self, stored: Mapping[str, jax.Array | np.ndarray]) -> None:
         """Raises a ValueError that names every stored array that is absent or misshapen."""

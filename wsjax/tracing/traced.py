@@ -142,11 +142,11 @@ def trace(apply: Apply, params: Any, *inputs: Any, key: jax.Array | None = None)
     complexes = frozenset(n for n, (_, _, k) in zip(names, mine, strict=True) if k == "complex")
 
     def function(arrays: Sequence, *inputs):
-        arrays = iter(
+        numbers = iter(
             jax.lax.complex(x[..., 0], x[..., 1]) if n in complexes else x
             for n, x in zip(names, arrays, strict=True)
         )
-        leaves = [others[i] if i in others else next(arrays) for i in range(len(flat))]
+        leaves = [others[i] if i in others else next(numbers) for i in range(len(flat))]
         return apply(jax.tree.unflatten(tree, leaves), *inputs)
 
     abstract = [_abstract(x, n in complexes) for n, (_, x, _) in zip(names, mine, strict=True)]

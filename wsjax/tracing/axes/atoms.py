@@ -29,8 +29,8 @@ class Node:
         size: how many neurons.
         why: the reason for which they are fixed; None if they can be permuted.
         parent: the node it was unified with, or None.
-        factors: of a product, outermost first, or None.
-        parts: of a direct sum, or None.
+        factors: of a product, outermost first; empty otherwise.
+        parts: of a direct sum; empty otherwise.
     """
 
     __slots__ = ("factors", "number", "parent", "parts", "size", "why")
@@ -39,8 +39,8 @@ class Node:
     def __init__(self, size: int, why: str | None = None):
         self.number, self.size, self.why = next(Node._numbers), int(size), why
         self.parent: Node | None = None
-        self.factors: Axis | None = None
-        self.parts: list[Axis] | None = None
+        self.factors: Axis = []
+        self.parts: list[Axis] = []
 
     def __repr__(self):
         return f"{self.number}:{self.size}{'!' if self.why else ''}"
@@ -65,7 +65,7 @@ def expand(axis: Iterable[Node]) -> Axis:
     out = []
     for node in axis:
         node = find(node)
-        if node.factors is not None:
+        if node.factors:
             out += expand(node.factors)
         elif node.size != 1:
             out.append(node)
@@ -76,7 +76,7 @@ def kept(axis: Iterable[Node]) -> Axis:
     """As `expand`, with axes of size one: a single group, a single head."""
     out = []
     for node in map(find, axis):
-        out += kept(node.factors) if node.factors is not None else [node]
+        out += kept(node.factors) if node.factors else [node]
     return out
 
 
@@ -84,7 +84,7 @@ def leaves(axis: Iterable[Node]) -> Axis:
     """All atoms of an axis, those of direct sums included."""
     out = []
     for node in expand(axis):
-        out += [node] if node.parts is None else itertools.chain(*map(leaves, node.parts))
+        out += [node] if not node.parts else itertools.chain(*map(leaves, node.parts))
     return out
 
 
@@ -128,33 +128,30 @@ class Atoms:
             elif a.size == b.size:
                 self._join(a, b, why)
                 one, two = one[1:], two[1:]
-            elif a.size > b.size:
-                one = self._break(one, b.size, why)
             else:
-                two = self._break(two, a.size, why)
-            if one is None or two is None:
-                break
-        else:
-            if not one and not two:
-                return
-        fix([*(one or ()), *(two or ())], f"mixed by {why}")
+                large, small = (one, two) if a.size > b.size else (two, one)
+                refined = self._break(large, small[0].size, why)
+                if not refined:
+                    break
+                one, two = (refined, two) if a.size > b.size else (one, refined)
+        fix([*one, *two], f"mixed by {why}")
 
-    def _break(self, axis: Axis, first: int, why: str) -> Axis | None:
+    def _break(self, axis: Axis, first: int, why: str) -> Axis:
         """An axis whose first node was refined into a product of so many and the rest.
 
-        None, with all of it fixed, where that cannot be.
+        Empty, with all of it fixed, where that cannot be.
         """
         node = axis[0]
         if node.size % first:
             fix(axis, f"mixed by {why}")
-            return None
-        if node.parts is None:
+            return []
+        if not node.parts:
             node.factors = [Node(first, node.why), Node(node.size // first, node.why)]
         else:
             self._join(node, _product([Node(first), Node(node.size // first)]), why)
-        if find(node).factors is None:
+        if not find(node).factors:
             fix(axis, f"mixed by {why}")
-            return None
+            return []
         return [*expand([node]), *axis[1:]]
 
     def _join(self, a: Node, b: Node, why: str) -> None:
@@ -162,16 +159,16 @@ class Atoms:
         a, b = find(a), find(b)
         if a is b:
             return
-        if a.factors is None and a.parts is None:
+        if not a.factors and not a.parts:
             a, b = b, a  # b is an atom, if one of them is
-        if b.factors is None and b.parts is None:
+        if not b.factors and not b.parts:
             b.parent = a
             if b.why is not None:
                 fix([a], b.why)
-        elif a.factors is not None and b.factors is not None:
+        elif a.factors and b.factors:
             b.parent = a
             self.unify(a.factors, b.factors, why)
-        elif a.parts is not None and b.parts is not None:
+        elif a.parts and b.parts:
             for point in _points(b):
                 self._cut(a, point)
             for point in _points(a):
@@ -180,7 +177,7 @@ class Atoms:
             for x, y in zip(list(a.parts), list(b.parts), strict=True):
                 self.unify(x, y, why)
         else:
-            product, total = (a, b) if a.factors is not None else (b, a)
+            product, total = (a, b) if a.factors else (b, a)
             self._distribute(product, total, why)
 
     def _distribute(self, product: Node, total: Node, why: str) -> None:
@@ -190,14 +187,14 @@ class Atoms:
         if any(p % size(inner) for p in points):
             fix([product, total], f"mixed by {why}")
             return
-        total.parts, total.parent = None, product
+        total.parts, total.parent = [], product
         for part, (start, stop) in zip(parts, itertools.pairwise(points), strict=True):
             self.unify(part, self.slice([outer, *inner], start, stop, why), why)
 
     def _cut(self, node: Node, point: int) -> None:
         """Has a node be a direct sum with a boundary after so many positions."""
         node = find(node)
-        if node.parts is None:
+        if not node.parts:
             node.parts = [atom(point, node.why), atom(node.size - point, node.why)]
             return
         start = 0
@@ -227,7 +224,7 @@ class Atoms:
             return atom(stop - start, f"mixed by {why}")
         if rest:
             return [*self.slice([first], start // inner, stop // inner, why), *rest]
-        if first.parts is None and first.why is not None:
+        if not first.parts and first.why is not None:
             return atom(stop - start, first.why)
         for point in (start, stop):
             if 0 < point < first.size:
@@ -260,7 +257,7 @@ class Atoms:
         """The direct sum of axes, in their order."""
         flat = []
         for part in map(expand, parts):
-            whole = len(part) == 1 and part[0].parts is not None
+            whole = len(part) == 1 and part[0].parts
             flat += part[0].parts if whole else [part]
         total = sum(map(size, flat))
         if len(flat) == 1 or total == 1:
@@ -279,18 +276,18 @@ class Atoms:
             group, left = [], n
             if n == 1 and ones.get(done):
                 group = [ones[done].pop(0)]
-            while left > 1 and nodes is not None:
+            while left > 1 and nodes:
                 if left % nodes[0].size == 0:
                     group.append(nodes[0])
                     left //= nodes[0].size
                     nodes = nodes[1:]
                     continue
                 common = math.gcd(left, nodes[0].size)
-                rest = self._break(nodes, common, why) if common > 1 else None
-                if rest is None:
+                refined = self._break(nodes, common, why) if common > 1 else []
+                if not refined:
                     fix([*group, *nodes], f"mixed by {why}")
-                nodes = rest
-            if nodes is None:
+                nodes = refined
+            if left > 1:  # the rest was fixed
                 group = atom(n, f"mixed by {why}")
             done *= n
             out.append(group or atom(n))

@@ -16,6 +16,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from jax.extend import core
 
@@ -132,12 +133,12 @@ class _Settled:
 
     def _apart(self, inner: Node, outer: Node) -> bool:
         """Whether an atom has neurons of its own at each position of a fixed node."""
-        plain = inner.size > 1 and inner.factors is None and inner.parts is None
+        plain = inner.size > 1 and not inner.factors and not inner.parts
         if not plain or inner.why or outer not in self.beside.get(inner, ()):
             return False
         if inner not in self.stored:  # of values that no parameter has, as a state of zeros
-            return outer.factors is None and fixed([outer])
-        cut = outer.factors is None and outer not in self.buried and fixed([outer])
+            return not outer.factors and fixed([outer])
+        cut = not outer.factors and outer not in self.buried and fixed([outer])
         return cut and 1 < outer.size <= MOST and outer in self.stored
 
     def _stored(self) -> set[Node]:
@@ -151,7 +152,7 @@ class _Settled:
         for space in {tuple(tuple(kept(a)) for a in s) for s in self.walk.spaces}:
             entries = list(_entries(space))
             for node, chain in entries:
-                if node.parts is None and node.why is None:
+                if not node.parts and node.why is None:
                     near = [n for n, c in entries if n is not node and c == chain[: len(c)]]
                     once = {n for n, times in collections.Counter(near).items() if times == 1}
                     out[node] = out[node] & once if node in out else once
@@ -281,20 +282,20 @@ def _entries(space):
     def inside(axis, place, chain):
         for k, node in enumerate(axis):
             yield node, chain
-            for i, part in enumerate(node.parts or ()):
+            for i, part in enumerate(node.parts):
                 yield from inside(kept(part), (*place, k, i), (*chain, (*place, k, i)))
 
     for number, axis in enumerate(space):
         yield from inside(axis, (number,), ())
 
 
-def _units(axis: Axis, cuts) -> list[tuple[str, int, list]]:
+def _units(axis: Axis, cuts) -> list[tuple[str, int, list[Any]]]:
     """The runs of an axis: (kind, size, nodes or parts); adjacent fixed nodes are one run."""
     nodes = expand(axis)
     if not nodes:
         node = find(axis[0]) if axis else Node(1, "one")
         return [("fixed" if node.why else "free", 1, [node])]
-    out = []
+    out: list[tuple[str, int, list[Any]]] = []
     for node in nodes:
         if node in cuts:
             out.append(("cut", node.size, [node]))
@@ -303,7 +304,7 @@ def _units(axis: Axis, cuts) -> list[tuple[str, int, list]]:
                 out[-1] = ("fixed", out[-1][1] * node.size, [*out[-1][2], node])
             else:
                 out.append(("fixed", node.size, [node]))
-        elif node.parts is not None:
+        elif node.parts:
             out.append(("sum", node.size, [list(p) for p in node.parts]))
         else:
             out.append(("free", node.size, [node]))
