@@ -200,6 +200,8 @@ def constant(x) -> Const:
         if np.size(x) > SMALL or not np.size(x):
             return Const(None)
         x = np.asarray(x)
+        if x.dtype.kind == "c":
+            return Const(None)
         x = x.astype(np.float64) if x.dtype.kind not in "biu" else x
     except (TypeError, ValueError):  # a key, or another type of its own
         return Const(None)

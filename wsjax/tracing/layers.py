@@ -13,7 +13,7 @@ import collections
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from jax.extend import core
@@ -80,8 +80,8 @@ def spec_of(found: Structure, names: Sequence[str], axes: Axes) -> Spec:
         axes: which axes are the same neurons.
     """
     drafts = _Drafts(found, names, axes)
-    specs = (drafts.spec(beside) for beside in (True, False))
-    return next((s for s in specs if s is not None and wired(s)), None) or drafts.plain()
+    spec = drafts.spec(beside=True)
+    return spec if spec is not None and wired(spec) else drafts.fitting() or drafts.plain()
 
 
 def wired(spec: Spec) -> bool:
@@ -218,7 +218,7 @@ class _Drafts:
             part.name = own[0] if own else next(n for n in numbers if n not in taken)
             taken.add(part.name)
 
-    def spec(self, beside: bool) -> Spec | None:
+    def spec(self, beside: bool, dropped: Collection[str] = ()) -> Spec | None:
         """The Spec with branches beside each other, or with a level for every layer.
 
         None if two layers of one level write the same neurons, or an addition fits none.
@@ -234,7 +234,8 @@ class _Drafts:
                 sides = [out[i] for i in inputs]
                 out[k] = {n: max(s.get(n, -1) for s in sides) for s in sides for n in s}
                 ends = [sorted(s[n] for s in sides) for n in sides[0] if n in sides[-1]]
-                if len(sides) == 2 and len(ends) == 1 and ends[0][0] < ends[0][1]:
+                fits = len(sides) == 2 and len(ends) == 1 and ends[0][0] < ends[0][1]
+                if fits and mine[0].name not in dropped:
                     layers.append(self._layer(block, mine[0], ends[0][1], ends[0][0]))
                 elif beside and ends:
                     return None
@@ -257,6 +258,21 @@ class _Drafts:
         return self._spec(
             [dataclasses.replace(x, **other) if x.name in closed else x for x in layers]
         )
+
+    def fitting(self) -> Spec | None:
+        """The Spec with a level for every layer, without additions that fit none."""
+        dropped: set[str] = set()
+        while (spec := self.spec(False, dropped)) is not None:
+            try:
+                wiring(spec)
+            except ValueError as error:
+                name = str(error).partition(": ")[0]
+                if name not in {x.name for x in spec.layers if x.kind == "residual"}:
+                    return None
+                dropped.add(name)
+            else:
+                return spec
+        return None
 
     def plain(self) -> Spec:
         """The Spec where no wiring fits: a level for every layer, no additions, no scales."""

@@ -42,6 +42,8 @@ def dot_general(eqn, values: list[Value], nodes: Nodes) -> list[Value] | None:
         *(right[i] for i in sides[1]),
     )
     if isinstance(one, Weight) and isinstance(two, Weight):
+        one, two = (_token(w, c, nodes) for w, c in zip((one, two), contract, strict=True))
+    if isinstance(one, Weight) and isinstance(two, Weight):
         return [_product(one, two, dims, [*zip(*contract, strict=True)])]
     for k, (x, w) in enumerate(((one, two), (two, one))):
         if not isinstance(w, Weight) or isinstance(x, Weight):
@@ -58,6 +60,17 @@ def dot_general(eqn, values: list[Value], nodes: Nodes) -> list[Value] | None:
 
 def _plain(shape) -> Dims:
     return tuple((Atom(n),) for n in shape)
+
+
+def _token(weight: Weight, contract, nodes: Nodes) -> Value:
+    """A weight that stands once for every example, as data: learnt queries, latents."""
+    rest = [a for i, axis in enumerate(weight.dims) if i not in contract for a in axis]
+    if not any(a.size > 1 and not a.origins for a in rest):
+        return weight
+    taken = tuple(a if i in contract else tuple(b._replace(origins=frozenset()) for b in a)
+                  for i, a in enumerate(weight.dims))  # fmt: skip
+    node = Node("token", (), nodes.vectors(weight, taken, False))
+    return data(nodes.add(node), taken)
 
 
 def _product(one: Weight, two: Weight, dims: Dims, contract) -> Weight:

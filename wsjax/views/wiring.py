@@ -280,7 +280,8 @@ def _assert_connected(wires: Wiring, spec: Spec) -> None:
     """Every hidden place is reached from every other, and used.
 
     Fixed neurons may be an output beside the last, or numbers that no neuron has alone. Those
-    whose axes another place has too are used by it: a head, or an expert, that is weighted.
+    whose axes another place has too are joined to it: by a tie, as in a recurrence, or by the
+    block that they weight, such as an expert.
     """
     hidden, axes = set(spec.hidden), [set(p.axes) for p in wires.places]
     fixed = {p for p, own in enumerate(axes) if not own & hidden}
@@ -292,7 +293,8 @@ def _assert_connected(wires: Wiring, spec: Spec) -> None:
         return p
 
     used = {*wires.outputs, *fixed, *(s for _, s, _ in wires.residuals)}
-    used |= {p for p, own in enumerate(axes) if any(own < other for other in axes)}
+    elsewhere = lambda p: any(axes[p] <= own for q, own in enumerate(axes) if q != p)
+    used |= {p for p in range(len(axes)) if elsewhere(p)}
     used |= {j.reads for j in wires.joins}
     by_layer = {}
     for j in wires.joins:
