@@ -47,7 +47,10 @@ MAY_IMPORT = {
 # folder of experiments -> folders it may import; "" is the tables of the papers
 EXPERIMENTS = {"lib": set(), "benchmarks": {"lib"}, "make": {"lib", "benchmarks"}}
 EXPERIMENTS |= {"faults": {"lib"}, "foreign_models": set(), "": {"lib", "foreign_models"}}
-HEAVY = {"tensorflow_datasets", "tensorflow", "torch", "sklearn", "matplotlib", "tensorboardX"}
+HEAVY = {
+    *("tensorflow_datasets", "tensorflow", "torch", "sklearn", "matplotlib", "tensorboardX"),
+    *("h5py", "onnx"),
+}
 AT_ROOT = {
     *("pyproject.toml", "README.md", "LICENSE", "CITATION.cff", "requirements-cuda.txt"),
     *("wsjax", "experiments", "tests", "third_party"),

@@ -185,6 +185,34 @@ def onnx(folder):
     return _written(folder / "net.onnx", data)
 
 
+GGUF_TYPES = {"f4": 0, "f2": 1, "i8": 27, "f8": 28}
+
+
+def gguf_text(text):
+    return struct.pack("<Q", len(text.encode())) + text.encode()
+
+
+def gguf_bytes(tensors, settings=(), version=3, pad=32):
+    """A file; `tensors` are (name, shape, type, bytes), `settings` (key, type, value's bytes)."""
+    head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(settings))
+    for key, kind, value in settings:
+        head += gguf_text(key) + struct.pack("<I", kind) + value
+    data = b""
+    for name, shape, kind, numbers in tensors:
+        head += gguf_text(name) + struct.pack(f"<I{len(shape)}Q", len(shape), *shape[::-1])
+        head += struct.pack("<IQ", kind, len(data))
+        data += numbers + bytes(-len(numbers) % pad)
+    return head + bytes(-len(head) % pad) + data
+
+
+def gguf(folder):
+    tensors = [(k, v.shape, GGUF_TYPES[v.dtype.str[1:]], v.tobytes()) for k, v in ARRAYS.items()]
+    tensors.append(("packed", (2, 32), 2, bytes(36)))
+    tokens = struct.pack("<IQ", 8, 2) + gguf_text("a") + gguf_text("b")
+    settings = [("general.name", 8, gguf_text("net")), ("tokens", 9, tokens)]
+    return _written(folder / "net.gguf", gguf_bytes(tensors, settings))
+
+
 FORMATS = {
     "safetensors": safetensors,
     "safetensors index": safetensors_index,
@@ -194,6 +222,7 @@ FORMATS = {
     "npy": npy,
     "msgpack": msgpack,
     "onnx": onnx,
+    "gguf": gguf,
     "orbax": orbax,
     "hdf5": keras_weights,
     "keras": keras,

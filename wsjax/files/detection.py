@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator
 from wsjax.checks import printable
 from wsjax.files import (
     folders,
+    gguf_files,
     keras_files,
     msgpack_files,
     numpy_files,
@@ -41,7 +42,7 @@ OTHER = (  # how files begin that hold no weights, and what to do
     (b"BZh", "compressed by bzip2: decompress it first"),
     (b"\xfd7zXZ", "compressed by xz: decompress it first"),
 )
-SUPPORTED = "safetensors, PyTorch, NumPy, Flax (MessagePack), Orbax, Keras (HDF5), ONNX"
+SUPPORTED = "safetensors, PyTorch, NumPy, Flax (MessagePack), Orbax, Keras (HDF5), ONNX, GGUF"
 ZIPS = "PyTorch, NumPy or Keras"
 PROTOCOLS = (b"\2", b"\3", b"\4", b"\5")  # of pickles
 
@@ -142,6 +143,8 @@ def _reader(file) -> Reader:
             "expected a weights file, it is a pickle, which is a program and is not run here; "
             "load it where you trust it and save its arrays as safetensors"
         )
+    if start[:4] == gguf_files.START:
+        return gguf_files.read
     if start[:6] == numpy_files.START:
         return numpy_files.read
     if start[5:9] == b"\0\0\0{":  # after a length of less than 2**40

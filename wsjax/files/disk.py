@@ -121,7 +121,7 @@ class BytesOf:
             )
         flat = np.empty(count, np.uint8)
         if count:
-            self.fill(place, memoryview(flat))
+            self.fill(place, flat.data)
         return shaped(flat, shape, dtype)
 
 
@@ -157,7 +157,7 @@ class Cursor:
         self.place += count
         return self.place - count
 
-    def number(self, fmt: str) -> int | float:
+    def number(self, fmt: str) -> Any:
         """The next number, by its `struct` format."""
         return struct.unpack(fmt, self.take(struct.calcsize(fmt)))[0]
 
@@ -182,10 +182,18 @@ def shaped(flat: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> np.ndar
         FileFormatError: booleans are neither 0 nor 1.
     """
     if 0 in shape:
-        return np.zeros(shape, dtype)
+        return empty(shape, dtype)
     array = flat.view(dtype).reshape(shape)
     check_booleans(array)
     return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array of no elements; raises `FileFormatError` where NumPy cannot have its shape."""
+    try:
+        return np.zeros(shape, dtype)
+    except ValueError as error:
+        raise FileFormatError(f"it has an impossible shape {shape} ({error})") from error
 
 
 def check_booleans(array: np.ndarray) -> None:

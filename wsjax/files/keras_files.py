@@ -28,7 +28,7 @@ from wsjax.files.checkpoint import (
     reader,
     too_large,
 )
-from wsjax.files.disk import BytesOf
+from wsjax.files.disk import BytesOf, empty
 from wsjax.files.folders import natural
 from wsjax.files.json_text import json_object
 from wsjax.files.trees import DEPTH, plain_dtype
@@ -220,7 +220,7 @@ class _Walk:
                 raise too_large(f"it unpacks to {size} bytes", "unpacked_bytes", self.limits)
         self._check_written(dataset, shape, count)
         if not count:
-            return np.zeros(shape, NUMBERS[dtype])
+            return empty(shape, NUMBERS[dtype])
         numbers = np.asarray(dataset[()])
         if numbers.dtype.kind == "V":
             return numbers.view(NUMBERS[dtype])

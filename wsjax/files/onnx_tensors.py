@@ -23,7 +23,7 @@ from wsjax.files.checkpoint import (
     reader,
     too_large,
 )
-from wsjax.files.disk import BytesOf, Cursor, check_booleans
+from wsjax.files.disk import BytesOf, Cursor, check_booleans, empty
 from wsjax.files.json_text import first
 from wsjax.files.protobuf import Budget, fields, message, signed, varints
 from wsjax.files.storages import is_count
@@ -159,13 +159,15 @@ class Tensors:
         if not pieces:
             if count:
                 raise FileFormatError("the model does not hold its numbers")
-            return np.zeros(shape, kind)
+            return empty(shape, kind)
         if field == RAW:
             return self._file.array(pieces[0][0], shape, kind, self._limits)
         size = sum(n for _, n in pieces)
         if max(count, size) > self._limits.array_bytes:
             raise too_large(f"it has {max(count, size)} bytes", "array_bytes", self._limits)
         data = np.frombuffer(b"".join(self._file.bytes(*piece) for piece in pieces), np.uint8)
+        if 0 in shape:
+            return empty(shape, kind)
         if field in (FLOATS, DOUBLES):
             return data.view(kind).reshape(shape)
         numbers = varints(data)

@@ -17,7 +17,7 @@ import math
 import os
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -106,7 +106,7 @@ def _bytes_in(folder):
 
 
 @contextlib.contextmanager
-def _reading() -> Iterator[None]:
+def _reading() -> Generator[None]:
     """Whatever TensorStore raises of a damaged folder as one error."""
     try:
         yield
@@ -209,8 +209,8 @@ class _Item:
     def _numbers(self, name, driver, dtype, shape, chunk):
         import tensorstore
 
-        spec = {"driver": driver, "kvstore": {**self.store, "path": self.store.get("path", "")}}
-        spec["kvstore"]["path"] += f"{name}/"
+        place = f"{self.store.get('path', '')}{name}/"
+        spec = {"driver": driver, "kvstore": {**self.store, "path": place}}
         with _reading():
             if self.complete:
                 start, end = f"{name}/".encode(), f"{name}0".encode()  # "0" comes after "/"

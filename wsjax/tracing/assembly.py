@@ -12,7 +12,7 @@ import math
 
 from wsjax.networks import Setting
 from wsjax.tracing.nodes import Node, Nodes
-from wsjax.tracing.values import INPUT, Source, Use
+from wsjax.tracing.values import INPUT, Use
 
 Effect = tuple[str, float]  # name of an activation, and the factor inside it
 LINEAR = ("dense", "conv", "embedding", "attention")
@@ -83,9 +83,11 @@ class Assembly:
                 self.readers.setdefault(i, []).append(number)
         self.means = self._means()
         for number, node in enumerate(self.all):
-            rule = getattr(self, f"_{node.op}", None)
-            if rule is not None:
-                rule(number, node)
+            if node.op in RULES:
+                RULES[node.op](self, number, node)
+        for number, node in enumerate(self.all):
+            if node.op in ("scores", "attention") and self.at(number) is None:
+                self._meeting(number, node)
 
     def draft(self, kind: str, uses, inputs, node: int, **settings) -> int:
         """A new draft, of a node."""
@@ -365,6 +367,37 @@ class Assembly:
                 stack.append(r)
         return once
 
+    def _meeting(self, number: int, node: Node) -> None:
+        """Makes one layer of maps whose outputs meet in a product that is no attention."""
+        found = {d for i in node.inputs for d in self.layers(i)}
+        plain = all(
+            d >= 0 and (self.drafts[d].kind == "dense" or self.drafts[d].final) for d in found
+        )
+        if len(found) < 2 or not plain or any(self._after(d, found - {d}) for d in found):
+            return
+        parts = sorted(found)
+        uses = [u for d in parts for u in self.drafts[d].uses]
+        inputs = dict.fromkeys(i for d in parts for i in self.drafts[d].inputs)
+        own = self.draft("attention", uses, inputs, number, scores="other")
+        self.drafts[own].final = True
+        for d in found:
+            self.drafts[own].ends += self.drafts[d].ends
+            self.merged[d] = own
+
+    def _after(self, draft: int, others: set[int]) -> bool:
+        """Whether a draft takes in, in the end, one of others."""
+        seen, stack = set(), [draft]
+        while stack:
+            for i in self.drafts[stack.pop()].inputs:
+                while i in self.merged:
+                    i = self.merged[i]
+                if i in others:
+                    return True
+                if i >= 0 and i not in seen:
+                    seen.add(i)
+                    stack.append(i)
+        return False
+
     def effects(self, node: int, own: int, seen: frozenset[int] = frozenset()) -> set[Effect]:
         """The activations that a node's value goes through until another layer takes it in."""
         out: set[Effect] = set()
@@ -468,14 +501,23 @@ class Assembly:
         return ("other", 1.0) if both and one[0] == "sin" else one
 
 
+RULES = {
+    "linear": Assembly._linear,
+    "shift": Assembly._shift,
+    "scale": Assembly._scale,
+    "norm": Assembly._norm,
+    "token": Assembly._token,
+    "carry": Assembly._carry,
+    "other": Assembly._other,
+    "add": Assembly._add,
+    "product": Assembly._product,
+    "attention": Assembly._attention,
+}
+
+
 def _through(first: Effect, later: set[Effect]) -> Effect:
     """An activation, and those after it, as one."""
     names = {name for name, _ in later} - {"none"}
     if not names or (first[0] in COMMUTE and names == {first[0]}):
         return first
     return "other", 1.0
-
-
-def sources(block: Block) -> list[Source]:
-    """The parameters of a layer."""
-    return [Source(u.parameter, u.part) for u in block.uses]
