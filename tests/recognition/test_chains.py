@@ -283,3 +283,19 @@ def test_residual_blocks_by_number_move_within_alone():
     assert any("residual blocks" in note for note in found.notes)
     with pytest.raises(AssertionError):
         assert_recognised(filled(net), run, {"chain": True})
+
+
+def test_pools_that_may_be_joined_leave_channels_fixed():
+    torch = pytest.importorskip("torch")
+    net = filled({"conv.weight": (4, 2, 3, 3), "fc.weight": (3, 8)})
+
+    def run(state):
+        t = {k: torch.from_numpy(np.array(v)) for k, v in state.items()}
+        y = torch.nn.functional.conv2d(torch.from_numpy(x), t["conv.weight"])
+        return torch.cat([y.mean((2, 3)), y.amax((2, 3))], 1) @ t["fc.weight"].T
+
+    x = inputs(2, 2, 6, 6)
+    assert not recognize(net).spec.hidden
+    assert assert_recognised(net, run, {"flatten": "last"}).spec.hidden == ("c0",)
+    with pytest.raises(AssertionError):
+        assert_recognised(net, run, {"flatten": "first"})

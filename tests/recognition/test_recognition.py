@@ -1,7 +1,10 @@
 """The levels of recognition, and what is said of each."""
 
+import random
+
 import numpy as np
 import pytest
+from cases.families import FAMILIES
 
 from wsjax import Spec, recognize
 from wsjax.recognition import recognition
@@ -74,3 +77,62 @@ def test_hostile_names_are_opaque():
     assert recognize(net).level == "opaque"
     many = {f"m{i}.{chr(97 + j)}.weight": Header((2, 2)) for i in range(200) for j in range(8)}
     assert recognize(many).level in recognition.LEVELS
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"heads": "many"}, "heads: expected a whole number of 1 or more, got 'many'"),
+        ({"activation": ["relu"]}, r"activation: expected a text, got \['relu'\]"),
+        ({"omega": float("inf")}, "omega: expected a finite number, got inf"),
+        ({"order": "fc1"}, "order: expected a list of texts, got 'fc1'"),
+    ],
+)
+def test_settings_of_another_type_are_named(config, text):
+    with pytest.raises(ValueError, match=text):
+        recognize({n: Header(s) for n, s in MLP.items()}, config)
+    with pytest.raises(TypeError, match="config"):
+        recognize({n: Header(s) for n, s in MLP.items()}, ["relu"])
+
+
+GPT = {
+    **{"wte.weight": (7, 8), "wpe.weight": (5, 8), "ln_f.weight": (8,), "h.0.ln_1.weight": (8,)},
+    **{"h.0.ln_2.weight": (8,), "h.0.attn.c_attn.weight": (8, 24), "h.0.attn.c_attn.bias": (24,)},
+    **{"h.0.attn.c_proj.weight": (8, 8), "h.0.mlp.c_fc.weight": (8, 6)},
+    "h.0.mlp.c_proj.weight": (6, 8),
+}
+LSTM = {
+    **{"rnn.weight_ih_l0": (16, 3), "rnn.weight_hh_l0": (16, 4), "rnn.bias_ih_l0": (16,)},
+    **{"emb.weight": (7, 3), "fc.weight": (2, 4), "fc.bias": (2,)},
+}
+NETS = [GPT, LSTM, *({a.name: s.shape(a) for a in s.arrays} for s, _ in FAMILIES.values())]
+
+
+def mutated(rng, net):
+    """The shapes with an array dropped, renamed, added, or of another shape."""
+    net = dict(net)
+    name = rng.choice(sorted(net))
+    shape = net.pop(name)
+    changes = [
+        {},
+        {name: shape[::-1]},
+        {name: shape[1:]},
+        {name: (*shape, 2)},
+        {name: tuple(n + 1 for n in shape)},
+        {name: shape, f"{name}.weight": shape},
+        {f"{name}2": shape},
+        {name: shape, "extra.weight": (3, 2)},
+    ]
+    return net | rng.choice(changes)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_altered_networks_are_recognised_or_opaque(seed):
+    rng = random.Random(seed)
+    configs = [{}, {"activation": "tanh", "heads": 2}, {"chain": True, "activation": "relu"}]
+    for _ in range(100):
+        net = mutated(rng, rng.choice(NETS))
+        found = recognize({n: Header(s) for n, s in net.items()}, rng.choice(configs))
+        assert found.level in recognition.LEVELS
+        assert (found.level == "opaque") <= (found.spec.hidden == ())
+        assert found.spec.count == sum(int(np.prod(s)) for s in net.values())

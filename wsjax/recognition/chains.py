@@ -26,7 +26,7 @@ from wsjax.recognition.names import Leaf, Shapes, UnfitError
 # Names of parts that do more than read the layer before.
 BRANCHES = re.compile(
     r"attn|attention|residual|shortcut|downsample|skip|block|resnet|lstm|gru\b|rnn|"
-    r"layer\d+[._/]\d+[._/]|transformer|embed|dense_?layer|inception|branch|_proj\b",
+    r"layer\d+[._/]\d+[._/]|transformer|embed|dense_?layer|densegeneral|inception|branch|_proj\b",
     re.IGNORECASE,
 )
 UNKNOWN = "unknown"
@@ -207,6 +207,13 @@ class _Chain:
                 )
                 fixed |= set(n.after)
         last = len(self.chain) - 1
+        for i, link in enumerate(self.chain):
+            if link.kernel.writes_first and self._pools_or_positions(i, link):
+                self.out.notes.append(
+                    f"{link.kernel.name}: reads {link.positions} numbers of each channel, which "
+                    "may be several pools, so they are fixed; 'flatten' of config would free them"
+                )
+                fixed.add(i - 1)
         fixed |= {last - 1} if self.chain[last].groups > 1 else set()
         for run in self._runs():
             grouped = any(self._kind(n) == "group" for n in self.norms if set(n.after) & set(run))
@@ -215,6 +222,13 @@ class _Chain:
             if grouped or between or {-1, last} & set(run) or len(counts) > 1:
                 fixed |= set(run)
         return self._spread(fixed)
+
+    def _pools_or_positions(self, i: int, link: Link) -> bool:
+        """Whether what a dense layer reads of a channel may come from several pools, joined."""
+        if link.positions == 1 or {"flatten", "flattened"} & set(self.config):
+            return False
+        square = math.isqrt(link.positions) ** 2 == link.positions
+        return link.positions == 2 or (len(self.chain[i - 1].window) > 1 and not square)
 
     def _spread(self, fixed: set[int]) -> set[int]:
         """With those that share their neurons: across depthwise kernels, and within runs."""

@@ -83,6 +83,8 @@ class StoredDraft(Draft):
             raise UnfitError(f"{source}: expected, absent")
         view, shape = self.stored[source], tuple(self.sizes[a] for a in axes)
         start, stop = [0] * len(view), list(view)
+        if any(axis >= len(view) for axis, _, _ in cut):
+            raise UnfitError(f"{source}: expected {len(cut)} axes that are cut, got {list(view)}")
         for axis, first, last in cut:
             start[axis], stop[axis] = first, last
         part = tuple(b - a for a, b in zip(start, stop, strict=True))
@@ -90,6 +92,18 @@ class StoredDraft(Draft):
         if origins is None or any(b > n for b, n in zip(stop, view, strict=True)):
             raise UnfitError(f"{source}: expected {list(shape)} {axes}, got {list(view)}")
         return Piece(name, source, view, tuple(start), tuple(stop), shape, origins)
+
+    def dims(self, name: str, count: int) -> tuple[int, ...]:
+        """The shape of a stored array of so many axes.
+
+        Raises:
+            UnfitError: it is absent, or has others.
+        """
+        shape = self.stored.get(name)
+        if shape is None or len(shape) != count:
+            came = "absent" if shape is None else f"got {list(shape)}"
+            raise UnfitError(f"{name}: expected an array of {count} axes, {came}")
+        return shape
 
     def has(self, *names: str) -> bool:
         """Whether all of these are stored."""
@@ -103,11 +117,14 @@ class StoredDraft(Draft):
         """The Spec, and how the stored arrays make its arrays.
 
         Raises:
-            UnfitError: a stored array has no part in it.
+            UnfitError: a stored array has no part in it, or a number of one.
         """
         if left := [name for name in self.stored if name not in self.used()]:
             raise UnfitError(f"{', '.join(left[:5])}: no place in the network")
-        return self.spec(), Packing(tuple(self.stored.items()), tuple(self.pieces))
+        try:
+            return self.spec(), Packing(tuple(self.stored.items()), tuple(self.pieces))
+        except ValueError as error:
+            raise UnfitError(str(error)) from error
 
 
 def _origins(stored: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...] | None:

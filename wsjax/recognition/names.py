@@ -23,7 +23,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 ROLES = {
     **dict.fromkeys(("weight", "weights", "kernel", "w", "embedding", "embeddings"), "kernel"),
-    **dict.fromkeys(("bias", "b", "beta"), "bias"),
+    **dict.fromkeys(("bias", "b", "beta", "offset"), "bias"),
     **dict.fromkeys(("scale", "gamma"), "scale"),
     **dict.fromkeys(("mean", "running_mean", "moving_mean"), "mean"),
     **dict.fromkeys(("var", "variance", "running_var", "moving_variance"), "variance"),

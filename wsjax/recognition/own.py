@@ -111,7 +111,7 @@ def _family(weights: Shapes) -> str | None:
             return family
     convolutions = _numbered(weights, "Conv_{}/kernel")
     if len(convolutions) > 2 and len(_numbered(weights, "Dense_{}/kernel")) == 1:
-        with contextlib.suppress(UnfitError):
+        with contextlib.suppress(UnfitError, IndexError, ZeroDivisionError):
             _resnet(weights)
             return "resnet"
     return "cnn" if nested and convolutions else None

@@ -28,6 +28,15 @@ from wsjax.recognition.drafting import StoredDraft
 from wsjax.recognition.names import Shapes, UnfitError
 from wsjax.views.wiring import wiring
 
+TEXTS = (
+    *("activation", "hidden_act", "activation_function", "family", "norm", "flatten"),
+    *("basis", "model_type"),
+)
+COUNTS = (
+    *("heads", "num_attention_heads", "n_head", "num_heads", "kv_heads", "num_key_value_heads"),
+    *("head_dim", "groups"),
+)
+NUMBERS = ("omega", "epsilon", "layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps")
 LEVELS = ("exact", "chained", "opaque")
 Family = Callable[[Shapes, Mapping[str, Any]], tuple[StoredDraft, str, bool, bool]]
 # In this order; a family raises `UnfitError`, or returns None where the names are not its own.
@@ -128,8 +137,9 @@ def recognize(params: Mapping[str, Any], config: Mapping[str, Any] | None = None
         The structure; `opaque` where none is found, with the reasons in `notes`.
 
     Raises:
-        TypeError: these are no named arrays.
-        ValueError: there is no array of floating-point numbers.
+        TypeError: these are no named arrays, or the config is no mapping.
+        ValueError: there is no array of floating-point numbers, or a setting is of another type,
+            or does not fit the shapes.
 
     >>> import numpy as np
     >>> shapes = {"0.weight": (32, 2), "0.bias": (32,), "2.weight": (1, 32), "2.bias": (1,)}
@@ -146,7 +156,7 @@ def recognize(params: Mapping[str, Any], config: Mapping[str, Any] | None = None
     weights, beside = names.shapes(params)
     if not weights:
         raise ValueError(f"expected arrays of floating-point numbers, got {len(beside)} others")
-    config, reasons = dict(config or {}), []
+    config, reasons = _checked(config), []
     for family in FAMILIES:
         try:
             if (match := family(weights, config)) is None:
@@ -159,6 +169,30 @@ def recognize(params: Mapping[str, Any], config: Mapping[str, Any] | None = None
                 break
     draft = StoredDraft(stored=weights, notes=reasons)
     return _recognition(draft, "arrays", "opaque", False, beside)
+
+
+def _checked(config: object) -> dict[str, Any]:
+    """The config without settings that are None; the types of the rest are checked."""
+    checks.expect("config", {} if config is None else config, Mapping)
+    settings = {k: v for k, v in dict(config or {}).items() if v is not None}  # pyrefly: ignore
+    whole = lambda x: isinstance(x, int) and not isinstance(x, bool) and x > 0
+    number = lambda x: isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x)
+    listed = lambda x: isinstance(x, list | tuple) and all(isinstance(y, str) for y in x)
+    rules = {
+        **dict.fromkeys(TEXTS, (lambda x: isinstance(x, str), "a text")),
+        **dict.fromkeys(COUNTS, (whole, "a whole number of 1 or more")),
+        **dict.fromkeys(NUMBERS, (number, "a finite number")),
+        **dict.fromkeys(("order", "architectures"), (listed, "a list of texts")),
+    }
+    checks.raise_all(
+        "config makes no sense",
+        (
+            f"{k}: expected {rules[k][1]}, got {v!r}"
+            for k, v in settings.items()
+            if k in rules and not rules[k][0](v)
+        ),
+    )
+    return settings
 
 
 def _recognition(draft: StoredDraft, family, level, runs, beside) -> Recognition:

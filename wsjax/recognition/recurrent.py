@@ -46,8 +46,8 @@ def recurrent(
     if len(modules) > 1:
         raise UnfitError(f"several recurrent networks: {sorted(modules)}")
     out, module = StoredDraft(stored=weights), modules.pop()
-    width = weights[next(iter(cells))][-1]
-    gates = weights[next(iter(cells))][0] // width
+    rows, width = out.dims(next(iter(cells)), 2)
+    gates = rows // width
     if gates not in GATES:
         raise UnfitError(f"{next(iter(cells))}: {gates} gates, expected 4, 3 or 1")
     ends = sorted({(int(m["depth"] or 0), m["back"] or "") for m in cells.values()})
@@ -56,6 +56,8 @@ def recurrent(
     for depth in sorted({d for d, _ in ends}):
         cells = [(f"_l{depth}" * numbered + back, back) for d, back in ends if d == depth]
         came = _layer(out, module, cells, GATES[gates], came, width, f"h{depth}")
+    if len(came) > 1:
+        out.notes.append("what reads both directions is taken to read the forward one first")
     last, known = came, _head(out, came, config)
     tables, ends = ([a for a in out.layers[i].arrays if a.role == "kernel"] for i in (0, -1))
     if out.layers[0].kind == "embedding" and _shape(out, tables[0]) == _shape(out, ends[0]):
@@ -66,7 +68,7 @@ def recurrent(
 
 def _input(out: StoredDraft, module: str, source: str) -> Axes:
     """The axis of the inputs, behind a table of embeddings if there is one."""
-    size = out.stored.get(source, (0, 0))[1]
+    size = out.dims(source, 2)[1]
     tables = [n for n, s in out.stored.items() if re.search("emb", n) and len(s) == 2]
     if not tables:
         return out.fixed("x", size)

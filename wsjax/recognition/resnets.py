@@ -53,9 +53,7 @@ class _Resnet:
     def __init__(self, weights, config, prefix, blocks):
         self.out, self.prefix = StoredDraft(stored=weights), prefix
         self.blocks = sorted((int(m["stage"]), int(m["block"])) for m in blocks)
-        stem = weights.get(f"{prefix}conv1.weight")
-        if stem is None or len(stem) != 4:
-            raise UnfitError(f"{prefix}conv1.weight: expected a convolution in two dimensions")
+        stem = self.out.dims(f"{prefix}conv1.weight", 4)
         self.torchvision = stem[2:] == (7, 7) and f"{prefix}fc.weight" in weights
         given = config.get("activation", "relu" if self.torchvision else None)
         self.known = given in SPELLINGS
@@ -81,7 +79,7 @@ class _Resnet:
             stream = self._block(number, f"{p}layer{stage}.{block}.", stage, block, stream, last)
         head = next((h for h in (f"{p}fc", f"{p}linear") if out.has(f"{h}.weight")), None)
         if head:
-            y = out.fixed("y", out.stored[f"{head}.weight"][0])
+            y = out.fixed("y", out.dims(f"{head}.weight", 2)[0])
             arrays = [out.kernel(f"{head}.weight", "wr", stream, y)]
             if out.has(f"{head}.bias"):
                 arrays.append(out.vector(f"{head}.bias", "bias", y))
@@ -107,7 +105,7 @@ class _Resnet:
         out = self.out
         depth = 3 if out.has(f"{at}conv3.weight") else 2
         short = next((s for s in ("downsample", "shortcut") if out.has(f"{at}{s}.0.weight")), None)
-        width = out.stored.get(f"{at}conv{depth}.weight", (0,))[0]
+        width = out.dims(f"{at}conv{depth}.weight", 4)[0]
         stream = self._stream(width) if short else came
         if self.torchvision and block == 0 and stage > 1 and not short:
             self.runs = False
@@ -132,9 +130,7 @@ class _Resnet:
 
     def _inside(self, number, at, depth) -> list[Axes]:
         """The axes of the neurons within a block, in groups if its second convolution has any."""
-        shapes = [self.out.stored.get(f"{at}conv{i + 1}.weight", ()) for i in range(depth)]
-        if any(len(s) != 4 for s in shapes):
-            raise UnfitError(f"{at}: expected {depth} convolutions in two dimensions")
+        shapes = [self.out.dims(f"{at}conv{i + 1}.weight", 4) for i in range(depth)]
         widths = [s[0] for s in shapes[:-1]]
         groups = widths[0] // shapes[1][1]
         if depth == 2 or groups == 1:
@@ -148,7 +144,7 @@ class _Resnet:
 
     def _conv(self, name, reads: Axes, writes: Axes, stride: int | None, **fields) -> None:
         out, source = self.out, f"{name}.weight"
-        window = out.stored.get(source, (0,) * 4)[2:]
+        window = out.dims(source, 4)[2:]
         taps = tuple(out.fixed(f"{name}.{x}", n)[0] for x, n in zip("rc", window, strict=True))
         if len(reads) == len(writes) == 2:
             inner, outer, both = reads[1:], writes[1:], writes[:1]

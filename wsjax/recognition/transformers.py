@@ -10,6 +10,7 @@ within an attention can be. Where queries and keys are rotated (RoPE), their dim
 identity; with fewer heads of keys than of queries, these are permuted within each of those.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,10 +88,7 @@ class _Transformer:
             self.out.notes.append(f"activation {act!r} is not known: no factor is claimed")
         eps = _setting(config, "epsilon", "layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps")
         self.epsilon = float(family.epsilon if eps is None else eps)
-        norm = self.at(blocks[0], family.first, "weight")
-        if norm not in weights:
-            raise UnfitError(f"{norm}: expected, absent")
-        self.width = weights[norm][-1]
+        (self.width,) = self.out.dims(self.at(blocks[0], family.first), 1)
         # GPT-2's kernels are [in, out], those of its copies [out, in].
         fused = weights.get(self.at(blocks[0], family.fused)) if family.fused else None
         self.reads_first = family.reads_first and fused == (self.width, 3 * self.width)
@@ -102,6 +100,12 @@ class _Transformer:
         self.closed = False
         self.runs = family.patch is not None and None not in self.heads
 
+    def _rows(self, block: str, template: str | None) -> int:
+        """The number of neurons that a kernel of a block writes; 0 without one."""
+        if template is None or not self.out.has(name := self.at(block, template)):
+            return 0
+        return self.out.dims(name, 2)[self.rows]
+
     def at(self, prefix: str, template: str, leaf: str = "weight") -> str:
         """A stored name."""
         return prefix + template.format(leaf)
@@ -112,23 +116,20 @@ class _Transformer:
         heads = _setting(config, "heads", "num_attention_heads", "n_head", "num_heads")
         groups = _setting(config, "kv_heads", "num_key_value_heads")
         dimension = config.get("head_dim")
-        rows = lambda t: (
-            weights[n][self.rows] if t and (n := self.at(blocks[0], t)) in weights else None
+        rows = lambda t: self._rows(blocks[0], t)
+        self.inside = fused, queries, keys = (
+            rows(family.fused),
+            rows(family.query),
+            rows(family.key),
         )
-        queries, keys = rows(family.query), rows(family.key)
-        self.inside = (rows(family.fused) or 0, queries or 0, keys or 0)
         if family.fused:
-            fused = rows(family.fused) or 0
-            if fused % 3:
-                raise UnfitError(f"{family.fused}: expected three equal parts, got {fused}")
             queries = keys = fused // 3
-        if not queries or not keys or queries % keys:
+        if not queries or not keys or queries % keys or fused % 3:
             raise UnfitError(f"{family.family}: queries {queries} and keys {keys} have no heads")
         if family.query_norm and (n := self.at(blocks[0], family.query_norm)) in weights:
-            dimension = weights[n][-1]
-        inside = rows(family.up) or 0
+            (dimension,) = self.out.dims(n, 1)
         if family.family == "torchvision ViT" and heads is None:
-            heads = TORCHVISION_HEADS.get((self.width, len(blocks), inside))
+            heads = TORCHVISION_HEADS.get((self.width, len(blocks), rows(family.up)))
         if dimension and heads is None and not queries % dimension:
             heads = queries // dimension
         if family.positions and self.prefix + family.positions not in weights:
@@ -178,13 +179,13 @@ class _Transformer:
             settings = {"stride": tuple(window), "padding": "VALID", "pool": "tokens"}
             out.layer("conv", arrays, name=source.removesuffix(".weight"), settings=settings)
         if family.token and out.has(name(family.token)):
-            vocabulary = out.fixed("x", out.stored[name(family.token)][0])
+            vocabulary = out.fixed("x", out.dims(name(family.token), 2)[0])
             array = out.kernel(name(family.token), "rw", vocabulary, s)
             out.layer("embedding", [array], name=name(family.token))
         if family.segment and out.has(name(family.segment)):
-            segment = out.fixed("segment", out.stored[name(family.segment)][0])
+            segment = out.fixed("segment", out.dims(name(family.segment), 2)[0])
             array = out.kernel(name(family.segment), "rw", segment, s)
-            out.layer("embedding", [array], name=name(family.segment), beside=True)
+            out.layer("embedding", [array], name=name(family.segment), beside=bool(out.layers))
         if family.cls and out.has(name(family.cls)):
             array = out.vector(name(family.cls), "bias", s)
             settings = {"embedding": "token"}
@@ -192,8 +193,9 @@ class _Transformer:
         else:
             self.runs = False
         if family.positions and out.has(name(family.positions)):
-            tokens = out.fixed("token", out.stored[name(family.positions)][-2])
-            array = out.vector(name(family.positions), "bias", s, tokens)
+            tokens = math.prod(out.stored[name(family.positions)]) // self.width
+            token = out.fixed("token", max(tokens, 1))
+            array = out.vector(name(family.positions), "bias", s, token)
             settings = {"embedding": "positions"}
             out.layer("embedding", [array], name=name(family.positions), settings=settings)
         if family.start and out.has(self.at(self.prefix, family.start)):
@@ -211,7 +213,7 @@ class _Transformer:
             self._dense("", pooler, s, p, "tanh", order="wr")
             s = p
         for head in found[:1]:
-            y = out.fixed("y", out.stored[head.format("weight")][0])
+            y = out.fixed("y", out.dims(head.format("weight"), 2)[0])
             self._dense("", head, s, y, order="wr")
             self.closed = True
         if self.family.norm_after and out.has(f"{predictions}transform.dense.weight"):
@@ -228,7 +230,7 @@ class _Transformer:
         self._norm(prefix, "transform.LayerNorm.{}")
         self.closed = True
         decoder, bias, copy = (prefix + x for x in ("decoder.weight", "bias", "decoder.bias"))
-        words = out.fixed("y", out.stored[self.prefix + self.family.token][0])
+        words = out.fixed("y", out.dims(self.prefix + (self.family.token or ""), 2)[0])
         arrays = [out.kernel(decoder, "wr", s, words)] if out.has(decoder) else []
         arrays += [out.vector(n, "bias", words) for n in (bias, copy) if out.has(n)]
         if arrays:
@@ -263,7 +265,7 @@ class _Transformer:
             source, bias = (self.at(block, template, x) for x in ("weight", "bias"))
             own: tuple[dict, dict] = ({}, {})
             if family.fused:
-                size = out.stored[source][self.rows] // 3
+                size = self._rows(block, template) // 3
                 span = (i * size, (i + 1) * size)
                 own = (
                     {"part": part, "cut": ((self.rows, *span),)},
@@ -283,20 +285,20 @@ class _Transformer:
     def _inside(self, number: int, block: str) -> tuple[tuple[Axes, Axes, Axes], Axes]:
         """Axes of queries, keys and values, and those that the output reads."""
         out, family, (heads, groups) = self.out, self.family, self.heads
-        n, rows = number, self.rows
+        n = number
         if heads is None or groups is None:  # one head of neurons with an identity
             one = out.neurons(f"head{n}", 1)
-            size = lambda t: out.stored[self.at(block, t)][rows] // (3 if family.fused else 1)
-            q, k, v = (size(family.fused or t) for t in (family.query, family.key, family.value))
+            parts = (family.query, family.key, family.value)
+            q, k, v = (self._rows(block, family.fused or t) for t in parts)
+            q, k, v = (n // 3 for n in (q, k, v)) if family.fused else (q, k, v)
+            if not (q and k and v):
+                raise UnfitError(f"{block}: expected queries, keys and values")
             queries = out.fixed(f"q{n}", q)
             keys = queries if q == k and not self.rotary else out.fixed(f"k{n}", k)
             values = out.fixed(f"v{n}", v)
             read = values if q == v else out.fixed(f"o{n}", q)
             return (one + queries, one + keys, one + values), one + read
-        own = tuple(
-            out.stored.get(self.at(block, t), (0, 0))[rows] if t else 0
-            for t in (family.fused, family.query, family.key)
-        )
+        own = tuple(self._rows(block, t) for t in (family.fused, family.query, family.key))
         if own != self.inside:
             raise UnfitError(f"{block}: its queries and keys are not as many as in the first block")
         dimension = (own[0] // 3 or own[1]) // heads
@@ -323,9 +325,7 @@ class _Transformer:
     def _mlp(self, number: int, block: str) -> None:
         out, family, s = self.out, self.family, self.stream
         up = self.at(block, family.up)
-        if not out.has(up):
-            raise UnfitError(f"{up}: expected, absent")
-        h = out.neurons(f"h{number}", out.stored[up][self.rows])
+        h = out.neurons(f"h{number}", out.dims(up, 2)[self.rows])
         if family.gate is None:
             self._dense(block, family.up, s, h, self.activation)
         else:  # a product, with which no factor of both commutes
