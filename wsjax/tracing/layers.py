@@ -251,8 +251,12 @@ class _Drafts:
             taken |= {(level, axes) for axes in written}
             out[k] = dict.fromkeys(written or {frozenset()}, level)
             top = max(top, level)
-            source = None if before == level - 1 else before
-            layers += [self._layer(block, p, level, source) for p in mine]
+            for p in mine:
+                source = before
+                if len(mine) > 1:  # parts of a concatenation come from where each was made
+                    own = frozenset(a.axes[i] for a in p.arrays for i in a.writes)
+                    source = max([out[i][own] for i in inputs if own in out[i]], default=before)
+                layers.append(self._layer(block, p, level, None if source == level - 1 else source))
         layers.sort(key=lambda x: (x.level, x.kind == "residual"))
         other = {"activation": "other", "omega": 1.0}
         return self._spec(
