@@ -368,7 +368,7 @@ def unravel(vector: AnyArray, spec: Spec) -> dict[str, AnyArray]:
     for a in spec.arrays:
         size = math.prod(spec.shape(a))
         part = vector[..., start : start + size]
-        out[a.name] = part.reshape(*vector.shape[:-1], *spec.shape(a))
+        out[a.name] = part.reshape((*vector.shape[:-1], *spec.shape(a)))
         start += size
     return out
 

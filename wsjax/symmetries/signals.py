@@ -211,15 +211,15 @@ class _Search:
 
     def linear(self, layer, joins, target, top) -> _Signal:
         roles, before = {j.array.role for j in joins}, self.latest(top)
-        inside = any(j.reads is not None and j.reads not in before for j in joins)  # a recurrence
+        inside = {j.reads for j in joins} - {*before, target, None}  # within the layer
         if inside or {j.writes for j in joins} != {target} or not roles <= {"kernel", "bias"}:
             return self.unknown(layer, joins, target, top)
         signal = self.new(layer.name, target)
         self.write(joins, signal.node)
-        again = any(j.reads == target for j in joins)  # a recurrence within one layer
+        again = any(j.reads == target for j in joins)  # a recurrence
         for j in joins:
             if j.reads is not None:
-                read = signal if j.reads == target else self.read(j.reads, top)
+                read = signal if j.reads == target else before[j.reads]
                 self.terms[j.array.name].append((read.node, -1, j.read_axes))
         return signal if again else signal._replace(shift=_bias(joins))
 
@@ -230,7 +230,8 @@ class _Search:
             parts[-1].append(j)
         writes = [{j.writes for j in part} for part in parts]
         apart = any(len(w) > 1 or len(part) > 2 for w, part in zip(writes, parts, strict=True))
-        if len(parts) != 4 or apart or writes[0] != writes[1]:
+        bent = "scores" in dict(layer.settings)  # queries or keys are turned, or normalised
+        if len(parts) != 4 or apart or bent or writes[0] != writes[1]:
             return self.unknown(layer, joins, target, top)
         query, key, value, last = parts
         dots = self.new(f"{layer.name}/query", query[0].writes)

@@ -221,7 +221,9 @@ class Builder:
             sender = np.broadcast_to(node[0], shape)
         else:
             sender = along(self.at[join.reads], join.read_axes)
-        tap = np.full((parameter.size, TAPS), NONE, np.int16 if max(shape) < 2**15 else np.int32)
+        tap = np.full(
+            (parameter.size, TAPS), NONE, np.int16 if max(shape, default=0) < 2**15 else np.int32
+        )
         for k, i in enumerate(join.positions):
             line = np.arange(shape[i]).reshape([-1 if j == i else 1 for j in range(len(shape))])
             tap[:, k] = np.broadcast_to(line, shape).ravel()
