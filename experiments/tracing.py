@@ -1,6 +1,6 @@
 """Other people's models as networks: Specs found by tracing, and encoders and matching on them.
 
-    python -m experiments.tracing                              all parts; 15 minutes on a CPU core
+    python -m experiments.tracing                              all parts; half an hour on a CPU core
     python -m experiments.tracing --parts models --only lstm,torch_vit
     python -m experiments.tracing --parts matching --data mnist --files FOLDER
 
@@ -63,7 +63,7 @@ FAMILIES = {  # name -> Spec, shape of its inputs
     "triplane": (architectures.triplane(4, 5, [6, 2]), (3, 3)),
 }
 ENCODERS: dict[str, Encoder] = {"sne": SNE(), "gmn": GMN(), "scalegmn": ScaleGMN()}
-ENCODED = ("mlp", "siren", "vgg", "cnn_batchnorm_flatten", "vit_fused_qkv", "lstm")
+ENCODED = ("mlp", "siren", "cnn_batchnorm_flatten", "vit_fused_qkv", "lstm")
 
 
 def memory() -> float:
