@@ -118,23 +118,24 @@ def run(operation: str, path: pathlib.Path) -> dict:
     """
     program = "from experiments.foreign_files import sizes; sizes.report()"
     command = [sys.executable, "-c", program, operation, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{operation} of {path.name}: {done.stderr[-2000:]}")
-    return json.loads(done.stdout)
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise RuntimeError(f"{operation} of {path.name}: {ran.stderr[-2000:]}")
+    return json.loads(ran.stdout)
 
 
 def report() -> None:
     """What that process does."""
     operation, path = sys.argv[1:]
     before, begin = _peak(), time.monotonic()
-    arrays, count = _done(operation, path)
+    arrays, count = done(operation, pathlib.Path(path))
     seconds = time.monotonic() - begin
     figures = {"arrays": arrays, "bytes": count, "seconds": round(seconds, 4)}
     print(json.dumps(figures | {"megabytes": round(_peak(), 1), "before": round(before, 1)}))
 
 
-def _done(operation, path):
+def done(operation: str, path: pathlib.Path) -> tuple[int, int]:
+    """How many arrays were listed or read, and their bytes."""
     if operation in ("list", "one"):
         with opened(path) as checkpoint:
             if operation == "one":

@@ -1,8 +1,9 @@
 """Hostile files of every format through the front door: a result, or one of the two errors.
 
-A thousand mutations of each format with fixed seeds, 500 of each of the two kinds of Orbax's folders
-and of Keras's files, which are slow; and in the place of each file a folder, a pipe, a device,
-links, a hole of 8 GiB. All in one process whose memory is capped, see `cases.hostile_weights`.
+A thousand mutations of each format with fixed seeds, 500 of each of the two kinds of Orbax's
+folders and of Keras's files, which are slow; and in the place of each file a folder, a pipe, a
+device, links, a hole of 8 GiB. All in one process whose memory is capped, see
+`cases.hostile_weights`.
 """
 
 import json
