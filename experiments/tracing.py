@@ -25,7 +25,7 @@ import importlib.util
 import pathlib
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import flax.linen as nn
 import jax
@@ -62,13 +62,8 @@ FAMILIES = {  # name -> Spec, shape of its inputs
     "grid": (architectures.grid([4, 3], 5, [6, 4, 2]), (3, 2)),
     "triplane": (architectures.triplane(4, 5, [6, 2]), (3, 3)),
 }
-ENCODERS: dict[str, Encoder] = {
-    "sne": SNE(),
-    "gmn": GMN(),
-    "scalegmn": ScaleGMN(symmetry="sign"),
-    "scalegmn_scale": ScaleGMN(symmetry="scale"),
-}
-ENCODED = ("mlp", "siren", "cnn_batchnorm_flatten", "vit_fused_qkv", "lstm", "torch_resnet18")
+ENCODERS: dict[str, Encoder] = {"sne": SNE(), "gmn": GMN(), "scalegmn": ScaleGMN()}
+ENCODED = ("mlp", "siren", "vgg", "cnn_batchnorm_flatten", "vit_fused_qkv", "lstm")
 
 
 def memory() -> float:
@@ -135,16 +130,16 @@ def families() -> Iterator[dict]:
         }
 
 
-def encoded(name: str, encoder: Encoder, seed: int) -> dict:
+def encoded(name: str, encoder: Encoder, chosen: Sequence[str], seed: int) -> dict:
     """The audits of an untrained encoder on traced models, with their own functions."""
     figures, unsupported, begin = {}, {}, time.monotonic()
-    for key_of_model, which in enumerate(ENCODED):
+    for number, which in enumerate(chosen):
         model = MODELS[which]
         if importlib.util.find_spec(model.needs) is None:
             continue
         apply, tree, inputs = model.build()
         traced = trace(apply, tree, *inputs)
-        key = jax.random.fold_in(jax.random.key(seed), key_of_model)
+        key = jax.random.fold_in(jax.random.key(seed), number)
         try:
             figures[which] = audit(encoder, traced, traced.pack(tree), inputs, key)
         except ValueError as error:
@@ -155,7 +150,7 @@ def encoded(name: str, encoder: Encoder, seed: int) -> dict:
         "refused": unsupported,
         "parameters": 0,
         "seconds": round(time.monotonic() - begin, 1),
-        "config": {"encoder": type(encoder).__name__, "networks": list(ENCODED)},
+        "config": {"encoder": type(encoder).__name__, "networks": list(chosen)},
     }
 
 
@@ -256,17 +251,21 @@ def matched(data: Images, steps: int, width: int) -> dict:
     }
 
 
+def only(options, names: Iterable[str]) -> list[str]:
+    """Those of the names that `--only` has, or all."""
+    return [n for n in names if not options.only or n in options.only.split(",")]
+
+
 def part_records(part: str, options) -> Iterator[dict]:
     """The records of a part, as they are done."""
     if part in ("large", "models"):
         catalogue = {"large": LARGE, "models": MODELS}[part]
-        chosen = [n for n in options.only.split(",") if n in catalogue] if options.only else None
-        yield from models({n: m for n, m in catalogue.items() if chosen is None or n in chosen})
+        yield from models({n: catalogue[n] for n in only(options, catalogue)})
     elif part == "families":
         yield from families()
     elif part == "encoders":
         for name, encoder in ENCODERS.items():
-            yield encoded(name, encoder, options.seed)
+            yield encoded(name, encoder, only(options, ENCODED), options.seed)
     else:
         with cli.reading(f"--data {options.data}"):
             data = images.load(options.data, options.files, options.folder / "cache" / "images")

@@ -40,4 +40,5 @@ def test_what_a_small_file_may_become_is_bounded():
     assert (limits.unpacked_bytes, limits.total_bytes) == (256 << 20, 64 << 20)
     limits = Limits().of(1 << 30)
     assert (limits.unpacked_bytes, limits.total_bytes) == (20 << 30, 4 << 30)
-    assert Limits(unpacked_bytes=1, total_bytes=2).of(9) == Limits(unpacked_bytes=1, total_bytes=2)
+    limits = Limits(unpacked_bytes=1, total_bytes=2, members=3).of(9)
+    assert (limits.unpacked_bytes, limits.total_bytes, limits.members) == (1, 2, 3)

@@ -60,14 +60,24 @@ class Limits:
     unpacked_bytes: int | None = None
     total_bytes: int | None = None
 
-    def of(self, size: int) -> "Limits":
-        """The same, with numbers for None, of a file of this size."""
+    def of(self, size: int) -> "LimitsOfFile":
+        """The same of a file of this size, with numbers for None."""
         unpacked, total = self.unpacked_bytes, self.total_bytes
-        return dataclasses.replace(
-            self,
-            unpacked_bytes=max(256 << 20, 20 * size) if unpacked is None else unpacked,
-            total_bytes=max(64 << 20, 4 * size) if total is None else total,
+        return LimitsOfFile(
+            **vars(self)
+            | {
+                "unpacked_bytes": max(256 << 20, 20 * size) if unpacked is None else unpacked,
+                "total_bytes": max(64 << 20, 4 * size) if total is None else total,
+            }
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class LimitsOfFile(Limits):
+    """Limits of a file whose size is known: all are numbers."""
+
+    unpacked_bytes: int = 256 << 20
+    total_bytes: int = 64 << 20
 
 
 def too_large(came: str, limit: str, limits: Limits) -> FileFormatError:

@@ -129,7 +129,7 @@ class BytesOf:
             )
         flat = np.empty(count, np.uint8)
         if count:
-            self.fill(place, memoryview(flat))
+            self.fill(place, flat.data)
         return shaped(flat, shape, dtype)
 
 
@@ -165,7 +165,7 @@ class Cursor:
         self.place += count
         return self.place - count
 
-    def number(self, fmt: str) -> int | float:
+    def number(self, fmt: str) -> Any:
         """The next number, by its `struct` format."""
         return struct.unpack(fmt, self.take(struct.calcsize(fmt)))[0]
 

@@ -106,9 +106,10 @@ def _parts(folder, shards, open_file):
 
 
 def _joined(path, parts, arrays, metadata, findings):
+    expected = next(iter(parts.values())).format
     for shard, part in parts.items():
         metadata = {**part.metadata, **metadata}
-        if part.format != (expected := next(iter(parts.values())).format):
+        if part.format != expected:
             raise FileFormatError(
                 f"shard {printable(shard)} is a file of {part.format}, the first of {expected}"
             )
@@ -174,8 +175,8 @@ def _several(names):
 def _shards(folder, shards, open_file):
     """All arrays of shards that no index lists."""
     parts, findings = _parts(folder, shards, open_file)
-    count = int(SHARD.fullmatch(shards[0])["count"])
-    numbers = {int(SHARD.fullmatch(s)["number"]) for s in shards}
+    matches = [m for m in map(SHARD.fullmatch, shards) if m]
+    count, numbers = int(matches[0]["count"]), {int(m["number"]) for m in matches}
     lost = count - len(numbers)
     if lost > 0:
         absent = [str(n) for n in range(1, min(count, 10_000) + 1) if n not in numbers]

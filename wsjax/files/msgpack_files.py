@@ -210,7 +210,7 @@ def _stored(file, limits, path, x):
             raise too_large(f"it has {count} bytes", "array_bytes", limits)
         flat, start = np.empty(count, np.uint8), 0
         for place, size in x.pieces:
-            file.fill(place, memoryview(flat)[start : start + size])
+            file.fill(place, flat.data[start : start + size])
             start += size
         return shaped(flat, x.shape, NUMBERS[x.dtype])
 

@@ -65,7 +65,7 @@ class Header:
 
     def array(self, flat: np.ndarray) -> np.ndarray:
         """The array, of its bytes."""
-        dtype = NUMBERS[self.dtype].newbyteorder(self.order)
+        dtype = NUMBERS[self.dtype].newbyteorder(">" if self.order == ">" else "<")
         if self.by_columns:
             return shaped(flat, self.shape[::-1], dtype).T
         return shaped(flat, self.shape, dtype)

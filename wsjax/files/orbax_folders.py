@@ -18,7 +18,7 @@ import os
 import pathlib
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -121,7 +121,7 @@ def _bytes_in(folder, limits):
 
 
 @contextlib.contextmanager
-def _reading() -> Iterator[None]:
+def _reading() -> Generator[None]:
     """Whatever TensorStore raises of a damaged folder as one error."""
     try:
         yield
@@ -224,8 +224,8 @@ class _Item:
     def _numbers(self, name, driver, dtype, shape, chunk):
         import tensorstore
 
-        spec = {"driver": driver, "kvstore": {**self.store, "path": self.store.get("path", "")}}
-        spec["kvstore"]["path"] += f"{name}/"
+        place = f"{self.store.get('path', '')}{name}/"
+        spec = {"driver": driver, "kvstore": {**self.store, "path": place}}
         with _reading():
             if self.complete:
                 start, end = f"{name}/".encode(), f"{name}0".encode()  # "0" comes after "/"

@@ -9,7 +9,7 @@ here each becomes a token that swallows whatever the pickle does to it.
 """
 
 import pickle
-from typing import Any
+from typing import Any, ClassVar
 
 from wsjax.files import pickles
 from wsjax.files.checkpoint import FileFormatError
@@ -117,7 +117,7 @@ class _Salvager(pickles.Reader):
         elif type(target) is not Refused:
             raise FileFormatError(f"its pickle appends to {pickles.what(target)}")
 
-    dispatch = pickles.Reader.dispatch | {
+    dispatch: ClassVar[dict[int, Any]] = pickles.Reader.dispatch | {
         pickle.REDUCE[0]: load_reduce,
         pickle.NEWOBJ[0]: load_newobj,
         pickle.BUILD[0]: load_build,

@@ -105,7 +105,7 @@ class Numbers:
         strides: tuple[int, ...] = (),
         kind: np.dtype | None = None,
     ):
-        self.kind = kind or (storage and storage.kind)
+        self.kind = kind or (storage.kind if storage else None)
         self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
 
     def check(self) -> None:
@@ -142,9 +142,11 @@ class Numbers:
                 closed, or has given out as many bytes as it may (`torch_files.Limits`).
         """
         self.check()
-        shape, strides, kind = self.shape, self.strides, self.kind
-        self.storage.source.spend(kind.itemsize * math.prod(max(n, 1) for n in shape))
-        flat = self.storage.array()
+        shape, strides, kind, storage = self.shape, self.strides, self.kind, self.storage
+        assert storage is not None
+        assert kind is not None
+        storage.source.spend(kind.itemsize * math.prod(max(n, 1) for n in shape))
+        flat = storage.array()
         if flat.dtype != kind:
             flat = flat[: len(flat) - len(flat) % kind.itemsize].view(kind)
         if 0 in shape:

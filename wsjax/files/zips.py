@@ -9,7 +9,7 @@ import contextlib
 import errno
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import IO
 
 from wsjax.files.checkpoint import FileFormatError, Limits, too_large
@@ -87,7 +87,7 @@ class Zip:
         return begin
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self) -> Generator[None]:
         """Whatever `zipfile` raises of a damaged file as one error; what a disk does, by name."""
         try:
             yield

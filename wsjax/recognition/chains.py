@@ -338,7 +338,7 @@ class _Chain:
         """A convolution's, as far as they are known."""
         dims, count = len(link.window), len(self.convolutions)
         if self.vgg:
-            own = {"stride": (1, 1), "padding": ((1, 1), (1, 1))}
+            own: dict[str, object] = {"stride": (1, 1), "padding": ((1, 1), (1, 1))}
             return own | ({"max_pool": ((2, 2), (2, 2), "VALID")} if i in self.vgg else {})
         if not {"stride", "padding"} <= set(self.config):
             self.runs = False

@@ -204,9 +204,10 @@ def seams(links: Chain) -> list[int]:
             out |= {members[0] - 1, members[-1]}
     for i, (one, two) in enumerate(itertools.pairwise(modules)):
         depth = next((k for k, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), None)
-        if depth is not None and not HEAD.match(two[depth]):
-            if all(len(parts[x[: depth + 1]]) > 1 for x in (one, two)):
-                out.add(i)
+        if depth is None or HEAD.match(two[depth]):
+            continue
+        if all(len(parts[x[: depth + 1]]) > 1 for x in (one, two)):
+            out.add(i)
     return sorted(out & set(range(len(modules) - 1)))
 
 

@@ -88,7 +88,7 @@ def shapes(params: Mapping[str, Any]) -> tuple[dict[str, tuple[int, ...]], dict[
 
 def _floating(dtype) -> bool:
     try:
-        return bool(jnp.issubdtype(np.dtype(dtype), jnp.floating))
+        return jnp.issubdtype(np.dtype(dtype), jnp.floating)
     except TypeError:  # a format's own type
         return False
 

@@ -49,7 +49,7 @@ def own(weights: Shapes, config: Mapping[str, Any]) -> tuple[StoredDraft, str, b
         if name == "deepsets":
             allowed = inspect.signature(architectures.equivariant).parameters
         keywords |= {k: v for k, v in config.items() if k in allowed and k != "activation"}
-        given = config.get("activation")
+        given = str(config.get("activation"))
         missing = set(UNSEEN[name]) - {"size", *config}
         known = given in SPELLINGS and not doubt and not (missing and given in ODD)
         spec = build(*positional, activation=SPELLINGS.get(given, "tanh"), **keywords)

@@ -132,8 +132,8 @@ class _Resnet:
 
     def _inside(self, number, at, depth) -> list[Axes]:
         """The axes of the neurons within a block, in groups if its second convolution has any."""
-        shapes = [self.out.stored.get(f"{at}conv{i + 1}.weight") for i in range(depth)]
-        if any(s is None or len(s) != 4 for s in shapes):
+        shapes = [self.out.stored.get(f"{at}conv{i + 1}.weight", ()) for i in range(depth)]
+        if any(len(s) != 4 for s in shapes):
             raise UnfitError(f"{at}: expected {depth} convolutions in two dimensions")
         widths = [s[0] for s in shapes[:-1]]
         groups = widths[0] // shapes[1][1]

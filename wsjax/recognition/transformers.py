@@ -303,6 +303,11 @@ class _Transformer:
         head = out.neurons(f"head{n}", groups)
         group = ()
         if heads != groups:
+            if not number:
+                out.notes.append(
+                    "queries of a group share keys and values; a parameter graph has these groups "
+                    "as positions: GMN is not invariant to their order"
+                )
             group = self._within(f"group{n}", heads // groups, head)
         if self.rotary:
             queries, keys = (out.fixed(f"{x}{n}", dimension) for x in "qk")

@@ -196,6 +196,8 @@ class _Search:
             signal = self.attention(layer, joins, target, top)
         elif kernels or (layer.kind == "embedding" and kind in TABLES):
             signal = self.linear(layer, joins, target, top)
+        elif target not in here | self.latest(top):  # it makes the neurons that it acts on
+            signal = self.unknown(layer, joins, target, top)
         else:
             signal = here.get(target) or self.read(target, top)
             if layer.kind == "norm":
@@ -214,10 +216,12 @@ class _Search:
             return self.unknown(layer, joins, target, top)
         signal = self.new(layer.name, target)
         self.write(joins, signal.node)
+        again = any(j.reads == target for j in joins)  # a recurrence within one layer
         for j in joins:
             if j.reads is not None:
-                self.terms[j.array.name].append((self.read(j.reads, top).node, -1, j.read_axes))
-        return signal._replace(shift=_bias(joins))
+                read = signal if j.reads == target else self.read(j.reads, top)
+                self.terms[j.array.name].append((read.node, -1, j.read_axes))
+        return signal if again else signal._replace(shift=_bias(joins))
 
     def attention(self, layer, joins, target, top) -> _Signal:
         parts = []  # of queries, keys, values, output: a kernel and the bias after it

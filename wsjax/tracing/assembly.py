@@ -1,65 +1,22 @@
 """Events of a forward pass -> layers.
 
-linear, shift                        a dense layer, a convolution, an embedding
-shift -, scale root, scale, shift    a BatchNorm with stored statistics
-norm, scale, shift                   a LayerNorm, a GroupNorm
-linear x 3, scores, attention, linear    an attention
-add, product                         a residual; after a product nothing commutes
+    linear, shift                            a dense layer, a convolution, an embedding
+    shift -, scale root, scale, shift        a BatchNorm with stored statistics
+    norm, scale, shift                       a LayerNorm, a GroupNorm
+    linear x 3, scores, attention, linear    an attention
+    add, product                             a residual; after a product nothing commutes
+
+A shift or a scale that comes after anything else is a layer of its own.
 """
 
 import dataclasses
 import math
 
-from wsjax.networks import Setting
+from wsjax.tracing.drafts import Block, Draft, Drafts
 from wsjax.tracing.nodes import Node, Nodes
-from wsjax.tracing.values import INPUT, Source, Use
+from wsjax.tracing.values import Use
 
-Effect = tuple[str, float]  # name of an activation, and the factor inside it
 LINEAR = ("dense", "conv", "embedding", "attention")
-CLOSED = ("other", "scores", "attention")  # unless within an attention
-COMMUTE = ("relu", "leaky_relu")  # twice is once, whatever is in between
-
-
-@dataclasses.dataclass
-class Draft:
-    """A layer in the making.
-
-    Attributes:
-        kind: one of `networks.KINDS`.
-        uses: of parameters.
-        inputs: layers that it takes in; -1 for the network's input.
-        ends: nodes that hold its output.
-        settings: as in `Layer`.
-        final: whether its activation cannot be known.
-    """
-
-    kind: str
-    uses: list[Use]
-    inputs: list[int]
-    ends: list[int]
-    settings: dict[str, object] = dataclasses.field(default_factory=dict)
-    final: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Block:
-    """A layer, or an addition without parameters.
-
-    Attributes:
-        kind: one of `networks.KINDS`.
-        uses: of parameters, in order.
-        inputs: the layers whose outputs it takes in, by number; -1 for the network's input.
-        activation: as in `Layer`.
-        omega: as in `Layer`.
-        settings: as in `Layer`.
-    """
-
-    kind: str
-    uses: tuple[Use, ...]
-    inputs: tuple[int, ...]
-    activation: str = "none"
-    omega: float = 1.0
-    settings: tuple[Setting, ...] = ()
 
 
 def blocks(nodes: Nodes) -> tuple[Block, ...]:
@@ -67,62 +24,18 @@ def blocks(nodes: Nodes) -> tuple[Block, ...]:
     return Assembly(nodes).result()
 
 
-class Assembly:
-    """Drafts of layers, and which node belongs to which."""
+class Assembly(Drafts):
+    """The drafts of all nodes, by the rule of each."""
 
     def __init__(self, nodes: Nodes):
-        self.nodes, self.all = nodes, nodes.all
-        self.drafts: list[Draft] = []
-        self.owner: dict[int, int] = {}  # node -> draft
-        self.merged: dict[int, int] = {}  # draft -> the one that it became part of
-        self.readers: dict[int, list[int]] = {}
-        self.limited = set(nodes.limited)
-        self.aside: dict[int, int] = {}  # node -> draft of a scalar
-        for number, node in enumerate(self.all):
-            for i in dict.fromkeys(node.inputs):
-                self.readers.setdefault(i, []).append(number)
+        super().__init__(nodes)
         self.means = self._means()
         for number, node in enumerate(self.all):
-            rule = getattr(self, f"_{node.op}", None)
-            if rule is not None:
-                rule(number, node)
-
-    def draft(self, kind: str, uses, inputs, node: int, **settings) -> int:
-        """A new draft, of a node."""
-        self.drafts.append(Draft(kind, list(uses), list(inputs), [node], settings))
-        self.owner[node] = len(self.drafts) - 1
-        return len(self.drafts) - 1
-
-    def at(self, node: int) -> int | None:
-        """The draft that a node belongs to."""
-        number = self.owner.get(node)
-        while number in self.merged:
-            number = self.merged[number]
-        return number
-
-    def layers(self, node: int) -> tuple[int, ...]:
-        """The drafts that a node's value comes from; -1 for the network's input."""
-        out: dict[int, None] = {}
-        seen, stack = set(), [node]
-        while stack:
-            n = stack.pop()
-            if n in seen:
-                continue
-            seen.add(n)
-            if (own := self.at(n)) is not None:
-                out[own] = None
-            elif n == INPUT:
-                out[-1] = None
-            else:
-                stack += reversed(self.all[n].inputs)
-        return tuple(out)
-
-    def absorb(self, number: int, into: int, node: Node, role: str | None = None) -> None:
-        """Makes a node part of the draft that its input belongs to."""
-        draft = self.drafts[into]
-        draft.uses += [u if role is None else dataclasses.replace(u, role=role) for u in node.uses]
-        draft.ends.append(number)
-        self.owner[number] = into
+            if node.op in RULES:
+                RULES[node.op](self, number, node)
+        for number, node in enumerate(self.all):
+            if node.op in ("scores", "attention") and self.at(number) is None:
+                self._meeting(number, node)
 
     def _means(self) -> set[int]:
         """Shifts by a stored mean: what a scale by a stored variance comes after."""
@@ -160,9 +73,7 @@ class Assembly:
 
     def _scalar(self, number: int, node: Node) -> bool:
         """Puts a factor or an offset that all neurons have in common beside the network."""
-        shapes = [self.nodes.shapes[u.parameter] for u in node.uses]
-        part = lambda u: [n for i, n in enumerate(shapes[0]) if all(i != a for a, *_ in u.part)]
-        if not node.uses or any(math.prod(part(u)) > 1 for u in node.uses):
+        if not node.uses or any(math.prod(self._shape(u)) > 1 for u in node.uses):
             return not node.uses
         if node.detail and node.detail[-1] == "one":  # of a signal of one neuron
             return False
@@ -198,12 +109,14 @@ class Assembly:
         return self.at(plain[0]) if len(plain) == 1 else None
 
     def _along_positions(self, node: Node) -> bool:
-        shapes = self.nodes.shapes
-        return any(
-            n > 1 and i not in u.writes and all(i != axis for axis, *_ in u.part)
-            for u in node.uses
-            for i, n in enumerate(shapes[u.parameter])
-        )
+        written = lambda u: math.prod(self.nodes.shapes[u.parameter][i] for i in u.writes)
+        return any(math.prod(self._shape(u)) > written(u) for u in node.uses)
+
+    def _shape(self, use: Use) -> list[int]:
+        """The shape of what a use takes of a parameter."""
+        steps = {axis for axis, *_ in use.part}
+        shape = self.nodes.shapes[use.parameter]
+        return [n for i, n in enumerate(shape) if i not in steps]
 
     def _open(self, before: int, own: int) -> bool:
         """Whether a bias belongs to the draft of the node that it is added to."""
@@ -365,117 +278,47 @@ class Assembly:
                 stack.append(r)
         return once
 
-    def effects(self, node: int, own: int, seen: frozenset[int] = frozenset()) -> set[Effect]:
-        """The activations that a node's value goes through until another layer takes it in."""
-        out: set[Effect] = set()
-        if node in self.limited:
-            out.add(("other", 1.0))
-        if node in self.nodes.outputs:
-            out.add(("none", 1.0))
-        for reader in self.readers.get(node, ()):
-            r = self.all[reader]
-            if reader in seen:
-                continue
-            if self.at(reader) == own:
-                continue
-            if r.op == "act":
-                later = self.effects(reader, own, seen | {reader})
-                out.add(_through((str(r.detail[0]), float(r.detail[1])), later))
-            elif r.op == "pool":
-                later = self.effects(reader, own, seen | {reader})
-                out |= {("other", 1.0) if name == "sin" else (name, w) for name, w in later}
-            elif r.op == "concat" or (reader in self.aside and r.op == "scale"):
-                out |= self.effects(reader, own, seen | {reader})
-            elif (
-                r.op in CLOSED
-                or reader in self.aside
-                or (r.op == "linear" and self.at(reader) is None)
-            ):
-                out.add(("other", 1.0))
-            else:
-                out.add(("none", 1.0))
-        return out
+    def _meeting(self, number: int, node: Node) -> None:
+        """Makes one layer of maps whose outputs meet in a product that is no attention."""
+        found = {d for i in node.inputs for d in self.layers(i)}
+        plain = all(
+            d >= 0 and (self.drafts[d].kind == "dense" or self.drafts[d].final) for d in found
+        )
+        if len(found) < 2 or not plain or any(self._after(d, found - {d}) for d in found):
+            return
+        parts = sorted(found)
+        uses = [u for d in parts for u in self.drafts[d].uses]
+        inputs = dict.fromkeys(i for d in parts for i in self.drafts[d].inputs)
+        own = self.draft("attention", uses, inputs, number, scores="other")
+        self.drafts[own].final = True
+        for d in found:
+            self.drafts[own].ends += self.drafts[d].ends
+            self.merged[d] = own
 
-    def maximum(self, node: int, own: int, seen: frozenset[int] = frozenset()) -> bool:
-        """Whether a node's value goes through a maximum until another layer takes it in."""
-        for reader in self.readers.get(node, ()):
-            r = self.all[reader]
-            if reader in seen or not (r.op in ("act", "pool", "concat") or reader in self.aside):
-                continue
-            if r.kind == "max" or self.maximum(reader, own, seen | {reader}):
-                return True
+    def _after(self, draft: int, others: set[int]) -> bool:
+        """Whether a draft takes in, in the end, one of others."""
+        seen, stack = set(), [draft]
+        while stack:
+            for i in self.drafts[stack.pop()].inputs:
+                while i in self.merged:
+                    i = self.merged[i]
+                if i in others:
+                    return True
+                if i >= 0 and i not in seen:
+                    seen.add(i)
+                    stack.append(i)
         return False
 
-    def result(self) -> tuple[Block, ...]:
-        """The layers, in an order in which each comes after those that it takes in."""
-        kept = [d for d in range(len(self.drafts)) if d not in self.merged]
-        top = lambda d: d if d < 0 or d not in self.merged else top(self.merged[d])
-        before = {
-            d: tuple(dict.fromkeys(t for i in self.drafts[d].inputs if (t := top(i)) != d))
-            for d in kept
-        }
-        order: list[int] = []
-        first = lambda d: min(self.drafts[d].ends)
 
-        def visit(d, path):
-            for i in before[d]:
-                if i >= 0 and i not in order and i not in path:
-                    visit(i, path | {i})
-            if d not in order:
-                order.append(d)
-
-        for d in sorted(kept, key=first):
-            visit(d, {d})
-        dropped = {d for d in order if not self.drafts[d].uses and self.drafts[d].kind == "norm"}
-        place = {d: k for k, d in enumerate(d for d in order if d not in dropped)}
-
-        def through(i):
-            if i in dropped:
-                return [j for k in before[i] for j in through(k)]
-            return [i if i < 0 else place[i]]
-
-        out = []
-        for d in order:
-            if d in dropped:
-                continue
-            draft = self.drafts[d]
-            activation, omega = self._activation(d, draft)
-            settings = dict(draft.settings)
-            if any(self.maximum(n, d) for n in draft.ends):
-                settings["pool"] = "max"
-            inputs = tuple(dict.fromkeys(j for i in before[d] for j in through(i)))
-            out.append(
-                Block(
-                    draft.kind,
-                    tuple(draft.uses),
-                    inputs,
-                    activation,
-                    omega,
-                    tuple(sorted(settings.items())),
-                )
-            )
-        return tuple(out)
-
-    def _activation(self, number: int, draft: Draft) -> Effect:
-        found = {e for n in draft.ends for e in self.effects(n, number)}
-        names = {e for e in found if e[0] != "none"}
-        if draft.final or len(names) > 1:
-            return "other", 1.0
-        if not names:
-            return "none", 1.0
-        (one,) = names
-        both = ("none", 1.0) in found
-        return ("other", 1.0) if both and one[0] == "sin" else one
-
-
-def _through(first: Effect, later: set[Effect]) -> Effect:
-    """An activation, and those after it, as one."""
-    names = {name for name, _ in later} - {"none"}
-    if not names or (first[0] in COMMUTE and names == {first[0]}):
-        return first
-    return "other", 1.0
-
-
-def sources(block: Block) -> list[Source]:
-    """The parameters of a layer."""
-    return [Source(u.parameter, u.part) for u in block.uses]
+RULES = {
+    "linear": Assembly._linear,
+    "shift": Assembly._shift,
+    "scale": Assembly._scale,
+    "norm": Assembly._norm,
+    "token": Assembly._token,
+    "carry": Assembly._carry,
+    "other": Assembly._other,
+    "add": Assembly._add,
+    "product": Assembly._product,
+    "attention": Assembly._attention,
+}

@@ -45,17 +45,17 @@ def convolution(x, w, b, stride, padding, dilation, transposed, output_padding, 
     n = x.ndim - 2
     one = lambda v: tuple(v) if len(v) == n else tuple(v) * n
     stride, padding, dilation = one(stride), one(padding), one(dilation)
-    low, settings = list(zip(padding, padding, strict=True)), {"window_strides": stride}
+    ends, holes = list(zip(padding, padding, strict=True)), (1,) * n
     if transposed:  # kernel [in, out of a group, *tap]
         out, taps = w.shape[1], w.shape[2:]
         w = w.reshape(groups, -1, out, *taps).swapaxes(1, 2).reshape(groups * out, -1, *taps)
         w = jnp.flip(w, range(2, w.ndim))
         reach = [d * (t - 1) - p for d, t, p in zip(dilation, taps, padding, strict=True)]
-        low = [(r, r + extra) for r, extra in zip(reach, one(output_padding), strict=True)]
-        settings = {"window_strides": (1,) * n, "lhs_dilation": stride}
+        ends = [(r, r + extra) for r, extra in zip(reach, one(output_padding), strict=True)]
+        stride, holes = (1,) * n, stride
     positions = "DHW"[-n:]
     y = lax.conv_general_dilated(
-        x, w, padding=low, rhs_dilation=dilation, feature_group_count=groups, **settings,
+        x, w, stride, ends, holes, dilation, feature_group_count=groups,
         dimension_numbers=("NC" + positions, "OI" + positions, "NC" + positions),
     )  # fmt: skip
     return y if b is None else y + b.reshape(-1, *(1,) * n)

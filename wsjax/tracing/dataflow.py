@@ -10,6 +10,7 @@ import numpy as np
 from jax.extend import core
 
 from wsjax.tracing import elementwise, elementwise_rules, linear_rules, shape_rules
+from wsjax.tracing.loops import scan_counts
 from wsjax.tracing.nodes import Node, Nodes, data, free
 from wsjax.tracing.values import (
     Atom,
@@ -96,7 +97,7 @@ class Walk:
     def scan(self, eqn, values: list[Value]) -> list[Value]:
         """A loop: step by step where it runs over stacked parameters, else once."""
         p = eqn.params
-        first, carried, body = p["num_consts"], p["num_carry"], p["jaxpr"]
+        (first, carried), body = scan_counts(p), p["jaxpr"]
         consts, carry, xs = (
             values[:first],
             values[first : first + carried],

@@ -21,7 +21,7 @@ from jax.extend import core
 from wsjax.networks import Array, Layer, Spec
 from wsjax.packing import Packing, Piece
 from wsjax.tracing import assembly, dataflow
-from wsjax.tracing.assembly import Block
+from wsjax.tracing.drafts import Block
 from wsjax.tracing.values import Use
 from wsjax.views.wiring import wiring
 
@@ -204,10 +204,8 @@ class _Drafts:
         inside = any(set(a.axes[i] for i in a.reads) & written for a in arrays)
         if len(groups) < 2 or inside or block.kind not in ("norm", "dense", "conv"):
             return [_Part(k, names, tuple(arrays))]
-        return [
-            _Part(k, [f"{n}[{i}]" for n in names if n], tuple(g))
-            for i, g in enumerate(groups.values())
-        ]
+        of = lambda i: [f"{n}[{i}]" for n in names if n]
+        return [_Part(k, of(i), tuple(group)) for i, group in enumerate(groups.values())]
 
     def _unique(self) -> None:
         """Gives every layer a name of its own: a folder that it has alone, or a kind and number."""
@@ -225,32 +223,34 @@ class _Drafts:
 
         None if two layers of one level write the same neurons, or an addition fits none.
         """
-        out: dict[int, int] = {-1: -1}  # block -> level of its output
+        out: dict[int, dict[frozenset[str], int]] = {-1: {frozenset(): -1}}
         layers, taken, top, closed = [], set(), -1, set()
         for k, block in enumerate(self.blocks):
             if k in self.same:
                 continue
             inputs = self._inputs(block)
-            levels = sorted(out[i] for i in inputs)
             mine = [p for p in self.parts if p.block == k]
             if block.kind == "residual":
-                source, level = levels[0], levels[-1]
-                if source == level and beside:
+                sides = [out[i] for i in inputs]
+                out[k] = {n: max(s.get(n, -1) for s in sides) for s in sides for n in s}
+                ends = [sorted(s[n] for s in sides) for n in sides[0] if n in sides[-1]]
+                if len(sides) == 2 and len(ends) == 1 and ends[0][0] < ends[0][1]:
+                    layers.append(self._layer(block, mine[0], ends[0][1], ends[0][0]))
+                elif beside and ends:
                     return None
-                out[k] = level
-                if source < level:
-                    layers.append(self._layer(block, mine[0], level, source))
-                else:  # of what one layer writes twice
+                else:  # of positions, of different neurons, or of what one layer writes twice
                     closed |= {p.name for p in self.parts if p.block in inputs}
                 continue
-            level = levels[-1] + 1 if beside else top + 1
+            before = max(level for i in inputs for level in out[i].values())
+            level = before + 1 if beside else top + 1
             written = {frozenset(a.axes[i] for i in a.writes) for p in mine for a in p.arrays}
             written.discard(frozenset())
             if any((level, axes) in taken for axes in written):
                 return None
             taken |= {(level, axes) for axes in written}
-            out[k], top = level, max(top, level)
-            source = None if levels[-1] == level - 1 else levels[-1]
+            out[k] = dict.fromkeys(written or {frozenset()}, level)
+            top = max(top, level)
+            source = None if before == level - 1 else before
             layers += [self._layer(block, p, level, source) for p in mine]
         layers.sort(key=lambda x: (x.level, x.kind == "residual"))
         other = {"activation": "other", "omega": 1.0}

@@ -242,6 +242,18 @@ def stack(eqn, values, nodes):
     return _side_by_side(long, axis, size, True, nodes)
 
 
+def unstack(eqn, values, nodes):
+    """`lax.unstack`: its parts along an axis, which goes."""
+    (x,), axis = values, eqn.params["axis"]
+    if isinstance(x, Const):
+        return [x for _ in eqn.outvars]
+    if isinstance(x, Weight):
+        return [cut(x, axis, i, i + 1, drop=True) for i in range(len(eqn.outvars))]
+    dims = x.dims[:axis] + x.dims[axis + 1 :]
+    mark = ("channel",) if channel(x.dims[axis]) else ()
+    return [with_dims(x, dims, *mark, ("unstack", axis, i)) for i in range(len(eqn.outvars))]
+
+
 def _apart(dims, axis):
     return tuple((Atom(1),) if i == axis else a for i, a in enumerate(dims))
 
@@ -304,6 +316,7 @@ RULES: dict[str, Rule] = {
     "split": split,
     "concatenate": concatenate,
     "stack": stack,
+    "unstack": unstack,
     "reduce_window_max": reduce_window,
     "reduce_window_sum": reduce_window,
     "iota": _const,

@@ -308,9 +308,15 @@ def _assert_connected(wires: Wiring, spec: Spec) -> None:
     names = {}
     for j in wires.joins:
         names.setdefault(j.writes, spec.layers[j.layer].name)
-    for p in [p for p in names if wires.places[p].level < 0 and group.count(p) == 1]:
-        if root(p) == p:  # numbers that no neuron has alone, beside the network
-            del names[p]
+    groups: dict[int, list[int]] = {}
+    for p in range(len(wires.places)):
+        groups.setdefault(root(p), []).append(p)
+    for own in groups.values():
+        ends = [wires.places[p] for p in own if p in fixed]
+        inputs = {p.axes for p in ends if p.level < 0}
+        # numbers that no neuron has alone, and maps of positions, are beside the network
+        if {p.axes for p in ends} == inputs and (len(own) == 1 or len(ends) > 1):
+            names = {p: n for p, n in names.items() if p not in own}
     if lost := [p for p in names if p not in used]:
         raise ValueError(
             f"{names[lost[0]]}: nothing reads its neurons {wires.places[lost[0]].axes}; expected "

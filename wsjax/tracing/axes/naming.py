@@ -99,8 +99,7 @@ class _Settled:
 
     def _fix_deep_cuts(self) -> bool:
         """Fixes direct sums inside other parts; False if there are none."""
-        inside = [n for own in self.walk.atoms.restrictions.values() for n in expand([own])]
-        deep = [n for n in (*self._parts(), *inside) if n.parts and not fixed([n])]
+        deep = [n for n in self._parts() if n.parts and not fixed([n])]
         fix(deep, "a cut within a cut")
         return bool(deep)
 
@@ -114,7 +113,8 @@ class _Settled:
             if expand([whole]) == expand([own]) or fixed([whole, own]):
                 continue
             mine = known.setdefault((whole, outer, index), own)
-            if not self._apart(whole, outer):
+            deep = any(n.parts and not fixed([n]) for n in expand([own]))
+            if deep or not self._apart(whole, outer):
                 self.walk.unify([whole], [own], "an index")
                 changed = True
             elif find(mine) is not own:
@@ -133,19 +133,17 @@ class _Settled:
     def _apart(self, inner: Node, outer: Node) -> bool:
         """Whether an atom has neurons of its own at each position of a fixed node."""
         plain = inner.size > 1 and inner.factors is None and inner.parts is None
+        if not plain or inner.why or outer not in self.beside.get(inner, ()):
+            return False
+        if inner not in self.stored:  # of values that no parameter has, as a state of zeros
+            return outer.factors is None and fixed([outer])
         cut = outer.factors is None and outer not in self.buried and fixed([outer])
-        return (
-            plain
-            and not inner.why
-            and cut
-            and 1 < outer.size <= MOST
-            and outer in self.beside.get(inner, ())
-            and outer in self.stored
-        )
+        return cut and 1 < outer.size <= MOST and outer in self.stored
 
     def _stored(self) -> set[Node]:
-        """The nodes of the parameters: a batch of examples cuts none."""
-        return {n for p in self.parameters for n in leaves(itertools.chain(*p))}
+        """The nodes of the parameters; they are cut along none but these, so not along a batch."""
+        axes = [list(itertools.chain(*p)) for p in self.parameters]
+        return {n for a in axes for n in (*expand(a), *leaves(a))}
 
     def _beside(self) -> dict[Node, set[Node]]:
         """For each free atom, the nodes that it lies beside, once, wherever it occurs."""
@@ -248,7 +246,7 @@ class _Settled:
         if kind == "fixed":
             return [(size(content), (_reason(content), tuple(content), ()))]
         (node,) = content
-        cuts = self._cuts(node)
+        cuts = [c for c in self._cuts(node) if c in at]
         for c in cuts:
             own = self.own.get((node, c, at[c]))
             if own is not None and own is not node:

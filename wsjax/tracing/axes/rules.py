@@ -14,6 +14,7 @@ permutation of their neurons commutes with the primitive.
 from wsjax.tracing.axes import indexing
 from wsjax.tracing.axes.atoms import Axis, atom, expand, fix, fixed, kept, size
 from wsjax.tracing.axes.interpreter import Interpreter, Value, fresh
+from wsjax.tracing.loops import scan_counts
 
 ELEMENTWISE = frozenset(
     [
@@ -263,6 +264,12 @@ def _stack(walk, eqn, ins):
     return [Value(out)]
 
 
+def _unstack(walk, eqn, ins):
+    along, n = eqn.params["axis"], len(eqn.outvars)
+    parts = (indexing.part(walk, ins[0], along, i, i + 1, n) for i in range(n))
+    return [Value([a for i, a in enumerate(x.axes) if i != along]) for x in parts]
+
+
 def _pad(walk, eqn, ins):
     out = []
     for a, (low, high, inside), n in zip(
@@ -289,7 +296,7 @@ def _fft(walk, eqn, ins):
 
 def _scan(walk, eqn, ins):
     p = eqn.params
-    nc, nk, body = p["num_consts"], p["num_carry"], p["jaxpr"]
+    (nc, nk), body = scan_counts(p), p["jaxpr"]
     consts, carry, xs = ins[:nc], ins[nc : nc + nk], ins[nc + nk :]
     steps = next((x.axes[0] for x in xs), None) or atom(p["length"])
     for x in xs:
@@ -350,6 +357,7 @@ _RULES = {
     "conv_general_dilated": _conv,
     "concatenate": _concatenate,
     "stack": _stack,
+    "unstack": _unstack,
     "pad": _pad,
     "slice": indexing.slice,
     "split": indexing.split,
