@@ -236,6 +236,33 @@ def test_types_that_have_no_storage_of_their_own(tmp_path):
     assert "before version 1.6" in outcome(tmp_path / "old.pt")[1][0]
 
 
+def test_sets_of_later_protocols_and_arrays_by_columns(tmp_path):
+    beside = {
+        "set": Raw(b"\x8f(K\x01K\x02\x90"),
+        "frozen": Raw(b"(K\x01\x91"),
+    }
+    path = write(tmp_path / "net.pt", {"w": W, **beside})
+    with opened(path) as checkpoint:
+        assert [a.name for a in checkpoint.arrays] == ["w"]
+        texts = [f.text.split(":")[0] for f in checkpoint.findings]
+    assert texts == [
+        "builtins.set is not read, at set",
+        "builtins.frozenset is not read, at frozen",
+    ]
+
+
+def test_what_numpy_and_torchscript_pickle(tmp_path):
+    torch = pytest.importorskip("torch")
+    columns = np.asfortranarray(np.arange(24.0).reshape(2, 3, 4))
+    torch.save({"columns": columns, "s": {1, 2}}, tmp_path / "net.pt")
+    arrays, errors = outcome(tmp_path / "net.pt")
+    assert not errors
+    np.testing.assert_array_equal(arrays["columns"], columns)
+    members = [("net/constants.pkl", b""), ("net/code/__torch__.py", b"")]
+    torch_by_hand.archive(tmp_path / "script.pt", b"\x80\x02}.", root="net", more=members)
+    assert "it is a TorchScript program" in outcome(tmp_path / "script.pt")[1][0]
+
+
 def test_a_damaged_file_is_right_or_one_error(tmp_path):
     path = weight_files.torch(tmp_path)
     good, errors = path.read_bytes(), 0

@@ -228,6 +228,7 @@ class Reader(pickle._Unpickler):
 
     stack: list[Any]
     pop_mark: Callable[[], list[Any]]
+    append: Callable[[Any], None]
 
     def __init__(self, program, source, records):
         super().__init__(io.BytesIO(program))
@@ -331,8 +332,8 @@ def _fill(reader, target, state):
     if type(state) is not tuple or len(state) != 5 or type(state[4]) is not bytes:
         raise FileFormatError("expected a NumPy array of plain numbers in its pickle")
     _, shape, kind, by_columns, data = state
-    if not isinstance(kind, np.dtype) or type(shape) is not tuple or by_columns:
-        raise FileFormatError("expected a NumPy array of plain numbers, row by row")
+    if not isinstance(kind, np.dtype) or type(shape) is not tuple:
+        raise FileFormatError("expected a NumPy array of plain numbers in its pickle")
     if len(shape) > DIMENSIONS or not all(map(is_count, shape)):
         raise FileFormatError("expected the shape of a NumPy array as counts")
     if math.prod(shape) * kind.itemsize != len(data):
@@ -342,4 +343,5 @@ def _fill(reader, target, state):
     flat = np.frombuffer(data, kind)
     target.storage.kept = lambda: flat
     target.shape = shape
-    target.strides = tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
+    later = (shape[:i] if by_columns else shape[i + 1 :] for i in range(len(shape)))
+    target.strides = tuple(map(math.prod, later))

@@ -117,10 +117,23 @@ class _Salvager(pickles.Reader):
         elif type(target) is not Refused:
             raise FileFormatError(f"its pickle appends to {pickles.what(target)}")
 
+    def load_empty_set(self):
+        self.append(Refused("builtins.set"))
+
+    def load_additems(self):
+        self.pop_mark()
+
+    def load_frozenset(self):
+        self.pop_mark()
+        self.append(Refused("builtins.frozenset"))
+
     dispatch: ClassVar[dict[int, Any]] = pickles.Reader.dispatch | {
         pickle.REDUCE[0]: load_reduce,
         pickle.NEWOBJ[0]: load_newobj,
         pickle.BUILD[0]: load_build,
         pickle.APPEND[0]: load_append,
         pickle.APPENDS[0]: load_appends,
+        pickle.EMPTY_SET[0]: load_empty_set,
+        pickle.ADDITEMS[0]: load_additems,
+        pickle.FROZENSET[0]: load_frozenset,
     }

@@ -144,6 +144,11 @@ class Archive:
         """
         self.zip, self.limits = members, limits.of(members.file.size)
         self.left = self.limits.total_bytes
+        if any(n.endswith(("/constants.pkl", "/code/__torch__.py")) for n in members.members):
+            raise FileFormatError(
+                "it is a TorchScript program; load it by `torch.jit.load` and save its "
+                "`state_dict()`"
+            )
         if any(m.compress_type for m in self.zip.members.values()):
             raise FileFormatError("it has compressed members, torch.save writes none")
         roots = [n for n in self.zip.members if n.count("/") == 1 and n.endswith("/data.pkl")]
