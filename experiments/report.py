@@ -15,6 +15,7 @@ from experiments.lib import (
     benchmark_tables,
     cli,
     fault_tables,
+    file_tables,
     overview_tables,
     size_tables,
     tables,
@@ -51,6 +52,7 @@ TABLES = {
     **benchmark_tables.TABLES,
     **fault_tables.TABLES,
     **tracing_tables.TABLES,
+    **file_tables.TABLES,
 }
 
 

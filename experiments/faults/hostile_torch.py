@@ -15,7 +15,7 @@ from experiments.faults import torch_cases
 from experiments.faults.attacks import FORKED, Attack, Verdict, cases, verdict
 from experiments.faults.mutators import mutate
 from experiments.faults.torch_cases import ANYTHING
-from experiments.faults.torch_writer import program_of, pt, saved
+from experiments.lib.torch_writer import program_of, pt, saved
 from third_party import inr_folders, published, schuerholt_zoos
 from wsjax.files import torch_files
 from wsjax.files.torch_files import FileFormatError, Numbers

@@ -11,7 +11,7 @@ import zipfile
 
 import numpy as np
 
-from experiments.faults.torch_writer import (
+from experiments.lib.torch_writer import (
     call,
     mapping,
     name,

@@ -9,6 +9,7 @@ where a map would end this process.
 """
 
 import contextlib
+import errno
 import math
 import os
 import pathlib
@@ -39,11 +40,18 @@ class BytesOf:
 
         Raises:
             FileNotFoundError: there is no such file.
-            FileFormatError: it is no regular file; opening a pipe would wait for ever.
+            FileFormatError: it is no regular file, where opening a pipe would wait for ever, or
+                a link to itself.
             OSError: it cannot be opened.
         """
         self.path, self.owned = pathlib.Path(path), contextlib.ExitStack()
-        if not stat.S_ISREG(os.stat(self.path).st_mode):
+        try:
+            mode = os.stat(self.path).st_mode
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENAMETOOLONG):
+                raise
+            raise FileFormatError(f"expected a file or a folder of weights ({error})") from error
+        if not stat.S_ISREG(mode):
             raise FileFormatError("expected a file or a folder of weights, it is neither")
         self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115 - closed by `close`
         status = os.fstat(self._file.fileno())

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from wsjax.checks import printable
 from wsjax.files.checkpoint import Checkpoint, FileFormatError, Finding, Limits
 from wsjax.files.disk import BytesOf
-from wsjax.files.json_text import first, json_object
+from wsjax.files.json_text import first, json_file
 
 Opener = Callable[[pathlib.Path], Checkpoint]  # of a single file that holds arrays
 INDEX = ".index.json"
@@ -42,7 +42,7 @@ def read_index(file: BytesOf, limits: Limits, open_file: Opener) -> Checkpoint:
         FileFormatError: the index is damaged, names a file outside its folder, or all of its
             shards are missing.
     """
-    index = json_object(file.bytes(0, file.size), "the index", limits)
+    index = json_file(file, "the index", limits)
     places, folder = index.get("weight_map"), file.path.parent
     if type(places) is not dict or not places or not all(type(s) is str for s in places.values()):
         raise FileFormatError("expected an index of shards, with names of files in its weight_map")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wsjax.files.checkpoint import FileFormatError, Limits, too_large
+from wsjax.files.disk import BytesOf
 
 VALUES = 20  # of one array's entry in a header, at most; ten or so are usual
 
@@ -29,6 +30,13 @@ def json_object(text: bytes, what: str, limits: Limits) -> dict[str, Any]:
     if type(tree) is not dict:
         raise FileFormatError(f"expected {what} as a JSON object, got a {type(tree).__name__}")
     return tree
+
+
+def json_file(file: BytesOf, what: str, limits: Limits) -> dict[str, Any]:
+    """`json_object` of a file's bytes, which are read only where they are not too many."""
+    if file.size > limits.header_bytes:
+        raise too_large(f"{what} has {file.size} bytes", "header_bytes", limits)
+    return json_object(file.bytes(0, file.size), what, limits)
 
 
 def _unique(pairs):

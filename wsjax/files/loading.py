@@ -58,6 +58,7 @@ def load(
 
     Raises:
         FileNotFoundError: there is nothing at the path.
+        OSError: it cannot be opened or read, for want of permission or by a fault of the disk.
         FileFormatError: it is of no supported format, is damaged, or is too large.
         ContentError: it holds no network, or numbers are missing, not finite, zero almost
             throughout, of an absurd size or without their scale; each array is named, and so is
@@ -78,6 +79,7 @@ def describe(
 
     Raises:
         FileNotFoundError: there is nothing at the path.
+        OSError: it cannot be opened or read, for want of permission or by a fault of the disk.
         ValueError: there is no such branch.
     """
     try:

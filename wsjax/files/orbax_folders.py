@@ -17,6 +17,7 @@ import math
 import os
 import pathlib
 import re
+import stat
 from collections.abc import Generator
 from typing import Any
 
@@ -35,7 +36,7 @@ from wsjax.files.checkpoint import (
     too_large,
 )
 from wsjax.files.disk import BytesOf
-from wsjax.files.json_text import first, json_object
+from wsjax.files.json_text import first, json_file, json_object
 from wsjax.files.storages import is_count
 
 TREE, STRINGS, DATABASE = "_METADATA", "_strings.json", "manifest.ocdbt"
@@ -43,6 +44,7 @@ UNFINISHED = ".orbax-checkpoint-tmp"
 STEP = re.compile(r"(?:[A-Za-z_]+_)?(\d{1,18})")
 ENTRIES = 1_000_000  # files of a folder, at most
 ZARR = {"zarr": ".zarray", "zarr3": "zarr.json"}  # driver -> member that describes an array
+LISTS = (DATABASE, *ZARR.values())
 
 
 def is_item(folder: pathlib.Path) -> bool:
@@ -55,8 +57,10 @@ def items(folder: pathlib.Path) -> list[pathlib.Path]:
     if is_item(folder):
         return [folder]
     with os.scandir(folder) as entries:
-        inside = [pathlib.Path(e.path) for e in entries if e.is_dir() and UNFINISHED not in e.name]
-    return sorted(p for p in inside if is_item(p) and not p.name.startswith("ocdbt.process_"))
+        inside = [pathlib.Path(e.path) for e in entries if UNFINISHED not in e.name]
+    return sorted(
+        p for p in inside if p.is_dir() and is_item(p) and not p.name.startswith("ocdbt.process_")
+    )
 
 
 def steps(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -73,7 +77,7 @@ def read(folder: pathlib.Path, limits: Limits) -> Checkpoint:
     Raises:
         FileFormatError: its metadata are damaged or too large.
     """
-    limits = limits.of(_bytes_in(folder))
+    limits = limits.of(_bytes_in(folder, limits))
     arrays, metadata, findings = [], {}, []
     trees = items(folder)
     for item in trees:
@@ -93,15 +97,26 @@ def _beside(folder, limits):
     return {path.parent.name: _json(path, limits) for path in paths}
 
 
-def _bytes_in(folder):
+def _bytes_in(folder, limits):
+    """All of its files together; TensorStore reads whole the ones that list arrays."""
     total = count = 0
     for place, _, names in os.walk(folder):
         for name in names:
             count += 1
             if count > ENTRIES:
                 raise FileFormatError(f"expected a folder of at most {ENTRIES} files")
-            with contextlib.suppress(FileNotFoundError):
-                total += os.stat(os.path.join(place, name)).st_size
+            path = os.path.join(place, name)
+            try:
+                status = os.stat(path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise FileFormatError(f"it has a file that is none ({error})") from error
+            if not stat.S_ISREG(status.st_mode):
+                raise FileFormatError(f"{printable(name)} is no file")
+            if name in LISTS and status.st_size > limits.header_bytes:
+                raise too_large(f"{name} has {status.st_size} bytes", "header_bytes", limits)
+            total += status.st_size
     return total
 
 
@@ -118,7 +133,7 @@ def _reading() -> Generator[None]:
 
 def _json(path, limits):
     with BytesOf(path) as file:
-        return json_object(file.bytes(0, file.size), printable(path.name), limits)
+        return json_file(file, printable(path.name), limits)
 
 
 class _Item:
@@ -219,6 +234,7 @@ class _Item:
                 chunks = math.prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
                 if present < chunks:
                     raise FileFormatError(f"{chunks - present} of its {chunks} chunks are missing")
+            self._check_chunks(name, math.prod(chunk) * NUMBERS[dtype].itemsize)
             array = tensorstore.open(spec, open=True, read=True, context=self.context).result()
             numbers = np.asarray(array.read().result())
         if (numbers.shape, numbers.dtype) != (shape, NUMBERS[dtype]):
@@ -226,6 +242,17 @@ class _Item:
                 f"it changed while it was read, to {numbers.dtype}{numbers.shape}"
             )
         return numbers
+
+    def _check_chunks(self, name, most):
+        """TensorStore takes memory for whole files of chunks, and ends the process for want of it.
+
+        Chunks that do not compress are a little larger than their numbers.
+        """
+        for place, _, names in os.walk(self.folder / name):
+            for chunk in names:
+                size = os.stat(os.path.join(place, chunk)).st_size
+                if chunk not in LISTS and size > most + most // 8 + (1 << 16):
+                    raise FileFormatError(f"a chunk has {size} bytes, expected {most} at most")
 
 
 def _entry(entry):

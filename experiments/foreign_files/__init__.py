@@ -1,0 +1,1 @@
+"""Small weights files as other programs leave them, each with the answer that is right."""

@@ -1,0 +1,154 @@
+"""Large files: seconds and memory of listing, describing and reading them, in fresh processes.
+
+A file of holes reads as zeros and takes no room on disk, so that only its listing and the reading
+of one array mean anything; files whose reading is timed are of random numbers.
+"""
+
+import json
+import pathlib
+import struct
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from experiments.foreign_files import writers
+from experiments.lib import torch_writer
+from wsjax.files import describe, load, opened
+
+ITEM = 4  # bytes of a float32
+
+
+def sparse_safetensors(path: pathlib.Path, size: int, count: int) -> None:
+    """A file of so many bytes of zeros, in equal arrays; a hole on disk but for its header."""
+    each = size // count // ITEM
+    header = {
+        f"layers.{i}.weight": {
+            "dtype": "F32",
+            "shape": [each],
+            "data_offsets": [i * each * ITEM, (i + 1) * each * ITEM],
+        }
+        for i in range(count)
+    }
+    text = json.dumps(header).encode()
+    _with_hole(path, struct.pack("<Q", len(text)) + text, each * ITEM * count)
+
+
+def sparse_gguf(path: pathlib.Path, size: int, count: int) -> None:
+    """Likewise, a GGUF file."""
+    each = size // count // 32 * 32
+    text = lambda s: struct.pack("<Q", len(s)) + s.encode()
+    head = b"GGUF" + struct.pack("<IQQ", 3, count, 0)
+    for i in range(count):
+        head += text(f"blk.{i}.ffn.weight") + struct.pack("<IQIQ", 1, each // ITEM, 0, i * each)
+    _with_hole(path, head + bytes(-len(head) % 32), each * count)
+
+
+def sparse_onnx(path: pathlib.Path, size: int, count: int) -> None:
+    """An ONNX model whose numbers lie in a file beside it, which is a hole."""
+    each = size // count // ITEM
+    tensors = []
+    for i in range(count):
+        place = {"location": f"{path.name}.data", "offset": f"{i * each * ITEM}"}
+        pairs = [(13, writers.message((1, k), (2, v))) for k, v in place.items()]
+        about = (1, each), (2, 1), (8, f"layers.{i}.weight")
+        tensors.append(writers.message(*about, *pairs, (14, 1)))
+    path.write_bytes(writers.onnx(tensors))
+    _with_hole(path.with_name(f"{path.name}.data"), b"", each * count * ITEM)
+
+
+def _with_hole(path, head, size):
+    with open(path, "wb") as file:
+        file.write(head)
+        file.truncate(len(head) + size)
+
+
+def safetensors(path: pathlib.Path, size: int, count: int) -> None:
+    """A file of random numbers."""
+    sparse_safetensors(path, size, count)
+    with open(path, "r+b") as file:
+        (header,) = struct.unpack("<Q", file.read(8))
+        file.seek(8 + header)
+        for array in _arrays(size, count):
+            file.write(array.data)
+
+
+def torch(path: pathlib.Path, size: int, count: int) -> None:
+    """Likewise, a PyTorch file."""
+    shape = (size // count // ITEM,)
+    tensors = {f"layers.{i}.weight": torch_writer.tensor(str(i), shape) for i in range(count)}
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("net/data.pkl", torch_writer.program(torch_writer.state(tensors)))
+        file.writestr("net/byteorder", b"little")
+        for i, array in enumerate(_arrays(size, count)):
+            with file.open(f"net/data/{i}", "w") as member:
+                member.write(array.data)
+        file.writestr("net/version", b"3\n")
+
+
+def _arrays(size, count) -> Iterator[np.ndarray]:
+    for i in range(count):
+        rng = np.random.default_rng(i)
+        yield rng.standard_normal(size // count // ITEM, np.float32)
+
+
+FILES: dict[str, tuple[Callable[[pathlib.Path, int, int], None], bool, tuple[str, ...]]] = {
+    # name -> writer, whether it is one of holes, what is timed
+    "safetensors_holes": (sparse_safetensors, True, ("list", "one", "describe")),
+    "gguf_holes": (sparse_gguf, True, ("list", "one")),
+    "onnx_holes": (sparse_onnx, True, ("list", "one")),
+    "safetensors": (safetensors, False, ("list", "one", "describe", "load")),
+    "torch": (torch, False, ("list", "one", "describe", "load")),
+}
+
+
+def run(operation: str, path: pathlib.Path) -> dict:
+    """Does it once in a process of its own.
+
+    Args:
+        operation: "list", "one" (reads the last array), "describe" or "load".
+        path: of a file.
+
+    Returns:
+        "seconds"; "megabytes", the most memory meanwhile, and "before", that of the imports; and
+        "arrays" and "bytes", how many were listed or read.
+    """
+    program = "from experiments.foreign_files import sizes; sizes.report()"
+    command = [sys.executable, "-c", program, operation, str(path)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise RuntimeError(f"{operation} of {path.name}: {ran.stderr[-2000:]}")
+    return json.loads(ran.stdout)
+
+
+def report() -> None:
+    """What that process does."""
+    operation, path = sys.argv[1:]
+    before, begin = _peak(), time.monotonic()
+    arrays, count = done(operation, pathlib.Path(path))
+    seconds = time.monotonic() - begin
+    figures = {"arrays": arrays, "bytes": count, "seconds": round(seconds, 4)}
+    print(json.dumps(figures | {"megabytes": round(_peak(), 1), "before": round(before, 1)}))
+
+
+def done(operation: str, path: pathlib.Path) -> tuple[int, int]:
+    """How many arrays were listed or read, and their bytes."""
+    if operation in ("list", "one"):
+        with opened(path) as checkpoint:
+            if operation == "one":
+                return 1, checkpoint.arrays[-1].read().nbytes
+            return len(checkpoint.arrays), sum(a.nbytes for a in checkpoint.arrays)
+    if operation == "describe":
+        facts = describe(path)
+        return facts.arrays, facts.parameters * ITEM
+    params, _ = load(path)
+    return len(params), sum(a.nbytes for a in params.values())
+
+
+def _peak():
+    """Mebibytes; `getrusage` would count the process that started this one."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
