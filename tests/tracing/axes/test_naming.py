@@ -140,7 +140,21 @@ CASES = {  # name -> function, shapes, (hidden axis, size, within) of all hidden
         {"a": (3, 8), "c": (4, 2)},
         [],
     ),
-    "sorted": (lambda p, x: jnp.sort(x @ p["a"], -1) @ p["c"], {"a": (3, 5), "c": (5, 2)}, []),
+    "sorted": (
+        lambda p, x: jnp.sort(x @ p["a"], -1) @ p["c"],
+        {"a": (3, 5), "c": (5, 2)},
+        [(5, None)],
+    ),
+    "the largest": (
+        lambda p, x: jax.lax.top_k(x @ p["a"], 2)[0] @ p["c"],
+        {"a": (3, 5), "c": (2, 2)},
+        [(5, None)],
+    ),
+    "places of the largest": (
+        lambda p, x: (h := x @ p["a"]) @ p["c"] + jax.lax.top_k(h, 2)[1].astype(jnp.float32),
+        {"a": (3, 5), "c": (5, 2)},
+        [],
+    ),
     "cumulated": (
         lambda p, x: jnp.cumsum(x @ p["a"], -1) @ p["c"],
         {"a": (3, 5), "c": (5, 2)},

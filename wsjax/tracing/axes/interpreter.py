@@ -31,6 +31,7 @@ class Interpreter:
         spaces: axes that some operation ran over together.
         notes: reasons for which a primitive fixed axes, without repetition.
         around: axis nodes that all values of a scan's body lie beside.
+        idle: for each result of the equation at hand, whether nothing reads it.
     """
 
     def __init__(self, rules):
@@ -39,6 +40,7 @@ class Interpreter:
         self.spaces: list[Space] = []
         self.notes: dict[str, None] = {}
         self.around: tuple[Node, ...] = ()
+        self.idle: tuple[bool, ...] = ()
 
     def run(self, jaxpr: core.Jaxpr, consts: Sequence, args: Sequence[Value]) -> list[Value]:
         """The results of a jaxpr."""
@@ -48,7 +50,9 @@ class Interpreter:
         def read(v):
             return constant(v.val) if isinstance(v, core.Literal) else values[v]
 
+        read_later = {id(v) for e in jaxpr.eqns for v in e.invars} | set(map(id, jaxpr.outvars))
         for eqn in jaxpr.eqns:
+            self.idle = tuple(id(v) not in read_later for v in eqn.outvars)
             ins = [read(v) for v in eqn.invars]
             known = _evaluate(eqn, ins)
             outs = [constant(known)] if known is not None else self.rules(self, eqn, ins)

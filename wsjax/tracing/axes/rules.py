@@ -54,7 +54,6 @@ REDUCTIONS = frozenset(
 ALONG = {  # keep the shape, and mix along these axes
     **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"), "axis"),
     "rev": "dimensions",
-    "sort": "dimension",
 }
 RANDOM = ("random_", "threefry", "rng_")
 
@@ -182,6 +181,14 @@ def _along(walk, eqn, ins):
         for x in ins:
             fix(x.axes[i], name)
     return _elementwise(walk, eqn, ins) if len(ins) > 1 else [Value(ins[0].axes)]
+
+
+def _sort(walk, eqn, ins):
+    """Sorted neurons have places of their own, whatever the order they came in."""
+    along, (value, *_) = eqn.params["dimension"], _elementwise(walk, eqn, ins)
+    axes = list(value.axes)
+    axes[along] = atom(eqn.outvars[0].aval.shape[along], "sort")
+    return [Value(axes) for _ in eqn.outvars]
 
 
 def _iota(walk, eqn, ins):
@@ -360,6 +367,7 @@ _RULES = {
     "unstack": _unstack,
     "pad": _pad,
     "slice": indexing.slice,
+    "sort": _sort,
     "split": indexing.split,
     "dynamic_slice": indexing.dynamic_slice,
     "dynamic_update_slice": indexing.dynamic_update_slice,
