@@ -243,8 +243,8 @@ class Assembly(Drafts):
             return
         exact = exact and private
         uses = [u for d in sorted(inside) for u in self.drafts[d].uses]
-        order = [self.at(p) for p in parts]
-        if None not in order and inside <= set(order):
+        order = [d for d in map(self.at, parts) if d is not None]
+        if len(order) == len(parts) and inside <= set(order):
             uses = [u for d in dict.fromkeys(order) for u in self.drafts[d].uses]
         inputs = [i for d in drafts for i in self.drafts[d].inputs if i not in inside]
         own = self.draft("attention", uses + extra, dict.fromkeys(inputs), number)

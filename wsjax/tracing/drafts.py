@@ -132,7 +132,7 @@ class Drafts:
                 continue
             if r.op == "act":
                 later = self.effects(reader, own, seen | {reader})
-                out.add(_through((str(r.detail[0]), float(r.detail[1])), later))
+                out.add(_through((str(r.detail[0]), float(str(r.detail[1]))), later))
             elif r.op == "pool":
                 later = self.effects(reader, own, seen | {reader})
                 out |= {("other", 1.0) if name == "sin" else (name, w) for name, w in later}

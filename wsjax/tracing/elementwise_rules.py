@@ -29,13 +29,13 @@ def apply(name: str, params: dict, values: list[Value], shape, nodes: Nodes) -> 
     some = [v for v in values if isinstance(v, Data)]
     weights = [v for v in values if isinstance(v, Weight)]
     if not some and not weights:
-        numbers = [v.value for v in values]
+        numbers = [v.value for v in values if isinstance(v, Const)]
         return Const(elementwise.evaluated(name, params, *numbers))
     dims = _dims(values, shape)
     if not some:
         return Weight(dims, _terms(name, values), frozenset().union(*(w.inner for w in weights)))
     if name in elementwise.SAME and name not in elementwise.OPERATIONS:
-        return dataclasses.replace(values[0], dims=dims)
+        return dataclasses.replace(some[0], dims=dims)
     signals = [v for v in some if not v.free]
     if weights:
         return _with_weight(name, values, some, weights, dims, nodes)
@@ -150,7 +150,7 @@ def _with_weight(name, values, some, weights, dims, nodes) -> Value:
 
 def _statistic(one: Data) -> bool:
     """Whether a reduction is one that a norm would divide by."""
-    return one.stat.odd is False
+    return one.stat is not None and one.stat.odd is False
 
 
 def _with_array(name, params, values, signals, dims, nodes) -> Value:

@@ -14,29 +14,19 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Collection, Sequence
-from typing import Protocol
 
 from jax.extend import core
 
 from wsjax.networks import Array, Layer, Spec
-from wsjax.packing import Packing, Piece
+from wsjax.packing import Piece
 from wsjax.tracing import assembly, dataflow
+from wsjax.tracing.axes import Axes
 from wsjax.tracing.drafts import Block
 from wsjax.tracing.values import Use
 from wsjax.views.wiring import wiring
 
 NAMES = {"dense": "Dense", "conv": "Conv", "norm": "Norm", "attention": "Attention",
          "embedding": "Embedding", "residual": "Residual"}  # fmt: skip
-
-
-class Axes(Protocol):
-    """As of `axes.Axes`."""
-
-    packing: Packing
-    names: dict[str, tuple[str, ...]]
-    sizes: dict[str, int]
-    hidden: tuple[str, ...]
-    nested: tuple[tuple[str, str], ...]
 
 
 @dataclasses.dataclass(frozen=True)

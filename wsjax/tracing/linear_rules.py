@@ -85,7 +85,7 @@ def _product(one: Weight, two: Weight, dims: Dims, contract) -> Weight:
     return Weight(dims, terms, inner)
 
 
-def _linear(kind, x: Data, weight: Weight, pairs, both, outs, dims, nodes, blocks=()) -> Value:
+def _linear(kind, x: Data, weight: Weight, pairs, both, outs, dims, nodes, blocks=()) -> Data:
     """Data times a weight.
 
     Args:
@@ -164,10 +164,11 @@ def _of_data(eqn, one: Value, two: Value, contract, dims, nodes) -> Value:
         if elementwise.linear(x.value):
             return Data(dims, x.base, GRID, (*x.view, ("dot", nodes.serial())))
         return data(nodes.settle(x), dims, (*x.view, ("dot", nodes.serial())))
-    scores = [v for v in (one, two) if _scores(nodes, v) is not None]
+    one, two = signals
+    scores = [v for v in signals if nodes.all[v.base].op == "scores"]
     if len(scores) == 1:
-        (other,) = (v for v in (one, two) if v is not scores[0])
-        inputs = (_scores(nodes, scores[0]), nodes.settle(other))
+        (other,) = (v for v in signals if v is not scores[0])
+        inputs = (scores[0].base, nodes.settle(other))
         mine = contract[0] if other is one else contract[1]
         exact = not any(channel(other.dims[i]) for i in mine)
         theirs = contract[1] if other is one else contract[0]
@@ -196,18 +197,14 @@ def _unmarked(axis: Axis) -> Axis:
     return tuple(a._replace(origins=keep(a)) for a in axis)
 
 
-def _scores(nodes: Nodes, value: Data) -> int | None:
-    """The node of scores that a value is computed from alone."""
-    return value.base if nodes.all[value.base].op == "scores" else None
-
-
 def conv_general_dilated(eqn, values: list[Value], nodes: Nodes) -> list[Value] | None:
     """`lax.conv_general_dilated`."""
     (x, w), p = values, eqn.params
     lhs, rhs, out = p["dimension_numbers"]
     if not isinstance(x, Data) or not isinstance(w, Weight) or p["batch_group_count"] != 1:
         return None
-    shape, dims = eqn.outvars[0].aval.shape, [()] * len(lhs)
+    shape = eqn.outvars[0].aval.shape
+    dims: list[Axis] = [()] * len(lhs)
     dims[out[0]] = x.dims[lhs[0]]
     dims[out[1]] = w.dims[rhs[0]]
     for i, j in zip(lhs[2:], out[2:], strict=True):
@@ -267,7 +264,7 @@ def gather(eqn, values: list[Value], nodes: Nodes) -> list[Value] | None:
     inputs = [(_bare(a), _bare(b)) for a, b in pairs]
     made = _linear("embedding", source, whole_table, inputs, (), bare(outs), tuple(dims), nodes)
     mark = () if index.whole else (("gather", nodes.serial()),)
-    return [Data(tuple(map(_bare, dims)), made.base, GRID, mark)]
+    return [data(made.base, tuple(map(_bare, dims)), mark)]
 
 
 def _bare(axis: Axis) -> Axis:

@@ -1,10 +1,9 @@
 """Operations that move numbers about: reshapes, slices, concatenations, reductions."""
 
-from collections.abc import Callable
 from typing import Any
 
 from wsjax.tracing import elementwise_rules
-from wsjax.tracing.nodes import Node, Nodes, data, free
+from wsjax.tracing.nodes import Node, data, free
 from wsjax.tracing.values import (
     Atom,
     Axis,
@@ -21,8 +20,6 @@ from wsjax.tracing.values import (
     reshaped,
     whole,
 )
-
-Rule = Callable[[Any, list[Value], Nodes], list[Value] | None]
 
 
 def with_dims(value, dims, *view):
@@ -305,7 +302,7 @@ def _arg(eqn, values, nodes):
     return None
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, Any] = {
     "reshape": reshape,
     "broadcast_in_dim": broadcast_in_dim,
     "transpose": _permuted(lambda e, n: e.params["permutation"]),

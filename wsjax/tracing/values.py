@@ -191,17 +191,17 @@ def aligned(one: Axis, two: Axis) -> list[tuple[Atom, Atom]]:
     >>> [(a.size, b.size) for a, b in aligned((Atom(6),), (Atom(2), Atom(3)))]
     [(2, 2), (3, 3)]
     """
-    one, two = ([a for a in x if a.size > 1] for x in (one, two))
+    first, second = ([a for a in x if a.size > 1] for x in (one, two))
     out = []
-    while one and two:
-        a, b = one[0], two[0]
+    while first and second:
+        a, b = first[0], second[0]
         common = math.gcd(a.size, b.size)
         if common < min(a.size, b.size):  # they have no common factors
-            rest = [size(tuple(x)) for x in (one, two)]
-            return [*out, (whole(tuple(one), rest[0])[0], whole(tuple(two), rest[1])[0])]
+            rest = [size(tuple(x)) for x in (first, second)]
+            return [*out, (whole(tuple(first), rest[0])[0], whole(tuple(second), rest[1])[0])]
         out.append((a.of(common), b.of(common)))
-        one = ([a.of(a.size // common)] if a.size > common else []) + one[1:]
-        two = ([b.of(b.size // common)] if b.size > common else []) + two[1:]
+        first = ([a.of(a.size // common)] if a.size > common else []) + first[1:]
+        second = ([b.of(b.size // common)] if b.size > common else []) + second[1:]
     return out
 
 
