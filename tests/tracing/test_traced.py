@@ -35,7 +35,7 @@ def group(spec):
 def found(name):
     spec, shape = FAMILIES[name]
     jaxpr, names = jaxpr_of(spec, shape)
-    return spec, spec_of(structure(jaxpr, len(names)), names, axes(jaxpr, names))
+    return spec, spec_of(structure(jaxpr, names), names, axes(jaxpr, names))
 
 
 def renamed(own, spec):
@@ -187,8 +187,8 @@ def test_a_false_claim_is_caught_and_given_up(monkeypatch):
 def test_a_false_scale_is_caught_and_given_up(monkeypatch):
     """A layer whose activation is taken for another."""
 
-    def careless(jaxpr, count):
-        true = structure(jaxpr, count)
+    def careless(jaxpr, names):
+        true = structure(jaxpr, names)
         blocks = [dataclasses.replace(b, activation="none") for b in true.blocks]
         return dataclasses.replace(true, blocks=tuple(blocks))
 

@@ -151,7 +151,7 @@ def trace(apply: Apply, params: Any, *inputs: Any, key: jax.Array | None = None)
 
     abstract = [_abstract(x, n in complexes) for n, (_, x, _) in zip(names, mine, strict=True)]
     jaxpr = jax.make_jaxpr(function)(abstract, *inputs)
-    found, layers = axes(jaxpr, names), structure(jaxpr, len(names))
+    found, layers = axes(jaxpr, names), structure(jaxpr, names)
     test = Verification(function, abstract, _numbers(mine, abstract), inputs, key)
     spec, found, failed = test.verified(layers, names, found)
     return Traced(

@@ -11,9 +11,9 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from wsjax.tracing import elementwise
-from wsjax.tracing.elementwise import GRID
-from wsjax.tracing.values import (
+from wsjax.tracing.layers import elementwise
+from wsjax.tracing.layers.elementwise import GRID
+from wsjax.tracing.layers.values import (
     INPUT,
     Data,
     Dims,
@@ -60,12 +60,12 @@ class Nodes:
         self.owner: dict[Source, int] = {}
         self.limited: set[int] = set()  # nodes whose signal nothing is known to commute with
         self.outputs: list[int] = []
-        self.notes: dict[str, None] = {}
+        self.repeated: dict[int, None] = {}  # parameters that are used more than once
 
     def copy(self) -> "Nodes":
         """A copy, for a trial."""
         out = copy.copy(self)
-        for name in ("all", "known", "owner", "limited", "outputs", "notes"):
+        for name in ("all", "known", "owner", "limited", "outputs", "repeated"):
             setattr(out, name, copy.copy(getattr(self, name)))
         return out
 
@@ -95,7 +95,7 @@ class Nodes:
                 continue  # a norm's arrays that enter both its factor and its offset
             first = self.owner[source]
             self.limited |= {first, number, *self.all[first].inputs, *node.inputs}
-            self.notes[f"parameter {source.parameter} is used more than once"] = None
+            self.repeated[source.parameter] = None
         return number
 
     def chain(self, number: int, first: int) -> bool:

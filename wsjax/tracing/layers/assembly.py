@@ -12,9 +12,9 @@ A shift or a scale that comes after anything else is a layer of its own.
 import dataclasses
 import math
 
-from wsjax.tracing.drafts import Block, Draft, Drafts
-from wsjax.tracing.nodes import Node, Nodes
-from wsjax.tracing.values import Use
+from wsjax.tracing.layers.drafts import Block, Draft, Drafts
+from wsjax.tracing.layers.nodes import Node, Nodes
+from wsjax.tracing.layers.values import Use
 
 LINEAR = ("dense", "conv", "embedding", "attention")
 

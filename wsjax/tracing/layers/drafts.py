@@ -7,8 +7,8 @@ function of single numbers or a pool, is what happens after the layer.
 import dataclasses
 
 from wsjax.networks import Setting
-from wsjax.tracing.nodes import Node, Nodes
-from wsjax.tracing.values import INPUT, Use
+from wsjax.tracing.layers.nodes import Node, Nodes
+from wsjax.tracing.layers.values import INPUT, Use
 
 Effect = tuple[str, float]  # name of an activation, and the factor inside it
 CLOSED = ("other", "scores", "attention")  # unless within an attention

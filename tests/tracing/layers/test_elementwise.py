@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from wsjax.architectures import ACTIVATIONS
-from wsjax.tracing import elementwise
-from wsjax.tracing.layers import structure
+from wsjax.tracing.layers import elementwise, structure
 
 SPELLINGS = {
     "relu": (
@@ -33,7 +32,7 @@ CASES = [(name, f) for name, fs in SPELLINGS.items() for f in fs] + [*ACTIVATION
 def first_of(activation):
     function = lambda w, v, x: activation(x @ w) @ v
     arrays = jnp.ones((2, 5)), jnp.ones((5, 3)), jnp.ones((7, 2))
-    block = structure(jax.make_jaxpr(function)(*arrays), 2).blocks[0]
+    block = structure(jax.make_jaxpr(function)(*arrays), "wb").blocks[0]
     return block.activation, block.omega
 
 

@@ -1,9 +1,9 @@
 """Linear maps of data by weights, and products of data with data."""
 
-from wsjax.tracing import elementwise
-from wsjax.tracing.elementwise import GRID
-from wsjax.tracing.nodes import Node, Nodes, data, free
-from wsjax.tracing.values import (
+from wsjax.tracing.layers import elementwise
+from wsjax.tracing.layers.elementwise import GRID
+from wsjax.tracing.layers.nodes import Node, Nodes, data, free
+from wsjax.tracing.layers.values import (
     Atom,
     Axis,
     Const,

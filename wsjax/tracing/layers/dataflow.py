@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jax.extend import core
 
-from wsjax.tracing import elementwise, elementwise_rules, linear_rules, shape_rules
-from wsjax.tracing.loops import scan_counts
-from wsjax.tracing.nodes import Node, Nodes, data, free
-from wsjax.tracing.values import (
+from wsjax.tracing.layers import elementwise, elementwise_rules, linear_rules, shape_rules
+from wsjax.tracing.layers.nodes import Node, Nodes, data, free
+from wsjax.tracing.layers.values import (
     Atom,
     Const,
     Data,
@@ -22,6 +21,7 @@ from wsjax.tracing.values import (
     fresh,
     stored,
 )
+from wsjax.tracing.loops import scan_counts
 
 MOST = 64  # steps of a loop that are walked one by one
 SMALL = 4096  # numbers in a constant that is compared with itself

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from wsjax.tracing import elementwise_rules
-from wsjax.tracing.nodes import Node, data, free
-from wsjax.tracing.values import (
+from wsjax.tracing.layers import elementwise_rules
+from wsjax.tracing.layers.nodes import Node, data, free
+from wsjax.tracing.layers.values import (
     Atom,
     Axis,
     Const,

@@ -17,12 +17,13 @@ from collections.abc import Collection, Sequence
 
 from jax.extend import core
 
+from wsjax import checks
 from wsjax.networks import Array, Layer, Spec
 from wsjax.packing import Piece
-from wsjax.tracing import assembly, dataflow
 from wsjax.tracing.axes import Axes
-from wsjax.tracing.drafts import Block
-from wsjax.tracing.values import Use
+from wsjax.tracing.layers import assembly, dataflow
+from wsjax.tracing.layers.drafts import Block
+from wsjax.tracing.layers.values import Use
 from wsjax.views.wiring import wiring
 
 NAMES = {"dense": "Dense", "conv": "Conv", "norm": "Norm", "attention": "Attention",
@@ -42,20 +43,22 @@ class Structure:
     notes: tuple[str, ...] = ()
 
 
-def structure(jaxpr: core.ClosedJaxpr, count: int) -> Structure:
-    """The layers of a function whose first arguments are so many parameters.
+def structure(jaxpr: core.ClosedJaxpr, names: Sequence[str]) -> Structure:
+    """The layers of a function whose first arguments are the parameters of these names.
 
     >>> import jax, jax.numpy as jnp
     >>> function = lambda w, b, v, x: jnp.tanh(x @ w + b) @ v.T
     >>> arrays = jnp.ones((2, 5)), jnp.ones(5), jnp.ones((3, 5)), jnp.ones((7, 2))
-    >>> first, last = structure(jax.make_jaxpr(function)(*arrays), 3).blocks
+    >>> first, last = structure(jax.make_jaxpr(function)(*arrays), "wbv").blocks
     >>> first.kind, first.activation, [u.role for u in first.uses]
     ('dense', 'tanh', ['kernel', 'bias'])
     >>> last.uses[0].reads, last.uses[0].writes
     ((1,), (0,))
     """
-    nodes = dataflow.nodes(jaxpr, count)
-    return Structure(assembly.blocks(nodes), tuple(nodes.notes))
+    nodes = dataflow.nodes(jaxpr, len(names))
+    repeated = [names[i] for i in sorted(nodes.repeated)]
+    notes = [f"used more than once: {checks.some('parameter', repeated)}"] if repeated else []
+    return Structure(assembly.blocks(nodes), tuple(notes))
 
 
 def spec_of(found: Structure, names: Sequence[str], axes: Axes) -> Spec:

@@ -11,10 +11,10 @@ import math
 
 import numpy as np
 
-from wsjax.tracing import elementwise
-from wsjax.tracing.elementwise import GRID
-from wsjax.tracing.nodes import Node, Nodes, data, free
-from wsjax.tracing.values import Const, Data, Dims, Stat, Value, Weight, size, together
+from wsjax.tracing.layers import elementwise
+from wsjax.tracing.layers.elementwise import GRID
+from wsjax.tracing.layers.nodes import Node, Nodes, data, free
+from wsjax.tracing.layers.values import Const, Data, Dims, Stat, Value, Weight, size, together
 
 SUMS, PRODUCTS = ("add", "sub", "add_any"), ("mul", "div")
 PASS = ("and", "or", "xor", "not", "eq", "ne", "lt", "le", "gt", "ge")  # truths, of whole numbers

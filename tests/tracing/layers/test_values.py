@@ -2,7 +2,7 @@
 
 import pytest
 
-from wsjax.tracing.values import Atom, Source, aligned, origins, reshaped, size, stored
+from wsjax.tracing.layers.values import Atom, Source, aligned, origins, reshaped, size, stored
 
 KERNEL = stored(Source(0), (4, 6))
 

@@ -17,7 +17,7 @@ from wsjax.views.graphs import parameter_graph
 
 def traced(spec, shape):
     jaxpr, names = jaxpr_of(spec, shape)
-    return spec_of(structure(jaxpr, len(names)), names, axes_of(spec))
+    return spec_of(structure(jaxpr, names), names, axes_of(spec))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -47,7 +47,7 @@ def layers_of(function, params, *inputs):
     arrays = [jax.ShapeDtypeStruct(s, jnp.float32) for s in params.values()]
     run = lambda arrays, *x: function(dict(zip(names, arrays, strict=True)), *x)
     jaxpr = jax.make_jaxpr(run)(arrays, *inputs)
-    return spec_of(structure(jaxpr, len(names)), names, axes(jaxpr, names))
+    return spec_of(structure(jaxpr, names), names, axes(jaxpr, names))
 
 
 def rows(spec):
