@@ -1,6 +1,8 @@
 """Whole files through `load`: real ones of many kinds, rebuilt small, each with its answer."""
 
+import dataclasses
 import json
+import weakref
 
 import ml_dtypes
 import numpy as np
@@ -224,6 +226,21 @@ def test_arrays_are_read_once_and_one_at_a_time():
     both = {"model/fc.weight": W, "ema/fc.weight": 2 * W, "optimizer/exp_avg": W}
     contents(checkpoint(both, reads=reads))
     assert reads == ["ema/fc.weight"]
+
+
+def test_describing_has_one_array_in_memory():
+    made = []
+
+    def read():
+        assert [ref() for ref in made] == [None] * len(made)
+        array = numbers(4, 3, seed=len(made))
+        made.append(weakref.ref(array))
+        return array
+
+    arrays = [stored(f"{i}.weight", W) for i in range(3)]
+    arrays = [dataclasses.replace(a, read=read) for a in arrays]
+    _, facts = contents(checkpoint(arrays), keep=False)
+    assert (len(made), facts.parameters) == (3, 36)
 
 
 def test_a_truncated_file_names_what_it_lacks(tmp_path):

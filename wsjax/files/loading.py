@@ -234,6 +234,7 @@ def _read(rows, tied, keep):
             if first[e.name] in params:
                 params[e.name] = params[first[e.name]]
             continue
+        array = None  # the one before is gone before this one is read
         try:
             array = e.read()
         except (FileFormatError, OSError) as error:
