@@ -147,6 +147,11 @@ def vgg(norm):
     return net
 
 
+def test_a_single_layer_is_no_siren():
+    found = recognize({"fc.weight": np.zeros((4, 3)), "fc.bias": np.zeros(4)})
+    assert "SIREN" not in str(found)
+
+
 @pytest.mark.parametrize("norm", [False, True])
 def test_vgg_is_exact_by_its_names(norm):
     net = vgg(norm)

@@ -77,8 +77,8 @@ class _Chain:
         self.out = StoredDraft(stored=weights)
         self.config, self.modules, self.chain, self.norms = config, modules, chain, norms
         self.vgg = _vgg(chain, norms)
-        siren = sum(bool(SIREN.search(x.kernel.name)) for x in chain) >= len(chain) - 1
-        self.siren = siren and not self.convolutions and not norms
+        sines = sum(bool(SIREN.search(x.kernel.name)) for x in chain)
+        self.siren = sines >= max(1, len(chain) - 1) and not self.convolutions and not norms
         self.activation = self._activation()
         self.pools = self._pools()
         self.exact = self.activation != UNKNOWN
