@@ -10,7 +10,7 @@ from cases.corner_cases import SPECS, conv, dense, kernel, spec, vector
 from cases.families import FAMILIES
 
 from wsjax import architectures, networks
-from wsjax.networks import Layer, Spec
+from wsjax.networks import Array, Layer, Spec
 from wsjax.views import graphs
 from wsjax.views.graphs import EDGE_ROLES, NODE_ROLES
 
@@ -316,3 +316,14 @@ def test_slots_tell_apart_what_stands_side_by_side():
     tables = graph.place_level == 0
     tables &= np.array([NODE_ROLES[r] == "hidden" for r in graph.place_role])
     assert sorted(graph.place_slot[tables]) == [0, 1, 2]
+
+
+def test_a_hidden_axis_is_no_coordinate():
+    """Values of a head that a kernel reads for each of several groups, as in LLaMA."""
+    sizes = (("x", 3), ("head", 2), ("v", 4), ("group", 3), ("y", 2))
+    values = Array("values", "kernel", ("x", "head", "v"), (0,), (1, 2))
+    out = Array("out", "kernel", ("head", "group", "v", "y"), (0, 1, 2), (3,))
+    layers = (Layer("a", "dense", 0, (values,)), Layer("b", "dense", 1, (out,)))
+    spec = Spec(layers, sizes, ("head", "v", "group"), (("v", "head"), ("group", "head")))
+    with pytest.raises(ValueError, match=r"b: out .* has the hidden axes \['group'\] as positions"):
+        graphs.parameter_graph(spec)

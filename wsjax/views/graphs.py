@@ -36,7 +36,7 @@ from wsjax.networks import ACTIVATIONS, KINDS, ROLES, Spec, offsets
 from wsjax.summaries import summary
 from wsjax.views import padding
 from wsjax.views.padding import NONE
-from wsjax.views.wiring import Place, Wiring, wiring
+from wsjax.views.wiring import Place, Wiring, check_positions, wiring
 
 TAPS = 3  # the most coordinates an edge can have
 NODE_ROLES = ("input", "hidden", "output", "block", *ROLES)
@@ -111,12 +111,14 @@ def parameter_graph(spec: Spec, heads: str = "nodes") -> Graph:
             B), and heads can then not be permuted.
 
     Raises:
-        ValueError: an array has too many coordinates, or the arrays do not make one
-            connected network, see `wiring`.
+        ValueError: an array has too many coordinates, or a hidden axis as one; or the arrays do
+            not make one connected network, see `wiring`.
     """
     if heads not in HEADS:
         raise ValueError(f"expected heads as one of {HEADS}, got {heads!r}")
-    return Builder(spec, wiring(spec), heads).graph()
+    wires = wiring(spec)
+    check_positions(wires, spec)
+    return Builder(spec, wires, heads).graph()
 
 
 class Builder:

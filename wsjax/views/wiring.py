@@ -93,8 +93,7 @@ def wiring(spec: Spec) -> Wiring:
     Raises:
         ValueError: a kernel reads neurons that no earlier layer writes, or feeds none; a
             vector has nothing to act on; a residual adds different neurons, or neurons to
-            themselves; a part of the network is connected to nothing; a hidden axis is a position.
-            The layer is named.
+            themselves; a part of the network is connected to nothing. The layer is named.
     """
     search = _Search(spec)
     for level, layers in itertools.groupby(enumerate(spec.layers), lambda x: x[1].level):
@@ -269,25 +268,12 @@ class _Search:
             tuple(new[p] for p in self.out[max(self.out)]),
         )
         _assert_connected(out, self.spec)
-        _assert_neurons(out, self.spec)
         return out
 
 
 def _positions(a: Array, among: tuple[int, ...], axes: tuple[str, ...]) -> tuple[int, ...]:
     """For each axis name, its position in the array."""
     return tuple(next(i for i in among if a.axes[i] == x) for x in axes)
-
-
-def _assert_neurons(wires: Wiring, spec: Spec) -> None:
-    """No hidden axis is a position: a position has a number, which a permutation would change."""
-    for j in wires.joins:
-        lost = [j.array.axes[i] for i in j.positions if j.array.axes[i] in spec.hidden]
-        if lost := [a for a in lost if dict(spec.sizes)[a] > 1]:
-            places = [wires.places[p].axes for p in (j.reads, j.writes) if p is not None]
-            raise ValueError(
-                f"{spec.layers[j.layer].name}: {j.array.name} {j.array.axes} has the hidden axes "
-                f"{lost} as positions; expected them among the neurons that it joins, {places}"
-            )
 
 
 def _assert_connected(wires: Wiring, spec: Spec) -> None:
@@ -342,3 +328,19 @@ def _assert_connected(wires: Wiring, spec: Spec) -> None:
         raise ValueError(
             f"{names[parts[0]]}: not connected to {names[next(iter(names))]}; expected one network"
         )
+
+
+def check_positions(wires: Wiring, spec: Spec) -> None:
+    """Raises a ValueError if a hidden axis is a position of an array.
+
+    Positions have numbers in graphs, which a permutation would change: the groups of queries that
+    share a head of keys, where a kernel reads values by heads alone.
+    """
+    for j in wires.joins:
+        lost = [j.array.axes[i] for i in j.positions if j.array.axes[i] in spec.hidden]
+        if lost := [a for a in lost if dict(spec.sizes)[a] > 1]:
+            places = [wires.places[p].axes for p in (j.reads, j.writes) if p is not None]
+            raise ValueError(
+                f"{spec.layers[j.layer].name}: {j.array.name} {j.array.axes} has the hidden axes "
+                f"{lost} as positions; expected them among the neurons that it joins, {places}"
+            )
