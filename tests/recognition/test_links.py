@@ -1,5 +1,7 @@
 """Chains of kernels by shape, and the norms between them."""
 
+import time
+
 import pytest
 
 from wsjax.recognition import links, names
@@ -115,3 +117,40 @@ SEAMS = {
 def test_seams_between_parts_that_may_be_more_than_a_chain(name, want):
     leaves = names.leaves({f"{n}.weight": s for n, s in SEAMS[name]})
     assert links.seams(links.chain(leaves, ())) == want
+
+
+def test_a_chain_of_transposed_convolutions_has_square_ones_too():
+    shapes = [(16, 12, 4, 4), (12, 12, 4, 4), (12, 3, 4, 4)]
+    found = links.chain(kernels(**{f"m{i}": s for i, s in enumerate(shapes)}), ("transposed",))
+    assert links.swappable(found) == [1]
+    named = kernels(**{f"deconv{i}": s for i, s in enumerate(shapes)})
+    found = links.chain(named, ())
+    assert all(x.transposed for x in found)
+    assert links.swappable(found) == []
+    keras = {f"conv2d_transpose{x}/kernel": (4, 4, 12, 12) for x in ("", "_1")}
+    assert all(x.transposed for x in links.chain(names.leaves(keras), ()))
+    flax = names.leaves({"ConvTranspose_0/kernel": (4, 4, 12, 12)})
+    assert links.swappable(links.chain(flax, ())) == [0]
+    plain = kernels(a=(12, 3, 3, 3), b=(12, 12, 3, 3))
+    assert links.swappable(links.chain(plain, ())) == []
+
+
+def test_norms_of_several_names_follow_as_the_file_lists_them():
+    shapes = {"fc_in.weight": (8, 2), "bn_in.weight": (8,), "fc_hidden.weight": (8, 8)}
+    shapes |= {"bn_hidden.weight": (8,), "fc_out.weight": (1, 8)}
+    assert paired(shapes) == {"bn_in": ((0,), None), "bn_hidden": ((1,), None)}
+    behind = sorted(shapes, key=lambda n: n.startswith("bn"))
+    assert paired({n: shapes[n] for n in behind}) == {
+        "bn_in": ((0, 1), None),
+        "bn_hidden": ((0, 1), None),
+    }
+
+
+@pytest.mark.parametrize(("end", "text"), [((8, 4, 3), "both fit"), ((7, 13, 3), "do not fit")])
+def test_equal_kernels_are_not_tried_exponentially_often(end, text):
+    shapes = [(6, 3, 3), (9, 2, 1), (9, 5, 3), (8, 5, 3), *[(8, 4, 3)] * 50, end]
+    many = kernels(**{f"m{i}": s for i, s in enumerate(shapes)})
+    start = time.perf_counter()
+    with pytest.raises(names.UnfitError, match=text):
+        links.chain(many, ("grouped", "transposed"))
+    assert time.perf_counter() - start < 2

@@ -14,6 +14,7 @@ from wsjax.symmetries import permutations
 torch = pytest.importorskip("torch")
 nn = torch.nn
 assert_recognised = functools.partial(recognised.assert_recognised, tolerance=1e-6)
+X = torch.from_numpy(np.random.default_rng(1).normal(size=(3, 7, 3)))
 WORDS = torch.tensor([[3, 1, 4, 1, 5]])
 
 
@@ -85,8 +86,45 @@ def test_the_activations_of_a_longer_head_come_from_the_config():
     state, _ = case(nn.GRU)
     state |= filled({"head2.weight": (3, 2), "head2.bias": (3,)})
     assert recognize(state).level == "chained"
-    found = recognize(state, {"activation": "relu"})
+    assert recognize(state, {"activation": "relu"}).level == "chained"
+    found = recognize(state, {"activation": "relu", "chain": True})
     assert (found.level, found.family) == ("exact", "PyTorch GRU")
+    assert found.spec.hidden == ("e", "h0", "d0")
+
+
+class Attended(nn.Module):
+    """The last state chooses among all states (Luong et al. 2015), by a dense layer."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.name, self.lstm = name, nn.LSTM(3, 4, 2, batch_first=True)
+        self.add_module(name, nn.Linear(4, 4))
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, x):
+        states, _ = self.lstm(x)
+        scores = states @ self.get_submodule(self.name)(states[:, -1])[..., None]
+        return self.fc((states * scores.softmax(1)).sum(1))
+
+
+@pytest.mark.parametrize("name", ["attn", "w"])
+@pytest.mark.parametrize("config", [{}, {"activation": "tanh"}])
+def test_a_dense_layer_of_an_attention_is_no_head(name, config):
+    net = Attended(name).double().eval()
+    state = filled({k: tuple(v.shape) for k, v in net.state_dict().items()})
+
+    def run(state):
+        t = {k: torch.from_numpy(np.asarray(v, np.float64)) for k, v in state.items()}
+        with torch.no_grad():
+            return torch.func.functional_call(net, t, (X,)).numpy()
+
+    if name == "attn":
+        assert recognize(state, config).level == "opaque"
+        return
+    found = assert_recognised(state, run, config)
+    assert (found.level, found.spec.hidden) == ("chained", ("h0",))
+    with pytest.raises(AssertionError):
+        assert_recognised(state, run, config | {"chain": True})
 
 
 def test_an_output_that_may_be_the_table_of_embeddings_fixes_both():

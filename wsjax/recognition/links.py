@@ -57,6 +57,8 @@ class Link:
 
 Chain = tuple[Link, ...]
 HEAD = re.compile(r"(classifier|head|fc|top|out|linear|dense|final|last)", re.IGNORECASE)
+TRANSPOSED = re.compile(r"transpose|deconv|conv_?t\b|convt\d", re.IGNORECASE)
+KERAS_TRANSPOSED = re.compile(r"conv\dd_transpose")
 DEPTH = 60  # kernels, of chains with grouped or transposed convolutions
 
 
@@ -104,9 +106,9 @@ def chain(
         )
     if len(kernels) > DEPTH:
         allowed = ()
-    every = lambda words: [
-        c for o in tries[:24] for c in _fits([kernels[i] for i in o], None, False, words, biases)
-    ]
+    read = lambda o, words: _fits([kernels[i] for i in o], words, biases)
+    # One or several is all that matters.
+    every = lambda words: list(itertools.islice((c for o in tries[:24] for c in read(o, words)), 2))
     # A network with both kinds is less likely than one with one of them.
     strange = [c for word in allowed for c in every((word,))] or every(allowed)
     if len(strange) == 1:
@@ -146,15 +148,27 @@ def _gap(kernels, biases) -> str:
     return "every two do, all do not"
 
 
-def _fits(kernels, came, convolved, allowed, biases) -> Iterator[Chain]:
-    """All readings of the kernels, in this order; `came` neurons come in, None if unknown."""
-    if not kernels:
-        yield ()
-        return
-    for link in _links(kernels[0], came, convolved, allowed, biases):
-        for rest in _fits(kernels[1:], link.writes, bool(link.window), allowed, biases):
-            if not rest or _alike((link,), rest[0]):
+def _fits(kernels, allowed, biases) -> Iterator[Chain]:
+    """All readings of the kernels, in this order."""
+    failed: set[tuple] = set()  # else equal kernels would be tried exponentially often
+
+    def after(i: int, came: int | None, dims: int) -> Iterator[Chain]:
+        """Of those from the i-th; neurons that come in, and dimensions of the window before."""
+        if i == len(kernels):
+            yield ()
+        if i == len(kernels) or (i, came, dims) in failed:
+            return
+        found = False
+        for link in _links(kernels[i], came, dims > 0, allowed, biases):
+            if dims and link.window and len(link.window) != dims:
+                continue
+            for rest in after(i + 1, link.writes, len(link.window)):
+                found = True
                 yield (link, *rest)
+        if not found:
+            failed.add((i, came, dims))
+
+    return after(0, None, 0)
 
 
 def _links(leaf: Leaf, came, convolved, allowed, biases) -> Iterator[Link]:
@@ -180,12 +194,34 @@ def _shaped(leaf: Leaf, came, convolved, allowed) -> Iterator[Link]:
         return
     if len(window) > 3 or not (convolved or came is None):
         return
+    if _transposed(leaf):
+        if came in (None, out):
+            yield Link(leaf, out, own, window, transposed=True)
+        return
     if came in (None, own):
         yield Link(leaf, own, out, window)
     elif "grouped" in allowed and came % own == 0 and out % (came // own) == 0:
         yield Link(leaf, came, out, window, groups=came // own)
     if "transposed" in allowed and came in (None, out) and own != out:
         yield Link(leaf, out, own, window, transposed=True)
+
+
+def _transposed(leaf: Leaf) -> bool:
+    """Whether a name says that a kernel's axes are swapped; Flax's are, or not, by a setting."""
+    pattern = TRANSPOSED if leaf.writes_first else KERAS_TRANSPOSED
+    return any(pattern.search(token) for token in leaf.module)
+
+
+def swappable(links: Chain) -> list[int]:
+    """The square convolutions that may be transposed, for others are, or their name says so."""
+    some = any(x.transposed for x in links)
+    named = lambda x: any(TRANSPOSED.search(token) for token in x.kernel.module)
+    square = lambda x: x.window and x.reads == x.writes and x.groups == 1
+    return [
+        i
+        for i, x in enumerate(links)
+        if square(x) and not _transposed(x.kernel) and (some or named(x))
+    ]
 
 
 def seams(links: Chain) -> list[int]:
@@ -250,6 +286,9 @@ def norms(modules: dict[Module, dict[str, Leaf]], links: Chain, ordered: bool) -
     """
     alone = {m: p for m, p in modules.items() if "kernel" not in p}
     places = {x.kernel.module: i for i, x in enumerate(links)}
+    listed = [_by_order(m, modules, places) for m in alone]
+    apart = ordered and len(set(listed)) == len(listed)  # not all of them behind all kernels
+    ranked = len({(m[:-1], names.stem(m[-1])[0]) for m in alone if m}) == 1
     out, numbered = [], True
     for module, parts in alone.items():
         norm = Norm(module, parts, (), None)
@@ -258,10 +297,10 @@ def norms(modules: dict[Module, dict[str, Leaf]], links: Chain, ordered: bool) -
         numbered &= near is not None
         if near is None and links[0].kernel.writes_first:
             near = _by_equal_number(module, places, fits)
-        if near is None:
-            near = _by_rank(module, alone, links)
-        if near is None and ordered:
+        if near is None and apart:
             near = _by_order(module, modules, places)
+        if near is None and ranked:
+            near = _by_rank(module, alone, links)
         after = [near] if near is not None else list(range(-1, len(links)))
         if not (after := tuple(i for i in after if fits(i))):
             raise UnfitError(
@@ -312,16 +351,14 @@ def _by_order(module, modules, places) -> int | None:
 def _by_equal_number(module, places, fits) -> int | None:
     """`conv2` of `bn2`, `net.3.linear` of `net.3.norm`."""
     number = names.stem(module[-1])[1] if module else -1
-    same = [
-        i
-        for m, i in places.items()
-        if m[:-1] == module[:-1] and m and names.stem(m[-1])[1] == number and fits(i)
-    ]
-    return same[0] if len(same) == 1 else None
+    beside = {m: i for m, i in places.items() if m and m[:-1] == module[:-1]}
+    same = [i for m, i in beside.items() if names.stem(m[-1])[1] == number and fits(i)]
+    sure = number >= 0 or len(beside) == 1
+    return same[0] if sure and len(same) == 1 else None
 
 
 def _by_rank(module, alone, links) -> int | None:
-    """The k-th norm follows the k-th convolution, or kernel, if there are as many."""
+    """The k-th norm of a name follows the k-th convolution, or kernel, if there are as many."""
     ranked = sorted(alone, key=lambda m: names.natural(".".join(m)))
     width = {m: max(x.shape[-1] for x in alone[m].values()) for m in ranked}
     convolutions = [i for i, x in enumerate(links) if x.window]

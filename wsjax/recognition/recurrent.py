@@ -12,7 +12,7 @@ from typing import Any
 
 from wsjax.architectures.spec_builder import Axes
 from wsjax.networks import Array
-from wsjax.recognition import links, names
+from wsjax.recognition import chains, links, names
 from wsjax.recognition.drafting import OTHER, SPELLINGS, StoredDraft
 from wsjax.recognition.names import Shapes, UnfitError
 
@@ -31,7 +31,7 @@ def recurrent(
 
     Args:
         weights: shapes by name.
-        config: "activation" between the layers of a head.
+        config: "activation" between the layers of a head; "chain" that each reads the one before.
 
     Returns:
         As `chains.chained`.
@@ -58,7 +58,7 @@ def recurrent(
         came = _layer(out, module, cells, GATES[gates], came, width, f"h{depth}")
     if len(came) > 1:
         out.notes.append("what reads both directions is taken to read the forward one first")
-    last, known = came, _head(out, came, config)
+    last, known = came, _head(out, module, came, config)
     tables, ends = ([a for a in out.layers[i].arrays if a.role == "kernel"] for i in (0, -1))
     if out.layers[0].kind == "embedding" and _shape(out, tables[0]) == _shape(out, ends[0]):
         out.notes.append("the output may be the table of embeddings, so what they read is fixed")
@@ -112,7 +112,7 @@ def _part(out, source, part, reads, writes, cut) -> Array:
     return out.kernel(source, "wr", reads, writes, part=part, cut=cut)
 
 
-def _head(out: StoredDraft, came: tuple[Axes, ...], config) -> bool:
+def _head(out: StoredDraft, module: str, came: tuple[Axes, ...], config) -> bool:
     """The dense layers that read the last layer; whether their activations are known."""
     rest = {n: s for n, s in out.stored.items() if n not in out.used()}
     modules = names.by_module(names.leaves(rest))
@@ -120,12 +120,30 @@ def _head(out: StoredDraft, came: tuple[Axes, ...], config) -> bool:
         raise UnfitError("a recurrent network without a layer that reads it: it may be the output")
     if strange := [m for m, parts in modules.items() if set(parts) - {"kernel", "bias"}]:
         raise UnfitError(f"{'.'.join(strange[0])}: no dense layer behind a recurrent network")
+    around = module.rstrip(".").rpartition(".")[0] + "."
+    own = lambda n: n.removeprefix(around)
+    simple = bool(config.get("chain"))
+    if not simple and (found := [n for n in rest if chains.BRANCHES.search(own(n))]):
+        raise UnfitError(
+            f"{found[0]}: by its name no layer of a head that reads the recurrent network alone"
+        )
     chain = links.chain([p["kernel"] for p in modules.values() if "kernel" in p], ())
     given = config.get("activation")
-    known = len(chain) == 1 or given in SPELLINGS
+    known = len(chain) == 1 or (simple and given in SPELLINGS)
+    states = [out.sizes[axes[0]] for axes in came]
+    widths = [*{sum(states), *states}, *(x.writes for x in chain)]
+    tied = {w for w in widths if widths.count(w) > 1} - ({*widths} if simple else set())
+    if tied:
+        out.notes.append(
+            "layers of the head that are as wide as others may be added to those, so they are "
+            "fixed; config={'chain': True} says that they are not"
+        )
+    if tied & {sum(states), *states}:
+        out.hidden = [h for h in out.hidden if (h,) not in came]
     for i, link in enumerate(chain):
         last = i == len(chain) - 1
-        writes = out.fixed("y", link.writes) if last else out.neurons(f"d{i}", link.writes)
+        free = not last and link.writes not in tied
+        writes = (out.neurons if free else out.fixed)("y" if last else f"d{i}", link.writes)
         arrays, start = [], 0
         for axes in came:
             columns = (1, start, start + out.sizes[axes[0]])
@@ -135,7 +153,7 @@ def _head(out: StoredDraft, came: tuple[Axes, ...], config) -> bool:
             arrays.append(_part(out, link.kernel.name, part, axes, writes, cut))
         if "bias" in modules[link.kernel.module]:
             arrays.append(out.vector(modules[link.kernel.module]["bias"].name, "bias", writes))
-        activation = "none" if last else SPELLINGS.get(given, OTHER)
+        activation = "none" if last else SPELLINGS.get(given, OTHER) if simple else OTHER
         out.layer("dense", arrays, name=".".join(link.kernel.module), activation=activation)
         came = (writes,)
     return known

@@ -11,6 +11,7 @@ identity; with fewer heads of keys than of queries, these are permuted within ea
 """
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ from wsjax.recognition.transformer_names import (
 )
 
 Config = Mapping[str, Any]
+PER_HEAD = re.compile(r"rel|bias|alibi|slope", re.IGNORECASE)
+BEFORE = {"weight": "gamma", "bias": "beta"}  # of norms, in files converted from TensorFlow
 
 
 def transformer(weights: Shapes, config: Config) -> tuple[StoredDraft, str, bool, bool] | None:
@@ -66,17 +69,28 @@ def _whole(weights, config, family, prefix, blocks) -> tuple[StoredDraft, str, b
     rest = set(weights) - model.out.used()
     if rest or not model.closed:
         known = [b for b in blocks if not any(n.startswith(b) for n in rest)]
-        model = _Transformer(weights, config, family, prefix, blocks, free=False)
+        shared = {n: weights[n] for n in rest if not n.startswith(tuple(blocks))}
+        model = _Transformer(
+            weights, config, family, prefix, blocks, False, _per_head(shared, model.heads)
+        )
         model.draft(known)
         why = "other arrays may read it" if rest else "it may be the output"
         model.out.notes.append(f"the stream is fixed: {why}")
     return model.out, family.family, model.known, model.runs and model.known
 
 
+def _per_head(shapes: Shapes, heads: tuple[int | None, int | None]) -> str | None:
+    """Of arrays outside the blocks, one that may have a part for each head, the same in all."""
+    named = lambda n: PER_HEAD.search(n.removesuffix(".bias"))
+    return next((n for n, s in shapes.items() if named(n) or set(heads) & set(s)), None)
+
+
 class _Transformer:
     """One network, block after block."""
 
-    def __init__(self, weights, config, family: Names, prefix, blocks, free: bool = True):
+    def __init__(
+        self, weights, config, family: Names, prefix, blocks, free=True, per_head: str | None = None
+    ):
         self.out = StoredDraft(stored=weights)
         self.config, self.family, self.prefix = config, family, prefix
         act = _setting(config, "activation", "hidden_act", "activation_function")
@@ -97,6 +111,9 @@ class _Transformer:
             self.activation, self.known = OTHER, False
         self.stream = (self.out.neurons if free else self.out.fixed)("s", self.width)
         self.heads = self._heads(blocks)
+        if per_head is not None and None not in self.heads:
+            self.out.notes.append(f"{per_head}: may tell heads apart in all blocks: they are fixed")
+            self.heads = None, None
         self.closed = False
         self.runs = family.patch is not None and None not in self.heads
 
@@ -108,7 +125,8 @@ class _Transformer:
 
     def at(self, prefix: str, template: str, leaf: str = "weight") -> str:
         """A stored name."""
-        return prefix + template.format(leaf)
+        name, old = (prefix + template.format(x) for x in (leaf, BEFORE.get(leaf, leaf)))
+        return old if old in self.out.stored and name not in self.out.stored else name
 
     def _heads(self, blocks) -> tuple[int | None, int | None]:
         """Heads of queries and of keys; None if not known."""
@@ -127,7 +145,8 @@ class _Transformer:
         if not queries or not keys or queries % keys or fused % 3:
             raise UnfitError(f"{family.family}: queries {queries} and keys {keys} have no heads")
         if family.query_norm and (n := self.at(blocks[0], family.query_norm)) in weights:
-            (dimension,) = self.out.dims(n, 1)
+            (own,) = self.out.dims(n, 1)
+            dimension = dimension if own == queries else own  # one norm of all heads, or of each
         if family.family == "torchvision ViT" and heads is None:
             heads = TORCHVISION_HEADS.get((self.width, len(blocks), rows(family.up)))
         if dimension and heads is None and not queries % dimension:
@@ -275,8 +294,12 @@ class _Transformer:
             if out.has(bias):
                 arrays.append(out.vector(bias, "bias", writes[i], **own[1]))
         for i, template in enumerate((family.query_norm, family.key_norm)):
-            if template and out.has(self.at(block, template)):
-                arrays.append(out.vector(self.at(block, template), "scale", writes[i][-1:]))
+            if template and out.has(source := self.at(block, template)):
+                (size,), axes = out.dims(source, 1), writes[i][-1:]
+                if size != out.sizes[axes[0]]:
+                    every = size == math.prod(out.sizes[a] for a in writes[i])
+                    axes = writes[i] if every else out.fixed(f"norm{number}_{i}", size)
+                arrays.append(out.vector(source, "scale", axes))
         arrays.append(out.kernel(self.at(block, family.out), self.order, read, s))
         arrays += self._bias(block, family.out, s)
         name = self.at(block, family.out).removesuffix(".weight").rpartition(".")[0]
@@ -352,7 +375,7 @@ class _Transformer:
         source = self.at(prefix, template)
         arrays = [self.out.vector(source, "scale", self.stream)]
         arrays += self._bias(prefix, template, self.stream)
-        name = source.removesuffix(".weight")
+        name = source.removesuffix(".weight").removesuffix(".gamma")
         if not self.family.rms:
             own = {"norm": "layer", "epsilon": self.epsilon} | (settings or {})
             self.out.layer("norm", arrays, name=name, settings=own)
