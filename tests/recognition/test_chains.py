@@ -74,7 +74,7 @@ def test_a_cnn_of_named_layers_flattened_channels_first():
     net, x = Net(), inputs(2, 2, 4, 4)
     run, state = of(net), state_of(net)
     config = {"activation": "relu", "stride": 1, "padding": 1, "max_pool": (1, 2)}
-    config["norm_first"] = True
+    config |= {"norm_first": True, "chain": True}
     found = assert_recognised(state, lambda s: run(s, x), config)
     assert found.level == "exact"
     assert sorted(permutations.shapes(found.spec).values()) == [(4,), (4,), (5,)]
@@ -82,7 +82,10 @@ def test_a_cnn_of_named_layers_flattened_channels_first():
     np.testing.assert_allclose(y, run(state, x), atol=1e-4)
     by_name = dict(sorted(state.items()))
     assert recognize(by_name, config).spec.sizes == found.spec.sizes
-    unknown = recognize(state, {"activation": "relu"})
+    together = assert_recognised(state, lambda s: run(s, x), config | {"chain": False})
+    assert (together.level, together.forward) == ("chained", None)
+    assert permutations.shapes(together.spec) == {"c0": (4,), "h2": (5,)}
+    unknown = recognize(state, {"activation": "relu", "chain": True})
     assert unknown.level == "chained"
     assert unknown.forward is None
     assert any("norm_first" in note for note in unknown.notes)
@@ -98,7 +101,10 @@ def test_depthwise_and_grouped_convolutions():
         *(nn.Conv2d(8, 3, 2), nn.Flatten()),
     )
     run, x = of(net), inputs(2, 2, 5, 5)
-    found = assert_recognised(state_of(net), lambda s: run(s, x), {"activation": "relu"})
+    config, state = {"activation": "relu"}, state_of(net)
+    depthwise = assert_recognised(state, lambda s: run(s, x), config)
+    assert (depthwise.level, depthwise.spec.hidden) == ("chained", ("c0",))
+    found = assert_recognised(state, lambda s: run(s, x), config | {"grouped": True})
     assert found.spec.nested
     assert found.wired
     assert any("grouped" in note for note in found.notes)
@@ -124,7 +130,7 @@ def test_a_siren():
     np.testing.assert_allclose(found.forward(found.pack(state), x), run(state), atol=1e-4)
     assert set(scaling_group(found.spec).phases) == {"net.0.linear", "net.1.linear"}
     without = recognize(state)
-    assert without.level == "chained"
+    assert (without.level, without.family) == ("chained", "PyTorch MLP")
     assert not scaling_group(without.spec).factors
 
 
@@ -211,6 +217,8 @@ REFUSED = {
     "orders that all fit, sorted by name": {
         **{"a.weight": (4, 4), "b.weight": (4, 4), "in.weight": (4, 2), "out.weight": (1, 4)}
     },
+    "names of queries, keys and values": {f"{n}.weight": (8, 8) for n in ("q", "k", "v", "o")},
+    "a squeeze by name": {"conv.weight": (8, 3, 3, 3), "gate1.weight": (8, 8), "fc.weight": (2, 8)},
     "names of residual blocks": {"block1.fc.weight": (4, 4), "block2.fc.weight": (4, 4)},
     "a bias alone": {"fc.weight": (4, 4), "shift.bias": (4,)},
     "another array in a layer": {"fc.weight": (4, 4), "fc.running_mean": (4,)},
@@ -304,3 +312,104 @@ def test_pools_that_may_be_joined_leave_channels_fixed():
     assert assert_recognised(net, run, {"flatten": "last"}).spec.hidden == ("c0",)
     with pytest.raises(AssertionError):
         assert_recognised(net, run, {"flatten": "first"})
+
+
+def plain(torch, t, x, *layers):
+    for name in layers[:-1]:
+        x = torch.relu(x @ t[name].T)
+    return x @ t[layers[-1]].T
+
+
+def residual_mlp(torch, t, x):
+    h = torch.relu(x @ t["fc1.weight"].T)
+    return plain(torch, t, h + plain(torch, t, h, "fc2.weight", "fc3.weight"), "fc4.weight")
+
+
+def gated(torch, t, x):
+    conv = torch.nn.functional.conv2d
+    x = conv(conv(x, t["conv1.weight"]).relu(), t["conv2.weight"]).relu()
+    x = x * conv(x.mean((2, 3), keepdim=True), t["mix.weight"]).sigmoid()
+    return x.mean((2, 3)) @ t["head.weight"].T
+
+
+def prepared(torch, t, x):
+    conv = torch.nn.functional.conv2d
+    x = conv(x, t["prep.0.weight"]).relu()
+    y = conv(conv(x, t["body.0.0.weight"]).relu(), t["body.1.0.weight"]).relu()
+    return (x + y).mean((2, 3)) @ t["fc.weight"].T
+
+
+def transposed(torch, t, x):
+    for name in ("0.weight", "2.weight", "4.weight"):
+        x = torch.nn.functional.conv_transpose2d(x.relu(), t[name])
+    return x
+
+
+def shuffled(torch, t, x):
+    conv = torch.nn.functional.conv2d
+    x = conv(conv(x, t["0.weight"]).relu(), t["2.weight"])
+    x = torch.nn.functional.pixel_shuffle(x, 2).relu()
+    return conv(conv(x, t["5.weight"]).relu(), t["7.weight"])
+
+
+def split(torch, t, x):
+    for name in ("0.weight", "2.weight", "4.weight"):
+        x = torch.nn.functional.conv2d(x, t[name])
+        x = torch.nn.functional.glu(x, 1) if name != "4.weight" else x
+    return x
+
+
+def normed(torch, t, x):
+    for i in ("in", "hidden"):
+        x = x @ t[f"fc_{i}.weight"].T
+        own = [t[f"bn_{i}.{p}"] for p in ("running_mean", "running_var", "weight", "bias")]
+        x = torch.nn.functional.batch_norm(x, *own).relu()
+    return x @ t["fc_out.weight"].T
+
+
+# function, input, hidden axes that are free with and without a config of their activation
+NO_CHAINS = {
+    "residual MLP": (
+        *(residual_mlp, (3, 5), {"fc1.weight": (4, 5), "fc2.weight": (4, 4)}),
+        *({"fc3.weight": (4, 4), "fc4.weight": (2, 4)}, ["h0"]),
+    ),
+    "squeeze and excitation": (
+        *(gated, (2, 3, 6, 6), {"conv1.weight": (4, 3, 3, 3), "conv2.weight": (4, 4, 3, 3)}),
+        *({"mix.weight": (4, 4, 1, 1), "head.weight": (2, 4)}, ["c0"]),
+    ),
+    "a residual that numbers do not mark": (
+        *(prepared, (2, 3, 6, 6), {"prep.0.weight": (4, 3, 1, 1)}),
+        {"body.0.0.weight": (4, 4, 1, 1), "body.1.0.weight": (4, 4, 1, 1), "fc.weight": (2, 4)},
+        ["c0"],
+    ),
+    "square transposed convolutions": (
+        *(transposed, (2, 6, 2, 2), {"0.weight": (6, 4, 2, 2), "2.weight": (4, 4, 2, 2)}),
+        *({"4.weight": (4, 3, 2, 2)}, []),
+    ),
+    "pixels from channels": (
+        *(shuffled, (2, 3, 6, 6), {"0.weight": (4, 3, 2, 2), "2.weight": (16, 4, 2, 2)}),
+        *({"5.weight": (4, 4, 2, 2), "7.weight": (3, 4, 2, 2)}, ["c0"]),
+    ),
+    "gated linear units": (
+        *(split, (2, 3, 6, 6), {"0.weight": (8, 3, 2, 2), "2.weight": (8, 4, 2, 2)}),
+        *({"4.weight": (3, 4, 2, 2)}, []),
+    ),
+    "norms of several names": (
+        *(normed, (7, 3), {"fc_in.weight": (4, 3)} | batch_norm("bn_in", 4)),
+        {"fc_hidden.weight": (4, 4)} | batch_norm("bn_hidden", 4) | {"fc_out.weight": (2, 4)},
+        ["h0"],
+    ),
+}
+
+
+@pytest.mark.parametrize("config", [{}, {"activation": "relu", "norm_first": True}])
+@pytest.mark.parametrize("case", NO_CHAINS.values(), ids=NO_CHAINS)
+def test_what_is_claimed_of_a_network_that_only_looks_like_a_chain_holds(case, config):
+    torch = pytest.importorskip("torch")
+    function, size, first, rest, free = case
+    state, x = filled(first | rest), torch.from_numpy(inputs(*size))
+    run = lambda s: function(torch, {k: torch.from_numpy(np.array(v)) for k, v in s.items()}, x)
+    found = recognize(state, config)
+    assert (found.level, list(found.spec.hidden)) == ("chained", free)
+    if free:
+        assert_recognised(state, run, config)

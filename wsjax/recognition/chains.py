@@ -26,7 +26,8 @@ from wsjax.recognition.names import Leaf, Shapes, UnfitError
 # Names of parts that do more than read the layer before.
 BRANCHES = re.compile(
     r"attn|attention|residual|shortcut|downsample|skip|block|resnet|lstm|gru\b|rnn|"
-    r"layer\d+[._/]\d+[._/]|transformer|embed|dense_?layer|densegeneral|inception|branch|_proj\b",
+    r"layer\d+[._/]\d+[._/]|transformer|embed|dense_?layer|densegeneral|inception|branch|_proj\b|"
+    r"(^|[._/])(q|k|v|query|key|value|gate|res|identity|highway|film|se|squeeze|excit\w*)\d*([._/]|$)",
     re.IGNORECASE,
 )
 UNKNOWN = "unknown"
@@ -67,19 +68,28 @@ def chained(weights: Shapes, config: Mapping[str, Any]) -> tuple[StoredDraft, st
     listed = [n.name for n in found]
     ordered = bool(config.get("order")) or not names.by_name(listed)
     norms = links.norms(modules, chain, ordered)
-    return _Chain(weights, config, modules, chain, norms).draft()
+    return _Chain(weights, config, modules, chain, norms, biases).draft()
 
 
 class _Chain:
     """The layers of a chain, one after another."""
 
-    def __init__(self, weights, config, modules, chain: Chain, norms: tuple[Norm, ...]):
-        self.out = StoredDraft(stored=weights)
+    def __init__(self, weights, config, modules, chain: Chain, norms: tuple[Norm, ...], biases):
+        self.out, self.biases = StoredDraft(stored=weights), biases
         self.config, self.modules, self.chain, self.norms = config, modules, chain, norms
         self.vgg = _vgg(chain, norms)
         sines = sum(bool(SIREN.search(x.kernel.name)) for x in chain)
         self.siren = sines >= max(1, len(chain) - 1) and not self.convolutions and not norms
         self.activation = self._activation()
+        self.same, self.ends = dict[int, int](), set[int]()
+        if not (config.get("chain") or self.vgg or self.siren or links.in_sequence(chain)):
+            self.same, self.ends = links.ties(chain)
+        if self.same or self.ends:
+            self.activation = UNKNOWN
+            self.out.notes.append(
+                "by their names layers as wide as others may be added to them, so their neurons "
+                "move together or not at all; config={'chain': True} says that they are not"
+            )
         self.pools = self._pools()
         self.exact = self.activation != UNKNOWN
         self.runs = self.exact
@@ -100,7 +110,7 @@ class _Chain:
             return "sin"
         if self.siren:
             self.out.notes.append(
-                "a SIREN by its names: config={'omega': 30.0} would add signs and phase shifts"
+                "names as of a SIREN: config={'omega': 30.0} would add signs and phase shifts"
             )
         else:
             self.out.notes.append(
@@ -130,7 +140,7 @@ class _Chain:
         leaf = self.chain[0].kernel
         framework = "PyTorch" if leaf.writes_first else "Keras" if _keras(self.modules) else "Flax"
         family = f"{framework} {kinds}"
-        if self.siren:
+        if self.siren and (self.activation == "sin" or "omega" in self.config):
             family = "SIREN"
         if self.vgg:
             family = "torchvision VGG"
@@ -148,12 +158,14 @@ class _Chain:
             name = f"{'c' if link.window else 'h'}{i}"
             if link.depthwise and i != last:
                 axes[i] = axes[i - 1]  # the same channels
+            elif i in self.same and i not in fixed:
+                axes[i] = axes[self.same[i]]
             elif i == last or i in fixed:
                 axes[i] = self.out.fixed("y" if i == last else name, link.writes)
             elif i in runs:
                 axes[i] = self._nested(name, runs[i], link.writes)
             else:
-                kinds = {self._kind(n) for n in self.norms if i in n.after}
+                kinds = {self._kind(n) for n in self.norms if i in map(self._first, n.after)}
                 groups = self.config["groups"] if "group" in kinds else None
                 axes[i] = self.out.neurons(name, link.writes, groups)
         for word in ("grouped", "transposed"):
@@ -161,6 +173,12 @@ class _Chain:
                 self.out.notes.append(f"{word} convolutions are inferred from shapes")
                 self.runs = False
         return axes
+
+    def _first(self, i: int) -> int:
+        """The first output that has the axis of this one."""
+        while i > 0 and self.chain[i].depthwise:
+            i -= 1
+        return self.same.get(i, i)
 
     def _runs(self) -> list[tuple[int, ...]]:
         """Outputs of kernels that share their groups: before and after grouped convolutions."""
@@ -206,6 +224,16 @@ class _Chain:
                     "config={'norm': 'layer'} would free them"
                 )
                 fixed |= set(n.after)
+        fixed |= self.ends
+        given = self.config.get("transposed") is True
+        doubts = links.swappable(self.chain, self.biases, given)
+        self.exact &= not (fixed or doubts)
+        for i in doubts:
+            self.out.notes.append(
+                f"{self.chain[i].kernel.name}: a convolution or a transposed one, both fit, so "
+                "what it reads and writes is fixed"
+            )
+            fixed |= {i - 1, i}
         last = len(self.chain) - 1
         for i, link in enumerate(self.chain):
             if link.kernel.writes_first and self._pools_or_positions(i, link):
@@ -216,6 +244,15 @@ class _Chain:
                 fixed.add(i - 1)
         fixed |= {last - 1} if self.chain[last].groups > 1 else set()
         for run in self._runs():
+            if self.config.get("grouped") is not True:
+                label = self.chain[run[1]].kernel.name
+                self.out.notes.append(
+                    f"{label}: grouped, or channels before it are split or shuffled, so they are "
+                    "fixed; config={'grouped': True} would free them within groups"
+                )
+                fixed |= set(run)
+                self.exact = False
+            fixed |= set(run) & {*self.same, *self.same.values()}
             grouped = any(self._kind(n) == "group" for n in self.norms if set(n.after) & set(run))
             counts = {self.chain[i].groups for i in run[1:]}
             between = any(self.chain[i].depthwise for i in run if i >= 0)
@@ -231,8 +268,9 @@ class _Chain:
         return link.positions == 2 or (len(self.chain[i - 1].window) > 1 and not square)
 
     def _spread(self, fixed: set[int]) -> set[int]:
-        """With those that share their neurons: across depthwise kernels, and within runs."""
+        """With those that share their neurons: across depthwise kernels, in runs, and ties."""
         pairs = [(i - 1, i) for i, x in enumerate(self.chain) if x.depthwise]
+        pairs += self.same.items()
         while (
             more := {i for same in (*pairs, *self._runs()) if fixed & set(same) for i in same}
             - fixed

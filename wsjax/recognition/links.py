@@ -59,6 +59,7 @@ Chain = tuple[Link, ...]
 HEAD = re.compile(r"(classifier|head|fc|top|out|linear|dense|final|last)", re.IGNORECASE)
 TRANSPOSED = re.compile(r"transpose|deconv|conv_?t\b|convt\d", re.IGNORECASE)
 KERAS_TRANSPOSED = re.compile(r"conv\dd_transpose")
+READINGS = 64  # of one chain
 DEPTH = 60  # kernels, of chains with grouped or transposed convolutions
 
 
@@ -202,6 +203,8 @@ def _shaped(leaf: Leaf, came, convolved, allowed) -> Iterator[Link]:
         yield Link(leaf, own, out, window)
     elif "grouped" in allowed and came % own == 0 and out % (came // own) == 0:
         yield Link(leaf, came, out, window, groups=came // own)
+    elif "divided" in allowed and came % own == 0:
+        yield Link(leaf, own, out, window)
     if "transposed" in allowed and came in (None, out) and own != out:
         yield Link(leaf, out, own, window, transposed=True)
 
@@ -212,16 +215,72 @@ def _transposed(leaf: Leaf) -> bool:
     return any(pattern.search(token) for token in leaf.module)
 
 
-def swappable(links: Chain) -> list[int]:
-    """The square convolutions that may be transposed, for others are, or their name says so."""
+def swappable(links: Chain, biases: Mapping[Module, int], given: bool = False) -> list[int]:
+    """The convolutions that may be transposed or not.
+
+    Square ones, if others are transposed or their name says so; and those that read a part of the
+    channels if they are not, as behind gates (GLU) or where channels become pixels.
+
+    Args:
+        links: the chain.
+        biases: as of `chain`.
+        given: whether it is known that shapes that do not fit are those of transposed ones.
+    """
+    words = ("transposed", "divided")
+    known = given or len(links) > DEPTH or not any(x.transposed for x in links)
+    readings = iter(()) if known else _fits([x.kernel for x in links], words, biases)
+    first = list(itertools.islice(readings, READINGS))
+    doubt = lambda i: len(first) == READINGS or not all(c[i].transposed for c in first)
     some = any(x.transposed for x in links)
     named = lambda x: any(TRANSPOSED.search(token) for token in x.kernel.module)
     square = lambda x: x.window and x.reads == x.writes and x.groups == 1
     return [
         i
         for i, x in enumerate(links)
-        if square(x) and not _transposed(x.kernel) and (some or named(x))
+        if not _transposed(x.kernel)
+        and ((square(x) and (some or named(x))) or (x.transposed and doubt(i)))
     ]
+
+
+def in_sequence(links: Chain) -> bool:
+    """Whether names are numbers of a sequence, `net.0`, `layers.1.linear`, `Dense_0`, and a head.
+
+    Then each layer reads the one before; else the input of one may be added to its output.
+    """
+    numbers: dict[Module, list[int]] = {}
+    *body, end = [x.kernel.module for x in links]
+    for module in body if len([t for t in end if t.isdigit()]) != 1 else (*body, end):
+        digits = [k for k, token in enumerate(module) if token.isdigit()]
+        if module and re.fullmatch(r"(Dense|Conv)_\d+", module[-1]) and not digits:
+            numbers.setdefault((*module[:-1], "Flax"), [])
+        elif len(digits) == 1:
+            numbers.setdefault(module[: digits[0]], []).append(int(module[digits[0]]))
+        else:
+            return False
+    heads = list(numbers)[1:]
+    return all(list(n) == sorted(set(n)) for n in numbers.values()) and all(
+        any(HEAD.match(token) for token in m) for m in heads
+    )
+
+
+def ties(links: Chain) -> tuple[dict[int, int], set[int]]:
+    """Outputs as wide as others, to which they may be added or by which be multiplied.
+
+    Returns:
+        For such outputs the first that is as wide; and those as wide as the input or output, of
+        all or of a part between `seams`.
+    """
+    same, ends, start = {}, set(), 0
+    for stop in (*seams(links), len(links) - 1):
+        first: dict[int, int] = {}
+        for i in range(start, stop):
+            width = links[i].writes
+            if width in (links[start].reads, links[stop].writes):
+                ends.add(i)
+            elif not links[i].depthwise and first.setdefault(width, i) != i:
+                same[i] = first[width]
+        start = stop + 1
+    return same, ends
 
 
 def seams(links: Chain) -> list[int]:
