@@ -95,6 +95,21 @@ def test_settings_of_another_type_are_named(config, text):
         recognize({n: Header(s) for n, s in MLP.items()}, ["relu"])
 
 
+def test_settings_of_hugging_face_for_other_networks_are_ignored():
+    config = {"model_type": "segformer", "num_attention_heads": [1, 2, 5, 8], "hidden_act": ["a"]}
+    found = recognize({n: Header(s) for n, s in MLP.items()}, config)
+    assert str(found).startswith("chained: PyTorch MLP")
+    assert any("num_attention_heads: expected a whole number" in note for note in found.notes)
+    stage = {"segformer.encoder.block.0.0.attention.self.query.weight": Header((4, 4))}
+    found = recognize(stage, config)
+    assert found.level == "opaque"
+    assert any("so it is ignored" in note for note in found.notes)
+    gpt = {n: Header(s) for n, s in GPT.items()}
+    assert recognize(gpt, config | {"activation_function": 3}).level == "chained"
+    with pytest.raises(ValueError, match="num_attention_heads: expected"):
+        recognize(stage, {"num_attention_heads": [1, 2]})
+
+
 GPT = {
     **{"wte.weight": (7, 8), "wpe.weight": (5, 8), "ln_f.weight": (8,), "h.0.ln_1.weight": (8,)},
     **{"h.0.ln_2.weight": (8,), "h.0.attn.c_attn.weight": (8, 24), "h.0.attn.c_attn.bias": (24,)},

@@ -68,8 +68,8 @@ def shapes(params: Mapping[str, Any]) -> tuple[dict[str, tuple[int, ...]], dict[
         params: anything with shape and dtype, by name.
 
     Returns:
-        The shapes of the weights in natural order of their names' numbers, and for every other
-        array why it is none: "buffer", "int64", "complex64", "empty".
+        The shapes of the weights in the order given, and for every other array why it is none:
+        "buffer", "int64", "complex64", "empty".
     """
     weights, beside = {}, {}
     for name, array in params.items():

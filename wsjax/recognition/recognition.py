@@ -138,8 +138,8 @@ def recognize(params: Mapping[str, Any], config: Mapping[str, Any] | None = None
 
     Raises:
         TypeError: these are no named arrays, or the config is no mapping.
-        ValueError: there is no array of floating-point numbers, or a setting is of another type,
-            or does not fit the shapes.
+        ValueError: there is no array of floating-point numbers, or a setting is of another type
+            (of Hugging Face's it is ignored, with a note), or does not fit the shapes.
 
     >>> import numpy as np
     >>> shapes = {"0.weight": (32, 2), "0.bias": (32,), "2.weight": (1, 32), "2.bias": (1,)}
@@ -156,23 +156,29 @@ def recognize(params: Mapping[str, Any], config: Mapping[str, Any] | None = None
     weights, beside = names.shapes(params)
     if not weights:
         raise ValueError(f"expected arrays of floating-point numbers, got {len(beside)} others")
-    config, reasons = _checked(config), []
+    config, ignored = _checked(config)
+    reasons: list[str] = []
     for family in FAMILIES:
         try:
             if (match := family(weights, config)) is None:
                 continue
             draft, name, exact, runs = match
+            draft.notes += ignored
             return _recognition(draft, name, "exact" if exact else "chained", runs, beside)
         except UnfitError as error:
             reasons.append(str(error))
             if family is not chains.chained:  # of a known family, but altered: no chain either
                 break
-    draft = StoredDraft(stored=weights, notes=reasons)
+    draft = StoredDraft(stored=weights, notes=[*reasons, *ignored])
     return _recognition(draft, "arrays", "opaque", False, beside)
 
 
-def _checked(config: object) -> dict[str, Any]:
-    """The config without settings that are None; the types of the rest are checked."""
+def _checked(config: object) -> tuple[dict[str, Any], list[str]]:
+    """The config without settings that are None, and notes of those that are ignored.
+
+    Of Hugging Face's, settings of another type are ignored, as heads of several stages are a list;
+    such activations are not known.
+    """
     checks.expect("config", {} if config is None else config, Mapping)
     settings = {k: v for k, v in dict(config or {}).items() if v is not None}  # pyrefly: ignore
     whole = lambda x: isinstance(x, int) and not isinstance(x, bool) and x > 0
@@ -184,15 +190,17 @@ def _checked(config: object) -> dict[str, Any]:
         **dict.fromkeys(NUMBERS, (number, "a finite number")),
         **dict.fromkeys(("order", "architectures"), (listed, "a list of texts")),
     }
-    checks.raise_all(
-        "config makes no sense",
-        (
-            f"{k}: expected {rules[k][1]}, got {v!r}"
-            for k, v in settings.items()
-            if k in rules and not rules[k][0](v)
-        ),
-    )
-    return settings
+    wrong = {
+        k: f"{k}: expected {rules[k][1]}, got {v!r}"
+        for k, v in settings.items()
+        if k in rules and not rules[k][0](v)
+    }
+    theirs = {"model_type", "architectures", "transformers_version"} & set(settings)
+    skipped = {k for k in wrong if theirs and k not in NUMBERS}
+    checks.raise_all("config makes no sense", (t for k, t in wrong.items() if k not in skipped))
+    notes = [f"{wrong[k]}, so it is ignored" for k in wrong if k in skipped]
+    unknown = {k: str(settings[k]) for k in skipped if "act" in k}
+    return {k: v for k, v in settings.items() if k not in skipped} | unknown, notes
 
 
 def _recognition(draft: StoredDraft, family, level, runs, beside) -> Recognition:
