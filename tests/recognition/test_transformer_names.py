@@ -44,7 +44,8 @@ def test_norms_of_files_that_came_from_tensorflow():
         ("encoder.gates.weight", (32, HEADS), False),
         ("encoder.slopes", (16,), False),
         ("embeddings.x_position_embeddings.weight", (20, 3), True),
-        ("extra.bias", (3,), True),
+        ("cls.seq_relationship.bias", (3,), True),
+        ("encoder.relative_attention.embeddings", (32, 3), False),
     ],
 )
 def test_an_array_that_all_blocks_share_may_tell_heads_apart(name, shape, heads):

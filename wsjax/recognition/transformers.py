@@ -27,7 +27,7 @@ from wsjax.recognition.transformer_names import (
 )
 
 Config = Mapping[str, Any]
-PER_HEAD = re.compile(r"rel|bias|alibi|slope", re.IGNORECASE)
+PER_HEAD = re.compile(r"(^|[._])rel(ative)?(_?pos\w*)?([._]|$)|bias|alibi|slope", re.IGNORECASE)
 BEFORE = {"weight": "gamma", "bias": "beta"}  # of norms, in files converted from TensorFlow
 
 
