@@ -69,7 +69,7 @@ def _whole(weights, config, family, prefix, blocks) -> tuple[StoredDraft, str, b
     rest = set(weights) - model.out.used()
     if rest or not model.closed:
         known = [b for b in blocks if not any(n.startswith(b) for n in rest)]
-        shared = {n: weights[n] for n in rest if not n.startswith(tuple(blocks))}
+        shared = {n: weights[n] for n in sorted(rest) if not n.startswith(tuple(blocks))}
         model = _Transformer(
             weights, config, family, prefix, blocks, False, _per_head(shared, model.heads)
         )
