@@ -42,7 +42,9 @@ def test_arrays_that_only_sound_like_a_weight_norm_stay():
     assert folded({"weight_g": np.ones((5, 1), "f4"), "weight_v": V[..., 0]}) == ({}, [])
     assert folded({"weight_g": G, "weight_v": V, "weight": V}) == ({}, [])
     assert folded({"weight_g": G}) == ({}, [])
-    assert folded({"weight_g": V, "weight_v": V}) == ({}, [])
+    both = ["weight_g", "weight_v"]
+    assert folded({"weight_g": V, "weight_v": V}) == ({}, both)  # over which axes?
+    assert folded({"weight_g": V, "weight_v": V, "weight": V}) == ({}, [])
     assert folded({"w_g": G, "w_v": V}) == ({}, [])  # of a gate and values
 
 
@@ -107,6 +109,8 @@ def test_as_pytorch_computes_them():
         torch.nn.Linear(5, 4),
         torch.nn.Conv1d(6, 4, 3),
         torch.nn.ConvTranspose1d(6, 4, 3),
+        torch.nn.Linear(1, 4),
+        torch.nn.Conv1d(1, 4, 1),
     ):
         shape = list(layer.weight.shape)
         shape[:2] = sorted(shape[:2])  # [out, in] of each, whatever the layout

@@ -216,8 +216,3 @@ def unpacked(fmt: str, data: Any, place: int = 0) -> tuple:
         return struct.unpack_from(fmt, data, place)
     except struct.error as error:
         raise FileFormatError("the file is cut short: its header ends within a number") from error
-
-
-def bytes_of(shape: tuple[int, ...], dtype: str) -> int:
-    """Bytes of an array whose dtype is a key of `NUMBERS`."""
-    return math.prod(shape) * NUMBERS[dtype].itemsize

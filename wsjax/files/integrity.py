@@ -90,7 +90,7 @@ def measured(array: np.ndarray) -> Measure:
         else:
             tail = _tail(piece, tail) if not piece[-1] else 0
         largest = max(largest, -low, high)
-        if largest > 1e15:
+        if largest > _MOST:
             piece = piece.astype(np.float64)
         with np.errstate(all="ignore"):  # 1e200 squared is beyond float64, and absurd anyway
             squares += float(np.dot(piece, piece))
