@@ -121,7 +121,8 @@ def test_what_is_kept_in_all_is_limited(tmp_path):
     arrays = {f"a{i}": np.full((250, 1000), i + 1.5, "f4") for i in range(4)}
     np.savez_compressed(tmp_path / "net.npz", **arrays)
     few = Limits(unpacked_bytes=1 << 20, total_bytes=3 << 20)
-    with pytest.raises(FileFormatError, match=r"too large in all, at a3, .*Limits\(total_bytes"):
+    match = r"net\.npz: its arrays are too large in all, at a3, .*Limits\(total_bytes"
+    with pytest.raises(FileFormatError, match=match):
         load(tmp_path / "net.npz", limits=few)
     assert describe(tmp_path / "net.npz", limits=few).parameters == 1_000_000
     assert len(load(tmp_path / "net.npz")[0]) == 4
@@ -180,4 +181,6 @@ def test_a_tensor_that_is_not_read_is_an_error_where_it_is_of_the_network(tmp_pa
     torch.save({"model": weight, "optimizer": {"exp_avg": sparse, "x": torch.ones(2)}}, path)
     params, facts = load(path)
     assert list(params) == ["fc.weight"]
-    assert "optimizer/exp_avg is a tensor that is not read" in str(facts)
+    assert "note: optimizer/exp_avg is a tensor that is not read" in str(facts)
+    torch.save({"model": weight, "optimizer": {"x": torch.ones(2)}, "graph": sparse}, path)
+    assert "warning: graph is a tensor that is not read" in str(load(path)[1])

@@ -136,8 +136,11 @@ def contents(
     rows, numbers = entries(named)
     tied = _tied(rows)
     most = _most(checkpoint.path, limits or Limits())
-    params, buffers, measures, beside, unread = _read(rows, tied, keep, most)
-    findings = [_of_network(f, every) for f in findings]
+    try:
+        params, buffers, measures, beside, unread = _read(rows, tied, keep, most)
+    except FileFormatError as error:
+        raise FileFormatError(f"{printable(checkpoint.path)}: {error}") from error
+    findings = [_of_network(f, own, every) for f in findings]
     findings += [*more, *numbers, *unread, *integrity.verdicts(measures, beside)]
     copies, alike = _copies(rows, measures, tied)
     low_rank, config = _adapter(params, checkpoint, rows)
@@ -258,14 +261,17 @@ def _most(path, limits):
     return dataclasses.replace(limits, total_bytes=max(known.total_bytes, known.unpacked_bytes))
 
 
-def _of_network(finding, every):
-    """A finding on the checkpoint; what is not read of an optimiser is no error of the network."""
-    place = finding.array or ""
-    if finding.kind == "refused" and any(
-        place.startswith(f"{b.name}/") for b in every if b.kind == "optimiser" and b.name
-    ):
+def _of_network(finding, own, every):
+    """A finding on the checkpoint; a tensor outside of the network is no error of the network."""
+    if finding.kind != "refused" or finding.severity != "error":
+        return finding
+    within = lambda b, name: bool(b.name) and name.startswith((f"{b.name}/", f"{b.name}."))
+    places = [b for b in every if b is not own and within(b, finding.array)]
+    if any(b.kind == "optimiser" for b in places):
         return dataclasses.replace(finding, severity="note")
-    return finding
+    apart = all(within(own, s.name) for _, s in own.arrays)  # no part of it lies elsewhere
+    outside = apart and not within(own, finding.array)
+    return dataclasses.replace(finding, severity="warning") if places or outside else finding
 
 
 def _read(rows, tied, keep, limits):
