@@ -296,9 +296,11 @@ def _read(rows, tied, keep, limits):
             findings.append(Finding("unreadable", "error", e.name, str(error)))
             continue
         kept = e.kind == "buffer" or (e.kind == "weight" and (keep or _of_adapter(e.name)))
-        if e.name in first and _equals(array, twin := params[first[e.name]].reshape(e.shape)):
-            params[e.name] = twin
-            continue
+        if e.name in first:
+            twin = params[first[e.name]].reshape(e.shape)
+            if _equals(array, twin):
+                params[e.name] = twin
+                continue
         left -= array.nbytes * kept
         if left < 0:
             came = f"its arrays are too large in all, at {printable(e.name):.200}"
@@ -316,7 +318,8 @@ def _read(rows, tied, keep, limits):
 
 def _equals(a, b):
     """Whether arrays of one shape have the same numbers, NaN too; a transpose has others."""
-    return np.array_equal(*(np.ascontiguousarray(x).reshape(-1).view(np.uint8) for x in (a, b)))
+    flat = lambda x: np.ascontiguousarray(x).reshape(-1).view(np.uint8)
+    return np.array_equal(flat(a), flat(b))
 
 
 def _equal(rows, measures, tied):
