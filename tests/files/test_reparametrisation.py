@@ -109,8 +109,6 @@ def test_as_pytorch_computes_them():
         torch.nn.Linear(5, 4),
         torch.nn.Conv1d(6, 4, 3),
         torch.nn.ConvTranspose1d(6, 4, 3),
-        torch.nn.Linear(1, 4),
-        torch.nn.Conv1d(1, 4, 1),
     ):
         shape = list(layer.weight.shape)
         shape[:2] = sorted(shape[:2])  # [out, in] of each, whatever the layout
@@ -123,3 +121,16 @@ def test_as_pytorch_computes_them():
             out, _ = folded(state)
             expected = module.weight.detach().numpy()
             np.testing.assert_allclose(out["weight"], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (4, 1, 1), (1, 4), (1, 1), (4,)])
+@pytest.mark.parametrize("dim", [0, -1])
+def test_a_weight_norm_of_single_numbers_is_as_pytorch_computes_it(shape, dim):
+    torch = pytest.importorskip("torch")
+    dim %= len(shape)
+    weight = torch.from_numpy(numbers(*shape))
+    v, g = weight.numpy(), np.abs(numbers(*(n if i == dim else 1 for i, n in enumerate(shape))))
+    expected = torch._weight_norm(weight, torch.from_numpy(g), dim).numpy()
+    out, unknown = folded({"weight_g": g, "weight_v": v})
+    np.testing.assert_allclose(out["weight"], expected, rtol=1e-5)
+    assert unknown == []
