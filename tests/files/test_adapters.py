@@ -1,5 +1,7 @@
 """Low-rank adapters: what they change in a base, and bases that they do not fit."""
 
+import dataclasses
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -119,3 +121,23 @@ def test_a_half_precision_base_is_widened_where_it_changes():
 
 def test_a_network_without_factors_is_no_adapter():
     assert adapters.adapter({"q.weight": DOWN, "x.lora_A.weight": DOWN}, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("beside", "config", "match"),
+    [
+        ("q.lora_magnitude_vector.weight", {"use_dora": True}, r"DoRA's magnitudes .*\(.*magnit"),
+        ("score.modules_to_save.weight", {}, r"has arrays beside them \(score\.modules_to_save"),
+        ("q.bias", {}, r"has arrays beside them \(q\.bias\)"),
+        ("", {"use_dora": True}, "DoRA's magnitudes beside them, which are not added"),
+    ],
+)
+def test_what_an_adapter_has_beside_its_pairs_is_not_dropped(beside, config, match):
+    names = {"q.lora_A.weight": DOWN, "q.lora_B.weight": UP}
+    names |= {beside: np.ones(4, "f4")} if beside else {}
+    found = adapters.adapter(names, {"lora_alpha": 2} | config)
+    base = {"q.weight": np.zeros((4, 6), "f4")}
+    with pytest.raises(ValueError, match=match):
+        adapters.effective(found, base)
+    pairs = dataclasses.replace(found, others=(), decomposed=False)
+    np.testing.assert_allclose(adapters.effective(pairs, base)["q.weight"], UP @ DOWN, rtol=1e-5)

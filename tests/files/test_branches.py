@@ -62,6 +62,10 @@ def test_a_file_with_optimisers_alone_has_no_network(paths):
         (("online_model.fc.weight", "ema_model.fc.weight"), "ema_model"),
         (("student/fc.weight", "teacher/fc.weight"), "teacher"),
         (("generator/fc.weight", "discriminator/fc.weight"), "generator"),
+        (("critic/fc.weight", "actor/fc.weight", "optimizer/x"), "actor"),
+        (("actor/fc.weight", "critic/fc.weight"), ""),  # modules of one network
+        (("params/actor/kernel", "params/critic/kernel", "opt_state/mu"), "params"),
+        (("model/fc.weight", "target_model/fc.weight", "optimizer/x"), "model"),
         (("target/fc/kernel", "state/step", "optimizer/target/fc/kernel"), "target"),
         (("train_state/params/fc/kernel", "train_state/opt_state/0/mu"), "train_state/params"),
         (("params/params/fc/kernel", "params/batch_stats/bn/mean"), "params/params"),

@@ -161,3 +161,42 @@ def test_numbers_in_names_are_sorted_as_numbers():
     names = ["9", "10", "9a", "a1b10", "a1b9", str(10**30)]
     assert sorted(reversed(names), key=folders.natural)[:2] == ["9", "9a"]
     assert sorted(["x10", "x9"], key=folders.natural) == ["x9", "x10"]
+
+
+def test_the_usual_name_comes_before_its_variants(tmp_path):
+    name = "diffusion_pytorch_model"
+    shard(tmp_path, f"{name}.fp16.safetensors", a=W.astype("f2"))
+    shard(tmp_path, f"{name}.non_ema.safetensors", a=W)
+    with pytest.raises(FileFormatError, match="several weights files"):
+        opened(tmp_path).__enter__()
+    shard(tmp_path, f"{name}.safetensors", a=W)
+    with opened(tmp_path) as checkpoint:
+        assert [a.dtype for a in checkpoint.arrays] == ["float32"]
+        texts = [f.text for f in checkpoint.findings if f.kind == "stray"]
+    assert texts[0] == f"{name}.fp16.safetensors lies beside and is not read"
+    assert len(texts) == 2
+
+
+def test_shards_may_be_links_within_a_cache_alone(tmp_path):
+    cache, elsewhere = tmp_path / "models--net", tmp_path / "elsewhere"
+    folder, blobs = cache / "snapshots" / "0a1b" / "unet", cache / "blobs"
+    for made in (folder, blobs, elsewhere):
+        made.mkdir(parents=True)
+    shard(blobs, "77", a=W)
+    (folder / "s.safetensors").symlink_to(blobs / "77")
+    path = index(folder, {"a": "s.safetensors"})
+    with opened(path) as checkpoint:
+        np.testing.assert_array_equal(checkpoint.arrays[0].read(), W)
+    (folder / "s.safetensors").unlink()
+    shard(elsewhere, "s.safetensors", a=W)
+    (folder / "s.safetensors").symlink_to(elsewhere / "s.safetensors")
+    with pytest.raises(FileFormatError, match=r"shard s\.safetensors is a link to elsewhere"):
+        opened(path).__enter__()
+    path.rename(elsewhere / "index")  # an index that is a link too: both are kept together
+    path.symlink_to(elsewhere / "index")
+    with opened(path) as checkpoint:
+        assert [a.name for a in checkpoint.arrays] == ["a"]
+    path.unlink()
+    (folder / "s.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    with pytest.raises(FileFormatError, match="is a link to elsewhere"):
+        opened(folder).__enter__()

@@ -36,6 +36,8 @@ def test_numbers_are_read_as_they_are(dtype):
         ("attn.mask", np.ones((4, 4), bool)),
         ("attn.bias", np.tri(4, dtype="f4")[None, None]),
         ("attn.masked_bias", np.float32(-1e4)),
+        ("tgt_mask", np.triu(np.full((4, 4), -np.inf, "f4"), 1)),
+        ("word_ids.weight", np.ones((4, 4), "i8")),
         ("rotary.inv_freq", np.ones(4, "f4")),
         ("fc.weight", np.zeros((2, 0), "f4")),
         ("scaled_fp8", np.zeros(2, ml_dtypes.float8_e4m3fn)),
@@ -53,6 +55,8 @@ def test_buffers(name, array):
         ("logit_scale", np.float32(2)),  # a number that is learned
         ("attn.bias", np.ones((4, 4), "f4")),
         ("bn.running_mean", np.zeros(4, "f4")),
+        ("edge_mask", np.ones((4, 4), "f4")),
+        ("edge_mask", np.where(np.eye(4) > 0, -np.inf, 2).astype("f4")),
     ],
 )
 def test_weights_that_look_like_buffers(name, array):

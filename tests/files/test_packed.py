@@ -90,5 +90,7 @@ def test_buffers_and_weights_are_not_packed():
         "fc.weight": F(4, 4),
         "norm.scales": F(4),
         "weight": np.ones(3, "i4"),
+        "ids.weight": np.ones((4, 4), "i8"),
+        "embedding": np.ones((4, 4), "u8"),
     }
     assert packed.packed({n: stored(n, a) for n, a in arrays.items()}) == ({}, set(), [])

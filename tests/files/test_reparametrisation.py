@@ -42,7 +42,9 @@ def test_arrays_that_only_sound_like_a_weight_norm_stay():
     assert folded({"weight_g": np.ones((5, 1), "f4"), "weight_v": V[..., 0]}) == ({}, [])
     assert folded({"weight_g": G, "weight_v": V, "weight": V}) == ({}, [])
     assert folded({"weight_g": G}) == ({}, [])
-    assert folded({"weight_g": V, "weight_v": V}) == ({}, [])
+    both = ["weight_g", "weight_v"]
+    assert folded({"weight_g": V, "weight_v": V}) == ({}, both)  # over which axes?
+    assert folded({"weight_g": V, "weight_v": V, "weight": V}) == ({}, [])
     assert folded({"w_g": G, "w_v": V}) == ({}, [])  # of a gate and values
 
 
@@ -119,3 +121,16 @@ def test_as_pytorch_computes_them():
             out, _ = folded(state)
             expected = module.weight.detach().numpy()
             np.testing.assert_allclose(out["weight"], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (4, 1, 1), (1, 4), (1, 1), (4,)])
+@pytest.mark.parametrize("dim", [0, -1])
+def test_a_weight_norm_of_single_numbers_is_as_pytorch_computes_it(shape, dim):
+    torch = pytest.importorskip("torch")
+    dim %= len(shape)
+    weight = torch.from_numpy(numbers(*shape))
+    v, g = weight.numpy(), np.abs(numbers(*(n if i == dim else 1 for i, n in enumerate(shape))))
+    expected = torch._weight_norm(weight, torch.from_numpy(g), dim).numpy()
+    out, unknown = folded({"weight_g": g, "weight_v": v})
+    np.testing.assert_allclose(out["weight"], expected, rtol=1e-5)
+    assert unknown == []

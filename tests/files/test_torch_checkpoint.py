@@ -229,7 +229,7 @@ def test_types_that_have_no_storage_of_their_own(tmp_path):
         expected = arrays[k].to(getattr(torch, wide)).numpy()
         np.testing.assert_array_equal(read[k].astype(wide), expected)
     assert "conjugated" in texts
-    assert "torch._utils._rebuild_sparse_tensor is not read, at sparse" in texts
+    assert "sparse is a tensor that is not read (torch._utils._rebuild_sparse_tensor" in texts
     torch.save(torch.nn.Linear(2, 3), tmp_path / "module.pt")
     assert "a whole 'torch.nn.modules.linear.Linear'" in outcome(tmp_path / "module.pt")[1][0]
     torch.save({"w": source}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
@@ -309,3 +309,23 @@ def test_a_storage_of_bytes_is_seen_as_the_type_that_an_array_states():
     np.testing.assert_array_equal(array.array(), W.ravel()[1:])
     with pytest.raises(FileFormatError, match="within its storage of 6 numbers"):
         storages.Numbers(row, 2, (5,), (1,), np.dtype("f4")).array()
+
+
+def test_tensors_that_are_not_read_are_errors_by_name(tmp_path):
+    torch = pytest.importorskip("torch")
+    sparse = torch.eye(2).to_sparse()
+    saved = {"fc.weight": torch.nn.Parameter(sparse), "fc.bias": torch.ones(2)}
+    torch.save(saved, tmp_path / "net.pt")
+    with opened(tmp_path / "net.pt") as checkpoint:
+        assert [a.name for a in checkpoint.arrays] == ["fc.bias"]
+        errors = [f for f in checkpoint.findings if f.severity == "error"]
+    assert [(f.kind, f.array) for f in errors] == [("refused", "fc.weight")]
+    assert "fc.weight is a tensor that is not read (torch._utils._rebuild_" in errors[0].text
+
+
+def test_arrays_of_numpy_are_not_counted_as_tensors(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"w": torch.ones(2), "a": np.ones(3), "b": np.ones(4)}, tmp_path / "net.pt")
+    with opened(tmp_path / "net.pt") as checkpoint:
+        assert [a.name for a in checkpoint.arrays] == ["w", "a", "b"]
+        assert checkpoint.findings == ()

@@ -101,11 +101,14 @@ class Adapter:
 
     Attributes:
         pairs: one for each layer that it changes.
-        others: names of arrays beside them, such as biases or whole layers.
+        others: names of arrays beside them, such as biases, whole layers, or magnitudes.
+        decomposed: its change is of DoRA, which scales each row to a stored magnitude as well
+            (Liu et al., 2024).
     """
 
     pairs: tuple[Pair, ...]
     others: tuple[str, ...] = ()
+    decomposed: bool = False
 
     def __str__(self):
         ranks = sorted({p.rank for p in self.pairs})
@@ -114,7 +117,8 @@ class Adapter:
         text = [f"{a:g}" for a in alphas] + ["unknown"] * unknown
         layers = checks.counted(len(self.pairs), "layer")
         rank = ", ".join(map(str, ranks))
-        return f"an adapter of {layers}, rank {rank}, alpha {', '.join(text)}"
+        beside = f", and {checks.counted(len(self.others), 'array')} beside" * bool(self.others)
+        return f"an adapter of {layers}, rank {rank}, alpha {', '.join(text)}{beside}"
 
 
 def adapter(arrays: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> Adapter | None:
@@ -154,7 +158,8 @@ def adapter(arrays: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> Adap
         return None
     targets = unwrapped([p.target for p in pairs])[0]
     pairs = [dataclasses.replace(p, target=t) for p, t in zip(pairs, targets, strict=True)]
-    return Adapter(tuple(pairs), tuple(n for n in arrays if n not in used))
+    others = tuple(n for n in arrays if n not in used)
+    return Adapter(tuple(pairs), others, config.get("use_dora") is True)
 
 
 def _layout(down_word, tail, config):
@@ -201,13 +206,22 @@ def effective(
 
     Raises:
         ValueError: layers that the base lacks, or has in other shapes; every one is named. Or a
-            pair's factors do not fit each other, or its alpha is unknown.
+            pair's factors do not fit each other, or its alpha is unknown. Or the adapter has more
+            than pairs: `others`, or DoRA's magnitudes, which are not added here.
 
     >>> base = {"q.weight": np.zeros((4, 6), "float32")}
     >>> names = {"q.lora_A.weight": np.ones((2, 6)), "q.lora_B.weight": np.ones((4, 2))}
     >>> effective(adapter(names, {"lora_alpha": 1}), base)["q.weight"][0, 0].item()
     1.0
     """
+    if adapter.others or adapter.decomposed:
+        what = "DoRA's magnitudes" if adapter.decomposed else "arrays"
+        listed = f" ({', '.join(adapter.others[:8])}{', ...' * (len(adapter.others) > 8)})"
+        raise ValueError(
+            f"expected an adapter of pairs of factors alone, it has {what} beside them"
+            f"{checks.printable(listed) * bool(adapter.others)}, which are not added here; "
+            "dataclasses.replace(adapter, others=(), decomposed=False) leaves them out"
+        )
     changes, wrong = {}, []
     for pair in adapter.pairs:
         name = _place(pair, base)

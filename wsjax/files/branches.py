@@ -26,12 +26,13 @@ MODELS = (  # words for the weights themselves, the most likely first
     *("state_dict", "model_state_dict", "model_state", "model", "params", "target", "module"),
     "model_weights",
     *("net", "network", "weights", "variables", "nnx_state", "online_model", "student"),
-    *("generator", "netG", "G", "discriminator", "netD", "D", "critic"),
+    *("generator", "netG", "G", "discriminator", "netD", "D", "actor", "critic"),
+    "target_model",  # of Q-learning: older weights, no average
 )
 AVERAGES = (
     *("ema", "ema_model", "model_ema", "params_ema", "ema_params", "state_dict_ema", "ema_weights"),
     *("ema_state_dict", "model_ema_state_dict", "module_ema", "averaged_model", "swa_model"),
-    *("params_avg", "avg_params", "shadow_params", "teacher", "target_model", "G_ema", "g_ema"),
+    *("params_avg", "avg_params", "shadow_params", "teacher", "G_ema", "g_ema"),
 )
 OPTIMISERS = (
     *("optimizer", "optimizers", "optimizer_state", "optimizer_states", "optimizer_state_dict"),
@@ -58,7 +59,11 @@ TREES = (
     "items",
 )
 # words that modules have as well: a choice only beside others of these lists
-MODULES = ("model", "net", "network", "module", "target", "weights", "G", "D", "critic", "student")
+MODULES = (
+    *("model", "net", "network", "module", "target", "weights", "G", "D", "actor", "critic"),
+    "student",
+)
+AGENT = {"actor", "critic"}  # of one network, unless an optimiser lies beside
 _LEVELS = 8  # of branches within branches
 
 Kind = Literal["model", "average", "optimiser", "other"]
@@ -208,7 +213,7 @@ def _words(heads, kind):
     # Modules of a network can be called `model` or `state` too, but hardly all of them.
     sure = [h for h in optimiser if h.startswith(("opt", "exp_avg", "lr_sched"))]
     strong = sure or any(h not in (*MODULES, *TREES) for h in models)
-    if rest and (kind or not strong):
+    if (rest and (kind or not strong)) or ({*models} == AGENT and (kind or not sure)):
         models = []
     if not models:
         collections, optimiser = [], [] if kind else sure

@@ -49,7 +49,8 @@ class Limits:
         unpacked_bytes: of one array that is stored compressed, or repeats a stored one. None is
             twenty times the file's size, and 256 MiB at least.
         total_bytes: of all arrays that are read at once, each under every name it has, as if
-            none shared memory. None is four times the file's size, and 64 MiB at least.
+            none shared memory. None is four times the file's size, and 64 MiB at least. `load`
+            counts memory that names share once; None there is `unpacked_bytes` where that is more.
     """
 
     file_bytes: int = 2 << 30

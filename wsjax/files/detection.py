@@ -60,6 +60,7 @@ def opened(path: str | os.PathLike, limits: Limits | None = None) -> Generator[C
     Raises:
         FileNotFoundError: there is nothing at the path.
         OSError: it cannot be opened or read.
+        ImportError: it is of HDF5, and `h5py` is not installed; the message says how to get it.
         FileFormatError: it is of no supported format, is damaged, or is too large. The message
             begins with the path. `Stored.read` raises it too.
     """

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from wsjax.files.checkpoint import NUMBERS, FileFormatError, Limits, too_large
+from wsjax.files.checkpoint import FileFormatError, Limits, too_large
 
 BUFFER = 1 << 14  # bytes that a cursor reads ahead
 PIECE = 1 << 26  # bytes that one system call reads; the most is 2 GiB less a page
@@ -218,6 +218,23 @@ def unpacked(fmt: str, data: Any, place: int = 0) -> tuple:
         raise FileFormatError("the file is cut short: its header ends within a number") from error
 
 
-def bytes_of(shape: tuple[int, ...], dtype: str) -> int:
-    """Bytes of an array whose dtype is a key of `NUMBERS`."""
-    return math.prod(shape) * NUMBERS[dtype].itemsize
+def is_beside(place: pathlib.Path, path: pathlib.Path) -> bool:
+    """Whether a file lies, links followed, where files that belong to another may.
+
+    That is in the folder of the other, or below it; in the folder where the other is kept, if it
+    is a link itself; or in the `blobs` of the cache of downloads that the folder belongs to, whose
+    files are links (CACHE/snapshots/REVISION/NAME -> CACHE/blobs/HASH). A link to anywhere else
+    is not followed, nor is one from a folder outside of such a cache into it.
+
+    Args:
+        place: of the file.
+        path: of the other file, such as an index, or of a folder.
+    """
+    folder = os.path.realpath(path if path.is_dir() else path.parent)
+    homes = {folder}
+    if not path.is_dir():
+        homes.add(os.path.dirname(os.path.realpath(path)))
+    if snapshots := [p for p in pathlib.Path(folder).parents if p.name == "snapshots"]:
+        homes.add(str(snapshots[0].parent / "blobs"))
+    real = os.path.realpath(place)
+    return any(real.startswith(f"{home.rstrip(os.sep)}{os.sep}") for home in homes)

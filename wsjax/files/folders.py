@@ -5,7 +5,8 @@
 
 An index says in which shard each array lies, and is followed to the letter: arrays that it does
 not list are left out, and reported, as are other weights files beside it. Its shards are files of
-its own folder, by name; what it says of their total size is compared, not used.
+its own folder, by name, or links to where the index itself or the folder's cache of downloads is
+kept (`disk.is_beside`); what it says of their total size is compared, not used.
 """
 
 import collections
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator
 
 from wsjax.checks import printable
 from wsjax.files.checkpoint import Checkpoint, FileFormatError, Finding, Limits
-from wsjax.files.disk import BytesOf
+from wsjax.files.disk import BytesOf, is_beside
 from wsjax.files.json_text import first, json_file
 
 Opener = Callable[[pathlib.Path], Checkpoint]  # of a single file that holds arrays
@@ -40,7 +41,7 @@ def read_index(file: BytesOf, limits: Limits, open_file: Opener) -> Checkpoint:
 
     Raises:
         FileFormatError: the index is damaged, names a file outside its folder, or all of its
-            shards are missing.
+            shards are missing or links to elsewhere.
     """
     index = json_file(file, "the index", limits)
     places, folder = index.get("weight_map"), file.path.parent
@@ -53,7 +54,7 @@ def read_index(file: BytesOf, limits: Limits, open_file: Opener) -> Checkpoint:
                 f"expected shards as files beside the index, got {shard!r:.200}, which may lie "
                 "elsewhere"
             )
-    parts, findings = _parts(folder, shards, open_file)
+    parts, findings = _parts(file.path, shards, open_file)
     listed = collections.Counter(places.values())
     findings += [
         Finding("missing", "error", None, f"shard {printable(s)} is missing: {listed[s]} arrays")
@@ -85,13 +86,16 @@ def _total(metadata, arrays) -> Iterator[Finding]:
         yield Finding("total", "note", None, f"{text}; the statement is not used")
 
 
-def _parts(folder, shards, open_file):
+def _parts(path, shards, open_file):
     """Shard -> its contents, of those that are there; and what was found about them."""
     if len(shards) > SHARDS:
         raise FileFormatError(f"it has {len(shards)} shards, expected at most {SHARDS}")
     parts, findings = {}, []
+    folder = path if path.is_dir() else path.parent
     for shard in shards:
         with contextlib.suppress(FileNotFoundError):
+            if not is_beside(folder / shard, path):
+                raise FileFormatError(f"shard {printable(shard)} is a link to elsewhere")
             try:
                 parts[shard] = open_file(folder / shard)
             except FileFormatError as error:
@@ -141,6 +145,8 @@ def read_folder(folder: pathlib.Path, open_file: Opener, open_index: Opener) -> 
     for suffix in SUFFIXES:
         same = sorted(n for n in weights if n.endswith(suffix))
         chosen = same if len(same) == 1 else [n for n in same if _usual(n)]
+        if len(chosen) > 1:  # variants beside it: `diffusion_pytorch_model.fp16.safetensors`
+            chosen = [n for n in chosen if n.removesuffix(suffix) in USUAL]
         if len(chosen) == 1:
             checkpoint = open_file(folder / chosen[0])
             findings = (*checkpoint.findings, *_strays(folder, set(chosen)))

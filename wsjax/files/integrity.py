@@ -3,11 +3,12 @@
     measured(array)      how many are not finite, and where; root mean square; zeros
     verdicts(measures)   findings by name: nonfinite, zeros, scale
 
-An array is measured in pieces, so that no copy of it is made, and can be dropped before the
-next is read. Scales are compared within a kind, the arrays of one last word and number of axes
-(all kernels of dense layers, all running means): training leaves them within a few orders of
-magnitude, while random or misread bytes span all that their type has. Zeros are found where an
-array is zero throughout, or from some place to its end, as a broken download leaves it.
+An array is measured in pieces, so that no copy of one that is contiguous is made, and can be
+dropped before the next is read. Scales are compared within a kind, the arrays of one last word
+and number of axes (all kernels of dense layers, all running means): training leaves them within a
+few orders of magnitude, while random or misread bytes span all that their type has. Zeros are
+found where an array is zero throughout, or from some place to its end, as a broken download
+leaves it.
 """
 
 import dataclasses
@@ -90,7 +91,7 @@ def measured(array: np.ndarray) -> Measure:
         else:
             tail = _tail(piece, tail) if not piece[-1] else 0
         largest = max(largest, -low, high)
-        if largest > 1e15:
+        if largest > _MOST:
             piece = piece.astype(np.float64)
         with np.errstate(all="ignore"):  # 1e200 squared is beyond float64, and absurd anyway
             squares += float(np.dot(piece, piece))

@@ -13,6 +13,7 @@ holds.
 
 import collections
 import dataclasses
+import math
 import os
 import pathlib
 import re
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from wsjax.checks import printable
+from wsjax.checks import counted, printable
 from wsjax.files import integrity, names
 from wsjax.files.adapters import adapter
 from wsjax.files.branches import Branch, branches, chosen, twins
@@ -32,11 +33,17 @@ from wsjax.files.checkpoint import (
     Finding,
     Limits,
     Stored,
+    too_large,
 )
 from wsjax.files.detection import opened
 from wsjax.files.facts import ContentError, Facts, equated
+from wsjax.files.folders import INDEX
 from wsjax.files.json_text import json_object
 from wsjax.files.numbers import Entry, entries
+from wsjax.files.packed import INTEGERS
+
+_LORA = re.compile(r"(?<![a-z])lora(?![a-z])", re.IGNORECASE)  # a word, as in "lora_A"
+WEIGHTS = ("weight", "packed", "refused")
 
 
 def load(
@@ -51,7 +58,8 @@ def load(
     Args:
         path: of a file, an index of shards, or a folder.
         branch: name of the part that is the network; by default as `branches` says.
-        limits: of sizes; `Limits()` by default.
+        limits: of sizes; `Limits()` by default. The arrays together are within `total_bytes`, of
+            which None is here twenty times the size of the files, and 256 MiB at least.
 
     Returns:
         Name -> array, layer 10 after layer 9, and the facts.
@@ -60,13 +68,14 @@ def load(
         FileNotFoundError: there is nothing at the path.
         OSError: it cannot be opened or read, for want of permission or by a fault of the disk.
         FileFormatError: it is of no supported format, is damaged, or is too large.
+        ImportError: it is of HDF5, and `h5py` is not installed.
         ContentError: it holds no network, or numbers are missing, not finite, zero almost
             throughout, of an absurd size or without their scale; each array is named, and so is
             a branch that has none of this.
         ValueError: there is no such branch; lists those there are.
     """
     with opened(path, limits) as checkpoint:
-        params, facts = contents(checkpoint, branch)
+        params, facts = contents(checkpoint, branch, limits=limits)
     if any(f.severity == "error" for f in facts.findings):
         raise ContentError(facts)
     return params, facts
@@ -75,7 +84,11 @@ def load(
 def describe(
     path: str | os.PathLike, branch: str | None = None, limits: Limits | None = None
 ) -> Facts:
-    """The facts alone, one array in memory at a time; whatever is wrong with a file is a finding.
+    """The facts alone, without keeping arrays; whatever is wrong with a file is a finding.
+
+    One array is in memory at a time, two where they are compared, and those that it is computed
+    from. Adapters and buffers are kept. So is a missing `h5py`, which Keras's files and HDF5 need,
+    a finding.
 
     Raises:
         FileNotFoundError: there is nothing at the path.
@@ -84,13 +97,17 @@ def describe(
     """
     try:
         with opened(path, limits) as checkpoint:
-            return contents(checkpoint, branch, keep=False)[1]
-    except FileFormatError as error:
-        return Facts(str(path), "", findings=(Finding("refused", "error", None, str(error)),))
+            return contents(checkpoint, branch, False, limits)[1]
+    except (FileFormatError, ImportError) as error:
+        text = str(error) if isinstance(error, FileFormatError) else f"{printable(path)}: {error}"
+        return Facts(str(path), "", findings=(Finding("refused", "error", None, text),))
 
 
 def contents(
-    checkpoint: Checkpoint, branch: str | None = None, keep: bool = True
+    checkpoint: Checkpoint,
+    branch: str | None = None,
+    keep: bool = True,
+    limits: Limits | None = None,
 ) -> tuple[dict[str, np.ndarray], Facts]:
     """The weights of an open file, and the facts, wrong ones included.
 
@@ -98,8 +115,10 @@ def contents(
         checkpoint: open.
         branch: see `load`.
         keep: whether the arrays are returned; otherwise each is dropped when it was measured.
+        limits: see `load`.
 
     Raises:
+        FileFormatError: the arrays that are kept are larger than `limits.total_bytes` in all.
         ValueError: there is no such branch.
     """
     arrays, findings = _one_numbering(checkpoint.arrays)
@@ -116,10 +135,15 @@ def contents(
     named, stripped, more = _named(own)
     rows, numbers = entries(named)
     tied = _tied(rows)
-    params, buffers, measures, beside, unread = _read(rows, tied, keep)
+    most = _most(checkpoint.path, limits or Limits())
+    try:
+        params, buffers, measures, beside, unread = _read(rows, tied, keep, most)
+    except FileFormatError as error:
+        raise FileFormatError(f"{printable(checkpoint.path)}: {error}") from error
+    findings = [_of_network(f, own, every) for f in findings]
     findings += [*more, *numbers, *unread, *integrity.verdicts(measures, beside)]
     copies, alike = _copies(rows, measures, tied)
-    low_rank, config = _adapter(params, checkpoint)
+    low_rank, config = _adapter(params, checkpoint, rows)
     findings += [*config, *alike]
     wrong = any(f.severity == "error" for f in findings)
     if not wrong and not any(e.kind == "weight" for e in rows):
@@ -217,38 +241,85 @@ def _tied(rows: Sequence[Entry]):
     groups: dict[Any, list[str]] = {}
     for e in rows:
         if e.kind in ("weight", "packed") and 0 not in e.shape:
-            key = (tuple(s.storage for s in e.sources), e.shape, e.dtype)
+            # Without the shape: views of one storage are one array, a transpose too.
+            key = (tuple(s.storage for s in e.sources), math.prod(e.shape), e.dtype)
             groups.setdefault(key, []).append(e.name)
     return tuple(tuple(g) for g in groups.values() if len(g) > 1)
 
 
-def _read(rows, tied, keep):
+def _most(path, limits):
+    """`total_bytes` of a file, or of all in its folder where others can belong to it."""
+    if limits.total_bytes is not None:
+        return limits
+    path = pathlib.Path(path)
+    if path.name.endswith((INDEX, ".onnx")):
+        path = path.parent
+    walk = os.walk(path) if path.is_dir() else [(path.parent, (), (path.name,))]
+    files = [pathlib.Path(folder, name) for folder, _, names in walk for name in names]
+    size = sum(f.stat().st_size for f in files if f.is_file())
+    known = limits.of(size)
+    return dataclasses.replace(limits, total_bytes=max(known.total_bytes, known.unpacked_bytes))
+
+
+def _of_network(finding, own, every):
+    """A finding on the checkpoint; a tensor outside of the network is no error of the network."""
+    if finding.kind != "refused" or finding.severity != "error":
+        return finding
+    within = lambda b, name: bool(b.name) and name.startswith((f"{b.name}/", f"{b.name}."))
+    places = [b for b in every if b is not own and within(b, finding.array)]
+    if any(b.kind == "optimiser" for b in places):
+        return dataclasses.replace(finding, severity="note")
+    apart = all(within(own, s.name) for _, s in own.arrays)  # no part of it lies elsewhere
+    outside = apart and not within(own, finding.array)
+    return dataclasses.replace(finding, severity="warning") if places or outside else finding
+
+
+def _read(rows, tied, keep, limits):
     """Reads every array once: params, buffers, measures of weights and of what lies beside."""
     params, buffers, measures, beside, findings = {}, {}, {}, {}, []
     first = {n: group[0] for group in tied for n in group[1:]}
+    left = limits.total_bytes
     for e in rows:
         listed_only = any(s.dtype not in NUMBERS for s in e.sources)
         if e.kind in ("packed", "refused") or listed_only:
             continue
         if e.name in first:
-            if first[e.name] in params:
-                params[e.name] = params[first[e.name]]
-            continue
+            twin = params.get(first[e.name])
+            if twin is not None and twin.shape == e.shape:
+                params[e.name] = twin
+            if twin is None or twin.shape == e.shape:
+                continue
         array = None  # the one before is gone before this one is read
         try:
             array = e.read()
         except (FileFormatError, OSError) as error:
             findings.append(Finding("unreadable", "error", e.name, str(error)))
             continue
+        kept = e.kind == "buffer" or (e.kind == "weight" and (keep or _of_adapter(e.name)))
+        if e.name in first:
+            twin = params[first[e.name]].reshape(e.shape)
+            if _equals(array, twin):
+                params[e.name] = twin
+                continue
+        left -= array.nbytes * kept
+        if left < 0:
+            came = f"its arrays are too large in all, at {printable(e.name):.200}"
+            raise too_large(came, "total_bytes", limits)
         if e.kind == "buffer":
             buffers[e.name] = array
         elif e.kind == "weight":
             measures[e.name] = integrity.measured(array)
-            if keep or _of_adapter(e.name):
+            if kept:
                 params[e.name] = array
         elif array.dtype.kind not in "biu":
             beside[e.name] = integrity.measured(array)
     return params, buffers, measures, beside, findings
+
+
+def _equals(a, b):
+    """Whether arrays of one shape have the same numbers, NaN too; a transpose has others."""
+    flat = lambda x: np.ascontiguousarray(x).reshape(-1).view(np.uint8)
+    return np.array_equal(flat(a), flat(b))
 
 
 def _equal(rows, measures, tied):
@@ -282,10 +353,10 @@ def _copies(rows, measures, tied):
 
 
 def _of_adapter(name):
-    return "lora" in name.lower()
+    return bool(_LORA.search(name))
 
 
-def _adapter(params, checkpoint):
+def _adapter(params, checkpoint, rows):
     """The adapter in the arrays, with the settings that lie beside the file."""
     factors = {n: a for n, a in params.items() if _of_adapter(n)}
     factors |= {n: a for n, a in params.items() if n not in factors}
@@ -294,12 +365,23 @@ def _adapter(params, checkpoint):
     path = pathlib.Path(checkpoint.path)
     config = (path if path.is_dir() else path.parent) / "adapter_config.json"
     settings: dict[str, Any] = {}
+    findings = []
     if config.is_file() and config.stat().st_size < 1 << 20:
         try:
             settings = json_object(config.read_bytes(), config.name, Limits())
         except FileFormatError as error:
-            return adapter(factors, {}), [Finding("refused", "warning", None, str(error))]
-    return adapter(factors, settings), []
+            findings.append(Finding("refused", "warning", None, str(error)))
+    found = adapter(factors, settings)
+    if found is None:
+        return None, findings
+    rest = [e.name for e in rows if e.name not in params and e.kind in WEIGHTS]
+    found = dataclasses.replace(found, others=(*found.others, *rest))
+    if found.others or found.decomposed:
+        what = "DoRA's magnitudes" if found.decomposed else counted(len(found.others), "array")
+        text = f"the adapter has {what} beside its factors, which `effective` does not add"
+        text += f" ({', '.join(found.others[:4])}{', ...' * (len(found.others) > 4)})"
+        findings.append(Finding("adapter", "warning", None, text))
+    return found, findings
 
 
 def _claims(metadata, facts):
@@ -312,7 +394,12 @@ def _claims(metadata, facts):
 
 
 def _others(every, own, branch, findings):
-    """The other branches that could be meant: the default, or the one without NaN."""
+    """Branches that are left out: others that could be meant, or that belong to the network."""
+    rest = [b for b in every if b.kind == "other" and b is not own and any(map(_holds, b.arrays))]
+    if branch is None and rest:
+        text = f"{', '.join(map(str, rest[:4]))}{', ...' * (len(rest) > 4)}: left out"
+        text += f", beside branch {own.name!r}; branch= takes one"
+        yield Finding("branch", "warning", None, text)
     models = [b for b in every if b.kind not in ("optimiser", "other") and b is not own]
     if branch is None and models:
         text = f"branch {own.name!r} is the default; branch= takes {_names(models)} instead"
@@ -324,12 +411,17 @@ def _others(every, own, branch, findings):
                 yield Finding("branch", "note", None, text)
 
 
+def _holds(named):
+    """Whether it is an array of numbers that could be weights: no step, no key of randomness."""
+    return bool(named[1].shape) and named[1].dtype not in (*INTEGERS, "bool")
+
+
 def _names(models):
     return " or ".join(repr(b.name) for b in models)
 
 
 def _sound(branch):
     rows, findings = entries(_named(branch)[0])
-    _, _, measures, beside, unread = _read(rows, (), False)
+    _, _, measures, beside, unread = _read(rows, (), False, Limits(total_bytes=1 << 62))
     findings = [*findings, *unread, *integrity.verdicts(measures, beside)]
     return not any(f.severity == "error" for f in findings)

@@ -1,7 +1,8 @@
 """Which arrays of a network are weights, and how their numbers are read.
 
     weight      float64, float32, float16, bfloat16, complex: as they are; or computed from others
-    buffer      integers and masks: `num_batches_tracked`, `position_ids`; empty arrays
+    buffer      integers and masks: `num_batches_tracked`, `position_ids`; empty arrays;
+                `..._mask` of minus infinity and zero alone
     packed      quantised: counted, not read
     auxiliary   what a weight is computed from, or lies beside a packed one
     refused     numbers that would be wrong: eight bits without their scale
@@ -131,9 +132,23 @@ def _computed(derived, arrays):
     )
 
 
+def _hides(stored):
+    """Whether its numbers are those of a mask that is added; a learned mask's are others."""
+    if stored.dtype not in NUMBERS:
+        return False
+    try:
+        array = stored.read()
+    except (FileFormatError, OSError):
+        return False  # as a weight it is an error
+    hidden = array == -np.inf
+    return bool(hidden.any() and (hidden | (array == 0)).all())
+
+
 def _is_buffer(name, stored):
     last = split(name)[1]
     if stored.dtype in (*INTEGERS, "bool") or 0 in stored.shape or last in _BUFFERS:
+        return True
+    if last.endswith("_mask") and _hides(stored):
         return True
     # The causal mask of GPT-2, which its files call a bias.
     shape = stored.shape

@@ -8,7 +8,6 @@ TensorProto (onnx.proto)    dims (1), data_type (2), name (8), and
 
 import dataclasses
 import math
-import os
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from wsjax.files.checkpoint import (
     reader,
     too_large,
 )
-from wsjax.files.disk import BytesOf, Cursor, check_booleans, empty
+from wsjax.files.disk import BytesOf, Cursor, check_booleans, empty, is_beside
 from wsjax.files.json_text import first
 from wsjax.files.protobuf import Budget, fields, message, signed, varints
 from wsjax.files.storages import is_count
@@ -210,11 +209,7 @@ class Tensors:
             if not location or "\0" in location or {"", ".", ".."} & set(parts):
                 raise FileFormatError(f"{name} lies in {location!r:.200}, outside the folder")
             place = self._file.path.parent / location
-            # A link may lead to where the model itself is kept, as in caches of downloads.
-            homes = {os.path.realpath(self._file.path.parent)}
-            homes.add(os.path.dirname(os.path.realpath(self._file.path)))
-            real = os.path.realpath(place)
-            if not any(real.startswith(f"{home}{os.sep}") for home in homes):
+            if not is_beside(place, self._file.path):
                 raise FileFormatError(f"{name} lies in {location!r:.200}, a link to elsewhere")
             if len(self._beside) >= 100:
                 raise FileFormatError("expected at most 100 files beside the model")

@@ -53,7 +53,10 @@ def packed(arrays: Mapping[str, Stored]) -> tuple[dict[str, int], set[str], list
                 counts[name] = stored.size  # formats' own types list their elements
                 beside |= near
             continue
-        if len(stored.shape) > 1 and (last in WEIGHTS or (last.endswith("_blocks") and near)):
+        # By themselves such wide integers are indices: no format packs weights into them.
+        lone = stored.dtype in ("int64", "uint64") and not near
+        weight = last in WEIGHTS or (last.endswith("_blocks") and near)
+        if len(stored.shape) > 1 and weight and not lone:
             counts[name] = stored.size * _each(arrays, name, near)
             beside |= near
     types = dict.fromkeys(arrays[n].dtype for n in counts)

@@ -38,8 +38,16 @@ def folded(arrays: Mapping[str, Stored]) -> tuple[list[Derived], list[str]]:
     )
     weights = [d for d in every if d and d.name not in arrays and all(map(real, d.sources))]
     used = {n for d in weights for n in d.sources}
-    foreign = lambda n: _INFIX in n or _split(n)[1] == "orig"
+    foreign = lambda n: _INFIX in n or _split(n)[1] == "orig" or _alike(arrays, n)
     return weights, [n for n in arrays if n not in used and foreign(n)]
+
+
+def _alike(arrays, name):
+    """Whether it is the g or v of a weight norm whose shapes do not give the axes of its norm."""
+    stem, part = _split(name)
+    both = [arrays.get(f"{stem}_{x}") for x in "gv"]
+    shapes = [s.shape for s in both if s]
+    return part in ("g", "v") and stem not in arrays and len(shapes) == 2 and len({*shapes}) == 1
 
 
 def _split(name):
@@ -79,7 +87,7 @@ def _weight_norm(arrays, weight, g, v):
     single = all(n == 1 for n in scale)
     if not single and (
         len(scale) != len(shape)
-        or scale == shape
+        or (scale == shape and sum(n > 1 for n in shape) != 1)
         or any(a not in (1, b) for a, b in zip(scale, shape, strict=True))
     ):
         return None

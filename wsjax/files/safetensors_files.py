@@ -28,6 +28,7 @@ from wsjax.files.checkpoint import (
 )
 from wsjax.files.disk import BytesOf, unpacked
 from wsjax.files.json_text import first, json_object
+from wsjax.files.storages import is_count
 
 DTYPES = {  # of the format -> ours
     **{"BOOL": "bool", "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64"},
@@ -71,19 +72,15 @@ def _header(file, limits):
     return 8 + count, header
 
 
-def _is_count(n):
-    return type(n) is int and 0 <= n < 1 << 60
-
-
 def _entry(name, entry):
     """Its dtype, shape, beginning and end."""
     where = f"the header's entry {name!r:.200}"
     if type(entry) is not dict or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise FileFormatError(f"expected dtype, shape and data_offsets alone in {where}")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if type(shape) is not list or len(shape) > DIMENSIONS or not all(map(_is_count, shape)):
+    if type(shape) is not list or len(shape) > DIMENSIONS or not all(map(is_count, shape)):
         raise FileFormatError(f"expected the shape as at most {DIMENSIONS} counts in {where}")
-    if type(offsets) is not list or len(offsets) != 2 or not all(map(_is_count, offsets)):
+    if type(offsets) is not list or len(offsets) != 2 or not all(map(is_count, offsets)):
         raise FileFormatError(f"expected data_offsets as two counts in {where}")
     if type(code) is not str:
         raise FileFormatError(f"expected the dtype as a text in {where}")

@@ -21,7 +21,7 @@ from wsjax.files.checkpoint import (
 )
 from wsjax.files.json_text import first
 from wsjax.files.pickles import Name
-from wsjax.files.storages import NAMES, Numbers
+from wsjax.files.storages import NAMES, STORAGES, Numbers
 from wsjax.files.torch_files import PLAIN, Archive
 
 ADVICE = (
@@ -46,7 +46,8 @@ def read(archive: Archive, limits: Limits) -> Checkpoint:
 
     def leaf(path, x):
         if type(x) is Numbers and x.storage is not None:
-            met.add(id(x))
+            if x.storage.name in STORAGES:  # NumPy's arrays are no tensors
+                met.add(id(x))
             return _stored(archive, limits, path, x)
         if type(x) is Name and x.full in NAMES:
             return x.full

@@ -18,6 +18,7 @@ from wsjax.files.json_text import first
 
 DEPTH = 100
 NOTHING = object()  # for what leaves no metadata
+TENSORS = ("torch._utils._rebuild_", "torch._tensor._rebuild_")  # makers of weights of any kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +47,15 @@ class Parts:
     refused: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def findings(self) -> list[Finding]:
-        """One of every kind of object that is refused, and of arrays of the same bytes."""
+        """One of every tensor and kind of object that is refused, and of arrays of one storage."""
         found, kinds, shared = [], {}, {}
         for place, kind in self.refused.items():
-            kinds.setdefault(kind, []).append(printable(place))
+            if kind.startswith(TENSORS):
+                text = f"{printable(place)} is a tensor that is not read ({printable(kind):.300})"
+                text += ": convert it to a dense one of plain numbers, and save it again"
+                found.append(Finding("refused", "error", place, text))
+            else:
+                kinds.setdefault(kind, []).append(printable(place))
         for kind, places in kinds.items():
             text = f"{printable(kind):.300} is not read, at {first(places)}: nothing of it was run"
             found.append(Finding("refused", "note", None, text))
