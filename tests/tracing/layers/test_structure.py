@@ -146,6 +146,39 @@ def test_the_steps_of_a_scan_are_layers():
     parameter_graph(spec)
 
 
+@pytest.mark.parametrize("joined", [jnp.add, jnp.multiply])
+def test_a_loop_whose_result_meets_its_start(joined):
+    params = {"b": (3, 6), "steps": (3, 6, 6), "o": (6, 2)}
+
+    def model(p, x):
+        start = x @ p["b"]
+        step = lambda h, w: (h + jax.nn.relu(h @ w), None)
+        return joined(jax.lax.scan(step, start, p["steps"])[0], start) @ p["o"]
+
+    spec = layers_of(model, params, X)
+    assert {a.name for a in spec.arrays} == set(params)
+    claimed = [f.scale for f in scaling_group(spec).factors.values()]
+    assert claimed == ([True] if joined is jnp.add else [])  # a product is of degree two
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        lambda p, t: jnp.sin(t * jnp.arange(8.0)),
+        lambda p, t: jnp.arange(8.0) * p["number"],
+        lambda p, t: jnp.arange(8.0) + t,
+        lambda p, t: t * p["vector"] + p["vector"],
+    ],
+)
+def test_numbers_meet_arrays(features):
+    params = {"number": (), "vector": (8,), "a": (8, 6), "o": (6, 2)}
+    model = lambda p, t: jax.nn.relu(features(p, t) @ p["a"] + t * 0) @ p["o"]
+    spec = layers_of(model, params, jax.ShapeDtypeStruct((), jnp.float32))
+    assert {a.name for a in spec.arrays} == set(params)
+    read = {a.name: a.axes for a in spec.arrays}
+    assert read["a"][1] == read["o"][0]
+
+
 def test_a_recurrence_reads_what_it_writes():
     params = {"wx": (3, 6), "wh": (6, 6), "o": (6, 2)}
 

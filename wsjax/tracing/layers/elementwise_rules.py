@@ -14,7 +14,17 @@ import numpy as np
 from wsjax.tracing.layers import elementwise
 from wsjax.tracing.layers.elementwise import GRID
 from wsjax.tracing.layers.nodes import Node, Nodes, data, free
-from wsjax.tracing.layers.values import Const, Data, Dims, Stat, Value, Weight, size, together
+from wsjax.tracing.layers.values import (
+    Const,
+    Data,
+    Dims,
+    Stat,
+    Value,
+    Weight,
+    fresh,
+    size,
+    together,
+)
 
 SUMS, PRODUCTS = ("add", "sub", "add_any"), ("mul", "div")
 PASS = ("and", "or", "xor", "not", "eq", "ne", "lt", "le", "gt", "ge")  # truths, of whole numbers
@@ -80,7 +90,7 @@ def _pool(value: Data, nodes: Nodes, new: bool = False) -> int | None:
 
 def _dims(values, shape) -> Dims:
     parts = [v.dims for v in values if not isinstance(v, Const) and len(v.dims) == len(shape)]
-    return together(parts)
+    return together(parts) if parts else fresh(shape)
 
 
 def _whole(name, params, some) -> bool:
@@ -129,6 +139,8 @@ def _with_weight(name, values, some, weights, dims, nodes) -> Value:
     if not plain or not (name in SUMS or name == "mul" or (name == "div" and first_is_data)):
         return data(nodes.other(values, (name,)), dims)
     one, weight = some[0], weights[0]
+    if len(one.dims) < len(dims):  # a number
+        one = dataclasses.replace(one, dims=fresh([size(axis) for axis in dims]))
     dims = tuple(  # the data's, but where it is broadcast
         b if size(b) > size(a) else a for a, b in zip(one.dims, dims, strict=True)
     )
