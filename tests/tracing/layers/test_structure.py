@@ -101,6 +101,28 @@ def test_norms_differ_by_their_invariances():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("activation", [jax.nn.silu, jax.nn.relu, jnp.square, lambda x: x])
+@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize("kind", ["rms", "layer"])
+def test_a_scaled_norm_without_bias_is_activated_after_its_scale(kind, folded, activation):
+    params = {"w": (3, 6), "scale": (6,), "v": (6, 2)}
+
+    def model(p, x):
+        x = x @ p["w"]
+        x = x - x.mean(-1, keepdims=True) if kind == "layer" else x
+        by = jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + 1e-6)
+        return activation(x * (by * p["scale"]) if folded else x * by * p["scale"]) @ p["v"]
+
+    spec = layers_of(model, params, X)
+    name = {jax.nn.silu: "silu", jax.nn.relu: "relu", jnp.square: "other"}.get(activation, "none")
+    assert [(x.kind, x.activation) for x in spec.layers] == [
+        ("dense", "none"), ("norm", name), ("dense", "none")
+    ]  # fmt: skip
+    assert dict(spec.layers[1].settings)["norm"] == kind
+    own = [f.scale for n, f in scaling_group(spec).factors.items() if n == spec.layers[1].name]
+    assert own == ([True] if name in ("relu", "none") else [])
+
+
 def test_a_gate_is_a_residual_that_nothing_commutes_with():
     params = {"gate": (3, 6), "up": (3, 6), "down": (6, 2)}
     spec = layers_of(
