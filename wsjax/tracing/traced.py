@@ -11,15 +11,17 @@ compared with those before. An axis that fails is fixed, a signal that fails los
 signs, and both are noted; a Spec that still fails is an error.
 """
 
+import collections
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax import checks
 from wsjax.networks import Params, Spec
 from wsjax.packing import Packing
 from wsjax.symmetries import permutations
@@ -28,9 +30,11 @@ from wsjax.tracing.layers import structure
 from wsjax.tracing.verification import Verification
 
 Apply = Callable[..., Any]
+AnyArray = TypeVar("AnyArray", jax.Array, np.ndarray)
+BLIND = 1e-4  # relative changes of outputs below which a verification tells little
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Traced:
     """A function's parameters as a network.
 
@@ -42,7 +46,8 @@ class Traced:
         misaligned: likewise, where one array is permuted and the others are not.
         notes: why axes are fixed that might have been free, and what was not understood.
         tree: the parameters' structure.
-        others: leaves that are no real or complex numbers, by position: counters, keys.
+        others: leaves that are no real or complex numbers, by position: counters, keys. They are
+            no part of the network; `unpack` takes them from here, or from another tree.
         complexes: names of complex arrays, stored with a last axis (real, imaginary).
     """
 
@@ -56,35 +61,47 @@ class Traced:
     others: Mapping[int, Any] = dataclasses.field(repr=False)
     complexes: frozenset[str] = dataclasses.field(repr=False)
 
-    def pack(self, tree: Any) -> dict[str, jax.Array]:
+    def pack(self, tree: Any) -> dict[str, AnyArray]:
         """The arrays of the spec, from a tree as was traced.
 
         Raises:
-            ValueError: the tree has another structure, or arrays of other shapes.
+            ValueError: the tree has another structure, or arrays of other shapes or kinds.
         """
         flat, structure = jax.tree.flatten(tree)
         if structure != self.tree:
             raise ValueError(f"expected parameters of structure {self.tree}, got {structure}")
-        leaves = (x for i, x in enumerate(flat) if i not in self.others)
         names = [name for name, _ in self.packing.stored]
+        leaves = [x for i, x in enumerate(flat) if i not in self.others]
         stored = dict(zip(names, leaves, strict=True))
-        parts = lambda x: jnp.stack([jnp.real(x), jnp.imag(x)], -1)
+        kinds = {n: "complex" if n in self.complexes else "real" for n in names}
+        checks.raise_all(
+            "parameters are not those that were traced",
+            (
+                f"{n}: expected {kinds[n]} numbers, got {getattr(x, 'dtype', type(x).__name__)}"
+                for n, x in stored.items()
+                if kind(x) != kinds[n]
+            ),
+        )
         return self.packing.pack(
-            {n: parts(x) if n in self.complexes else x for n, x in stored.items()}
+            {n: pair(x) if n in self.complexes else x for n, x in stored.items()}
         )
 
-    def unpack(self, params: Params) -> Any:
+    def unpack(self, params: Mapping[str, AnyArray], like: Any = None) -> Any:
         """The function's own tree; undoes `pack` to the bit.
+
+        Args:
+            params: arrays of the spec.
+            like: a tree that has the leaves which are no part of the network, such as a counter
+                of steps; by default they are those of the tree that was traced.
 
         Raises:
             ValueError: an array is absent or of another shape.
         """
         stored = self.packing.unpack(dict(params))
-        whole = lambda x: jax.lax.complex(x[..., 0], x[..., 1])
-        leaves = iter(whole(x) if n in self.complexes else x for n, x in stored.items())
+        others = self.others if like is None else dict(enumerate(jax.tree.leaves(like)))
+        leaves = iter(_whole(x) if n in self.complexes else x for n, x in stored.items())
         flat = [
-            self.others[i] if i in self.others else next(leaves)
-            for i in range(self.tree.num_leaves)
+            others[i] if i in self.others else next(leaves) for i in range(self.tree.num_leaves)
         ]
         return jax.tree.unflatten(self.tree, flat)
 
@@ -133,12 +150,14 @@ def trace(apply: Apply, params: Any, *inputs: Any, key: jax.Array | None = None)
         raise TypeError(f"apply: expected a function (params, *inputs), got {type(apply).__name__}")
     key = jax.random.key(0) if key is None else key
     flat, tree = jax.tree_util.tree_flatten_with_path(params)
-    kinds = [_kind(x) for _, x in flat]
-    others = {i: x for i, ((_, x), kind) in enumerate(zip(flat, kinds, strict=True)) if not kind}
-    mine = [(p, x, kind) for (p, x), kind in zip(flat, kinds, strict=True) if kind]
+    kinds = [kind(x) if math.prod(getattr(x, "shape", ())) else "" for _, x in flat]
+    others = {i: _concrete(x) for i, (_, x) in enumerate(flat) if not kinds[i]}
+    mine = [(p, x, k) for (p, x), k in zip(flat, kinds, strict=True) if k]
     if not mine:
         raise ValueError("expected parameters of real or complex numbers, found none")
-    names = [jax.tree_util.keystr(p, simple=True, separator="/") or "params" for p, _, _ in mine]
+    names = _unique(
+        [jax.tree_util.keystr(p, simple=True, separator="/") or "params" for p, _, _ in mine]
+    )
     complexes = frozenset(n for n, (_, _, k) in zip(names, mine, strict=True) if k == "complex")
 
     def function(arrays: Sequence, *inputs):
@@ -154,11 +173,18 @@ def trace(apply: Apply, params: Any, *inputs: Any, key: jax.Array | None = None)
     found, layers = axes(jaxpr, names), structure(jaxpr, names)
     test = Verification(function, abstract, _numbers(mine, abstract), inputs, key)
     spec, found, failed = test.verified(layers, names, found)
+    error, misaligned = test.errors(spec, found.packing)
+    if permutations.movable(spec) and misaligned < BLIND:
+        failed.append(
+            f"verification is weak: a misaligned permutation changes outputs by {misaligned:.0e} "
+            "only; other inputs may tell more"
+        )
     return Traced(
         spec,
         found.packing,
         apply,
-        *test.errors(spec, found.packing),
+        error,
+        misaligned,
         (*found.notes, *layers.notes, *failed),
         jax.tree.structure(params),
         others,
@@ -166,15 +192,43 @@ def trace(apply: Apply, params: Any, *inputs: Any, key: jax.Array | None = None)
     )
 
 
-def _kind(x: Any) -> str:
-    """Real, complex, or empty for what is no parameter."""
+def kind(x: Any) -> str:
+    """Real, complex, or empty for what is no parameter: integers, keys, Python's own numbers."""
     dtype = getattr(x, "dtype", None)
     if dtype is None or not hasattr(x, "shape"):
         return ""
-    return next(
-        (n for n, t in (("real", jnp.floating), ("complex", jnp.complexfloating))
-         if jnp.issubdtype(dtype, t)), ""
-    )  # fmt: skip
+    if jnp.issubdtype(dtype, jnp.floating):
+        return "real"
+    return "complex" if jnp.issubdtype(dtype, jnp.complexfloating) else ""
+
+
+def pair(x: AnyArray) -> AnyArray:
+    """Complex numbers [...] as real ones [..., (real, imaginary)]."""
+    xp: Any = np if isinstance(x, np.ndarray) else jnp
+    return xp.stack([x.real, x.imag], -1)
+
+
+def _whole(x: AnyArray) -> AnyArray:
+    """Undoes `pair`."""
+    if not isinstance(x, np.ndarray):
+        return jax.lax.complex(x[..., 0], x[..., 1])
+    out = np.empty(x.shape[:-1], np.result_type(x.dtype, np.complex64))
+    out.real, out.imag = x[..., 0], x[..., 1]
+    return out
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Names of which none occurs twice: the second "a/b" becomes "a/b#2"."""
+    counts, out = collections.Counter(), []
+    for name in names:
+        counts[name] += 1
+        out.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
+    return out
+
+
+def _concrete(x: Any) -> Any:
+    """A leaf that is no parameter; zeros where only its shape is given."""
+    return jnp.zeros(x.shape, x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else x
 
 
 def _abstract(x: Any, paired: bool) -> jax.ShapeDtypeStruct:
@@ -186,12 +240,10 @@ def _abstract(x: Any, paired: bool) -> jax.ShapeDtypeStruct:
 def _numbers(leaves, abstract) -> list[np.ndarray | None]:
     """The numbers of each parameter as it is traced; None where only its shape is given."""
     out = []
-    for (_, x, kind), like in zip(leaves, abstract, strict=True):
+    for (_, x, sort), like in zip(leaves, abstract, strict=True):
         if isinstance(x, jax.ShapeDtypeStruct):
             out.append(None)
         else:
             x = np.asarray(x)
-            out.append(
-                np.stack([x.real, x.imag], -1).astype(like.dtype) if kind == "complex" else x
-            )
+            out.append(pair(x).astype(like.dtype) if sort == "complex" else x)
     return out

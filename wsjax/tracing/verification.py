@@ -28,6 +28,7 @@ SHARE = 0.05  # of the change by a misaligned permutation, which pass
 STEPS = 5000  # of the outputs' precision, which pass
 NOISE = 0.3  # added to parameters, of their size
 SPREAD = 0.3  # of the logarithm of scales
+FAR = 4  # likewise of their power of two, once more
 
 
 class Verification:
@@ -61,7 +62,10 @@ class Verification:
         leaves, tree = jax.tree.flatten(inputs)
         widened = _widened if double else lambda x: x
         examples = jax.tree.unflatten(tree, [widened(_example(x, seed)) for x in leaves])
-        outputs = jax.jit(lambda arrays: jax.tree.leaves(function(arrays, *examples)))
+        real = lambda y: not jnp.issubdtype(y.dtype, jax.dtypes.extended)  # keys are left out
+        outputs = jax.jit(
+            lambda arrays: [y for y in jax.tree.leaves(function(arrays, *examples)) if real(y)]
+        )
         self.run = lambda arrays: [np.asarray(y) for y in outputs(arrays)]
         given = [
             _drawn(like, seed) if x is None else x
@@ -69,7 +73,9 @@ class Verification:
         ]
         self.arrays = [widened(_generic(x, seed)) for x in given]
         self.outputs = self.run(self.arrays)
+        self.notes: list[str] = []
         if not _finite(self.outputs):
+            self.notes = ["verified with the parameters as they are: noise made outputs infinite"]
             self.arrays, self.outputs = given, self.run(given)
         if not _finite(self.outputs):
             raise ValueError("expected finite outputs of the example inputs, got NaN or infinity")
@@ -82,15 +88,15 @@ class Verification:
         Raises:
             ValueError: it still fails.
         """
-        notes = []
+        notes = list(self.notes)
         spec = spec_of(layers, names, found)
         passes = self._permutes(spec, found.packing) and self._scales(spec, found.packing)
         if not passes and not self.double:
             with jax.enable_x64(True):
                 try:
                     return self.again().verified(layers, names, found)
-                except TypeError:  # the function needs single precision
-                    pass
+                except TypeError as error:
+                    notes.append(f"double precision was not possible: {error!s:.80}")
         if not self._permutes(spec, found.packing):
             failing = [h for h in spec.hidden if not self._permutes(spec, found.packing, h)]
             notes += [f"{h}: its permutations change the outputs" for h in failing]
@@ -137,16 +143,19 @@ class Verification:
         return max(map(_difference, self.outputs, after), default=0.0)
 
     def _elements(self, spec) -> list[dict[str, np.ndarray]]:
-        """Two elements of the group: uniform ones, and cycles that leave no neuron in place.
+        """Elements of the group: uniform, cycles of all neurons, and cycles of half of the axes.
 
+        All axes at once are not enough: swaps of two neurons that depend on each other would pass.
         Drawn by NumPy: `permutations.sample` would compile a program for every shape.
         """
-        seed, out = np.random.default_rng(self.seeds), [{}, {}]
+        seed, out = np.random.default_rng(self.seeds), [{}, {}, {}, {}]
         for h, shape in permutations.shapes(spec).items():
             rows = np.broadcast_to(np.arange(shape[-1]), shape)
             drawn = seed.permuted(rows, axis=-1)
-            out[0][h] = drawn
-            out[1][h] = np.take_along_axis(np.roll(drawn, 1, -1), np.argsort(drawn, -1), -1)
+            cycle = np.take_along_axis(np.roll(drawn, 1, -1), np.argsort(drawn, -1), -1)
+            half = seed.integers(2)
+            out[0][h], out[1][h] = drawn, cycle
+            out[2][h], out[3][h] = (cycle, rows) if half else (rows, cycle)
         return out
 
     def _misaligned(self, spec, packing) -> float:
@@ -194,8 +203,17 @@ class Verification:
             factors = {n: x if n == signal else np.ones_like(x) for n, x in factors.items()}
             phases = {n: x if n == signal else np.zeros_like(x) for n, x in phases.items()}
         element = scalings.Element(factors, phases)
-        change = self._change(_scale(element, self._packed(packing), spec), packing)
-        return change <= max(self._tolerance(spec, packing), STEPS * 1e-8)
+        far = {  # as far as a clipped activation may follow a line
+            n: np.sign(x) * 2.0 ** np.round(FAR * np.log2(np.abs(x)) / SPREAD)
+            for n, x in factors.items()
+        }
+        elements = (
+            element,
+            scalings.Element({n: x.astype(np.float32) for n, x in far.items()}, phases),
+        )
+        tolerance = max(self._tolerance(spec, packing), STEPS * 1e-8)
+        scaled = (_scale(g, self._packed(packing), spec) for g in elements)
+        return all(self._change(x, packing) <= tolerance for x in scaled)
 
 
 # one program each: a take for every array alone would be compiled for each of their shapes
@@ -213,13 +231,18 @@ def _without(spec: Spec, signals: set[str]) -> Spec:
 
 
 def _difference(before: np.ndarray, after: np.ndarray) -> float:
+    """The largest change, relative to the largest output of its place along the last axis."""
     if not jnp.issubdtype(before.dtype, jnp.inexact):
         return float(np.mean(before != after)) if before.size else 0.0
+    if not before.size:
+        return 0.0
     wide = np.complex128 if jnp.issubdtype(before.dtype, jnp.complexfloating) else np.float64
     before, after = before.astype(wide), after.astype(wide)
-    largest = np.abs(before).max(initial=0.0)
-    change = np.abs(after - before).max(initial=0.0)
-    return float(change / largest) if largest else float(change > 0)
+    rows = lambda x: x.reshape(-1, x.shape[-1] if x.ndim else 1)
+    largest = np.abs(rows(before)).max(0)
+    change = np.abs(rows(after - before)).max(0)
+    largest = np.where(largest > 0, largest, np.abs(before).max() or 1.0)
+    return float(np.max(change / largest))
 
 
 def _finite(outputs) -> bool:
@@ -253,6 +276,9 @@ def _example(x, seed: np.random.Generator):
         return x
     if jnp.issubdtype(x.dtype, jnp.floating):
         return seed.standard_normal(x.shape, np.float32).astype(x.dtype)
-    if jnp.issubdtype(x.dtype, jnp.integer):
+    if jnp.issubdtype(x.dtype, jnp.integer) or x.dtype == np.bool_:
         return seed.integers(0, 2, x.shape).astype(x.dtype)
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        parts = seed.standard_normal((*x.shape, 2), np.float32)
+        return (parts[..., 0] + 1j * parts[..., 1]).astype(x.dtype)
     raise ValueError(f"expected an example input, got only the shape of one of {x.dtype}")

@@ -6,7 +6,7 @@ x[..., ::2]   the same, after the axis was regrouped in twos
 x[i]          a row at an unknown place: the axis is fixed, what lies beside it passes
 """
 
-from wsjax.tracing.axes.atoms import atom, expand, fix, size
+from wsjax.tracing.axes.atoms import atom, expand, fix, fixed, size
 from wsjax.tracing.axes.interpreter import Interpreter, Value, fresh
 
 
@@ -34,7 +34,10 @@ def part(walk: Interpreter, value: Value, along: int, start: int, stop: int, who
         axes[along] = atom(0, "a slice")
         return Value(axes)
     if stop - start > 1:
+        still = fixed(axes[along])
         axes[along] = walk.atoms.slice(axes[along], start, stop, "a slice")
+        if still:  # its positions may meet others, as after a shift
+            walk.together([a for a in axes if not fixed(a)])
         return Value(axes)
     return _at(walk, axes, along, start)
 
@@ -58,6 +61,7 @@ def _every(walk, value, along, start, stop, stride, whole):
     if whole % stride or start >= stride or last != whole - stride + start:
         fix(axes[along], "a strided slice")
         axes[along] = atom((stop - start - 1) // stride + 1, "a strided slice")
+        walk.together([a for a in axes if not fixed(a)])
         return Value(axes)
     outer, inner = walk.atoms.regroup(axes[along], (whole // stride, stride), "a strided slice")
     axes[along : along + 1] = [outer, inner]

@@ -12,6 +12,7 @@ from jax.extend import core
 
 from wsjax.tracing.axes.atoms import Atoms, Axis, Node, atom
 
+CUTS = ("slice", "split", "unstack", "dynamic_slice", "gather")
 SMALL = 4096  # numbers in an array whose values are followed
 Space = tuple[Axis, ...]  # axes that an operation runs over together
 
@@ -31,6 +32,7 @@ class Interpreter:
         spaces: axes that some operation ran over together.
         notes: reasons for which a primitive fixed axes, without repetition.
         around: axis nodes that all values of a scan's body lie beside.
+        read: axes of operands, but for those of operations that take parts.
         idle: for each result of the equation at hand, whether nothing reads it.
     """
 
@@ -41,6 +43,7 @@ class Interpreter:
         self.notes: dict[str, None] = {}
         self.around: tuple[Node, ...] = ()
         self.idle: tuple[bool, ...] = ()
+        self.read: list[Axis] = []
 
     def run(self, jaxpr: core.Jaxpr, consts: Sequence, args: Sequence[Value]) -> list[Value]:
         """The results of a jaxpr."""
@@ -58,6 +61,8 @@ class Interpreter:
             outs = [constant(known)] if known is not None else self.rules(self, eqn, ins)
             for value in [*ins, *outs]:
                 self.together(value.axes)
+            if eqn.primitive.name not in CUTS:
+                self.read += (a for value in ins for a in value.axes)
             values |= dict(zip(eqn.outvars, outs, strict=True))
         return [read(v) for v in jaxpr.outvars]
 

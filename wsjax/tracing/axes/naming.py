@@ -27,6 +27,8 @@ from wsjax.tracing.axes.atoms import Axis, Node, expand, find, fix, fixed, kept,
 from wsjax.tracing.axes.interpreter import Interpreter, fresh
 
 MOST = 64  # positions of a fixed axis along which arrays are cut
+# reasons for fixed axes that need no note
+EXPECTED = {"input", "output", "a window", "not used", "a scan"}
 LETTERS = {"input": "x", "output": "y", "a window": "t"}  # of fixed axes, by reason
 
 
@@ -67,6 +69,7 @@ def axes(jaxpr: core.ClosedJaxpr, names: Sequence[str]) -> Axes:
         walk.together(value.axes)
     outs = walk.run(jaxpr.jaxpr, jaxpr.consts, [*parameters, *inputs])
     for value in outs:
+        walk.read += value.axes
         for a in value.axes:
             fix(a, "output")
     used = {id(v) for e in jaxpr.jaxpr.eqns for v in e.invars}
@@ -77,6 +80,13 @@ def axes(jaxpr: core.ClosedJaxpr, names: Sequence[str]) -> Axes:
     if idle:
         walk.notes[f"not used: {checks.some('parameter', [names[i] for i in idle])}"] = None
     settled = _Settled(walk, [p.axes for p in parameters])
+    reasons: dict[str, list[str]] = {}
+    for name, value in zip(names, parameters, strict=True):
+        found = {n.why for a in value.axes for n in leaves(a) if n.why}
+        for why in sorted(found - EXPECTED):
+            reasons.setdefault(why, []).append(name)
+    for why, several in reasons.items():
+        walk.notes[f"axes are fixed by {why}: {checks.some('parameter', several)}"] = None
     return settled.axes(dict(zip(names, shapes[:count], strict=True)))
 
 
@@ -85,13 +95,14 @@ class _Settled:
 
     def __init__(self, walk: Interpreter, parameters: list[list[Axis]]):
         self.walk, self.parameters = walk, parameters
-        while self._fix_deep_cuts() or self._join_restrictions():
+        while self._fix_deep_cuts() or self._join_restrictions() or self._fix_dead_parts():
             pass
         self.beside, self.stored = self._beside(), self._stored()
         self.own = {
             (find(whole), find(outer), index): find(own)
             for (whole, outer, index), own in walk.atoms.restrictions.items()
         }
+        self.selected = {(whole, outer) for whole, outer, _ in self.own}
 
     def _parts(self) -> list[Node]:
         """All nodes inside the parts of the parameters' direct sums."""
@@ -103,6 +114,13 @@ class _Settled:
         deep = [n for n in self._parts() if n.parts and not fixed([n])]
         fix(deep, "a cut within a cut")
         return bool(deep)
+
+    def _fix_dead_parts(self) -> bool:
+        """Fixes parts of parameters that are only cut off; False if there are none."""
+        alive = {n for a in self.walk.read for n in leaves(a)}
+        dead = [n for n in self._parts() if n not in alive and not fixed([n])]
+        fix(dead, "not used")
+        return bool(dead)
 
     def _join_restrictions(self) -> bool:
         """Joins atoms at one index to those at all, unless they lie apart; False if none do."""
@@ -250,6 +268,8 @@ class _Settled:
         cuts = [c for c in self._cuts(node) if c in at]
         for c in cuts:
             own = self.own.get((node, c, at[c]))
+            if own is None and (node, c) in self.selected:
+                return [(node.size, ("not used", (node,), ((c.number, at[c]),)))]
             if own is not None and own is not node:
                 return [x for inner in _units([own], ()) for x in self._keys(inner, at)]
         return [(node.size, (None, (node,), tuple((c.number, at[c]) for c in cuts)))]

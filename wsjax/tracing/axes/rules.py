@@ -7,12 +7,13 @@
     scan, while, cond         their bodies, with carried values tied
     any other                 fixes all it touches, and leaves a note
 
-A rule may fix too much, never too little: two axes of its may stay free only if every
-permutation of their neurons commutes with the primitive.
+A rule may fix too much, never too little: an axis may stay free only if every permutation of its
+neurons commutes with the primitive. What mixes the positions of an axis (a convolution, a cumulated
+sum, a shift) has the neurons beside them share one order: `MIXING`.
 """
 
 from wsjax.tracing.axes import indexing
-from wsjax.tracing.axes.atoms import Axis, atom, expand, fix, fixed, kept, size
+from wsjax.tracing.axes.atoms import Axis, atom, expand, fix, fixed, kept, leaves, size
 from wsjax.tracing.axes.interpreter import Interpreter, Value, fresh
 from wsjax.tracing.loops import scan_counts
 
@@ -24,7 +25,7 @@ ELEMENTWISE = frozenset(
         *("eq_to", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "ge", "gt"),
         *("igamma", "igammac", "imag", "integer_pow", "is_finite", "le", "le_to", "lgamma"),
         *("log", "log1p", "logistic", "lt", "lt_to", "max", "min", "mul", "mul_add", "ne"),
-        *("neg", "nextafter", "not", "optimization_barrier", "or", "polygamma"),
+        *("name", "neg", "nextafter", "not", "or", "polygamma"),
         *("population_count", "pow", "real", "complex", "reduce_precision", "rem", "reshard"),
         *("round", "rsqrt", "select_n", "sharding_constraint", "shift_left"),
         *("shift_right_arithmetic", "shift_right_logical", "sign", "sin", "sinh", "sqrt"),
@@ -55,25 +56,51 @@ ALONG = {  # keep the shape, and mix along these axes
     **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"), "axis"),
     "rev": "dimensions",
 }
+MIXING = frozenset(  # combine positions of axes that keep their places
+    [
+        *ALONG,
+        *("sort", "top_k", "fft", "conv_general_dilated", "pad", "concatenate", "gather"),
+        *("dynamic_slice", "dynamic_update_slice", "scatter", "scatter_add", "scatter-add"),
+        *("scatter_mul", "scatter_max", "scatter_min", "argmax", "argmin"),
+    ]
+)
 RANDOM = ("random_", "threefry", "rng_")
+WINDOWS = ("reduce_window", "select_and")
 
 
 def apply(walk: Interpreter, eqn, ins: list[Value]) -> list[Value]:
     """The results of one equation, by the rule of its primitive."""
     name = eqn.primitive.name
+    outs = _rule(name)(walk, eqn, ins) if eqn.outvars else []
+    if name in MIXING or name.startswith(WINDOWS):
+        for value in (*ins, *outs):
+            walk.together([a for a in value.axes if not fixed(a)])
+    return outs
+
+
+def _rule(name):
     if name in ELEMENTWISE:
-        return _elementwise(walk, eqn, ins)
+        return _elementwise
     if name in CALLS:
-        return _call(walk, eqn, ins)
+        return _call
     if name in REDUCTIONS:
-        return _reduce(walk, eqn, ins)
+        return _reduce
     if name in ALONG:
-        return _along(walk, eqn, ins)
-    if name.startswith(("reduce_window", "select_and")):
-        return _window(walk, eqn, ins)
-    if name.startswith(RANDOM):
-        return [fresh(v.aval.shape, "random") for v in eqn.outvars]
-    return _RULES.get(name, _unknown)(walk, eqn, ins)
+        return _along
+    if name.startswith(WINDOWS):
+        return _window
+    return _random if name.startswith(RANDOM) else _RULES.get(name, _unknown)
+
+
+def _random(walk, eqn, ins):
+    for x in ins:
+        for a in x.axes:
+            fix(a, "random")
+    return [fresh(v.aval.shape, "random") for v in eqn.outvars]
+
+
+def _each(walk, eqn, ins):
+    return [Value(x.axes) for x in ins]
 
 
 def _unknown(walk, eqn, ins):
@@ -153,8 +180,10 @@ def _reshape(walk, eqn, ins):
         run = kept(x for a in ins[0].axes[first:i] for x in a)
         while run and run[-1].size == 1 and j < len(after) and after[j] == 1:
             j += 1  # groups of one
-        whole = j - last == 1
-        out += [run] if whole else walk.atoms.regroup(run, after[last:j], "a reshape")
+        new = [run] if j - last == 1 else walk.atoms.regroup(run, after[last:j], "a reshape")
+        if not {n for a in new for n in leaves(a)} <= set(leaves(run)):  # sizes that do not fit
+            walk.together([a for a in (*ins[0].axes, *out) if not fixed(a)])
+        out += new
     return [Value(out)]
 
 
@@ -187,6 +216,8 @@ def _sort(walk, eqn, ins):
     """Sorted neurons have places of their own, whatever the order they came in."""
     along, (value, *_) = eqn.params["dimension"], _elementwise(walk, eqn, ins)
     axes = list(value.axes)
+    if len(ins) > 1:
+        fix(axes[along], "sort")  # equal keys keep the order they came in
     axes[along] = atom(eqn.outvars[0].aval.shape[along], "sort")
     return [Value(axes) for _ in eqn.outvars]
 
@@ -240,11 +271,14 @@ def _window(walk, eqn, ins):
     shape = eqn.outvars[0].aval.shape
     if len(eqn.outvars) != 1 or len(ins[0].axes) != len(shape):
         return _unknown(walk, eqn, ins)
-    window = eqn.params.get("window_dimensions", shape)
+    p, one = eqn.params, (1,) * len(shape)
+    window, strides = p.get("window_dimensions", shape), p.get("window_strides") or one
+    padding = p.get("padding") or ((0, 0),) * len(shape)
+    still = [(window[i], strides[i], *padding[i]) == (1, 1, 0, 0) for i in range(len(shape))]
     out = fresh(shape).axes
     for x, v in zip(ins, eqn.invars, strict=True):
         for i, a in enumerate(x.axes if len(x.axes) == len(shape) else ()):
-            if window[i] == 1 and v.aval.shape[i] == shape[i]:
+            if still[i] and v.aval.shape[i] == shape[i]:
                 walk.unify(out[i], a, "a pool")
             else:
                 fix(a, "a pool")
@@ -358,6 +392,7 @@ _RULES = {
     "squeeze": _squeeze,
     "expand_dims": _expand_dims,
     "reshape": _reshape,
+    "optimization_barrier": _each,
     "tile": _tile,
     "iota": _iota,
     "dot_general": _dot,
