@@ -11,7 +11,7 @@ from tests.cases.families import FAMILIES
 from tests.cases.tracing import axes_of, jaxpr_of
 from wsjax.symmetries.signals import scaling_group
 from wsjax.tracing.axes import axes
-from wsjax.tracing.layers import spec_of, structure
+from wsjax.tracing.layers import Structure, spec_of, structure
 from wsjax.views.graphs import parameter_graph
 
 
@@ -264,3 +264,13 @@ def test_what_is_not_understood_is_no_error():
     spec = layers_of(model, params, X)
     assert {a.name for a in spec.arrays} == set(params)
     assert spec.layers[0].activation == "other"
+
+
+def test_blocks_that_take_in_each_other_have_levels_in_order():
+    spec, shape = FAMILIES["mlp"]
+    jaxpr, names = jaxpr_of(spec, shape)
+    first, second, *rest = structure(jaxpr, names).blocks
+    circle = Structure((dataclasses.replace(first, inputs=(1,)), second, *rest))
+    found = spec_of(circle, names, axes_of(spec))
+    assert {x.activation for x in found.layers} == {"other"}
+    assert [x.level for x in found.layers] == list(range(len(found.layers)))
