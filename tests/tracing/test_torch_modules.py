@@ -1,5 +1,6 @@
 """PyTorch modules as JAX functions, against the modules themselves."""
 
+import dataclasses
 import sys
 
 import jax
@@ -65,6 +66,44 @@ def test_several_outputs_and_the_mode_of_the_module():
     close(first, module.eval()(x, torch.ones(3))[0])
     close(second, x.sum())
     assert third.shape == (2,)
+
+
+def test_outputs_keep_their_structure():
+    torch = pytest.importorskip("torch")
+
+    class Named(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(3, 2)
+
+        def forward(self, x):
+            return {"logits": self.layer(x), "state": [x + 1, None], "number": 3}, None
+
+    module, x = Named(), torch.randn(4, 3)
+    apply, params, *inputs = from_torch(module, x)
+    got, nothing = jax.jit(apply)(params, *inputs)
+    assert nothing is None
+    assert sorted(got) == ["logits", "number", "state"]
+    close(got["logits"], module(x)[0]["logits"])
+    close(got["state"][0], x + 1)
+    assert got["state"][1] is None
+    assert got["number"] == 3
+
+
+def test_outputs_of_other_classes_are_an_error():
+    torch = pytest.importorskip("torch")
+
+    @dataclasses.dataclass
+    class Output:
+        logits: torch.Tensor
+
+    class Wrapped(torch.nn.Module):
+        def forward(self, x):
+            return Output(x + 1)
+
+    torch.export.register_dataclass(Output, serialized_type_name="Output of a test")
+    with pytest.raises(ValueError, match=r"Wrapped: expected tensors .* returns Output; wrap it"):
+        from_torch(Wrapped(), torch.ones(2))
 
 
 def test_unsupported_operators_are_all_named():

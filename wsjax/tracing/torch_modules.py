@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -30,12 +31,12 @@ def from_torch(module: Any, *inputs: Any) -> tuple[Any, ...]:
     Returns:
         `apply`, the parameters and buffers by PyTorch's names, and the inputs as arrays, so that
         `wsjax.trace(*from_torch(module, *inputs))` traces the module. `apply(params, *inputs)`
-        returns an array, or a tuple of them where the module returns several.
+        returns what the module does, in its tuples, lists and dicts; None stays None.
 
     Raises:
         ImportError: PyTorch is not installed.
         ValueError: the module cannot be exported, or uses operators that are not supported; all
-            are named.
+            are named; or it returns an object of another class, or what is no tensor or number.
 
     >>> import torch
     >>> layer = torch.nn.Linear(3, 2)
@@ -64,7 +65,11 @@ def from_torch(module: Any, *inputs: Any) -> tuple[Any, ...]:
     }
     nodes = [n for n in program.graph.nodes if n.op != "placeholder"]
     given = list(signature.user_inputs)
-    results = list(signature.user_outputs)
+    specs = zip(nodes[-1].args[0], signature.output_specs, strict=True)
+    results = [x for x, spec in specs if spec.kind.name == "USER_OUTPUT"]
+    structure = program.call_spec.out_spec
+    nested = lambda out: torch.utils._pytree.tree_unflatten(out, structure)
+    _returned(type(module).__name__, nested([_kind(x) for x in results]))
 
     def apply(params: Mapping[str, Any], *inputs: Any) -> Any:
         env = {node: jnp.asarray(x) for node, x in constants.items()}
@@ -72,8 +77,7 @@ def from_torch(module: Any, *inputs: Any) -> tuple[Any, ...]:
         env |= zip(given, map(jnp.asarray, inputs), strict=True)
         for node in nodes[:-1]:
             env[node.name] = _call(node, env)
-        out = tuple(env[name] for name in results)
-        return out[0] if len(out) == 1 else out
+        return nested(_value(results, env))
 
     return apply, params, *map(array, inputs)
 
@@ -112,6 +116,20 @@ def _exported(torch, module, inputs):
             "JAX, or read its weights alone with wsjax.recognize"
         )
     return program
+
+
+def _returned(name, kinds):
+    """Raises a ValueError as `from_torch` if JAX cannot return what a module returns."""
+    wrong = sorted({k if isinstance(k, str) else type(k).__name__ for k in jax.tree.leaves(kinds)})
+    if wrong := [k for k in wrong if k not in ("Node", "bool", "int", "float")]:
+        raise ValueError(
+            f"{name}: expected tensors in tuples, lists and dicts, it returns {', '.join(wrong)}; "
+            "wrap it in a module that returns the tensors alone"
+        )
+
+
+def _kind(x):
+    return None if x is None else type(x).__name__
 
 
 def _names(module):

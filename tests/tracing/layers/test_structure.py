@@ -11,7 +11,7 @@ from tests.cases.families import FAMILIES
 from tests.cases.tracing import axes_of, jaxpr_of
 from wsjax.symmetries.signals import scaling_group
 from wsjax.tracing.axes import axes
-from wsjax.tracing.layers import spec_of, structure
+from wsjax.tracing.layers import Structure, spec_of, structure
 from wsjax.views.graphs import parameter_graph
 
 
@@ -101,6 +101,28 @@ def test_norms_differ_by_their_invariances():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("activation", [jax.nn.silu, jax.nn.relu, jnp.square, lambda x: x])
+@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize("kind", ["rms", "layer"])
+def test_a_scaled_norm_without_bias_is_activated_after_its_scale(kind, folded, activation):
+    params = {"w": (3, 6), "scale": (6,), "v": (6, 2)}
+
+    def model(p, x):
+        x = x @ p["w"]
+        x = x - x.mean(-1, keepdims=True) if kind == "layer" else x
+        by = jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + 1e-6)
+        return activation(x * (by * p["scale"]) if folded else x * by * p["scale"]) @ p["v"]
+
+    spec = layers_of(model, params, X)
+    name = {jax.nn.silu: "silu", jax.nn.relu: "relu", jnp.square: "other"}.get(activation, "none")
+    assert [(x.kind, x.activation) for x in spec.layers] == [
+        ("dense", "none"), ("norm", name), ("dense", "none")
+    ]  # fmt: skip
+    assert dict(spec.layers[1].settings)["norm"] == kind
+    own = [f.scale for n, f in scaling_group(spec).factors.items() if n == spec.layers[1].name]
+    assert own == ([True] if name in ("relu", "none") else [])
+
+
 def test_a_gate_is_a_residual_that_nothing_commutes_with():
     params = {"gate": (3, 6), "up": (3, 6), "down": (6, 2)}
     spec = layers_of(
@@ -144,6 +166,39 @@ def test_the_steps_of_a_scan_are_layers():
     assert [x.kind for x in spec.layers] == ["dense", *["dense", "dense", "residual"] * 4, "dense"]
     assert [x.activation for x in spec.layers].count("relu") == 4
     parameter_graph(spec)
+
+
+@pytest.mark.parametrize("joined", [jnp.add, jnp.multiply])
+def test_a_loop_whose_result_meets_its_start(joined):
+    params = {"b": (3, 6), "steps": (3, 6, 6), "o": (6, 2)}
+
+    def model(p, x):
+        start = x @ p["b"]
+        step = lambda h, w: (h + jax.nn.relu(h @ w), None)
+        return joined(jax.lax.scan(step, start, p["steps"])[0], start) @ p["o"]
+
+    spec = layers_of(model, params, X)
+    assert {a.name for a in spec.arrays} == set(params)
+    claimed = [f.scale for f in scaling_group(spec).factors.values()]
+    assert claimed == ([True] if joined is jnp.add else [])  # a product is of degree two
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        lambda p, t: jnp.sin(t * jnp.arange(8.0)),
+        lambda p, t: jnp.arange(8.0) * p["number"],
+        lambda p, t: jnp.arange(8.0) + t,
+        lambda p, t: t * p["vector"] + p["vector"],
+    ],
+)
+def test_numbers_meet_arrays(features):
+    params = {"number": (), "vector": (8,), "a": (8, 6), "o": (6, 2)}
+    model = lambda p, t: jax.nn.relu(features(p, t) @ p["a"] + t * 0) @ p["o"]
+    spec = layers_of(model, params, jax.ShapeDtypeStruct((), jnp.float32))
+    assert {a.name for a in spec.arrays} == set(params)
+    read = {a.name: a.axes for a in spec.arrays}
+    assert read["a"][1] == read["o"][0]
 
 
 def test_a_recurrence_reads_what_it_writes():
@@ -209,3 +264,13 @@ def test_what_is_not_understood_is_no_error():
     spec = layers_of(model, params, X)
     assert {a.name for a in spec.arrays} == set(params)
     assert spec.layers[0].activation == "other"
+
+
+def test_blocks_that_take_in_each_other_have_levels_in_order():
+    spec, shape = FAMILIES["mlp"]
+    jaxpr, names = jaxpr_of(spec, shape)
+    first, second, *rest = structure(jaxpr, names).blocks
+    circle = Structure((dataclasses.replace(first, inputs=(1,)), second, *rest))
+    found = spec_of(circle, names, axes_of(spec))
+    assert {x.activation for x in found.layers} == {"other"}
+    assert [x.level for x in found.layers] == list(range(len(found.layers)))

@@ -2,7 +2,8 @@
 
 A jaxpr spells one activation in many ways: a named call, `max(x, 0)`, half of x times one plus an
 error function, a polynomial. On a walk every elementwise operation is evaluated on `GRID`, and
-the result compared with the known activations.
+the result compared with the known activations: from where a threshold would be hidden by noise,
+2^-20, to where a bound would be hidden by its size, 2^20.
 """
 
 import math
@@ -11,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
-_STEPS = np.concatenate([2.0 ** np.arange(-10, 5), [0.3, 0.7, 1.5, 2.3, 2.9, 3.7, 5.1, 6.5, 12.1]])
+_STEPS = np.concatenate([2.0 ** np.arange(-20, 21), [0.3, 0.7, 1.5, 2.3, 2.9, 3.7, 5.1, 6.5, 12.1]])
 GRID = np.concatenate([-np.sort(_STEPS)[::-1], [0.0], np.sort(_STEPS)])
-TOLERANCE = 3e-6
+FIRST = 2.0**-9  # of the numbers that a factor inside is computed from
+LARGE = 32.0  # beyond, what overflows is not compared
+TOLERANCE = 3e-6  # relative, of every value
+ROUNDING = 1e-12  # relative to the number that a function is given
 _erf = np.vectorize(math.erf, otypes=[float])
 _erfc = np.vectorize(math.erfc, otypes=[float])
 _sigmoid = lambda x: 0.5 * (1 + np.tanh(0.5 * x))
@@ -91,22 +95,23 @@ def parity(value: np.ndarray | None) -> bool | None:
     """True of an odd function, given at `GRID`, False of an even one, None of others."""
     if value is None or value.shape != GRID.shape or value.dtype == bool:
         return None
-    size = np.abs(value).max(initial=1e-30)
-    if not np.isfinite(size):
-        return None
-    if np.abs(value + value[::-1]).max() <= TOLERANCE * size:
-        return True
-    return False if np.abs(value - value[::-1]).max() <= TOLERANCE * size else None
+    value = value.astype(float)
+    mirrored = value[::-1]
+    return next(
+        (odd for odd in (True, False) if _close(value, -mirrored if odd else mirrored)), None
+    )
 
 
 def linear(value: np.ndarray | None) -> bool:
     """Whether a function, given at `GRID`, multiplies by a number other than 0."""
     if value is None or value.shape != GRID.shape or value.dtype == bool:
         return False
+    value = value.astype(float)
     slope = value[-1] / GRID[-1]
     return bool(slope and np.isfinite(slope)) and _close(value, slope * GRID)
 
 
+@np.errstate(all="ignore")  # what overflows is not compared
 def recognised(value: np.ndarray | None) -> tuple[str, float]:
     """The name of an activation and the factor inside it, from its values at `GRID`.
 
@@ -117,7 +122,7 @@ def recognised(value: np.ndarray | None) -> tuple[str, float]:
     >>> recognised(2 * np.maximum(GRID, 0))
     ('relu', 1.0)
     """
-    if value is None or value.shape != GRID.shape or not np.isfinite(value.astype(float)).all():
+    if value is None or value.shape != GRID.shape:
         return "other", 1.0
     value = value.astype(float)
     if linear(value):
@@ -129,11 +134,12 @@ def recognised(value: np.ndarray | None) -> tuple[str, float]:
             "relu" if abs(ratio) < TOLERANCE else "leaky_relu" if 0 < ratio < 1 else "other"
         ), 1.0
     at = lambda x: value[np.searchsorted(GRID, x)]
-    for h in (2.0**k for k in range(-9, 4)):
+    for h in FIRST * 2.0 ** np.arange(13):
         for name, of, inside in () if np.ptp(value) == 0 else _candidates(h, at):
             if np.isfinite(inside) and inside > 0:
+                inside = _refined(value, inside, h) if name == "sin" else inside
                 shape = of(inside * GRID)
-                size = (value @ shape) / (shape @ shape)
+                size = _size(value, shape)
                 if _close(value, size * shape):
                     return name, float(f"{inside:.5g}")
     return "other", 1.0
@@ -142,21 +148,42 @@ def recognised(value: np.ndarray | None) -> tuple[str, float]:
 def _candidates(h, at):
     """(name, function, factor inside it) that fit the values at 0, h, 2 h and -h."""
     gelu = lambda x: x * 0.5 * _erfc(-x / math.sqrt(2))
-    yield from (("gelu", gelu, 1.0), ("gelu_tanh", _gelu_tanh, 1.0))
-    with np.errstate(all="ignore"):
-        if odd := at(h) - at(-h):
-            yield "silu", lambda x: x * _sigmoid(x), 2 * np.arctanh((at(h) + at(-h)) / odd) / h
-        if (double := at(2 * h)) and at(h):
-            yield "tanh", np.tanh, np.arctanh(np.sqrt(2 * at(h) / double - 1)) / h
-            yield "sin", np.sin, np.arccos(np.clip(double / 2 / at(h), -1, 1)) / h
-        if double := at(2 * h) - at(0):
-            yield "sigmoid", _sigmoid, 2 * np.arctanh(np.sqrt(2 * (at(h) - at(0)) / double - 1)) / h
+    if h == FIRST:
+        yield from (("gelu", gelu, 1.0), ("gelu_tanh", _gelu_tanh, 1.0))
+    if odd := at(h) - at(-h):
+        yield "silu", lambda x: x * _sigmoid(x), 2 * np.arctanh((at(h) + at(-h)) / odd) / h
+    if (double := at(2 * h)) and at(h):
+        yield "tanh", np.tanh, np.arctanh(np.sqrt(2 * at(h) / double - 1)) / h
+        yield "sin", np.sin, np.arccos(np.clip(double / 2 / at(h), -1, 1)) / h
+    if double := at(2 * h) - at(0):
+        yield "sigmoid", _sigmoid, 2 * np.arctanh(np.sqrt(2 * (at(h) - at(0)) / double - 1)) / h
 
 
 def _gelu_tanh(x):
     return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
+def _refined(value, inside, h):
+    """The frequency of a sine, more and more precise at larger and larger numbers."""
+    size = value[np.searchsorted(GRID, h)] / np.sin(inside * h)
+    for x, y in zip(GRID[h <= GRID], value[h <= GRID], strict=True):
+        if abs(slope := np.cos(inside * x)) > 0.5:
+            inside += (y / size - np.sin(inside * x)) / (slope * x)
+    return inside
+
+
+def _size(value, shape):
+    """The factor outside, where both are finite."""
+    both = np.isfinite(value) & np.isfinite(shape)
+    value, shape = value[both], shape[both]
+    return (value @ shape) / (shape @ shape)
+
+
 def _close(value, other):
-    size = np.abs(other).max()
-    return bool(np.abs(value - other).max() <= TOLERANCE * max(size, 1e-30))
+    """Whether two functions are the same, number by number."""
+    both = np.isfinite(value) & np.isfinite(other)
+    if not both[np.abs(GRID) <= LARGE].all():
+        return False
+    value, other, at = value[both], other[both], np.maximum(np.abs(GRID[both]), 1)
+    slope = np.max(np.abs(other / at), where=at > 1, initial=0.0)
+    return bool((np.abs(value - other) <= TOLERANCE * np.abs(other) + ROUNDING * slope * at).all())

@@ -14,7 +14,17 @@ import numpy as np
 from wsjax.tracing.layers import elementwise
 from wsjax.tracing.layers.elementwise import GRID
 from wsjax.tracing.layers.nodes import Node, Nodes, data, free
-from wsjax.tracing.layers.values import Const, Data, Dims, Stat, Value, Weight, size, together
+from wsjax.tracing.layers.values import (
+    Const,
+    Data,
+    Dims,
+    Stat,
+    Value,
+    Weight,
+    fresh,
+    size,
+    together,
+)
 
 SUMS, PRODUCTS = ("add", "sub", "add_any"), ("mul", "div")
 PASS = ("and", "or", "xor", "not", "eq", "ne", "lt", "le", "gt", "ge")  # truths, of whole numbers
@@ -25,7 +35,7 @@ def apply(name: str, params: dict, values: list[Value], shape, nodes: Nodes) -> 
     if name == "select_n" and isinstance(values[0], Const) and values[0].value is not None:
         values = [values[1 + int(values[0].value)]]  # as of a variance of more than no numbers
         name = "copy"
-    values = _rebased(values, nodes)
+    values = _scaled(name, _rebased(values, nodes), nodes)
     some = [v for v in values if isinstance(v, Data)]
     weights = [v for v in values if isinstance(v, Weight)]
     if not some and not weights:
@@ -53,7 +63,7 @@ def apply(name: str, params: dict, values: list[Value], shape, nodes: Nodes) -> 
 
 
 def _rebased(values: list[Value], nodes: Nodes) -> list[Value]:
-    """Pools as entries of nodes of their own, where another value is already."""
+    """Pools and scaled norms as entries of nodes of their own, where another value is already."""
     bases = {v.base for v in values if isinstance(v, Data)}
     out = []
     for v in values:
@@ -61,8 +71,26 @@ def _rebased(values: list[Value], nodes: Nodes) -> list[Value]:
             pool = _pool(v, nodes)
             if pool in bases:
                 v = Data(v.dims, pool, v.stat.outer, v.view)
+            elif v.stat.uses and (number := nodes.copy().settle(v)) in bases:
+                v = data(number, v.dims, v.view)
         out.append(v)
     return out
+
+
+def _scaled(name: str, values: list[Value], nodes: Nodes) -> list[Value]:
+    """Scaled norms as entries of nodes of their own, where an operation does not scale with them.
+
+    Until then a scale may belong to a norm's statistic alone: `x * (rsqrt(variance) * scale)`.
+    """
+    uses = [v.stat.uses if isinstance(v, Data) and v.stat is not None else () for v in values]
+    alone = sum(map(bool, uses)) == 1 and (name == "mul" or (name == "div" and bool(uses[0])))
+    equal = name in SUMS and len(set(uses)) == 1  # of the signal and of its mean
+    if alone or equal or name in ("neg", *elementwise.SAME):
+        return values
+    return [
+        data(nodes.settle(v), v.dims, v.view) if isinstance(v, Data) and of else v
+        for v, of in zip(values, uses, strict=True)
+    ]
 
 
 def _pool(value: Data, nodes: Nodes, new: bool = False) -> int | None:
@@ -80,7 +108,7 @@ def _pool(value: Data, nodes: Nodes, new: bool = False) -> int | None:
 
 def _dims(values, shape) -> Dims:
     parts = [v.dims for v in values if not isinstance(v, Const) and len(v.dims) == len(shape)]
-    return together(parts)
+    return together(parts) if parts else fresh(shape)
 
 
 def _whole(name, params, some) -> bool:
@@ -129,6 +157,8 @@ def _with_weight(name, values, some, weights, dims, nodes) -> Value:
     if not plain or not (name in SUMS or name == "mul" or (name == "div" and first_is_data)):
         return data(nodes.other(values, (name,)), dims)
     one, weight = some[0], weights[0]
+    if len(one.dims) < len(dims):  # a number
+        one = dataclasses.replace(one, dims=fresh([size(axis) for axis in dims]))
     dims = tuple(  # the data's, but where it is broadcast
         b if size(b) > size(a) else a for a, b in zip(one.dims, dims, strict=True)
     )
@@ -282,6 +312,8 @@ def reduced(name: str, value: Data, axes, dims: Dims, nodes: Nodes) -> Value:
     kind = {"reduce_sum": "sum", "reduce_max": "max"}.get(name, name)
     gone = [value.dims[i] for i in axes]
     over = any(a.origins and a.size > 1 for axis in gone for a in axis)
+    if value.stat is not None and value.stat.uses:
+        value = data(nodes.settle(value), value.dims, value.view)
     if value.stat is not None and over and (pool := _pool(value, nodes, new=True)) is not None:
         value = Data(value.dims, pool, value.stat.outer, value.view)  # pooled, then normalised
     if value.free:

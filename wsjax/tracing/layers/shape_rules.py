@@ -297,11 +297,6 @@ def _const(eqn, values, nodes):
     return [Const(None) for _ in eqn.outvars]
 
 
-def _arg(eqn, values, nodes):
-    """Argmax and the like: of inputs, whole numbers."""
-    return None
-
-
 RULES: dict[str, Any] = {
     "reshape": reshape,
     "broadcast_in_dim": broadcast_in_dim,

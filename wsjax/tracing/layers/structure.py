@@ -142,9 +142,17 @@ class _Drafts:
                 first = (
                     r for r in range(k)
                     if self.blocks[r].kind == "residual" and set(again) & set(self.blocks[r].inputs)
+                    and self.blocks[r].activation == block.activation
                 )  # fmt: skip
-                same[k] = next(first, again[0])
-        return {k: h for k, h in same.items() if k != h}
+                same[k] = next(first, again[0] if block.activation == "none" else k)
+        same = {k: h for k, h in same.items() if k != h}
+        for k, h in same.items():
+            seen = {k}
+            while h in same and h not in seen:
+                seen.add(h)
+                h = same[h]
+            same[k] = h
+        return {k: h for k, h in same.items() if h not in same}
 
     def _inputs(self, block: Block) -> list[int]:
         return [self.same.get(i, i) for i in block.inputs] or [-1]
@@ -214,7 +222,8 @@ class _Drafts:
     def spec(self, beside: bool, dropped: Collection[str] = ()) -> Spec | None:
         """The Spec with branches beside each other, or with a level for every layer.
 
-        None if two layers of one level write the same neurons, or an addition fits none.
+        None if two layers of one level write the same neurons, an addition fits none, or a layer
+        takes in a later one.
         """
         out: dict[int, dict[frozenset[str], int]] = {-1: {frozenset(): -1}}
         layers, taken, top, closed = [], set(), -1, set()
@@ -222,6 +231,8 @@ class _Drafts:
             if k in self.same:
                 continue
             inputs = self._inputs(block)
+            if not all(i in out for i in inputs):  # it takes in what comes after it
+                return None
             mine = [p for p in self.parts if p.block == k]
             if block.kind == "residual":
                 sides = [out[i] for i in inputs]

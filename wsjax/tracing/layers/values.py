@@ -229,8 +229,11 @@ def together(parts: Sequence[Dims]) -> Dims:
 
 
 def reshaped(dims: Dims, shape: Sequence[int]) -> Dims:
-    """The axes after a reshape, row by row."""
+    """The axes after a reshape, row by row; one whole axis where sizes are not known."""
     have = [size(axis) for axis in dims]
+    if math.prod(have) != math.prod(shape):
+        every = whole(tuple(a for axis in dims for a in axis), 1)[0]
+        return tuple((every.of(n),) for n in shape)
     if [n for n in have if n > 1] == [n for n in shape if n > 1]:  # axes of one come and go
         long = iter([axis for axis, n in zip(dims, have, strict=True) if n > 1])
         ones = [axis for axis, n in zip(dims, have, strict=True) if n == 1]
