@@ -212,3 +212,50 @@ def test_misuse_is_one_clear_error():
         traced.pack({"a": params["a"]})
     with pytest.raises(ValueError, match=r"a: expected shape \[5, 6\]"):
         traced.pack(params | {"a": jnp.ones((6, 5))})
+
+
+def test_leaves_that_are_no_parameters_come_from_the_tree_that_has_them():
+    apply, params, x = chain(jnp.tanh)
+    counted = lambda p, x: apply(p["net"], x) * p["count"].astype(jnp.float32)
+    traced = wsjax.trace(counted, {"net": params, "count": jnp.int32(3)}, x)
+    later = {"net": params, "count": jnp.int32(8)}
+    packed = traced.pack(later)
+    assert traced.unpack(packed)["count"] == 3
+    assert traced.unpack(packed, like=later)["count"] == 8
+    with pytest.raises(ValueError, match="a: expected real numbers, got int32"):
+        traced.pack({"net": params | {"a": params["a"].astype(jnp.int32)}, "count": jnp.int32(3)})
+
+
+def test_names_that_are_one_text_are_numbered_and_empty_arrays_kept():
+    weights = jax.random.normal(KEY, (5, 4))
+    params = {"q/a": weights, "q": {"a": weights.T}, "none": jnp.zeros((0, 4))}
+    traced = wsjax.trace(
+        lambda p, x: jnp.tanh(x @ p["q/a"]) @ p["q"]["a"], params, jnp.ones((3, 5))
+    )
+    assert sorted(a.name for a in traced.spec.arrays) == ["q/a", "q/a#2"]
+    assert traced.unpack(traced.pack(params))["none"].shape == (0, 4)
+
+
+def test_complex_numbers_of_numpy_keep_their_precision():
+    params = {"w": np.ones((5, 4), np.complex128), "v": np.ones((4, 2), np.float32)}
+    function = lambda p, x: jnp.abs(x.astype(jnp.complex64) @ p["w"]) @ p["v"]
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
+    shapes["w"] = jax.ShapeDtypeStruct((5, 4), jnp.complex64)
+    traced = wsjax.trace(function, shapes, jnp.ones((3, 5)))
+    back = traced.unpack(traced.pack(params))
+    assert isinstance(back["w"], np.ndarray)
+    assert back["w"].dtype == np.complex128
+
+
+def test_a_verification_that_sees_nothing_says_so():
+    apply, params, x = chain(jnp.tanh)
+    traced = wsjax.trace(lambda p, x: jnp.argmax(apply(p, x) + 1e9 * jnp.eye(2)[0], -1), params, x)
+    assert [n for n in traced.notes if "verification is weak" in n]
+
+
+@pytest.mark.parametrize("clipped", [lambda x: jnp.clip(x, 0, 20), lambda x: jnp.clip(x, -20, 20)])
+def test_a_clipped_activation_has_no_scale(clipped):
+    apply, params, x = chain(clipped)
+    assert not [
+        f for f in scaling_group(wsjax.trace(apply, params, x).spec).factors.values() if f.scale
+    ]

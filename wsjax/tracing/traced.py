@@ -202,13 +202,13 @@ def kind(x: Any) -> str:
     return "complex" if jnp.issubdtype(dtype, jnp.complexfloating) else ""
 
 
-def pair(x: AnyArray) -> AnyArray:
-    """Complex numbers [...] as real ones [..., (real, imaginary)]."""
-    xp: Any = np if isinstance(x, np.ndarray) else jnp
+def pair(x: Any) -> Any:
+    """Complex numbers [...] as real ones [..., (real, imaginary)], of the same library."""
+    xp = np if isinstance(x, np.ndarray) else jnp
     return xp.stack([x.real, x.imag], -1)
 
 
-def _whole(x: AnyArray) -> AnyArray:
+def _whole(x: Any) -> Any:
     """Undoes `pair`."""
     if not isinstance(x, np.ndarray):
         return jax.lax.complex(x[..., 0], x[..., 1])
