@@ -38,13 +38,9 @@ def from_torch(module: Any, *inputs: Any) -> tuple[Any, ...]:
         ValueError: the module cannot be exported, or uses operators that are not supported; all
             are named; or it returns an object of another class, or what is no tensor or number.
 
-    >>> import torch
-    >>> layer = torch.nn.Linear(3, 2)
-    >>> apply, params, x = from_torch(layer, torch.ones(4, 3))
-    >>> {name: p.shape for name, p in params.items()}
-    {'weight': (2, 3), 'bias': (2,)}
-    >>> bool(np.allclose(apply(params, x), layer(torch.ones(4, 3)).detach(), atol=1e-6))
-    True
+        apply, params, x = from_torch(torch.nn.Linear(3, 2), torch.ones(4, 3))
+        params["weight"].shape, params["bias"].shape  # (2, 3), (2,)
+        apply(params, x)                              # [4, 2], the module's own output
     """
     try:
         import torch
