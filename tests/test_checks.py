@@ -24,3 +24,9 @@ def test_wrong_attributes_are_named_with_expectation_and_value():
         checks.attributes("headline", thing, rules)
     lines = str(error.value).splitlines()[1:]
     assert lines == ["  b: expected a positive number, got -2", "  c: expected 'y', got 'x'"]
+
+
+def test_numbers_in_names_are_sorted_as_numbers():
+    names = ["9", "10", "9a", "a1b10", "a1b9", str(10**30)]
+    assert sorted(reversed(names), key=checks.natural)[:2] == ["9", "9a"]
+    assert sorted(["x10", "x9"], key=checks.natural) == ["x9", "x10"]

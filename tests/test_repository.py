@@ -67,6 +67,7 @@ COVERED_BY = {
     "architectures/training_forward.py": "tests/zoos/classifiers/test_classifiers.py",
     "encoders/scalegmn/scale_layers.py": "tests/encoders/scalegmn/test_scale_layers.py",
     "encoders/scalegmn/scale_view.py": "tests/encoders/scalegmn/test_scalegmn.py",
+    "files/folders.py": "tests/files/test_folders.py",
     "tracing/aten_layers.py": "tests/tracing/test_aten.py",
     "tracing/axes/atoms.py": "tests/tracing/axes/test_naming.py",
     "tracing/axes/indexing.py": "tests/tracing/axes/test_naming.py",

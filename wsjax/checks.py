@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import numbers
+import re
 import types
 import typing
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -91,6 +92,16 @@ def printable(name: object) -> str:
     """
     escaped = lambda c: c.encode("unicode_escape").decode()
     return "".join(c if c.isprintable() else escaped(c) for c in str(name))
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A key that sorts digits in names as numbers.
+
+    >>> sorted(["b", "a10", "a9", "a"], key=natural)
+    ['a', 'a9', 'a10', 'b']
+    """
+    parts = re.findall(r"\d{1,18}|\D+|\d+", name)
+    return [(0, int(p), "") if p.isdecimal() and len(p) < 19 else (1, 0, p) for p in parts]
 
 
 NOUNS = {int: "a whole number", float: "a finite number", bool: "True or False", str: "a text"}

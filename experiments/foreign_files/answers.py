@@ -23,7 +23,7 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
-    """What `load` gave: arrays and facts, or why there are none.
+    """The outcome of `load`: arrays and facts, or why there are none.
 
     Attributes:
         params: name -> array; none if it was refused.

@@ -125,7 +125,7 @@ def run(operation: str, path: pathlib.Path) -> dict:
 
 
 def report() -> None:
-    """What that process does."""
+    """One operation on one file, in a process of its own."""
     operation, path = sys.argv[1:]
     before, begin = _peak(), time.monotonic()
     arrays, count = done(operation, pathlib.Path(path))

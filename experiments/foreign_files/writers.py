@@ -110,14 +110,15 @@ def message(*pairs: tuple[int, int | str | bytes]) -> bytes:
     out = b""
     for number, value in pairs:
         if isinstance(value, int):
-            out += _varint(number << 3) + _varint(value)
+            out += varint(number << 3) + varint(value % (1 << 64))
         else:
             data = value.encode() if isinstance(value, str) else value
-            out += _varint(number << 3 | 2) + _varint(len(data)) + data
+            out += varint(number << 3 | 2) + varint(len(data)) + data
     return out
 
 
-def _varint(n):
+def varint(n: int) -> bytes:
+    """A whole number from 0 on, seven bits a byte, as protocol buffers write it."""
     out = b""
     while n > 127:
         out, n = out + bytes([n & 127 | 128]), n >> 7

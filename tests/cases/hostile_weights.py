@@ -111,7 +111,7 @@ def _hole(path, size):
 
 
 class Watch:
-    """What Python opens and runs, by audit events, while it is on.
+    """A record of all that Python opens and runs, by audit events, while it is on.
 
     Attributes:
         events: those that are not reading in `folder`, or in Python's own folders.

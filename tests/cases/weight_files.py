@@ -19,6 +19,7 @@ from cases import torch_by_hand
 from flax import serialization
 from orbax import checkpoint
 
+from experiments.foreign_files.writers import message as proto
 from wsjax.files.checkpoint import NUMBERS, FileFormatError
 from wsjax.files.detection import opened
 
@@ -132,25 +133,6 @@ def keras(folder):
         file.write(weights, "model.weights.h5")
     weights.unlink()
     return folder / "net.keras"
-
-
-def _varint(n):
-    out = b""
-    while n > 127:
-        out, n = out + bytes([n & 127 | 128]), n >> 7
-    return out + bytes([n])
-
-
-def proto(*pairs):
-    """A protocol buffer: fields by number; whole numbers, texts, or messages as bytes."""
-    out = b""
-    for number, value in pairs:
-        if isinstance(value, int):
-            out += _varint(number << 3) + _varint(value % (1 << 64))
-        else:
-            data = value.encode() if isinstance(value, str) else value
-            out += _varint(number << 3 | 2) + _varint(len(data)) + data
-    return out
 
 
 ONNX_TYPES = {"f4": 1, "u1": 2, "i8": 7, "b1": 9, "f2": 10, "f8": 11}

@@ -8,7 +8,6 @@ import pytest
 from cases import weight_files
 from cases.weight_files import ARRAYS, outcome, safetensors_bytes
 
-from wsjax.files import folders
 from wsjax.files.checkpoint import FileFormatError
 from wsjax.files.detection import opened
 
@@ -155,12 +154,6 @@ def test_a_damaged_index_is_right_or_one_error(tmp_path):
         path.write_bytes(bad)
         errors += bool(outcome(path)[1])
     assert errors > 5
-
-
-def test_numbers_in_names_are_sorted_as_numbers():
-    names = ["9", "10", "9a", "a1b10", "a1b9", str(10**30)]
-    assert sorted(reversed(names), key=folders.natural)[:2] == ["9", "9a"]
-    assert sorted(["x10", "x9"], key=folders.natural) == ["x9", "x10"]
 
 
 def test_the_usual_name_comes_before_its_variants(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from cases import weight_files
 from cases.weight_files import ARRAYS, onnx_model, onnx_node, onnx_tensor, outcome, proto
 
+from experiments.foreign_files import writers
 from wsjax.files import onnx_files, onnx_tensors, protobuf
 from wsjax.files.checkpoint import FileFormatError, Limits
 from wsjax.files.detection import opened
@@ -84,7 +85,7 @@ def test_a_cache_of_links_is_followed_to_where_the_model_is(tmp_path):
 
 
 def varints(*numbers):
-    return b"".join(weight_files._varint(n % (1 << 64)) for n in numbers)
+    return b"".join(writers.varint(n % (1 << 64)) for n in numbers)
 
 
 TYPED = [

@@ -32,7 +32,7 @@ class ContentError(ValueError):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Facts:
-    """What is known of a weights file beyond its arrays.
+    """The facts of a weights file beyond its arrays.
 
     Attributes:
         path: as it was given.

@@ -17,7 +17,7 @@ import pathlib
 import re
 from collections.abc import Callable, Iterator
 
-from wsjax.checks import printable
+from wsjax.checks import natural, printable
 from wsjax.files.checkpoint import Checkpoint, FileFormatError, Finding, Limits
 from wsjax.files.disk import BytesOf, is_beside
 from wsjax.files.json_text import first, json_file
@@ -210,13 +210,3 @@ def _strays(folder, used) -> Iterator[Finding]:
     for name in others[:20]:
         text = f"{printable(name)} lies beside and is not read"
         yield Finding("stray", "note" if BESIDE.match(name) else "warning", None, text)
-
-
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """Sort key that takes digits as numbers.
-
-    >>> sorted(["b", "a10", "a9", "a"], key=natural)
-    ['a', 'a9', 'a10', 'b']
-    """
-    parts = re.findall(r"\d{1,18}|\D+|\d+", name)
-    return [(0, int(p), "") if p.isdecimal() and len(p) < 19 else (1, 0, p) for p in parts]

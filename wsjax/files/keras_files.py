@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from wsjax.checks import printable
+from wsjax.checks import natural, printable
 from wsjax.files.checkpoint import (
     NUMBERS,
     Checkpoint,
@@ -29,7 +29,6 @@ from wsjax.files.checkpoint import (
     too_large,
 )
 from wsjax.files.disk import BytesOf, empty
-from wsjax.files.folders import natural
 from wsjax.files.json_text import json_object
 from wsjax.files.trees import DEPTH, plain_dtype
 from wsjax.files.zips import Zip

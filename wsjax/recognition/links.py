@@ -418,7 +418,7 @@ def _by_equal_number(module, places, fits) -> int | None:
 
 def _by_rank(module, alone, links) -> int | None:
     """The k-th norm of a name follows the k-th convolution, or kernel, if there are as many."""
-    ranked = sorted(alone, key=lambda m: names.natural(".".join(m)))
+    ranked = sorted(alone, key=lambda m: checks.natural(".".join(m)))
     width = {m: max(x.shape[-1] for x in alone[m].values()) for m in ranked}
     convolutions = [i for i, x in enumerate(links) if x.window]
     for members in (convolutions, list(range(len(links) - 1)), list(range(len(links)))):

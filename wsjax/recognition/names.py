@@ -18,6 +18,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from wsjax.checks import natural
+
 Module = tuple[str, ...]
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -125,15 +127,6 @@ def stem(token: str) -> tuple[str, int]:
     if match := re.fullmatch(r"(.*?)[_-]?(\d+)", token):
         return match[1], int(match[2])
     return token, -1
-
-
-def natural(name: str) -> tuple:
-    """A key that sorts numbers in names as numbers.
-
-    >>> sorted(["net.10.b", "net.9.b", "net.b"], key=natural)
-    ['net.9.b', 'net.10.b', 'net.b']
-    """
-    return tuple((0, int(x), "") if x.isdigit() else (1, 0, x) for x in re.split(r"(\d+)", name))
 
 
 def by_name(given: Sequence[str]) -> bool:

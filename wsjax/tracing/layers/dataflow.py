@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jax.extend import core
 
-from wsjax.tracing.layers import elementwise, elementwise_rules, linear_rules, shape_rules
+from wsjax.tracing.axes.rules import ELEMENTWISE
+from wsjax.tracing.layers import elementwise_rules, linear_rules, shape_rules
 from wsjax.tracing.layers.nodes import Node, Nodes, data, free
 from wsjax.tracing.layers.values import (
     Atom,
@@ -71,9 +72,9 @@ class Walk:
         if inner is not None:
             return self.run(inner[0], inner[1], values)
         shapes = [getattr(v.aval, "shape", ()) for v in eqn.outvars]
-        if name in elementwise.ELEMENTWISE and len(shapes) == len(values) > 1:
-            return values  # as of optimization_barrier
-        if name in elementwise.ELEMENTWISE and len(shapes) == 1:
+        if name == "optimization_barrier":
+            return values
+        if name in ELEMENTWISE:
             return [elementwise_rules.apply(name, eqn.params, values, shapes[0], self.nodes)]
         rule = shape_rules.RULES.get(name) or linear_rules.RULES.get(name)
         out = rule(eqn, values, self.nodes) if rule else None
@@ -124,7 +125,7 @@ class Walk:
         return self.run(body.jaxpr, body.consts, [*consts, *carry, *(_item(x, at) for x in xs)])
 
     def carried(self, body: Callable, carry: list[Value]) -> list[Value]:
-        """What a loop carries: data where a step makes it depend on data."""
+        """The values that a loop carries: data where a step makes them depend on data."""
         while True:
             kept, self.nodes = self.nodes, self.nodes.copy()
             after = body(carry)

@@ -69,7 +69,6 @@ SAME = frozenset(  # that leave numbers as they are
         *("optimization_barrier", "convert_element_type", "name", "real"),
     )
 )
-ELEMENTWISE = {*OPERATIONS, *SAME, "erf_inv", "lgamma", "digamma", "nextafter", "imag", "complex"}
 _WANTED = {"convert_element_type": ("new_dtype",), "integer_pow": ("y",), "round": ()}
 
 
