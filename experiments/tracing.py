@@ -1,6 +1,6 @@
 """Other people's models as networks: Specs found by tracing, and encoders and matching on them.
 
-    python -m experiments.tracing                              all parts; half an hour on a CPU core
+    python -m experiments.tracing                              all parts, some 15 minutes of a core
     python -m experiments.tracing --parts models --only lstm,torch_vit
     python -m experiments.tracing --parts matching --data mnist --files FOLDER
 
@@ -23,7 +23,6 @@ import dataclasses
 import functools
 import importlib.util
 import pathlib
-import resource
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -34,7 +33,7 @@ import numpy as np
 import optax
 
 from experiments.foreign_models.catalogue import LARGE, MODELS, Model
-from experiments.lib import cli, records, tracing_tables
+from experiments.lib import cli, memory, records, tracing_tables
 from wsjax import architectures, networks, testing
 from wsjax.datasets import images
 from wsjax.datasets.images import Images, Preparation
@@ -66,16 +65,12 @@ ENCODERS: dict[str, Encoder] = {"sne": SNE(), "gmn": GMN(), "scalegmn": ScaleGMN
 ENCODED = ("mlp", "siren", "cnn_batchnorm_flatten", "vit_fused_qkv", "lstm")
 
 
-def memory() -> float:
-    """The most memory that this process has had, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-
-
 def traced_model(model: Model) -> dict:
     """Traces a model: the figures of its record, or why it cannot be traced."""
     apply, params, inputs = model.build()
     count = sum(x.size for x in jax.tree.leaves(params))
     about = {"parameters": count, "config": {"framework": model.framework}}
+    memory.peak(reset=True)
     begin = time.monotonic()
     try:
         traced = trace(apply, params, *inputs)
@@ -89,7 +84,7 @@ def traced_model(model: Model) -> dict:
         "error": traced.error,
         "misaligned": traced.misaligned,
         "notes": len(traced.notes),
-        "megabytes": round(memory()),
+        "megabytes": round(memory.peak()),
     }
     return {"metrics": figures, "notes": list(traced.notes), **about}
 
@@ -191,15 +186,15 @@ def train(model: nn.Module, x, y, seed: int, steps: int, batch: int = 100):
     variables = model.init(jax.random.key(seed), x[:1])
 
     @jax.jit
-    def step(variables, memory, x, y):
+    def step(variables, moments, x, y):
         loss = lambda v: mean_loss(model.apply(v, x), y)
-        change, memory = adam.update(jax.grad(loss)(variables), memory)
-        return optax.apply_updates(variables, change), memory
+        change, moments = adam.update(jax.grad(loss)(variables), moments)
+        return optax.apply_updates(variables, change), moments
 
-    memory = adam.init(variables)
+    moments = adam.init(variables)
     for _ in range(steps):
         rows = rng.choice(len(x), batch, replace=False)
-        variables, memory = step(variables, memory, x[rows], y[rows])
+        variables, moments = step(variables, moments, x[rows], y[rows])
     return variables
 
 

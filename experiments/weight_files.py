@@ -1,6 +1,6 @@
 """Other people's weights files: one line of output for each kind, and what large ones cost.
 
-    python -m experiments.weight_files                         both parts; three minutes, 13 GB
+    python -m experiments.weight_files                         both parts; some minutes
     python -m experiments.weight_files --parts cases --only 13a,26b
     python -m experiments.weight_files --parts sizes --gigabytes 0.1 --real 0.1
 

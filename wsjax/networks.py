@@ -210,6 +210,16 @@ class Spec:
         """The number of parameters."""
         return sum(math.prod(self.shape(a)) for a in self.arrays)
 
+    @property
+    def orders(self) -> dict[str, float]:
+        """For each hidden axis, log10 of the number of permutations of its neurons.
+
+        A nested axis has as many for every neuron of the one around it.
+        """
+        sizes, outer = dict(self.sizes), dict(self.nested)
+        times = {h: sizes[outer[h]] if h in outer else 1 for h in self.hidden}
+        return {h: n * math.lgamma(sizes[h] + 1) / math.log(10) for h, n in times.items()}
+
 
 def to_json(spec: Spec) -> dict:
     """The spec as plain lists and dicts; `from_json` undoes it."""

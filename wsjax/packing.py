@@ -10,6 +10,7 @@ for each set of neurons. A `Packing` says which part of which stored array each 
 Spec is; every stored number lies in exactly one.
 """
 
+import collections
 import dataclasses
 import math
 from collections.abc import Mapping
@@ -77,8 +78,8 @@ class Packing:
 
     def __post_init__(self):
         shapes, wrong = dict(self.stored), []
-        names = [p.name for p in self.pieces]
-        wrong += [f"{n}: two arrays of one name" for n in {n for n in names if names.count(n) > 1}]
+        names = collections.Counter(p.name for p in self.pieces)
+        wrong += [f"{n}: two arrays of one name" for n, count in names.items() if count > 1]
         parts: dict[str, list[Piece]] = {name: [] for name in shapes}
         for p in self.pieces:
             part = tuple(b - a for a, b in zip(p.start, p.stop, strict=True))

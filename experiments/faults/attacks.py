@@ -27,6 +27,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.lib import memory
+
 OUTCOMES = ("survived", "refused", "silent", "crashed")
 PROMISED = (ValueError, FileNotFoundError)  # `DamagedError` and `FileFormatError` are ValueErrors
 CPU_SECONDS = 60  # after which a case that has a process of its own is killed
@@ -197,7 +199,7 @@ class Workshop:
         idle = self._process.pid
         with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
             children = pathlib.Path(f"/proc/{idle}/task/{idle}/children").read_text().split()
-            return max([0.0, *(_memory(child) - _memory(idle) for child in children)])
+            return max([0.0, *(memory.peak(child) - memory.peak(idle) for child in children)])
         return 0.0
 
     def _stop(self):
@@ -234,12 +236,12 @@ def _serve(pipe, forks):
                 if code:
                     words = f"the process ended with code {os.waitstatus_to_exitcode(code)}"
                     seconds, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
-                    pipe.send(Verdict("crashed", words, seconds, max(0.0, peak - _memory())))
+                    pipe.send(Verdict("crashed", words, seconds, max(0.0, peak - memory.peak())))
 
 
 def _measured(case, arguments):
     """The verdict of a case, with its time and memory."""
-    before = _memory(reset=True)
+    before = memory.peak(reset=True)
     with _address_space(ADDRESS_SPACE):
         begin = time.process_time()
         try:
@@ -247,7 +249,7 @@ def _measured(case, arguments):
         except Exception as error:  # `verdict` catches those of the library
             found = Verdict("crashed", f"the case itself failed: {error!r}"[:400])
         seconds = time.process_time() - begin
-    peak = max(0.0, _memory() - before)
+    peak = max(0.0, memory.peak() - before)
     return found._replace(seconds=found.seconds or seconds, megabytes=peak)
 
 
@@ -261,13 +263,3 @@ def _address_space(more: int) -> Generator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-
-
-def _memory(process: str | int = "self", reset: bool = False) -> float:
-    """Megabytes of a process's memory at their peak since the last reset."""
-    home = pathlib.Path(f"/proc/{process}")
-    if reset:
-        with contextlib.suppress(PermissionError):  # of some containers; it ever rises there
-            (home / "clear_refs").write_text("5")
-    lines = (home / "status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from experiments.foreign_files import writers
-from experiments.lib import torch_writer
+from experiments.lib import memory, torch_writer
 from wsjax.files import describe, load, opened
 
 ITEM = 4  # bytes of a float32
@@ -127,11 +127,11 @@ def run(operation: str, path: pathlib.Path) -> dict:
 def report() -> None:
     """One operation on one file, in a process of its own."""
     operation, path = sys.argv[1:]
-    before, begin = _peak(), time.monotonic()
+    before, begin = memory.peak(), time.monotonic()
     arrays, count = done(operation, pathlib.Path(path))
     seconds = time.monotonic() - begin
     figures = {"arrays": arrays, "bytes": count, "seconds": round(seconds, 4)}
-    print(json.dumps(figures | {"megabytes": round(_peak(), 1), "before": round(before, 1)}))
+    print(json.dumps(figures | {"megabytes": round(memory.peak(), 1), "before": round(before, 1)}))
 
 
 def done(operation: str, path: pathlib.Path) -> tuple[int, int]:
@@ -146,9 +146,3 @@ def done(operation: str, path: pathlib.Path) -> tuple[int, int]:
         return facts.arrays, facts.parameters * ITEM
     params, _ = load(path)
     return len(params), sum(a.nbytes for a in params.values())
-
-
-def _peak():
-    """Mebibytes; `getrusage` would count the process that started this one."""
-    status = pathlib.Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024

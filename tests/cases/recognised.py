@@ -43,4 +43,7 @@ def assert_recognised(state, run, config=None, *, scales=True, tolerance=2e-5):
         element = scalings.sample(jax.random.key(2), spec, spread=0.3)
         scaled = scalings.act(element, params, spec)
         assert change(scaled) < 100 * tolerance, scaling_group(spec).factors
+        moved = [n for n in params if not np.array_equal(scaled[n], params[n])]
+        if scaling_group(spec).factors:  # one array alone is misaligned
+            assert max(change({**params, n: scaled[n]}) for n in moved) > 1000 * tolerance
     return found

@@ -4,14 +4,13 @@ Verification is part of tracing, and costs a compilation or two. So some models 
 whole here, the others by `python -m experiments.tracing`; of all of them the axes are found.
 """
 
-import math
-
 import jax
 import numpy as np
 import pytest
 
 import wsjax
 from experiments.foreign_models.catalogue import LARGE, MODELS
+from wsjax.networks import Spec
 from wsjax.tracing.axes import axes
 
 pytestmark = pytest.mark.trains  # as in use: frameworks promote types
@@ -58,9 +57,8 @@ def found(model):
 
 def order(found):
     """log10 of the number of permutations."""
-    sizes, outer = found.sizes, dict(found.nested)
-    times = lambda h: sizes[outer[h]] if h in outer else 1
-    return sum(times(h) * math.lgamma(sizes[h] + 1) for h in found.hidden) / math.log(10)
+    spec = Spec((), tuple(found.sizes.items()), found.hidden, found.nested)
+    return sum(spec.orders.values())
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -26,7 +26,7 @@ from wsjax.packing import Packing
 from wsjax.recognition import chains, names, opaque, own, recurrent, resnets, transformers
 from wsjax.recognition.drafting import StoredDraft
 from wsjax.recognition.names import Shapes, UnfitError
-from wsjax.views.wiring import wiring
+from wsjax.views.wiring import wired
 
 TEXTS = (
     *("activation", "hidden_act", "activation_function", "family", "norm", "flatten"),
@@ -85,21 +85,12 @@ class Recognition:
     @property
     def wired(self) -> bool:
         """Whether the spec has a parameter graph, which GMNs read."""
-        try:
-            wiring(self.spec)
-        except ValueError:
-            return False
-        return True
+        return wired(self.spec)
 
     @property
     def digits(self) -> float:
         """The logarithm to base ten of the number of permutations."""
-        sizes, outer = dict(self.spec.sizes), dict(self.spec.nested)
-        logs = (
-            (sizes[outer[h]] if h in outer else 1) * math.lgamma(sizes[h] + 1)
-            for h in self.spec.hidden
-        )
-        return sum(logs) / math.log(10)
+        return sum(self.spec.orders.values())
 
     def __str__(self) -> str:
         hidden = sum(dict(self.spec.sizes)[h] > 1 for h in self.spec.hidden)

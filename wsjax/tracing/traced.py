@@ -112,8 +112,7 @@ class Traced:
     @property
     def group(self) -> float:
         """log10 of the number of permutations that preserve the function."""
-        shapes = permutations.shapes(self.spec).values()
-        return sum(math.prod(s[:-1]) * math.lgamma(s[-1] + 1) for s in shapes) / math.log(10)
+        return sum(self.spec.orders.values())
 
     def __str__(self):
         return (
@@ -172,8 +171,7 @@ def trace(apply: Apply, params: Any, *inputs: Any, key: jax.Array | None = None)
     jaxpr = jax.make_jaxpr(function)(abstract, *inputs)
     found, layers = axes(jaxpr, names), structure(jaxpr, names)
     test = Verification(function, abstract, _numbers(mine, abstract), inputs, key)
-    spec, found, failed = test.verified(layers, names, found)
-    error, misaligned = test.errors(spec, found.packing)
+    spec, found, failed, error, misaligned = test.verified(layers, names, found)
     if permutations.movable(spec) and misaligned < BLIND:
         failed.append(
             f"verification is weak: a misaligned permutation changes outputs by {misaligned:.0e} "

@@ -5,13 +5,15 @@
     scales, signs, phases      of all signals at once; if they fail, one by one
     a misaligned permutation   of one array alone: an error must be small against its effect
 
-What fails in single precision is tried in double, where a SIREN's rounding, thirty times larger
+What fails in single precision is tried in double, where a SIREN's rounding, omega times larger
 after every layer, is no error. What fails there is given up: a hidden axis becomes a fixed one, a
 layer's activation "other".
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,14 +23,16 @@ from wsjax.networks import Spec
 from wsjax.packing import Packing
 from wsjax.symmetries import permutations, scalings
 from wsjax.tracing.axes import Axes
-from wsjax.tracing.layers import Structure, spec_of, wired
+from wsjax.tracing.layers import Structure, spec_of
+from wsjax.views.wiring import wired
 
 EXACT = 1e-6  # relative changes that pass whatever a misaligned permutation does
 SHARE = 0.05  # of the change by a misaligned permutation, which pass
 STEPS = 5000  # of the outputs' precision, which pass
 NOISE = 0.3  # added to parameters, of their size
 SPREAD = 0.3  # of the logarithm of scales
-FAR = 4  # likewise of their power of two, once more
+FAR = 4  # of their power of two, once more
+SCALED = 5e-5  # relative changes by scales that pass: products round twice
 
 
 class Verification:
@@ -68,10 +72,10 @@ class Verification:
         )
         self.run = lambda arrays: [np.asarray(y) for y in outputs(arrays)]
         given = [
-            _drawn(like, seed) if x is None else x
+            widened(_drawn(like, seed) if x is None else x)
             for like, x in zip(abstract, numbers, strict=True)
         ]
-        self.arrays = [widened(_generic(x, seed)) for x in given]
+        self.arrays = [_generic(x, seed) for x in given]
         self.outputs = self.run(self.arrays)
         self.notes: list[str] = []
         if not _finite(self.outputs):
@@ -80,76 +84,90 @@ class Verification:
         if not _finite(self.outputs):
             raise ValueError("expected finite outputs of the example inputs, got NaN or infinity")
 
-    def verified(
-        self, layers: Structure, names: Sequence[str], found: Axes
-    ) -> tuple[Spec, Axes, list[str]]:
-        """The Spec of a structure and its axes, less what fails; and a note for all that does.
+    def verified(self, layers: Structure, names: Sequence[str], found: Axes) -> "Verified":
+        """The Spec of a structure and its axes, less what fails.
 
         Raises:
             ValueError: it still fails.
         """
         notes = list(self.notes)
-        spec = spec_of(layers, names, found)
-        passes = self._permutes(spec, found.packing) and self._scales(spec, found.packing)
-        if not passes and not self.double:
+        trial = Trial(self, spec_of(layers, names, found), found.packing)
+        if not (trial.permutes() and trial.scales()) and not self.double:
             with jax.enable_x64(True):
                 try:
                     return self.again().verified(layers, names, found)
                 except TypeError as error:
                     notes.append(f"double precision was not possible: {error!s:.80}")
-        if not self._permutes(spec, found.packing):
-            failing = [h for h in spec.hidden if not self._permutes(spec, found.packing, h)]
+        if not trial.permutes():
+            failing = [h for h in trial.spec.hidden if not trial.permutes(h)]
             notes += [f"{h}: its permutations change the outputs" for h in failing]
             found = dataclasses.replace(
                 found,
                 hidden=tuple(h for h in found.hidden if h not in failing),
                 nested=tuple(p for p in found.nested if not set(p) & set(failing)),
             )
-            spec = spec_of(layers, names, found)
-            if not failing or not self._permutes(spec, found.packing):
-                came = self.errors(spec, found.packing)[0]
+            trial = Trial(self, spec_of(layers, names, found), found.packing)
+            if not trial.permutes():
                 raise ValueError(
                     "the traced Spec does not preserve the function: expected changes of at most "
-                    f"{self._tolerance(spec, found.packing):.0e} by permutations of its hidden "
-                    f"axes, got {came:.0e}; please report the model"
+                    f"{trial.tolerance:.0e} by permutations of its hidden axes, got "
+                    f"{trial.error:.0e}; please report the model"
                 )
-        if not self._scales(spec, found.packing):
-            group = scalings.scaling_group(spec)
-            signals = {*group.factors, *group.phases}
-            failing = {s for s in signals if not self._scales(spec, found.packing, s)} or signals
-            notes += [f"{s}: its scales or signs change the outputs" for s in sorted(failing)]
-            spec = _without(spec, failing)
-            if not self._scales(spec, found.packing):
-                spec = _without(spec, {x.name for x in spec.layers})
-        return spec, found, notes
+        if not trial.scales():
+            failing = [x for x in trial.signals if not trial.scales(x)] or trial.signals
+            notes += [f"{x}: its scales or signs change the outputs" for x in sorted(failing)]
+            trial = Trial(self, _without(trial.spec, set(failing)), found.packing)
+            if not trial.scales():
+                every = {x.name for x in trial.spec.layers}
+                trial = Trial(self, _without(trial.spec, every), found.packing)
+            if not trial.scales():
+                raise ValueError(
+                    "the traced Spec does not preserve the function: expected no scales or signs "
+                    f"of {trial.signals}, which change it; please report the model"
+                )
+        return Verified(trial.spec, found, notes, trial.error, trial.misaligned)
 
-    def errors(self, spec: Spec, packing: Packing) -> tuple[float, float]:
-        """The change of the outputs by the group, and by a misaligned permutation."""
-        changes = [
-            self._change(self._permuted(g, spec, packing), packing) for g in self._elements(spec)
-        ]
-        return max(changes), self._misaligned(spec, packing)
 
-    def _packed(self, packing):
-        stored = dict(zip((n for n, _ in packing.stored), self.arrays, strict=True))
-        return packing.pack(stored)
+class Verified(NamedTuple):
+    """A Spec that preserves its function.
 
-    def _permuted(self, element, spec, packing):
-        return _permute(element, self._packed(packing), spec)
+    Attributes:
+        spec: of the function.
+        axes: it was made of.
+        notes: on what was given up.
+        error: the largest change of the outputs by its permutations.
+        misaligned: the change by the permutation of a single array.
+    """
 
-    def _change(self, params, packing) -> float:
+    spec: Spec
+    axes: Axes
+    notes: list[str]
+    error: float
+    misaligned: float
+
+
+class Trial:
+    """A Spec under test: everything about it is computed once."""
+
+    def __init__(self, of: Verification, spec: Spec, packing: Packing):
+        self.of, self.spec, self.packing = of, spec, packing
+        stored = dict(zip((n for n, _ in packing.stored), of.arrays, strict=True))
+        self.params = packing.pack(stored)
+
+    def change(self, params) -> float:
         """The largest change of an output, relative to the largest output."""
-        after = self.run(list(packing.unpack(dict(params)).values()))
-        return max(map(_difference, self.outputs, after), default=0.0)
+        after = self.of.run(list(self.packing.unpack(dict(params)).values()))
+        return max(map(_difference, self.of.outputs, after), default=0.0)
 
-    def _elements(self, spec) -> list[dict[str, np.ndarray]]:
+    @functools.cached_property
+    def elements(self) -> list[dict[str, np.ndarray]]:
         """Elements of the group: uniform, cycles of all neurons, and cycles of half of the axes.
 
         All axes at once are not enough: swaps of two neurons that depend on each other would pass.
         Drawn by NumPy: `permutations.sample` would compile a program for every shape.
         """
-        seed, out = np.random.default_rng(self.seeds), [{}, {}, {}, {}]
-        for h, shape in permutations.shapes(spec).items():
+        seed, out = np.random.default_rng(self.of.seeds), [{}, {}, {}, {}]
+        for h, shape in permutations.shapes(self.spec).items():
             rows = np.broadcast_to(np.arange(shape[-1]), shape)
             drawn = seed.permuted(rows, axis=-1)
             cycle = np.take_along_axis(np.roll(drawn, 1, -1), np.argsort(drawn, -1), -1)
@@ -158,62 +176,81 @@ class Verification:
             out[2][h], out[3][h] = (cycle, rows) if half else (rows, cycle)
         return out
 
-    def _misaligned(self, spec, packing) -> float:
+    def permuted(self, element):
+        """The parameters after an element acted."""
+        return _permute(element, self.params, self.spec)
+
+    @functools.cached_property
+    def error(self) -> float:
+        """The largest change of the outputs by the elements."""
+        return max(self.change(self.permuted(g)) for g in self.elements)
+
+    @functools.cached_property
+    def misaligned(self) -> float:
         """The change by the permutation of a single array, the largest of a few arrays."""
-        params, hidden = self._packed(packing), set(permutations.movable(spec))
-        able = [a.name for a in spec.arrays if hidden & set(a.axes)]
+        hidden = set(permutations.movable(self.spec))
+        able = [a.name for a in self.spec.arrays if hidden & set(a.axes)]
         if not able:
             return 0.0
-        moved = self._permuted(self._elements(spec)[1], spec, packing)
+        moved = self.permuted(self.elements[1])
         few = able[:: max(1, len(able) // 3)][:3]
-        return max(self._change({**params, n: moved[n]}, packing) for n in few)
+        return max(self.change({**self.params, n: moved[n]}) for n in few)
 
-    def _tolerance(self, spec, packing) -> float:
-        types = [y.dtype for y in self.outputs if jnp.issubdtype(y.dtype, jnp.inexact)]
+    @functools.cached_property
+    def tolerance(self) -> float:
+        """The largest change that passes."""
+        types = [y.dtype for y in self.of.outputs if jnp.issubdtype(y.dtype, jnp.inexact)]
         precision = max([float(jnp.finfo(t).eps) for t in types], default=0.0)
-        return max(EXACT, min(SHARE * self._misaligned(spec, packing), STEPS * precision, 0.1))
+        return max(EXACT, min(SHARE * self.misaligned, STEPS * precision, 0.1))
 
-    def _permutes(self, spec, packing, axis: str | None = None) -> bool:
+    def permutes(self, axis: str | None = None) -> bool:
         """Whether permutations, of all hidden axes or of one, preserve the outputs."""
-        elements = self._elements(spec)
-        if axis is not None:  # identities beside it, so that no new program is compiled
-            still = {
-                h: np.broadcast_to(np.arange(g.shape[-1]), g.shape) for h, g in elements[0].items()
-            }
-            elements = [still | {axis: g[axis]} for g in elements]
-        changes = [self._change(self._permuted(g, spec, packing), packing) for g in elements]
-        return max(changes, default=0.0) <= self._tolerance(spec, packing)
+        if axis is None:
+            return self.error <= self.tolerance
+        still = {  # beside it, so that no new program is compiled
+            h: np.broadcast_to(np.arange(g.shape[-1]), g.shape) for h, g in self.elements[0].items()
+        }
+        moves = (still | {axis: g[axis]} for g in self.elements[:2])
+        return all(self.change(self.permuted(g)) <= self.tolerance for g in moves)
 
-    def _scales(self, spec, packing, signal: str | None = None) -> bool:
-        """Whether scales, signs and phase shifts, of all signals or of one, do."""
-        if not wired(spec):
-            return True  # nothing is known to scale
-        group = scalings.scaling_group(spec)
+    @functools.cached_property
+    def rescalings(self) -> tuple[scalings.Element, ...]:
+        """Two elements: factors near one, and powers of two, as far as a line may be clipped."""
+        if not wired(self.spec):
+            return ()  # nothing is known to scale
+        group, sizes = scalings.scaling_group(self.spec), dict(self.spec.sizes)
         if not group.factors and not group.phases:
-            return True
-        seed, sizes, factors, phases = np.random.default_rng(self.seeds), dict(spec.sizes), {}, {}
+            return ()
+        seed, near, far, phases = np.random.default_rng(self.of.seeds), {}, {}, {}
         for name, x in group.factors.items():
             shape = tuple(sizes[a] for a in x.axes)
-            scale = np.exp(SPREAD * seed.standard_normal(shape)) if x.scale else np.ones(shape)
+            drawn = seed.standard_normal(shape) if x.scale else np.zeros(shape)
             sign = seed.choice([-1, 1], shape) if x.sign else 1
-            factors[name] = np.asarray(scale * sign, np.float32)
+            near[name] = np.asarray(sign * np.exp(SPREAD * drawn), np.float32)
+            far[name] = np.asarray(sign * 2.0 ** np.round(FAR * drawn), np.float32)
         for name, x in group.phases.items():
             phases[name] = seed.integers(-1, 2, [sizes[a] for a in x.axes])
-        if signal is not None:
-            factors = {n: x if n == signal else np.ones_like(x) for n, x in factors.items()}
-            phases = {n: x if n == signal else np.zeros_like(x) for n, x in phases.items()}
-        element = scalings.Element(factors, phases)
-        far = {  # as far as a clipped activation may follow a line
-            n: np.sign(x) * 2.0 ** np.round(FAR * np.log2(np.abs(x)) / SPREAD)
-            for n, x in factors.items()
-        }
-        elements = (
-            element,
-            scalings.Element({n: x.astype(np.float32) for n, x in far.items()}, phases),
+        return scalings.Element(near, phases), scalings.Element(far, phases)
+
+    @property
+    def signals(self) -> list[str]:
+        """Names of all that is claimed to scale or shift."""
+        return sorted(
+            {*self.rescalings[0].factors, *self.rescalings[0].phases} if self.rescalings else ()
         )
-        tolerance = max(self._tolerance(spec, packing), STEPS * 1e-8)
-        scaled = (_scale(g, self._packed(packing), spec) for g in elements)
-        return all(self._change(x, packing) <= tolerance for x in scaled)
+
+    def scales(self, signal: str | None = None) -> bool:
+        """Whether scales, signs and phase shifts, of all signals or of one, do."""
+        tolerance = max(self.tolerance, SCALED)
+        for element in self.rescalings:
+            if signal is not None:  # ones beside it, so that no new program is compiled
+                own = lambda x, still: {n: v if n == signal else still(v) for n, v in x.items()}
+                element = scalings.Element(
+                    own(element.factors, np.ones_like), own(element.phases, np.zeros_like)
+                )
+            if self.change(_scale(element, self.params, self.spec)) > tolerance:
+                return False
+        return True
 
 
 # one program each: a take for every array alone would be compiled for each of their shapes

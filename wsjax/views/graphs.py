@@ -24,7 +24,6 @@ common `Bucket` and stacked.
 
 import dataclasses
 import functools
-import math
 from collections.abc import Sequence
 
 import flax
@@ -329,21 +328,17 @@ def summary(spec: Spec) -> Summary:
     memory 0.0 MiB
     group  10^70.8 permutations of 2 hidden axes
     """
-    graph, sizes, outer = parameter_graph(spec), dict(spec.sizes), dict(spec.nested)
+    graph = parameter_graph(spec)
 
     def table(roles, members, names):
         counts = np.bincount(roles[members], minlength=len(names))
         return {name: int(n) for name, n in zip(names, counts, strict=True) if n}
 
-    groups = {}
-    for h in spec.hidden:
-        times = sizes[outer[h]] if h in outer else 1
-        groups[h] = times * math.lgamma(sizes[h] + 1) / math.log(10)
     return Summary(
         table(graph.place_role, graph.place, NODE_ROLES),
         table(graph.relation_role, graph.relation, EDGE_ROLES),
         sum(getattr(graph, f.name).nbytes for f in dataclasses.fields(graph)),
-        groups,
+        spec.orders,
     )
 
 

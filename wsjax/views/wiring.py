@@ -101,6 +101,15 @@ def wiring(spec: Spec) -> Wiring:
     return search.result()
 
 
+def wired(spec: Spec) -> bool:
+    """Whether a Spec has a `wiring`."""
+    try:
+        wiring(spec)
+    except ValueError:
+        return False
+    return True
+
+
 class _Search:
     """Places so far; `out` has, by level, the numbers of the places it gives out."""
 

@@ -110,10 +110,10 @@ class Drafts:
                 stack += reversed(self.all[n].inputs)
         return tuple(out)
 
-    def absorb(self, number: int, into: int, node: Node, role: str | None = None) -> None:
+    def absorb(self, number: int, into: int, node: Node) -> None:
         """Makes a node part of the draft that its input belongs to."""
         draft = self.drafts[into]
-        draft.uses += [u if role is None else dataclasses.replace(u, role=role) for u in node.uses]
+        draft.uses += node.uses
         draft.ends.append(number)
         self.owner[number] = into
 

@@ -69,7 +69,7 @@ SAME = frozenset(  # that leave numbers as they are
         *("optimization_barrier", "convert_element_type", "name", "real"),
     )
 )
-_WANTED = {"convert_element_type": ("new_dtype",), "integer_pow": ("y",), "round": ()}
+_WANTED = {"convert_element_type": ("new_dtype",), "integer_pow": ("y",)}
 
 
 def evaluated(name: str, params: dict, *values: np.ndarray | None) -> np.ndarray | None:

@@ -27,7 +27,6 @@ from wsjax.tracing.layers.values import (
 )
 
 SUMS, PRODUCTS = ("add", "sub", "add_any"), ("mul", "div")
-PASS = ("and", "or", "xor", "not", "eq", "ne", "lt", "le", "gt", "ge")  # truths, of whole numbers
 
 
 def apply(name: str, params: dict, values: list[Value], shape, nodes: Nodes) -> Value:

@@ -24,7 +24,7 @@ from wsjax.tracing.axes import Axes
 from wsjax.tracing.layers import assembly, dataflow
 from wsjax.tracing.layers.drafts import Block
 from wsjax.tracing.layers.values import Use
-from wsjax.views.wiring import wiring
+from wsjax.views.wiring import wired, wiring
 
 NAMES = {"dense": "Dense", "conv": "Conv", "norm": "Norm", "attention": "Attention",
          "embedding": "Embedding", "residual": "Residual"}  # fmt: skip
@@ -75,15 +75,6 @@ def spec_of(found: Structure, names: Sequence[str], axes: Axes) -> Spec:
     drafts = _Drafts(found, names, axes)
     spec = drafts.spec(beside=True)
     return spec if spec is not None and wired(spec) else drafts.fitting() or drafts.plain()
-
-
-def wired(spec: Spec) -> bool:
-    """Whether a Spec has a parameter graph: see `views.wiring`."""
-    try:
-        wiring(spec)
-    except ValueError:
-        return False
-    return True
 
 
 @dataclasses.dataclass
@@ -227,13 +218,16 @@ class _Drafts:
         """
         out: dict[int, dict[frozenset[str], int]] = {-1: {frozenset(): -1}}
         layers, taken, top, closed = [], set(), -1, set()
+        parts: dict[int, list[_Part]] = {}
+        for p in self.parts:
+            parts.setdefault(p.block, []).append(p)
         for k, block in enumerate(self.blocks):
             if k in self.same:
                 continue
             inputs = self._inputs(block)
             if not all(i in out for i in inputs):  # it takes in what comes after it
                 return None
-            mine = [p for p in self.parts if p.block == k]
+            mine = parts.get(k, [])
             if block.kind == "residual":
                 sides = [out[i] for i in inputs]
                 out[k] = {n: max(s.get(n, -1) for s in sides) for s in sides for n in s}
