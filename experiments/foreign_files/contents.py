@@ -122,7 +122,7 @@ def complex_numbers(folder: pathlib.Path) -> Answer:
     return Answer(f"{found.facts}; {structure}", right and "spectral.weight" in structure.beside)
 
 
-def _embeddings(folder, found, said):
+def _embeddings(found, said):
     right = found.facts.parameters == 24 and said(found.facts) and len(found.params) == 2
     return Answer(str(found.facts), right)
 
@@ -134,21 +134,19 @@ def tied_by_storage(folder: pathlib.Path) -> Answer:
     """`lm_head.weight` and `embed_tokens.weight` of one storage, in a PyTorch file."""
     weight = normal(6, 4)
     path = written(folder, "net.pt", torch(dict.fromkeys(EMBEDDINGS, weight)))
-    return _embeddings(folder, loaded(path), lambda facts: facts.tied == (EMBEDDINGS,))
+    return _embeddings(loaded(path), lambda facts: facts.tied == (EMBEDDINGS,))
 
 
 def tied_by_value(folder: pathlib.Path) -> Answer:
     """The same, equal by value only."""
     found = _of_file(folder, dict.fromkeys(EMBEDDINGS, normal(6, 4)))
-    return _embeddings(
-        folder, found, lambda facts: (facts.tied, facts.copies) == ((), (EMBEDDINGS,))
-    )
+    return _embeddings(found, lambda facts: (facts.tied, facts.copies) == ((), (EMBEDDINGS,)))
 
 
 def tied_by_offsets(folder: pathlib.Path) -> Answer:
     """The same, two names at the same offsets."""
     found = _of_file(folder, {EMBEDDINGS[0]: normal(6, 4)}, {EMBEDDINGS[1]: EMBEDDINGS[0]})
-    return _embeddings(folder, found, lambda facts: facts.tied == (EMBEDDINGS,))
+    return _embeddings(found, lambda facts: facts.tied == (EMBEDDINGS,))
 
 
 def weight_norms(folder: pathlib.Path) -> Answer:

@@ -122,8 +122,3 @@ def test_arrays_beside_are_checked_for_nan_alone():
     scales[1, 1] = np.nan
     (finding,) = verdicts(layers(), {"q.scales": scales})
     assert finding.text == "q.scales: 1 of 8 numbers are not finite, the first at [1, 1]"
-
-
-def test_errors_come_first():
-    arrays = layers() | {"3.weight": 1e5 * numbers(8, 8), "0.weight": np.full((8, 8), np.nan)}
-    assert [f.severity for f in verdicts(arrays)] == ["error", "warning"]

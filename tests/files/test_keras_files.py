@@ -149,6 +149,27 @@ def test_an_archive_may_be_compressed_and_its_configuration_damaged(tmp_path):
     assert "config.json is not JSON" in outcome(path)[1][0]
 
 
+@pytest.mark.parametrize("error", [AttributeError, NameError, TypeError])
+@pytest.mark.parametrize("part", ["natural", "plain_dtype"])
+def test_an_error_of_the_program_is_no_damage(part, error, tmp_path, monkeypatch):
+    def wrong(*_):
+        raise error("wrong")
+
+    path = hdf5(tmp_path / "net.h5", {"a": W, "b": W})
+    monkeypatch.setattr(keras_files, part, wrong)
+    with pytest.raises(error, match="wrong"):
+        outcome(path)
+
+
+def test_a_type_that_numpy_lacks_is_one_error(tmp_path):
+    path = hdf5(tmp_path / "net.h5", {"w": W})
+    with h5py.File(path, "a") as file:
+        space = h5py.h5s.create(h5py.h5s.SCALAR)
+        h5py.h5d.create(file.id, b"time", h5py.h5t.UNIX_D32LE, space)
+    (error,) = outcome(path)[1]
+    assert "No NumPy equivalent" in error
+
+
 @pytest.mark.parametrize("kind", ["hdf5", "keras"])
 def test_a_damaged_file_is_right_or_one_error(kind, tmp_path):
     path = weight_files.FORMATS[kind](tmp_path)

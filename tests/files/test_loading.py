@@ -273,6 +273,16 @@ def test_a_shard_of_random_bytes():
     ]
 
 
+def test_errors_come_first():
+    arrays = {f"{i}.weight": numbers(8, 8, seed=i) for i in range(4)}
+    arrays |= {"0.weight": np.zeros((8, 8)), "3.weight": 1e30 * arrays["3.weight"]}
+    _, facts = contents(checkpoint(arrays))
+    assert [(f.severity, f.array) for f in facts.findings] == [
+        ("error", "3.weight"),
+        ("warning", "0.weight"),
+    ]
+
+
 def test_nan_beside_packed_weights():
     arrays = {
         "q.weight": np.ones((16, 8), "u4"),

@@ -157,8 +157,17 @@ def test_a_header_states_how_numbers_lie():
     assert numpy_files.header(npy("'|O'")).nbytes is None
 
 
-def test_a_member_lies_where_the_directory_says(tmp_path):
+@pytest.mark.parametrize("error", [AttributeError, NameError, TypeError])
+def test_an_error_of_the_program_is_no_damage(error, tmp_path, monkeypatch):
+    def wrong(_):
+        raise error("wrong")
 
+    monkeypatch.setattr(zips, "_directory_bytes", wrong)
+    with pytest.raises(error, match="wrong"):
+        outcome(weight_files.npz(tmp_path))
+
+
+def test_a_member_lies_where_the_directory_says(tmp_path):
     path = weight_files.npz(tmp_path)
     with BytesOf(path) as file:
         members = zips.Zip(file, Limits())

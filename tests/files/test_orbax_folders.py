@@ -129,6 +129,17 @@ def test_a_description_that_is_not_true_is_an_error(text, message, tmp_path):
     assert len(arrays) < len(WHOLE)
 
 
+@pytest.mark.parametrize("error", [AttributeError, NameError, TypeError])
+def test_an_error_of_the_program_is_no_damage(error, tmp_path, monkeypatch):
+    def wrong(*_):
+        raise error("wrong")
+
+    path = weight_files.orbax(tmp_path)
+    monkeypatch.setattr(orbax_folders, "_described", wrong)
+    with pytest.raises(error, match="wrong"):
+        outcome(path)
+
+
 def test_names_stay_within_the_folder(tmp_path):
     path = weight_files.orbax(tmp_path)
     keys = [{"key": "..", "key_type": 2}, {"key": "/secret/w", "key_type": 2}]

@@ -116,20 +116,18 @@ def _tail(piece, before):
 
 
 def verdicts(measures: Mapping[str, Measure], beside: Mapping[str, Measure]) -> list[Finding]:
-    """Findings about the arrays of a network, errors first.
+    """Findings about the arrays of a network.
 
     Args:
         measures: name -> of each weight.
         beside: name -> of each array that is no weight itself, such as the scales of packed
             ones; NaN there is an error too.
     """
-    findings = [
+    return [
         *(_nonfinite(name, m) for name, m in {**measures, **beside}.items() if m.nonfinite),
         *_zeros(measures),
         *_scales(measures),
     ]
-    order = ("error", "warning", "note")
-    return sorted(findings, key=lambda f: order.index(f.severity))
 
 
 def _nonfinite(name, m):

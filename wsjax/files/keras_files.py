@@ -129,23 +129,26 @@ class _Walk:
         self.findings, self.places, self.count = [], {}, 0
 
     def safely(self, run) -> Any:
-        """Whatever HDF5 raises of a damaged file as one error."""
+        """Whatever HDF5 raises of a damaged file as one error.
+
+        A TypeError too, which h5py raises for types that NumPy lacks: `run` calls h5py alone.
+        """
         try:
             return run()
-        except (FileFormatError, MemoryError):
+        except (FileFormatError, MemoryError, AttributeError, NameError):
             raise
         except Exception as error:
             raise FileFormatError(f"the HDF5 file is damaged ({error!s:.200})") from error
 
     def arrays(self, group, path) -> Iterator[Stored]:
         """Arrays below a group."""
-        place = self.safely(lambda: self._place(group))
+        place = self._place(group)
         if place in self.places or len(path) > DEPTH:
             text = f"{'/'.join(path)} is the same group as {self.places.get(place, 'above')}"
             self.findings.append(Finding("refused", "warning", None, printable(text)))
             return
         self.places[place] = "/".join(path) or "the root"
-        for name in self.safely(lambda: self._names(group)):
+        for name in self._names(group):
             self.count += 1
             if self.count > self.limits.members:
                 raise too_large(f"it has more than {self.count} entries", "members", self.limits)
@@ -161,14 +164,14 @@ class _Walk:
             if isinstance(thing, self.h5py.Group):
                 yield from self.arrays(thing, inside)
             elif isinstance(thing, self.h5py.Dataset):
-                yield self.safely(lambda thing=thing, inside=inside: self._stored(thing, inside))
+                yield self._stored(thing, inside)
 
     def _place(self, thing):
-        return self.h5py.h5o.get_info(thing.id).addr
+        return self.safely(lambda: self.h5py.h5o.get_info(thing.id).addr)
 
     def _names(self, group):
         """In Keras's order where it is written down, else by the numbers in them."""
-        names = sorted(map(str, group), key=natural)
+        names = sorted(map(str, self.safely(lambda: list(group))), key=natural)
         attributes = self.attributes(group)
         for key in ORDERS:
             stated = attributes.get(key)
@@ -191,21 +194,21 @@ class _Walk:
         return found
 
     def _stored(self, dataset, path):
-        dtype = plain_dtype(dataset.dtype) if dataset.dtype.kind in "biufcV" else str(dataset.dtype)
-        if dataset.dtype == np.dtype("V2") and _plain(dataset.attrs.get("dtype")) == "bfloat16":
+        kind, sizes, filters, elsewhere = self.safely(lambda: _header(dataset))
+        dtype = plain_dtype(kind) if kind.kind in "biufcV" else str(kind)
+        label = self.safely(lambda: dataset.attrs.get("dtype")) if kind == np.dtype("V2") else None
+        if _plain(label) == "bfloat16":
             dtype = "bfloat16"  # as Keras writes it
-        shape = tuple(map(int, dataset.shape or ()))
-        count = math.prod(shape) * dataset.dtype.itemsize
-        plan = dataset.id.get_create_plist()
-        filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
+        shape = tuple(map(int, sizes or ()))
+        count = math.prod(shape) * kind.itemsize
         remedy = "save it again as plain numbers"
-        if dataset.external or dataset.is_virtual:
+        if elsewhere:
             dtype, remedy = "external", "its numbers lie in another place: copy them into the file"
         elif other := [f for f in filters if f not in FILTERS]:
             dtype, remedy = f"compressed by filter {other[0]}", "repack it by gzip or as it is"
-        elif dataset.shape is None:
+        elif sizes is None:
             dtype = "null"
-        read = lambda: self.safely(lambda: self._numbers(dataset, dtype, shape, count, filters))
+        read = lambda: self._numbers(dataset, dtype, shape, count, filters)
         storage = (*self.file.identity, self._place(dataset))
         return Stored(path, shape, dtype, storage, count, reader(dtype, read, remedy))
 
@@ -213,27 +216,35 @@ class _Walk:
         self.file.check_open()
         if count > self.limits.array_bytes:
             raise too_large(f"it has {count} bytes", "array_bytes", self.limits)
-        chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
+        chunk = self.safely(lambda: math.prod(dataset.chunks or ()) * dataset.dtype.itemsize)
         for size in (count if filters else 0, chunk):
             if size > self.limits.unpacked_bytes:
                 raise too_large(f"it unpacks to {size} bytes", "unpacked_bytes", self.limits)
-        self._check_written(dataset, shape, count)
+        self.safely(lambda: _check_written(dataset, shape, count))
         if not count:
             return empty(shape, NUMBERS[dtype])
-        numbers = np.asarray(dataset[()])
+        numbers = np.asarray(self.safely(lambda: dataset[()]))
         if numbers.dtype.kind == "V":
             return numbers.view(NUMBERS[dtype])
         return numbers.astype(NUMBERS[dtype], copy=False)
 
-    def _check_written(self, dataset, shape, count):
-        """Raises where some numbers were never written: HDF5 gives zeros for them."""
-        if dataset.chunks:
-            chunks = math.prod(-(-n // c) for n, c in zip(shape, dataset.chunks, strict=True))
-            present = dataset.id.get_num_chunks()
-            if present < chunks:
-                raise FileFormatError(f"{chunks - present} of its {chunks} chunks are missing")
-        elif dataset.id.get_storage_size() < count:
-            raise FileFormatError("its numbers were never written to the file")
+
+def _header(dataset):
+    """An array's type, shape and filters, and whether its numbers lie elsewhere."""
+    plan = dataset.id.get_create_plist()
+    filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
+    return dataset.dtype, dataset.shape, filters, dataset.external or dataset.is_virtual
+
+
+def _check_written(dataset, shape, count):
+    """Raises where some numbers were never written: HDF5 gives zeros for them."""
+    if dataset.chunks:
+        chunks = math.prod(-(-n // c) for n, c in zip(shape, dataset.chunks, strict=True))
+        present = dataset.id.get_num_chunks()
+        if present < chunks:
+            raise FileFormatError(f"{chunks - present} of its {chunks} chunks are missing")
+    elif dataset.id.get_storage_size() < count:
+        raise FileFormatError("its numbers were never written to the file")
 
 
 def _target(link):

@@ -173,7 +173,7 @@ def _counts(rows, repeated):
     for e in rows:
         if e.count and e.name not in repeated:
             types[e.dtype] += e.count
-    arrays = sum(e.kind in ("weight", "packed", "refused") for e in rows)
+    arrays = sum(e.kind in WEIGHTS for e in rows)
     return {"arrays": arrays, "parameters": types.total(), "dtypes": tuple(types.most_common())}
 
 

@@ -125,8 +125,8 @@ def _reading() -> Generator[None]:
     """Whatever TensorStore raises of a damaged folder as one error."""
     try:
         yield
-    except (FileFormatError, MemoryError):
-        raise
+    except (FileFormatError, MemoryError, AttributeError, NameError, TypeError):
+        raise  # the last three are errors of a program, never of a folder
     except Exception as error:
         raise FileFormatError(f"the checkpoint is damaged ({error!s:.300})") from error
 

@@ -91,8 +91,8 @@ class Zip:
         """Whatever `zipfile` raises of a damaged file as one error; what a disk does, by name."""
         try:
             yield
-        except (FileFormatError, MemoryError):
-            raise
+        except (FileFormatError, MemoryError, AttributeError, NameError, TypeError):
+            raise  # the last three are errors of a program, never of a file
         except Exception as error:
             # A damaged directory has it seek before the file's beginning.
             if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):

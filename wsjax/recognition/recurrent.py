@@ -52,7 +52,7 @@ def recurrent(
         raise UnfitError(f"{next(iter(cells))}: {gates} gates, expected 4, 3 or 1")
     ends = sorted({(int(m["depth"] or 0), m["back"] or "") for m in cells.values()})
     numbered = next(iter(cells.values()))["depth"] is not None
-    came = (_input(out, module, f"{module}weight_ih{'_l0' if numbered else ''}"),)
+    came = (_input(out, f"{module}weight_ih{'_l0' if numbered else ''}"),)
     for depth in sorted({d for d, _ in ends}):
         cells = [(f"_l{depth}" * numbered + back, back) for d, back in ends if d == depth]
         came = _layer(out, module, cells, GATES[gates], came, width, f"h{depth}")
@@ -66,7 +66,7 @@ def recurrent(
     return out, FAMILY[gates], known, False
 
 
-def _input(out: StoredDraft, module: str, source: str) -> Axes:
+def _input(out: StoredDraft, source: str) -> Axes:
     """The axis of the inputs, behind a table of embeddings if there is one."""
     size = out.dims(source, 2)[1]
     tables = [n for n, s in out.stored.items() if re.search("emb", n) and len(s) == 2]

@@ -88,9 +88,6 @@ def _exported(torch, module, inputs):
             # recurrent layers list their weights anew in every call
             warnings.filterwarnings("ignore", "The tensor attributes? ")
             program = torch.export.export(module, inputs)
-        table = torch.export.default_decompositions()
-        table.pop(torch.ops.aten.linear.default, None)  # one product for any number of axes
-        program = program.run_decompositions(table)
     except Exception as error:  # of any kind: what a module runs is its author's
         first = str(error).strip().partition("\n")[0]
         raise ValueError(
@@ -99,6 +96,9 @@ def _exported(torch, module, inputs):
     finally:
         for part, training in modes.items():
             part.training = training
+    table = torch.export.default_decompositions()
+    table.pop(torch.ops.aten.linear.default, None)  # one product for any number of axes
+    program = program.run_decompositions(table)
     unknown = sorted(
         {
             str(node.target)
