@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "views": {"networks", "summaries"},
     "architectures": {"checks", "networks", "views"},
     "symmetries": {"checks", "networks", "views", "architectures", "summaries"},
-    "recognition": {"checks", "networks", "packing", "views", "architectures"},
+    "recognition": {"checks", "files", "networks", "packing", "views", "architectures"},
     "testing": {"networks", "views", "symmetries", "encoders", "tasks"},
     "encoders": {"checks", "networks", "views", "architectures", "symmetries", "summaries"},
     "zoos": {
@@ -43,6 +43,8 @@ MAY_IMPORT = {
         *("checks", "networks", "metrics", "storage", "views", "symmetries"),
         *("encoders", "zoos", "training", "summaries"),
     },
+    "cli": {"checks", "storage"},
+    "__main__": {"cli"},
 }
 # folder of experiments -> folders it may import; "" is the tables of the papers
 EXPERIMENTS = {"lib": set(), "benchmarks": {"lib"}, "make": {"lib", "benchmarks"}}

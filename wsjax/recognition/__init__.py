@@ -16,5 +16,6 @@ runs the network's own function on permuted arrays (`tests/cases/recognised.py`)
 """
 
 from wsjax.recognition.recognition import Recognition, recognize
+from wsjax.recognition.stored import StoredNetwork, read
 
-__all__ = ["Recognition", "recognize"]
+__all__ = ["Recognition", "StoredNetwork", "read", "recognize"]
