@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "encoders": {"checks", "networks", "views", "architectures", "symmetries", "summaries"},
     "zoos": {
         *("checks", "networks", "storage", "architectures", "datasets", "training"),
-        "summaries",
+        *("summaries", "files", "recognition"),
     },
     "tasks": {
         *("checks", "networks", "metrics", "storage", "views", "symmetries"),
