@@ -112,7 +112,7 @@ class LabelTable:
             )
         values = [self._number(x) for x in self.columns[name]]
         wrong = [
-            f"line {line}, {printable(file)}: {printable(text.strip()) or 'empty'!r}"
+            f"line {line}, {printable(file)}: {repr(printable(text)) if text.strip() else 'empty'}"
             for line, file, text, x in zip(
                 self.lines, self.files, self.columns[name], values, strict=True
             )
