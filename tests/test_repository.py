@@ -43,6 +43,7 @@ MAY_IMPORT = {
         *("checks", "networks", "metrics", "storage", "views", "symmetries"),
         *("encoders", "zoos", "training", "summaries"),
     },
+    "predictors": {"checks", "encoders", "zoos"},
     "cli": {"checks", "storage"},
     "__main__": {"cli"},
 }
@@ -52,7 +53,7 @@ EXPERIMENTS |= {"faults": {"lib"}, "foreign_models": set(), "foreign_files": {"l
 EXPERIMENTS |= {"": {"lib", "foreign_models", "foreign_files"}}
 HEAVY = {
     *("tensorflow_datasets", "tensorflow", "torch", "sklearn", "matplotlib", "tensorboardX"),
-    *("h5py", "onnx"),
+    *("h5py", "onnx", "crepes", "pandas"),
 }
 AT_ROOT = {
     *("pyproject.toml", "README.md", "LICENSE", "CITATION.cff", "requirements-cuda.txt"),
