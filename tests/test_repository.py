@@ -45,7 +45,8 @@ MAY_IMPORT = {
     },
     "predictors": {"checks", "encoders", "zoos"},
     "maps": {"checks", "predictors", "storage", "symmetries", "tasks", "zoos"},
-    "cli": {"checks", "files", "maps", "storage"},
+    "auditing": {"checks", "networks", "recognition", "symmetries", "tasks", "testing"},
+    "cli": {"auditing", "checks", "files", "maps", "storage", "zoos"},
     "__main__": {"cli"},
 }
 # folder of experiments -> folders it may import; "" is the tables of the papers

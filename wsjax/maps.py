@@ -243,7 +243,8 @@ def picture(map: Map, values: Sequence[float] | np.ndarray | None = None, label:
     if values is not None:
         values = np.asarray(values, np.float64)
         seen = np.isfinite(values)
-        axes.scatter(x[~seen], y[~seen], color="0.75", label="no label", **style)
+        name = None if seen.all() else "no label"
+        axes.scatter(x[~seen], y[~seen], color="0.75", label=name, **style)
         points = axes.scatter(x[seen], y[seen], c=values[seen], cmap="viridis", **style)
         figure.colorbar(points, ax=axes, label=_plain(label))
     else:
@@ -262,7 +263,8 @@ def picture(map: Map, values: Sequence[float] | np.ndarray | None = None, label:
     axes.set(xlabel=map.axes[0], ylabel=map.axes[1])
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(0.08)
-    if map.duplicates or (values is None and len(map.folder.families) > 1):
+    groups = len(axes.get_legend_handles_labels()[1])
+    if groups > (values is None):  # one architecture alone needs no name
         axes.legend(fontsize=8, frameon=False)
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=120, metadata={"Software": None})
