@@ -13,10 +13,7 @@ def runs(tmp_path_factory):
     """Folders of two runs: statistics are invariant to permutations, an MLP is not."""
     path = tmp_path_factory.mktemp("runs")
     for name, settings in {"stat_nn": small.STAT_NN, "mlp": {"widths": (8,), "code": 4}}.items():
-        with pytest.MonkeyPatch.context():
-            small.fit(
-                small.ratio_zoo(16), Regression("ratio"), path / name, name, settings, steps=1
-            )
+        small.fit(small.ratio_zoo(32), Regression("ratio"), path / name, name, settings, steps=1)
     return path
 
 

@@ -83,9 +83,10 @@ def test_one_network_has_a_place_and_no_neighbour(tmp_path):
     assert not alone.vectors.any()
 
 
+@pytest.mark.trains
 def test_a_trained_encoder_gives_the_vectors(made, tmp_path):
     trained = small.fit(
-        small.ratio_zoo(16), Regression("ratio"), tmp_path / "run", "stat_nn",
+        small.ratio_zoo(32), Regression("ratio"), tmp_path / "run", "stat_nn",
         small.STAT_NN, steps=2,
     )  # fmt: skip
     folder = weight_folders.folder(tmp_path / "nets", 4)
@@ -94,7 +95,7 @@ def test_a_trained_encoder_gives_the_vectors(made, tmp_path):
     with pytest.raises(ValueError, match="supports only the architecture it was trained on"):
         embed(read, trained)
     names = ("0", "1", "2", "3")
-    zoo = small.ratio_zoo(16).select(np.arange(4))
+    zoo = small.ratio_zoo(32).select(np.arange(4))
     own = maps.Folder("x", zoo, names, np.zeros(4, bool), None, (), 0, (), "", ("MLP",))
     for encoder in (trained, tmp_path / "run"):
         result = embed(own, encoder)

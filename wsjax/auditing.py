@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from wsjax import recognition, tasks, testing
 from wsjax.checks import counted, printable
@@ -68,7 +69,7 @@ def audit_model(
     if isinstance(model, tasks.Trained):
         trained, name = model, type(model).__name__
     else:
-        trained, name = tasks.restore(model), printable(model)
+        trained, name = tasks.restore(os.fspath(model)), printable(model)
     key = jax.random.key(seed)
     if file is None:
         spec = trained.specs[0]
@@ -76,7 +77,7 @@ def audit_model(
         network = f"a random network of {counted(spec.count, 'weight')}, as in training"
     else:
         stored = recognition.read(file, branch, config)
-        params, spec = stored.params, stored.spec
+        params, spec = {n: jnp.asarray(x) for n, x in stored.params.items()}, stored.spec
         network = f"{printable(file)} ({stored.recognition})"
     result = testing.audit(trained, params, spec, jax.random.fold_in(key, 1), samples=samples)
     encoder = type(trained.module.encoder).__name__

@@ -147,7 +147,7 @@ def embed(
     trained: Any = None
     if name != STATISTICS:  # before weights are read
         is_path = isinstance(encoder, str | os.PathLike)
-        trained = tasks.restore(pathlib.Path(encoder)) if is_path else encoder
+        trained = tasks.restore(os.fspath(encoder)) if is_path else encoder
     if not isinstance(folder, Folder):
         folder = read_folder(folder)
     zoo = folder.zoo
@@ -257,8 +257,8 @@ def picture(map: Map, values: Sequence[float] | np.ndarray | None = None, label:
         ring = {"facecolors": "none", "edgecolors": "crimson", "s": 90, "linewidths": 1}
         axes.scatter(x[at], y[at], label="duplicates" if k == 0 else None, **ring)
     if len(x) <= LABELLED:
-        for name, *place in zip(map.folder.names, x, y, strict=True):
-            axes.annotate(_plain(name), place, fontsize=6, xytext=(3, 3),
+        for name, a, b in zip(map.folder.names, x, y, strict=True):
+            axes.annotate(_plain(name), (a, b), fontsize=6, xytext=(3, 3),
                           textcoords="offset points")  # fmt: skip
     axes.set(xlabel=map.axes[0], ylabel=map.axes[1])
     axes.spines[["top", "right"]].set_visible(False)

@@ -48,7 +48,7 @@ def embed(folder, output, png, plane, encoder, labels, target, neighbours, mixed
     values = None if target is None else read.zoo.labels[target]
     if output is not None:
         made.save(output)
-    parts = list(_tables(made))
+    parts: list = list(_tables(made))
     if png is not None or click.get_current_context().params.get("html") is not None:
         data = maps.picture(made, values, target or "")
         if png is not None:

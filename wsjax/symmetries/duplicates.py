@@ -11,7 +11,7 @@ verified: of both canonical forms, one is matched with the other (`matching`) an
 import hashlib
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from wsjax import networks
 from wsjax.networks import Params, Spec
@@ -60,7 +60,7 @@ def duplicates(vectors: np.ndarray, spec: Spec, tolerance: float = TOLERANCE) ->
     parent = [seen.setdefault(hashlib.sha256(v).digest(), i) for i, v in enumerate(vectors)]
     first = sorted(seen.values())
     forms = _forms(vectors, spec)
-    pairs = cKDTree(_invariants(forms, spec)[first]).query_pairs(tolerance, p=np.inf)
+    pairs = KDTree(_invariants(forms, spec)[first]).query_pairs(tolerance, p=np.inf)
     for i, j in sorted((first[min(pair)], first[max(pair)]) for pair in pairs):
         a, b = _root(parent, i), _root(parent, j)
         if a != b and _same(forms[i], forms[j], spec, tolerance):
