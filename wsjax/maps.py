@@ -99,7 +99,12 @@ class Map:
             return
         data = io.BytesIO()
         arrays = {k: getattr(self, k) for k in ("vectors", "plane", "neighbours", "distances")}
-        np.savez(data, names=np.array(self.folder.names), columns=np.array(self.columns), **arrays)
+        np.savez(
+            data,
+            names=np.array([printable(n) for n in self.folder.names]),
+            columns=np.array(self.columns),
+            **arrays,
+        )
         storage.write_bytes(path, data.getvalue())
 
 
