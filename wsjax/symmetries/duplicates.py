@@ -9,6 +9,7 @@ verified: of both canonical forms, one is matched with the other (`matching`) an
 """
 
 import hashlib
+from typing import cast
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -123,9 +124,8 @@ def _invariants(forms: np.ndarray, spec: Spec) -> np.ndarray:
 
 
 def _same(one: np.ndarray, other: np.ndarray, spec: Spec, tolerance: float) -> bool:
-    a, b = (networks.unravel(v, spec) for v in (one, other))
+    a, b = (cast(Params, networks.unravel(v, spec)) for v in (one, other))
     if spec.hidden and matchable(spec):
-        moved: Params = permutations.act(matching.match(b, a, spec), b, spec)
-        b = {name: np.asarray(x) for name, x in moved.items()}
+        b = permutations.act(matching.match(b, a, spec), b, spec)
     norm = lambda x: float(np.linalg.norm(np.asarray(x, np.float64)))
-    return all(norm(x - b[n]) <= tolerance * norm(x) for n, x in a.items())
+    return all(norm(np.asarray(x) - np.asarray(b[n])) <= tolerance * norm(x) for n, x in a.items())
