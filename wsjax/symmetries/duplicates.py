@@ -9,6 +9,7 @@ verified: of both canonical forms, one is matched with the other (`matching`) an
 """
 
 import hashlib
+from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
@@ -22,7 +23,7 @@ from wsjax.views.wiring import wired
 
 TOLERANCE = 1e-4  # of an array's norm; float32 rounds the canonical form by some 1e-6
 QUANTILES = np.linspace(0, 1, 9)
-_BATCH = 256  # networks at once
+_ENTRIES = 1 << 24  # of networks that are computed with at once
 
 
 def duplicates(vectors: np.ndarray, spec: Spec, tolerance: float = TOLERANCE) -> list[list[int]]:
@@ -61,7 +62,8 @@ def duplicates(vectors: np.ndarray, spec: Spec, tolerance: float = TOLERANCE) ->
     parent = [seen.setdefault(hashlib.sha256(v).digest(), i) for i, v in enumerate(vectors)]
     first = sorted(seen.values())
     forms = _forms(vectors, spec)
-    pairs = KDTree(_invariants(forms, spec)[first]).query_pairs(tolerance, p=np.inf)
+    invariants = np.concatenate([_invariants(part, spec) for part in _parts(forms)])
+    pairs = KDTree(invariants[first]).query_pairs(tolerance, p=np.inf)
     for i, j in sorted((first[min(pair)], first[max(pair)]) for pair in pairs):
         a, b = _root(parent, i), _root(parent, j)
         if a != b and _same(forms[i], forms[j], spec, tolerance):
@@ -98,8 +100,12 @@ def _forms(vectors: np.ndarray, spec: Spec) -> np.ndarray:
     """The canonical form of each network; itself where float32 has none for it."""
     if not set(symmetries(spec)) - {"permutation"}:
         return vectors
-    parts = [vectors[i : i + _BATCH] for i in range(0, len(vectors), _BATCH)]
-    return np.concatenate([_form(part, spec) for part in parts])
+    return np.concatenate([_form(part, spec) for part in _parts(vectors)])
+
+
+def _parts(vectors: np.ndarray) -> Iterator[np.ndarray]:
+    size = max(1, _ENTRIES // vectors.shape[1])
+    yield from (vectors[i : i + size] for i in range(0, len(vectors), size))
 
 
 def _form(vectors, spec):
