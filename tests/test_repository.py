@@ -65,6 +65,7 @@ LINES = 450
 README_LINES, README_WORDS = 250, 3500
 # modules that no test in the mirrored folder imports -> the test that covers them
 COVERED_BY = {
+    "__main__.py": "tests/cli/test_main.py",
     "architectures/equivariant_bases.py": "tests/architectures/test_families.py",
     "architectures/layer_settings.py": "tests/architectures/test_families.py",
     "architectures/random_bits.py": "tests/zoos/classifiers/test_classifiers.py",
