@@ -6,6 +6,7 @@ import pytest
 from cases import weight_folders
 from click.testing import CliRunner
 
+from wsjax.cli import embed
 from wsjax.cli.main import main
 
 
@@ -25,7 +26,7 @@ def nets(tmp_path_factory):
 def test_tables_name_duplicates_neighbours_and_what_was_skipped(nets, tmp_path):
     result = run(nets, "--set", "activation=tanh", "-o", tmp_path / "v.csv")
     assert result.exit_code == 0, result.output
-    lines = [" ".join(line.split()) for line in result.output.splitlines()]
+    lines = [" ".join(line.split()) for line in result.output.splitlines() if line.strip()]
     assert lines[0] == ("8 networks, vectors of 42 numbers (statistics); 2 groups of duplicates")
     assert lines[1].endswith(
         "8 networks of 7 runs, 1 file skipped, 1 other file, 1 group of equal weights; each "
@@ -38,6 +39,18 @@ def test_tables_name_duplicates_neighbours_and_what_was_skipped(nets, tmp_path):
     assert "net_0.pt net_6.pt 0" in lines
     assert lines[-1] == f"written: {tmp_path / 'v.csv'}"
     assert (tmp_path / "v.csv").read_text().count("\n") == 9
+
+
+def test_long_tables_are_cut_and_the_report_has_the_map(nets, tmp_path, monkeypatch):
+    monkeypatch.setattr(embed, "ROWS", 3)
+    result = run(nets, "--html", tmp_path / "report.html")
+    assert result.exit_code == 0, result.output
+    assert "net_2.pt" in result.output
+    assert "net_4.pt" not in result.output
+    assert "and 5 more, see --json" in result.output
+    document = (tmp_path / "report.html").read_text()
+    assert "data:image/png;base64," in document
+    assert "8 networks in a plane: component 1" in document
 
 
 def test_json_holds_the_same(nets):

@@ -6,7 +6,7 @@ import pathlib
 import click
 
 from wsjax.cli.options import configured
-from wsjax.cli.output import FINE, GATE, Page, Table, shown
+from wsjax.cli.output import FINE, GATE, Page, Table, reports
 
 SYMMETRIES = ("permutation", "sign", "scale", "phase", "widening")
 
@@ -21,7 +21,7 @@ SYMMETRIES = ("permutation", "sign", "scale", "phase", "widening")
 @click.option("--require", multiple=True, type=click.Choice(SYMMETRIES),
               help="Exit with 1 unless this one is exact. Repeatable.")  # fmt: skip
 @configured
-@shown
+@reports
 def audit(model, file, samples, seed, require, branch, config):
     """Measure which symmetries the encoder of MODEL respects.
 

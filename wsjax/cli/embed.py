@@ -5,7 +5,7 @@ import pathlib
 import click
 
 from wsjax.cli.options import configured
-from wsjax.cli.output import Page, Picture, Table, shown
+from wsjax.cli.output import Page, Picture, Table, reports
 
 ROWS = 40  # of a table
 FILE = click.Path(dir_okay=False, path_type=pathlib.Path)
@@ -25,7 +25,7 @@ FILE = click.Path(dir_okay=False, path_type=pathlib.Path)
               help="Of each network.")  # fmt: skip
 @click.option("--mixed", is_flag=True, help="Allow networks of several architectures.")
 @configured
-@shown
+@reports
 def embed(folder, output, png, plane, encoder, labels, target, neighbours, mixed, branch, config):
     """A vector for each network of FOLDER: who is near whom, who is a copy, and a map.
 
