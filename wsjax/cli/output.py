@@ -10,14 +10,15 @@ import math
 import pathlib
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import click
 
 from wsjax.checks import printable
 
 FINE, GATE, UNREADABLE, REFUSED = 0, 1, 2, 3  # exit codes
-Command = TypeVar("Command", bound=Callable)
+PRINTED = "wsjax.printed"  # of a context's `meta`: the page that was printed early
+Command = Callable[..., Any]
 
 
 class RefusedError(ValueError):
@@ -102,8 +103,21 @@ def show(page: Page, as_json: bool = False, html: pathlib.Path | None = None) ->
     if as_json:
         print(json.dumps(plain(page.data), ensure_ascii=False))
     else:
-        _print(page)
+        context = click.get_current_context(silent=True)
+        _print(page, context.meta.get(PRINTED) if context else None)
     sys.exit(page.code)
+
+
+def early(page: Page) -> None:
+    """Prints the beginning of a page while its verb goes on; `show` adds what is missing.
+
+    With `--json` nothing is printed before the end.
+    """
+    context = click.get_current_context()
+    if not context.params["as_json"]:
+        _print(page)
+        sys.stdout.flush()
+        context.meta[PRINTED] = page
 
 
 def plain(value: Any) -> Any:
@@ -144,14 +158,20 @@ def sentence(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _print(page: Page) -> None:
+def _print(page: Page, printed: Page | None = None) -> None:
+    """Prints a page without the parts of one that was printed before it."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table as RichTable
 
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-    console.print(escape(printable(page.headline)), style="bold")
+    terminal = sys.stdout.isatty()
+    width = None if terminal else 160  # of tables in a file or a pipe
+    console = Console(highlight=False, soft_wrap=not terminal, width=width)
+    if printed is None or page.headline != printed.headline:
+        console.print(escape(printable(page.headline)), style="bold")
     for part in page.parts:
+        if printed and part in printed.parts:
+            continue
         if isinstance(part, str):
             console.print(escape(printable(part)))
         if not isinstance(part, Table):
