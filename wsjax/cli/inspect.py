@@ -17,7 +17,7 @@ CERTAINTY += " shapes; assumed: a default"
 @configured
 @shown
 def inspect(file, branch, config):
-    r"""Show what a weights file holds, its structure, and what is wrong with it.
+    """Show what a weights file holds, its structure, and what is wrong with it.
 
     FILE is a file of any format, an index of shards, or a folder. Nothing in it is run. Each
     fact comes with its certainty.
@@ -29,7 +29,7 @@ def inspect(file, branch, config):
       wsjax inspect runs/42/checkpoint_1000/
 
     Exit code 2 if it cannot be read or an error is found in it.
-    """
+    """  # noqa: D301 - click reads the escapes
     from wsjax import inspection
 
     begin = lambda report: early(Page(_headline(report), {}, (_header(report),)))

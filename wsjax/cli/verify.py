@@ -13,7 +13,7 @@ from wsjax.cli.output import FINE, GATE, UNREADABLE, Page, sentence, shown
 @configured
 @shown
 def verify(files, strict, branch, config):
-    r"""Check the integrity and the structure of weights files.
+    """Check the integrity and the structure of weights files.
 
     One line for each file, and one for each finding: FILE: severity: kind: text. Every number is
     read; nothing in a file is run.
@@ -25,7 +25,7 @@ def verify(files, strict, branch, config):
 
     Exit code 2 if a file cannot be read or has an error; with --strict, 1 if one has a warning.
     The worst file counts.
-    """
+    """  # noqa: D301 - click reads the escapes
     results = [_verified(file, branch, config) for file in files]
     code = max((_code(r, strict) for r in results), default=FINE)
     verdict = {FINE: "fine", GATE: "warnings", UNREADABLE: "errors"}[code]

@@ -16,9 +16,9 @@ A file is listed, its structure found from names and shapes, and its numbers are
 one array at a time. Whatever is wrong with them is a finding, and the rest is described.
 """
 
+from wsjax.inspection.array_statistics import Statistics, statistics
 from wsjax.inspection.inspecting import Inspection, Verification, inspect, verify
 from wsjax.inspection.reports import ArrayReport, AxisReport, Certainty, Fact, certainty
-from wsjax.inspection.statistics import Statistics, statistics
 
 __all__ = [
     "ArrayReport",

@@ -12,7 +12,7 @@ from wsjax.files.checkpoint import Finding
 from wsjax.files.facts import Facts, equated
 from wsjax.files.json_text import first
 from wsjax.files.numbers import Entry
-from wsjax.inspection.statistics import Statistics, statistics
+from wsjax.inspection.array_statistics import Statistics, statistics
 
 if TYPE_CHECKING:
     from wsjax.networks import Array
