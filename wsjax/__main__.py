@@ -2,5 +2,5 @@
 
 from wsjax.cli.main import main
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # imported, it runs nothing
     main(prog_name="wsjax")

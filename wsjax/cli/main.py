@@ -46,8 +46,6 @@ class Verbs(click.Group):
         """Runs a verb; what a user can mend is one sentence on stderr, without a traceback."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # of `wsjax inspect FILE | head`: click ends quietly
-            raise
         except (ValueError, OSError, ImportError) as error:
             click.echo(f"wsjax: {sentence(error)}", err=True)
             sys.exit(getattr(error, "code", UNREADABLE))

@@ -10,7 +10,7 @@ import math
 import pathlib
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -18,7 +18,7 @@ from wsjax.checks import printable
 
 FINE, GATE, UNREADABLE, REFUSED = 0, 1, 2, 3  # exit codes
 PRINTED = "wsjax.printed"  # of a context's `meta`: the page that was printed early
-Command = Callable[..., Any]
+Command = TypeVar("Command", bound=Callable)
 
 
 class RefusedError(ValueError):
@@ -164,9 +164,7 @@ def _print(page: Page, printed: Page | None = None) -> None:
     from rich.markup import escape
     from rich.table import Table as RichTable
 
-    terminal = sys.stdout.isatty()
-    width = None if terminal else 160  # of tables in a file or a pipe
-    console = Console(highlight=False, soft_wrap=not terminal, width=width)
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     if printed is None or page.headline != printed.headline:
         console.print(escape(printable(page.headline)), style="bold")
     for part in page.parts:
