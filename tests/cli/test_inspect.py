@@ -92,10 +92,11 @@ def test_what_was_printed_early_is_not_repeated(capsys):
     table, more = output.Table("a", ("x",), (("one",),)), output.Table("b", ("y",), (("two",),))
     context = click.Context(click.Command("verb"))
     context.params["as_json"] = False
-    with context, pytest.raises(SystemExit) as ended:
+    with context:
         output.early(output.Page("headline", {}, (table,)))
         assert "one" in capsys.readouterr().out
-        output.show(output.Page("headline", {"all": 1}, (table, more), code=1))
+        with pytest.raises(SystemExit) as ended:
+            output.show(output.Page("headline", {"all": 1}, (table, more), code=1))
     assert ended.value.code == 1
     text = capsys.readouterr().out
     assert "two" in text
@@ -106,7 +107,8 @@ def test_what_was_printed_early_is_not_repeated(capsys):
 def test_nothing_is_printed_early_with_json(capsys):
     context = click.Context(click.Command("verb"))
     context.params["as_json"] = True
-    with context, pytest.raises(SystemExit):
+    with context:
         output.early(output.Page("headline", {}))
-        output.show(output.Page("headline", {"all": 1}), as_json=True)
+        with pytest.raises(SystemExit):
+            output.show(output.Page("headline", {"all": 1}), as_json=True)
     assert json.loads(capsys.readouterr().out) == {"all": 1}
