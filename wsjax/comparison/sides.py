@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import architectures, networks, recognition
+from wsjax import architectures, files, networks, recognition
 from wsjax.files import Facts
 from wsjax.networks import Params, Spec
 from wsjax.packing import Packing
-from wsjax.recognition import StoredNetwork
+from wsjax.recognition import Recognition, StoredNetwork
 from wsjax.symmetries import audit
 
 Source = str | os.PathLike | StoredNetwork | tuple[Params, Spec]
@@ -75,14 +75,11 @@ def side(
         TypeError: it is none of these.
     """
     if isinstance(source, str | os.PathLike):
-        source = recognition.read(source, branch, config)
+        stored, facts = files.load(source, branch)
+        found = recognition.recognize(stored, config)
+        return _of_file(str(source), stored, facts, found)  # without `StoredNetwork`'s copies
     if isinstance(source, StoredNetwork):
-        found = source.recognition
-        packed = {n: np.asarray(x) for n, x in found.pack(source.stored).items()}
-        return Side(
-            source.path, source.stored, packed, found.spec, found.level, found.family,
-            found.packing, tuple(found.beside), source.facts, found.forward,
-        )  # fmt: skip
+        return _of_file(source.path, source.stored, source.facts, source.recognition)
     if not isinstance(source, tuple) or len(source) != 2:
         raise TypeError(
             f"expected a path, a StoredNetwork or (params, spec), got {type(source).__name__}"
@@ -95,6 +92,14 @@ def side(
     if inputs(arrays, spec) is None:
         forward = None
     return Side("", arrays, arrays, spec, "exact", "Spec", forward=forward)
+
+
+def _of_file(path: str, stored, facts: Facts, found: Recognition) -> Side:
+    packed = {n: np.asarray(x) for n, x in found.pack(stored).items()}
+    return Side(
+        path, stored, packed, found.spec, found.level, found.family,
+        found.packing, tuple(found.beside), facts, found.forward,
+    )  # fmt: skip
 
 
 def inputs(params: Mapping[str, np.ndarray], spec: Spec, seed: int = 0) -> jax.Array | None:
