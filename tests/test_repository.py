@@ -43,7 +43,7 @@ MAY_IMPORT = {
         *("checks", "networks", "metrics", "storage", "views", "symmetries"),
         *("encoders", "zoos", "training", "summaries"),
     },
-    "cli": {"checks", "storage"},
+    "cli": {"checks", "files", "storage"},
     "__main__": {"cli"},
 }
 # folder of experiments -> folders it may import; "" is the tables of the papers
