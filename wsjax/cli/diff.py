@@ -51,7 +51,11 @@ def diff(a, b, matching, gate, gigabytes, minutes, branch, config):
     code = REFUSED if name == "not comparable" else FINE
     if gate and name not in (SAME if gate == "same" else RELATED):
         code = code or GATE
-    return Page(f"{name}: {result.verdict.reason}", _data(result), tuple(_parts(result)), code)
+    kinds = "" if result.pairs.by_structure or not result.pairs.differences else (
+        "different architectures; " * (result.a.level != "opaque" != result.b.level)
+    )  # fmt: skip
+    headline = f"{kinds}{name}: {result.verdict.reason}"
+    return Page(headline, _data(result), tuple(_parts(result)), code)
 
 
 def _distance(x: Any) -> dict[str, float] | None:
@@ -101,7 +105,7 @@ def _parts(result: Comparison):
     pairs = result.pairs
     yield f"A  {result.a.path}: {result.a.described}"
     yield f"B  {result.b.path}: {result.b.described}"
-    yield _names(pairs)
+    yield from _names(pairs)
     rows = [("as stored", *result.raw)]
     if result.matched is not None:
         rows.append(("matched", *result.matched))
@@ -116,7 +120,7 @@ def _parts(result: Comparison):
     yield from result.notes
 
 
-def _names(pairs: Any) -> str:
+def _names(pairs: Any) -> list[str]:
     some = lambda names: ", ".join(names[:4]) + (f", ... ({len(names)})" if names[4:] else "")
     links = lambda both: some([f"{x} = {y}" for x, y in both])
     lines = [f"names  {len(pairs.same)} in both with one shape"]
@@ -133,7 +137,7 @@ def _names(pairs: Any) -> str:
     ):
         if both:
             lines.append(f"       {label}: {links(both)}")
-    return "\n".join(lines)
+    return lines
 
 
 def _arrays(result: Comparison) -> Table:

@@ -1,9 +1,9 @@
 """`compare`: what two networks have in common, how far apart they are, and a verdict.
 
-    found = compare("a.safetensors", "b.safetensors")
-    found.verdict.name       "fine-tuned"
-    found.verdict.reason     the number that decided, and its threshold
-    found.raw, found.matched distances before and after alignment; `found.rows` by array
+found = compare("a.safetensors", "b.safetensors")
+found.verdict.name       "fine-tuned"
+found.verdict.reason     the number that decided, and its threshold
+found.raw, found.matched distances before and after alignment; `found.rows` by array
 """
 
 import dataclasses
@@ -26,6 +26,7 @@ from wsjax.networks import Spec
 Arrays = Mapping[str, np.ndarray]
 DRAWS = 4  # misaligned copies of B that are aligned
 GIGABYTES, MINUTES = 8.0, 60.0  # what alignment may take by default
+LEAST = 0.01  # share of the parameters that two networks must have in common
 NORM = re.compile(r"norm|\bln|[._/]ln|scale|gamma|\bbn", re.IGNORECASE)
 
 
@@ -134,9 +135,13 @@ def compare(
     """
     one, other = (side(x, branch, config) for x in (a, b))
     found = pairs(one, other)
-    if not found.pairs:
-        reason = "no array of A is an array of B by structure, or by name and shape"
-        verdict = Verdict("not comparable", reason, 0.0, 1.0)
+    common = size(found.a) / max(size(one.params), size(other.params), 1)
+    if common < LEAST:
+        reason = (
+            f"{100 * common:.2g} % of the parameters are in both by structure, or by name and "
+            f"shape, expected {100 * LEAST:g} %"
+        )
+        verdict = Verdict("not comparable", reason, common, LEAST)
         nothing = Distance(float("nan"), float("nan"))
         return Comparison(one, other, found, verdict, (), nothing, notes=found.differences)
     offsets = {n: k for n in found.a if (k := offset(n, found.a[n], found.b[n]))}
@@ -155,7 +160,7 @@ def compare(
     raw_chance = distances.permuted(*standards, spec)
     result = dataclasses.replace(result, chance=raw_chance)
     if not matching or spec is None:
-        verdict = verdicts.of_chance(raw_chance, None)
+        verdict = _decided(found, common, raw_chance, None)
         return dataclasses.replace(result, verdict=verdict, **_functions(result, theirs, None))
     price = allow(spec, 1, gigabytes, minutes)
     progress(f"matching: {price}")
@@ -180,8 +185,16 @@ def compare(
     elif raw_chance.z < verdicts.Z:
         more = f"{DRAWS} more alignments would take over {minutes:g} minutes"
         result = dataclasses.replace(result, notes=(*result.notes, f"in this order alone: {more}"))
-    verdict = verdicts.of_chance(raw_chance, matched_chance)
+    verdict = _decided(found, common, raw_chance, matched_chance)
     return dataclasses.replace(result, verdict=verdict, matched_chance=matched_chance)
+
+
+def _decided(found: Pairs, common: float, raw: Chance, matched: Chance | None) -> Verdict:
+    verdict = verdicts.of_chance(raw, matched)
+    if found.by_structure or common > 0.9999:
+        return verdict
+    text = f"on the {100 * common:.3g} % of the parameters that are in both: {verdict.reason}"
+    return verdict._replace(reason=text)
 
 
 def _plus(x: np.ndarray, offset: int) -> np.ndarray:
@@ -324,8 +337,11 @@ def _notes(one: Side, other: Side, found: Pairs, rows) -> Iterator[str]:
         if s.facts and s.facts.packed:
             count = sum(s.facts.packed.values())
             yield f"{name}: {count:,} parameters are packed integers, which are not compared"
-        if s.level == "chained":
-            yield f"{name} is {s.level}: permutations alone are matched, as activations are unknown"
+    if "chained" in (one.level, other.level):
+        yield (
+            "activations are not known: permutations alone are matched; with them (--set "
+            "activation=relu) also signs and scales"
+        )
     if found.by_structure and not found.factors:
         yield "A and B have other activations or settings: their functions differ"
     if moved := [r for r in rows if r.offset]:

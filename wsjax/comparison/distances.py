@@ -1,8 +1,8 @@
 """Distances between arrays, and the correlation that two networks have by chance.
 
-    relative    |A - B| / |A|, Euclidean norms
-    cosine      <A, B> / |A| |B|
-    ulps        the largest |A_i - B_i| / max(|A_i|, |B_i|), in units of the coarser type's epsilon
+relative    |A - B| / |A|, Euclidean norms
+cosine      <A, B> / |A| |B|
+ulps        the largest |A_i - B_i| / max(|A_i|, |B_i|), in units of the coarser type's epsilon
 """
 
 import dataclasses
@@ -241,6 +241,5 @@ def misaligned(b: Arrays, spec: Spec, rng: np.random.Generator) -> dict[str, np.
     """
     outer = dict(spec.nested)
     return {
-        x.name: matching.permute(b[x.name], x.axes, _element(spec, rng), outer)
-        for x in spec.arrays
+        x.name: matching.permute(b[x.name], x.axes, _element(spec, rng), outer) for x in spec.arrays
     }

@@ -203,7 +203,10 @@ def merge(
         progress("barriers")
         one, two, three = (comparing.single(p) for p in (ours, ready.theirs, theirs))
         losses = float(loss(one)), float(loss(two)), float(loss(comparing.single(mean)))
-        barriers = [_barrier(loss, one, two), None if aligned is None else _barrier(loss, one, three)]
+        barriers = [
+            _barrier(loss, one, two),
+            None if aligned is None else _barrier(loss, one, three),
+        ]
     arrays = ready.a.spec.arrays
     return Merged(
         with_buffers(ready.a, ready.a.unpacked(mean)), weight, ready.raw,
@@ -225,7 +228,7 @@ def _ready(a: Source, b: Source, branch, config) -> _Ready:
     for name, s in (("A", one), ("B", other)):
         if s.facts and s.facts.packed:
             packed = checks.some("array", list(s.facts.packed))
-            raise DifferentError(f"{name}: packed integers, which are not read as numbers: {packed}")
+            raise DifferentError(f"{name}: {packed} packed, not read as numbers")
     offsets = {n: k for n in found.a if (k := comparing.offset(n, found.a[n], found.b[n]))}
     double = lambda x: np.asarray(x, np.float64)
     theirs = {n: double(x) + offsets.get(n, 0) for n, x in found.b.items()}

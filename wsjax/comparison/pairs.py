@@ -138,9 +138,12 @@ def _behaviour(layer: Layer) -> tuple:
 
 def _splits(p: Pair, x: str, y: str, links) -> bool:
     """Whether stored arrays hold different parts of the network."""
-    if p.part or p.part_a:
-        return True
-    return len({b for a, b, _ in links if a == x}) > 1 or len({a for a, b, _ in links if b == y}) > 1
+    several = lambda names: len(set(names)) > 1
+    return (
+        bool(p.part or p.part_a)
+        or several(b for a, b, _ in links if a == x)
+        or several(a for a, b, _ in links if b == y)
+    )
 
 
 def _sources(s: Side) -> dict[str, str]:

@@ -26,7 +26,7 @@ VERDICTS = (  # best first
 )
 SAME, RELATED = VERDICTS[:3], VERDICTS[:4]
 Z = 6.0  # standard deviations above chance
-EXCESS = 0.5  # see above
+EXCESS = 0.4  # see above; of independent networks at most 0.2 was measured
 ULPS = 1.0  # of rounding to a type
 ROUNDING = 16.0  # epsilons of an array, relative to its norm: factors are applied and undone
 
@@ -62,7 +62,7 @@ def of_chance(raw: Chance, matched: Chance | None) -> Verdict:
             raw.z,
             Z,
         )
-    if matched is not None and matched.z >= Z and matched.excess >= EXCESS:
+    if matched is not None and matched.excess >= EXCESS:
         return Verdict(
             "fine-tuned",
             f"after matching their correlation is {matched.correlation:.3f}, "
@@ -80,12 +80,13 @@ def of_chance(raw: Chance, matched: Chance | None) -> Verdict:
             2 * Z,
         )
     text = f"their correlation is {raw.correlation:.3f}, z = {raw.z:.1f}; related from z = {Z:g}"
+    chance = f"of the way from the most by chance ({matched.most:.3f}) to one" if matched else ""
     if matched is None:
         return Verdict("unrelated", f"{text} (in this order of neurons)", raw.z, Z)
     return Verdict(
         "unrelated",
-        f"{text}; after matching {matched.correlation:.3f}, {100 * matched.excess:.0f} % of the way "
-        f"from the most by chance ({matched.most:.3f}) to one, related from {100 * EXCESS:.0f} %",
+        f"{text}; after matching {matched.correlation:.3f}, {100 * matched.excess:.0f} % {chance}, "
+        f"related from {100 * EXCESS:.0f} %",
         matched.excess,
         EXCESS,
     )
