@@ -27,7 +27,7 @@ ROWS = 60  # arrays of the table; all are in the JSON
 @configured
 @shown
 def diff(a, b, matching, gate, gigabytes, minutes, branch, config):
-    """Compare two networks, as stored and after their symmetries are matched.
+    r"""Compare two networks, as stored and after their symmetries are matched.
 
     The verdict is one of: identical, same weights (to rounding), same function up to symmetry,
     fine-tuned (one from the other, or both from a third), undecided, unrelated, not comparable;

@@ -15,7 +15,7 @@ from wsjax.cli.output import Page, Table, shown
 @configured
 @shown
 def match(a, b, output, force, gigabytes, minutes, branch, config):
-    """Write a copy of B with its neurons in the order of A's.
+    r"""Write a copy of B with its neurons in the order of A's.
 
     The copy has B's function, names, layout and types. With the activation given, signs and
     scales of neurons follow A's too. It can be averaged with A.

@@ -20,7 +20,7 @@ from wsjax.cli.output import Page, Table, shown
 @click.option("--match/--no-match", "matching", default=True,
               help="Match B's neurons with A's first, or average as stored.")  # fmt: skip
 @click.option("--data", type=click.Path(path_type=pathlib.Path), metavar="FILE.npz",
-              help="Arrays x and y: also measure loss barriers. Integers y are classes.")  # fmt: skip
+              help="Arrays x and y, to measure loss barriers; integers y are classes.")  # fmt: skip
 @click.option("--function", "name", metavar="MODULE:NAME",
               help="Your function of (params by stored name, x), imported from the current "
                    "folder; by default the recognised network.")  # fmt: skip
@@ -29,7 +29,7 @@ from wsjax.cli.output import Page, Table, shown
 @configured
 @shown
 def merge(a, b, weight, matching, data, name, output, force, gigabytes, minutes, branch, config):
-    """Write the average of two networks after their neurons were matched.
+    r"""Write the average of two networks after their neurons were matched.
 
     The output has A's names, layout and types. Running statistics of batch norms are averaged
     as well, and are to be estimated again on data before use.
