@@ -18,7 +18,7 @@ SPECS = {
 
 
 def numpy(params):
-    return {n: np.asarray(x) for n, x in params.items()}
+    return {n: np.array(x) for n, x in params.items()}
 
 
 def copy(params, spec, seed=0):

@@ -12,7 +12,7 @@ def far(aligned, params):
     return max(norm(aligned[n] - x) / norm(x) for n, x in params.items() if norm(x))
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", ["relu", "sin"])
 def test_a_copy_of_the_same_function_is_aligned_exactly(name):
     params, spec = network(name)
     moved = copy(params, spec)

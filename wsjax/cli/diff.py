@@ -27,7 +27,7 @@ ROWS = 60  # arrays of the table; all are in the JSON
 @configured
 @shown
 def diff(a, b, matching, gate, gigabytes, minutes, branch, config):
-    r"""Compare two networks, as stored and after their symmetries are matched.
+    """Compare two networks, as stored and after their symmetries are matched.
 
     The verdict is one of: identical, same weights (to rounding), same function up to symmetry,
     fine-tuned (one from the other, or both from a third), undecided, unrelated, not comparable;
@@ -39,7 +39,7 @@ def diff(a, b, matching, gate, gigabytes, minutes, branch, config):
       wsjax diff torch.pt flax.msgpack --set activation=relu
       wsjax diff a.safetensors b.safetensors --gate same     for continuous integration
       wsjax diff a.safetensors b.safetensors --no-match      of networks too large to match
-    """
+    """  # noqa: D301 - click reads the backspace
     from wsjax.comparison import compare
     from wsjax.comparison.verdicts import RELATED, SAME
 

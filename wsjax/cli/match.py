@@ -15,7 +15,7 @@ from wsjax.cli.output import Page, Table, shown
 @configured
 @shown
 def match(a, b, output, force, gigabytes, minutes, branch, config):
-    r"""Write a copy of B with its neurons in the order of A's.
+    """Write a copy of B with its neurons in the order of A's.
 
     The copy has B's function, names, layout and types. With the activation given, signs and
     scales of neurons follow A's too. It can be averaged with A.
@@ -24,7 +24,7 @@ def match(a, b, output, force, gigabytes, minutes, branch, config):
     Examples:
       wsjax match a.safetensors b.safetensors -o b-aligned.safetensors
       wsjax match a.msgpack b.msgpack -o c.npz --set activation=relu
-    """
+    """  # noqa: D301 - click reads the backspace
     from wsjax.comparison import match, write
 
     check_output(output, force, a, b)

@@ -29,7 +29,7 @@ from wsjax.cli.output import Page, Table, shown
 @configured
 @shown
 def merge(a, b, weight, matching, data, name, output, force, gigabytes, minutes, branch, config):
-    r"""Write the average of two networks after their neurons were matched.
+    """Write the average of two networks after their neurons were matched.
 
     The output has A's names, layout and types. Running statistics of batch norms are averaged
     as well, and are to be estimated again on data before use.
@@ -39,7 +39,7 @@ def merge(a, b, weight, matching, data, name, output, force, gigabytes, minutes,
       wsjax merge a.safetensors b.safetensors -o c.safetensors
       wsjax merge a.msgpack b.msgpack -o c.safetensors --weight 0.3 --set activation=relu
       wsjax merge a.pt b.pt -o c.safetensors --data test.npz --function model:apply
-    """
+    """  # noqa: D301 - click reads the backspace
     from wsjax.comparison import merge, write
 
     check_output(output, force, a, b)

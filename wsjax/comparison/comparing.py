@@ -144,7 +144,7 @@ def compare(
         verdict = Verdict("not comparable", reason, common, LEAST)
         nothing = Distance(float("nan"), float("nan"))
         return Comparison(one, other, found, verdict, (), nothing, notes=found.differences)
-    offsets = {n: k for n in found.a if (k := offset(n, found.a[n], found.b[n]))}
+    offsets = norm_offsets(found)
     theirs = {n: _plus(x, offsets.get(n, 0)) for n, x in found.b.items()}
     rows, raw = _rows(found, theirs, offsets)
     spec, notes = matchable(found)
@@ -201,16 +201,18 @@ def _plus(x: np.ndarray, offset: int) -> np.ndarray:
     return np.asarray(x, np.float64) + offset if offset else x
 
 
-def offset(name: str, a: np.ndarray, b: np.ndarray) -> int:
-    """What is to be added to B's norm vector to make it A's: 1, -1, or 0."""
-    if a.ndim != 1 or a.size < 2 or not NORM.search(name):
-        return 0
-    x, y = (np.asarray(z, np.float64) for z in (a, b))
-    rounding = distances.epsilon(a, b) * np.maximum(1, np.maximum(np.abs(x), np.abs(y)))
-    for k in (1, -1):
-        if (np.abs(y + k - x) <= rounding).all():
-            return k
-    return 0
+def norm_offsets(found: Pairs) -> dict[str, int]:
+    """By norm vector of A, what is to be added to B's to make it A's throughout: 1 or -1."""
+    arrays = found.spec.arrays if found.spec is not None else ()
+    scales = {a.name for a in arrays if a.role == "scale"}
+    out = {}
+    for name, a in found.a.items():
+        if a.size > 1 and (name in scales or (a.ndim == 1 and NORM.search(name))):
+            x, y = (np.asarray(z, np.float64) for z in (a, found.b[name]))
+            size = np.maximum(1, np.maximum(np.abs(x), np.abs(y)))
+            rounding = distances.epsilon(a, found.b[name]) * size
+            out |= {name: k for k in (1, -1) if (np.abs(y + k - x) <= rounding).all()}
+    return out
 
 
 def _rows(found: Pairs, theirs: Arrays, offsets) -> tuple[tuple[Row, ...], Distance]:

@@ -229,7 +229,7 @@ def _ready(a: Source, b: Source, branch, config) -> _Ready:
         if s.facts and s.facts.packed:
             packed = checks.some("array", list(s.facts.packed))
             raise DifferentError(f"{name}: {packed} packed, not read as numbers")
-    offsets = {n: k for n in found.a if (k := comparing.offset(n, found.a[n], found.b[n]))}
+    offsets = comparing.norm_offsets(found)
     double = lambda x: np.asarray(x, np.float64)
     theirs = {n: double(x) + offsets.get(n, 0) for n, x in found.b.items()}
     notes = []

@@ -169,16 +169,29 @@ def _by_structure(one: Side, other: Side) -> list[Pair] | None:
             if a.role != b.role or [*map(len, _groups(a))] != [*map(len, _groups(b))]:
                 return None
             order = [0] * len(a.axes)
-            for i, j in ((i, j) for g in zip(_groups(a), _groups(b), strict=True)
-                         for i, j in zip(*g, strict=True)):  # fmt: skip
-                order[i] = j
-                p, q = a.axes[i], b.axes[j]
-                if there.setdefault(p, q) != q or back.setdefault(q, p) != p:
-                    return None
+            for mine, theirs in zip(_groups(a), _groups(b), strict=True):
+                for i, j in _positions(a, b, mine, theirs, there):
+                    order[i] = j
+                    p, q = a.axes[i], b.axes[j]
+                    if there.setdefault(p, q) != q or back.setdefault(q, p) != p:
+                        return None
             if one.spec.shape(a) != tuple(other.spec.shape(b)[j] for j in order):
                 return None
             out.append(Pair(a.name, b.name, tuple(order)))
     return out
+
+
+def _positions(a: Array, b: Array, mine, theirs, there) -> Iterator[tuple[int, int]]:
+    """Pairs of positions in a group of axes: those known to be one axis, others in order.
+
+    Channels of a flattened image may come before or after its rows and columns.
+    """
+    rest = list(theirs)
+    for i in (i for i in mine if a.axes[i] in there):
+        j = next((j for j in rest if b.axes[j] == there[a.axes[i]]), rest[0])
+        rest.remove(j)
+        yield i, j
+    yield from zip((i for i in mine if a.axes[i] not in there), list(rest), strict=True)
 
 
 def _axes(one: Spec, other: Spec, found: list[Pair]) -> dict[str, str]:
