@@ -43,7 +43,11 @@ MAY_IMPORT = {
         *("checks", "networks", "metrics", "storage", "views", "symmetries"),
         *("encoders", "zoos", "training", "summaries"),
     },
-    "cli": {"checks", "files", "storage"},
+    "comparison": {
+        *("checks", "storage", "files", "networks", "packing", "views", "architectures"),
+        *("symmetries", "recognition"),
+    },
+    "cli": {"checks", "comparison", "files", "storage"},
     "__main__": {"cli"},
 }
 # folder of experiments -> folders it may import; "" is the tables of the papers

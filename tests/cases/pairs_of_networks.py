@@ -1,5 +1,7 @@
 """Pairs of networks of one function, and files of them in the layouts of frameworks."""
 
+import itertools
+
 import jax
 import numpy as np
 import safetensors.numpy
@@ -38,7 +40,7 @@ def noisy(params, size, seed=0):
 def torch_mlp(seed=0, widths=(6, 24, 24, 3)):
     """An MLP as PyTorch names and stores it: 0.weight [out, in], 0.bias."""
     out = {}
-    for i, (n, m) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (n, m) in enumerate(itertools.pairwise(widths)):
         rng = np.random.default_rng([seed, i])
         out[f"{2 * i}.weight"] = (rng.standard_normal((m, n)) / n**0.5).astype(np.float32)
         out[f"{2 * i}.bias"] = (0.3 * rng.standard_normal(m)).astype(np.float32)

@@ -21,7 +21,7 @@ def test_other_frameworks_store_the_transpose(tmp_path):
     assert found.by_structure
     assert ("0.weight", "Dense_0/kernel") in found.transposed
     assert ("0.bias", "Dense_0/bias") in found.renamed
-    assert not (found.only_a or found.only_b or found.differences)
+    assert (found.only_a, found.only_b, found.differences) == ((), (), ())
     assert all(np.array_equal(found.a[n], found.b[n]) for n in state)
 
 
@@ -58,7 +58,7 @@ def test_fused_queries_keys_and_values_are_split(tmp_path):
     for a, b in ((fused, parts), (parts, fused)):
         found = paired(tmp_path, a, b)
         assert len(found.split) == 6
-        assert not (found.only_a or found.only_b)
+        assert (found.only_a, found.only_b) == ((), ())
         assert all(np.array_equal(found.a[n], found.b[n]) for n in found.a)
 
 

@@ -1,6 +1,5 @@
 """Options and output that `diff`, `match` and `merge` share."""
 
-import functools
 import pathlib
 import sys
 
@@ -11,36 +10,26 @@ from wsjax.cli.output import Command
 
 def limited(command: Command) -> Command:
     """Adds `--limit-gb` and `--limit-minutes`, passed as `gigabytes` and `minutes`."""
-
-    @functools.wraps(command)
-    def run(*args, **kwargs):
-        return command(*args, **kwargs)
-
     for option in (
         click.option("--limit-minutes", "minutes", type=click.FloatRange(0), default=60.0,
                      show_default=True, help="Time that matching may take, by estimate."),
         click.option("--limit-gb", "gigabytes", type=click.FloatRange(0), default=8.0,
                      show_default=True, help="Memory that matching may take, by estimate."),
     ):  # fmt: skip
-        run = option(run)
-    return run
+        command = option(command)
+    return command
 
 
 def written(command: Command) -> Command:
     """Adds `-o` and `--force`, passed as `output` and `force`."""
-
-    @functools.wraps(command)
-    def run(*args, **kwargs):
-        return command(*args, **kwargs)
-
     for option in (
         click.option("--force", is_flag=True, help="Overwrite the output."),
         click.option("-o", "--output", required=True, metavar="FILE",
                      type=click.Path(path_type=pathlib.Path),
                      help="To write: .safetensors or .npz."),
     ):  # fmt: skip
-        run = option(run)
-    return run
+        command = option(command)
+    return command
 
 
 def check_output(output: pathlib.Path, force: bool, *sources: str) -> None:

@@ -58,7 +58,7 @@ def merge(a, b, weight, matching, data, name, output, force, gigabytes, minutes,
     columns = ("B to A", "relative", "cosine", "loss barrier")
     table = Table("", columns if result.losses else columns[:3],
                   tuple(r if result.losses else r[:3] for r in rows))  # fmt: skip
-    parts = [table]
+    parts: list[Table | str] = [table]
     if result.losses:
         losses = zip(("A", "B", "merged"), result.losses, strict=True)
         parts.append(Table("", ("network", "loss"), tuple(losses)))

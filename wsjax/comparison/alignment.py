@@ -251,13 +251,14 @@ def _scale(ours, theirs, group: ScalingGroup, name: str, arrays, first: bool) ->
     start = np.where((own > 0) & (wanted > 0), wanted / np.where(own > 0, own, 1), 1.0)
     if first:
         return start
-    sums = {1: [0.0, 0.0], -1: [0.0, 0.0]}
+    zero = np.zeros_like(start)
+    sums = {1: (zero, zero), -1: (zero, zero)}
     for a in arrays:
         term = _term(group, a, name)
         if term.power in sums:
             x, y = ours[a.name], theirs[a.name]
-            sums[term.power][0] = sums[term.power][0] + _onto(x * x, term.at)
-            sums[term.power][1] = sums[term.power][1] + _onto(x * y, term.at)
+            square, both = sums[term.power]
+            sums[term.power] = square + _onto(x * x, term.at), both + _onto(x * y, term.at)
     (p, q), (t, r) = sums[1], sums[-1]
     cost = lambda u: p * np.exp(2 * u) - 2 * q * np.exp(u) + t * np.exp(-2 * u) - 2 * r * np.exp(-u)
     u = np.where(cost(np.log(start)) < cost(np.zeros_like(start)), np.log(start), 0.0)

@@ -156,8 +156,8 @@ def compare(
     if whole and (same := _same(one, other, rows)):
         return dataclasses.replace(result, verdict=same)
     progress("correlations by chance")
-    ours, standards = found.a, [distances.standard(p) for p in (found.a, theirs)]
-    raw_chance = distances.permuted(*standards, spec)
+    ours, standard = found.a, distances.standard(found.a)
+    raw_chance = distances.permuted(standard, distances.standard(theirs), spec)
     result = dataclasses.replace(result, chance=raw_chance)
     if not matching or spec is None:
         verdict = _decided(found, common, raw_chance, None)
@@ -181,7 +181,7 @@ def compare(
     matched_chance = None
     if raw_chance.z < verdicts.Z and DRAWS * price.minutes <= minutes:
         progress(f"matching {DRAWS} misaligned copies")
-        matched_chance = _misaligned(standards[0], ours, theirs, aligned.params, spec, found)
+        matched_chance = _misaligned(standard, ours, theirs, aligned.params, spec, found)
     elif raw_chance.z < verdicts.Z:
         more = f"{DRAWS} more alignments would take over {minutes:g} minutes"
         result = dataclasses.replace(result, notes=(*result.notes, f"in this order alone: {more}"))
@@ -211,7 +211,9 @@ def norm_offsets(found: Pairs) -> dict[str, int]:
             x, y = (np.asarray(z, np.float64) for z in (a, found.b[name]))
             size = np.maximum(1, np.maximum(np.abs(x), np.abs(y)))
             rounding = distances.epsilon(a, found.b[name]) * size
-            out |= {name: k for k in (1, -1) if (np.abs(y + k - x) <= rounding).all()}
+            fits = [k for k in (1, -1) if (np.abs(y + k - x) <= rounding).all()]
+            if fits:
+                out[name] = fits[0]
     return out
 
 

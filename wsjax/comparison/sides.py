@@ -104,5 +104,5 @@ def _of_file(path: str, stored, facts: Facts, found: Recognition) -> Side:
 
 def inputs(params: Mapping[str, np.ndarray], spec: Spec, seed: int = 0) -> jax.Array | None:
     """Random inputs, [batch, *positions, inputs] float32; None if `architectures` cannot run it."""
-    single = {n: jax.ShapeDtypeStruct(x.shape, jnp.float32) for n, x in params.items()}
-    return audit.random_inputs(single, spec, jax.random.key(seed))
+    shapes: Any = {n: jax.ShapeDtypeStruct(x.shape, jnp.float32) for n, x in params.items()}
+    return audit.random_inputs(shapes, spec, jax.random.key(seed))
