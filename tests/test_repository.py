@@ -44,7 +44,11 @@ MAY_IMPORT = {
         *("encoders", "zoos", "training", "summaries"),
     },
     "inspection": {"checks", "files", "networks", "packing", "recognition", "symmetries"},
-    "cli": {"checks", "files", "inspection", "storage"},
+    "comparison": {
+        *("checks", "storage", "files", "networks", "packing", "views", "architectures"),
+        *("symmetries", "recognition"),
+    },
+    "cli": {"checks", "comparison", "files", "inspection", "storage"},
     "__main__": {"cli"},
 }
 # folder of experiments -> folders it may import; "" is the tables of the papers
