@@ -10,6 +10,7 @@ import datetime
 import hashlib
 import importlib.metadata
 import struct
+from typing import Any
 
 from wsjax.checks import printable
 from wsjax.cli.output import FINE, GATE, REFUSED, UNREADABLE, Page, Picture, Table, cell
@@ -185,8 +186,9 @@ def document(page: Page, command: str = "") -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {"text": printable, "cell": cell, "size": _size, "base64": _base64}
-    kinds = {"table": Table, "picture": Picture}
-    environment.tests |= {k: lambda x, kind=kind: isinstance(x, kind) for k, kind in kinds.items()}
+    is_table: Any = lambda part: isinstance(part, Table)
+    is_picture: Any = lambda part: isinstance(part, Picture)
+    environment.tests |= {"table": is_table, "picture": is_picture}
     return environment.from_string(TEMPLATE).render(
         page=page,
         command=command,

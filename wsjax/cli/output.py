@@ -101,7 +101,7 @@ class Page:
     code: int = FINE
 
 
-def reports(command: Command) -> Command:
+def reports(command: Callable[..., Page]) -> Callable[..., NoReturn]:
     """Adds `--json` and `--html` to a command, whose function then returns a `Page`.
 
     The place of the HTML page is checked before the command runs. With `--json`, an error is
