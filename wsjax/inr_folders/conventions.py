@@ -166,7 +166,7 @@ def convention(trained: tasks.Trained) -> Convention:
     ours = Convention.of(DWS if recipe is None else Recipe(**recipe))
     if canvas := getattr(trained.task, "canvas", None):
         low = 0.0 if canvas.offset else -1.0
-        ours = Convention(0, None, canvas.indexing, False, canvas.offset, low)
+        ours = Convention(1.0, None, canvas.indexing, False, canvas.offset, low)
     return dataclasses.replace(ours, omega=omegas.pop())
 
 

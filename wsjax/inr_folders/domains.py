@@ -60,13 +60,18 @@ def domain(vectors: np.ndarray, rendered: np.ndarray, trained: tasks.Trained) ->
     margin = MARGIN * (1 - low)
     outside = ((rendered < low - margin) | (rendered > 1 + margin)).mean((1, 2, 3))
     verdicts, reasons = [], []
-    for i, (k, share) in enumerate(zip(beyond.argmax(-1), outside, strict=True)):
-        by_size, by_pixels = beyond[i, k], share / PIXELS
+    for i, (k, share) in enumerate(zip(beyond.argmax(-1), outside.tolist(), strict=True)):
+        by_size, by_pixels = float(beyond[i, k]), share / PIXELS
         out = by_size > OUT_SIZE or by_pixels > OUT_PIXELS
         verdicts.append("out" if out else "edge" if max(by_size, by_pixels) > 1 else "in")
-        least = f"{1 / limits[k]:.2f} to " if counts[k] >= FEW else "at most "
-        size = f"{names[k]} is {factors[i, k]:.3g} times as large as in training, expected {least}"
-        pixels = f"{100 * share:.0f} % of its pixels are outside of the range {low:g} to 1"
-        clauses = [f"{size}{limits[k]:.2f}"] * (by_size > 1) + [pixels] * (by_pixels > 1)
-        reasons.append("; ".join(clauses))
+        reason = []
+        if by_size > 1:
+            least = f"{1 / limits[k]:.2f} to" if counts[k] >= FEW else "at most"
+            reason.append(
+                f"{names[k]} is {factors[i, k]:.3g} times as large as in training, expected "
+                f"{least} {limits[k]:.2f}"
+            )
+        if by_pixels > 1:
+            reason.append(f"{100 * share:.0f} % of its pixels are outside of {low:g} to 1")
+        reasons.append("; ".join(reason))
     return Domain(names, factors, limits, outside, tuple(verdicts), tuple(reasons))
