@@ -1,6 +1,6 @@
 """The pretrained models of `wsjax.restore`, made again from their zoos.
 
-    python -m experiments.make.pretrained                       all of them; half an hour of one core
+    python -m experiments.make.pretrained                       all; half an hour of one core
     python -m experiments.make.pretrained --models sine-frequency,mnist-inr-classes
     python -m experiments.make.pretrained --files FOLDER        original files of the images
     python -m experiments.make.pretrained --publish             records into experiments/results
