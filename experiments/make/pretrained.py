@@ -244,7 +244,7 @@ ENTRIES: Mapping[str, Entry] = {
     "sne-embedding": _embedding_entry("sne"),
     "scalegmn-embedding": _embedding_entry("scalegmn"),
     "mnist-inr-dilation": Entry(
-        {"scalegmn": inr_method("scalegmn", 320, edit=True)},
+        {"unf": inr_method("unf", 1000, edit=True)},  # as good as ScaleGMN in a quarter of the time
         dilation,
         {
             **_inr_words("mnist"),
