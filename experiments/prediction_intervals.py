@@ -13,9 +13,10 @@ split. The parts:
                 spread is that of some hundred test networks and of the calibration's. Beside it
                 Kendall's tau of the predictions, of the recipe alone (boosted trees on what was
                 chosen before training, no weights) and of trees on StatNN's statistics
-    domain      the share of networks that are put out of domain, and at its edge: the test networks
-                themselves, zoos of other data, another architecture, initial weights (He et al.,
-                2015; biases zero), test networks with one weight NaN, and with all weights times 10
+    domain      the share of networks that are put out of domain, and at its edge, as a collection
+                of 99 and alone: the test networks themselves, zoos of other data, another
+                architecture, initial weights (He et al., 2015; biases zero), test networks with
+                one weight NaN, and with all weights times 10
 
 Marginal coverage is of networks like those of calibration, and says nothing on others: that is what
 the domain is for. Networks of another data set's zoo have other accuracies for the same weights'
@@ -39,7 +40,8 @@ from wsjax.zoos.classifiers import classifier_recipe
 NAMES = ("conv3-gap.mnist", "conv3-gap.fashion_mnist", "conv3-gap.cifar10", "conv3-linear2.mnist")
 HELD_OUT, VALIDATION = 0.3, 0.15  # shares of runs; of the controls' for early stopping
 CONFIDENCE = 0.9
-SOME = 100  # networks of a set that the domain is measured on
+SOME = 99  # networks of a set that the domain is measured on
+FEW = 9  # networks that are not compared with training as a collection
 
 
 def load(name: str) -> Zoo:
@@ -71,21 +73,19 @@ def controls(fitted: Zoo, test: Zoo, seed: int) -> dict[str, float]:
     return scores
 
 
-def coverage(
-    predictor: predictors.Predictor, test: Zoo
-) -> tuple[dict[str, float], predictors.Predictions]:
-    """Measures of the intervals of test networks, and the predictions."""
-    predicted, truth = predictor.predict(test), test.labels[LABEL]
+def coverage(predictor: predictors.Predictor, test: Zoo) -> dict[str, float]:
+    """Measures of the intervals of test networks, refused ones included."""
+    predicted, truth = predictor.predict(test, anyway=True), test.labels[LABEL]
     inside = (predicted.low <= truth) & (truth <= predicted.high)
     kept = np.array([d != "out" for d in predicted.domain])
     return {
         "coverage": float(inside.mean()),
-        "coverage_in_domain": float(inside[kept].mean()),
+        **({"coverage_in_domain": float(inside[kept].mean())} if kept.any() else {}),
         "width": float((predicted.high - predicted.low).mean()),
-        "mae": metrics.mae(predicted.value, truth),
-        "tau": metrics.kendall_tau(predicted.value, truth),
+        "mae": metrics.mae(predicted.values, truth),
+        "tau": metrics.kendall_tau(predicted.values, truth),
         "networks": len(test),
-    }, predicted
+    }
 
 
 def initial(zoo: Zoo, seed: int) -> Zoo:
@@ -129,18 +129,22 @@ def sets(name: str, test: Zoo, others: Mapping[str, Zoo], seed: int) -> dict[str
 
 
 def domains(predictor: predictors.Predictor, zoo: Zoo) -> dict[str, float]:
-    """The shares of networks out of domain and at its edge, and the error of the others."""
+    """Shares of networks out of domain and at its edge: together, and alone; the others' error.
+
+    Alone is in groups that are too small to be compared with training as a collection.
+    """
     rows = np.linspace(0, len(zoo) - 1, min(SOME, len(zoo))).astype(int)
     some = dataclasses.replace(zoo.select(rows), splits={})
     predicted = predictor.predict(some)
     verdicts = np.array(predicted.domain)
-    kept = verdicts != "out"
-    error = np.abs(predicted.value - some.labels[LABEL])[kept]
+    pieces = np.array_split(np.arange(len(some)), -(-len(some) // FEW))
+    alone = np.concatenate([predictor.predict(some.select(p)).domain for p in pieces])
+    error = np.abs(predicted.values - some.labels[LABEL])[verdicts != "out"]
     return {
-        "out": float((verdicts == "out").mean()),
-        "edge": float((verdicts == "edge").mean()),
+        **{k: float((verdicts == k).mean()) for k in ("out", "edge")},
+        **{f"{k}_alone": float((alone == k).mean()) for k in ("out", "edge")},
         "networks": len(some),
-        **({"mae_of_the_others": float(error.mean())} if kept.any() else {}),
+        **({"mae_of_the_others": float(error.mean())} if len(error) else {}),
     }
 
 
@@ -148,16 +152,18 @@ def measure(name: str, zoos: Mapping[str, Zoo], seed: int, minutes: float) -> It
     """The records of one split of a zoo."""
     fitted, test = divide(zoos[name], seed)
     begin = time.monotonic()
-    predictor = predictors.fit(fitted, LABEL, minutes=minutes, seed=seed)
+    recipe = sorted(set(fitted.labels) - baselines.MEASURED)
+    how = {"minutes": minutes} if minutes else {"encoders": {}}
+    predictor = predictors.fit(fitted, LABEL, seed=seed, recipe=recipe, **how)
     seconds = round(time.monotonic() - begin, 1)
-    scores, _ = coverage(predictor, test)
-    config = {"zoo": name, "minutes": minutes, "confidence": CONFIDENCE, "held_out": HELD_OUT}
-    scores |= controls(fitted, test, seed) | {"nominal": CONFIDENCE}
-    begin = {"seed": seed, "seconds": seconds, "config": config, "train_zoo": name}
-    yield {**begin, "row": name, "part": "coverage", "metrics": scores}
+    scores = coverage(predictor, test) | controls(fitted, test, seed) | {"nominal": CONFIDENCE}
+    config = {"zoo": name, "minutes": minutes, "held_out": HELD_OUT}
+    about = {"seed": seed, "seconds": seconds, "config": config, "train_zoo": name, "row": name}
+    about["chosen"] = predictor.facts["chosen"]
+    yield {**about, "part": "coverage", "metrics": scores}
     for tested, zoo in sets(name, test, zoos, seed).items():
         rates = domains(predictor, zoo)
-        yield {**begin, "row": name, "test_zoo": tested, "part": "domain", "metrics": rates}
+        yield {**about, "test_zoo": tested, "part": "domain", "metrics": rates}
 
 
 def main(arguments: list[str] | None = None) -> None:

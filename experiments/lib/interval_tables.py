@@ -14,7 +14,8 @@ def line(run: Mapping) -> str:
     m, where = run["metrics"], f"{run['row']}, split {run['seed']}"
     if run["part"] == "coverage":
         return f"{where}: {m['coverage']:.1%} covered, width {m['width']:.3f}, tau {m['tau']:.2f}"
-    return f"{where}, {run['test_zoo']}: {m['out']:.0%} out of domain, {m['edge']:.0%} at its edge"
+    alone = f"alone {m['out_alone']:.0%}, {m['edge_alone']:.0%} at its edge"
+    return f"{where}, {run['test_zoo']}: {m['out']:.0%} out of domain, {alone}"
 
 
 def _runs(part: str, results: pathlib.Path) -> Sequence[Mapping]:
@@ -27,7 +28,10 @@ def coverage(results: pathlib.Path) -> str:
         [
             row,
             f"{group[0]['metrics']['nominal']:.2f}",
-            *(tables.spread((r["metrics"][k] for r in group), 3) for k in KEYS),
+            *(
+                tables.spread((r["metrics"][k] for r in group if k in r["metrics"]), 3)
+                for k in KEYS
+            ),
         ]
         for (row,), group in tables.grouped(_runs("coverage", results), "row").items()
     ]
@@ -35,12 +39,12 @@ def coverage(results: pathlib.Path) -> str:
 
 
 def domain(results: pathlib.Path) -> str:
-    """A line for each zoo, a column for each set of networks; mean shares out, at the edge."""
+    """A line for each zoo, a column for each set; mean shares out of domain, together and alone."""
     lines: dict[str, dict[str, str]] = {}
     groups = tables.grouped(_runs("domain", results), "row", "test_zoo")
     for (row, tested), group in groups.items():
         mean = lambda key, group=group: sum(r["metrics"][key] for r in group) / len(group)
-        lines.setdefault(row, {})[tested] = f"{mean('out'):.0%} + {mean('edge'):.0%}"
+        lines.setdefault(row, {})[tested] = f"{mean('out'):.0%}, {mean('out_alone'):.0%}"
     return tables.pivot(lines, "predictor of") if lines else tables.EMPTY
 
 
