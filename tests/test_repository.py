@@ -45,7 +45,8 @@ MAY_IMPORT = {
     },
     "predictors": {"checks", "encoders", "zoos"},
     "maps": {"checks", "predictors", "storage", "symmetries", "tasks", "zoos"},
-    "cli": {"checks", "files", "maps", "storage"},
+    "inr_folders": {"checks", "networks", "recognition", "tasks", "zoos"},
+    "cli": {"checks", "files", "inr_folders", "maps", "storage"},
     "__main__": {"cli"},
 }
 # folder of experiments -> folders it may import; "" is the tables of the papers

@@ -1,5 +1,6 @@
 """Small INRs, untrained models of them, and their files as other people store them."""
 
+import dataclasses
 import functools
 import pathlib
 
@@ -37,7 +38,10 @@ def _trained(task, encoder, head):
     view = module.encoder.view(SPEC)
     init = jax.jit(lambda key: module.init(key, jnp.asarray(zoo.vectors[:1]), view)["params"])
     variables = {"params": init(jax.random.key(0))}
-    return task.trained(task, module, variables, scale, (SPEC,), {}, {})
+    return task.trained(
+        task=task, module=module, variables=variables, scale=scale, specs=(SPEC,), constants={},
+        config={}, head=head,
+    )  # fmt: skip
 
 
 @functools.cache
@@ -49,10 +53,9 @@ def classifier():
 
 @functools.cache
 def editor():
-    """At its initial weights, multiplied so that it changes images."""
+    """At its initial weights, moved so that it changes images."""
     out = _trained(Editing(None, CANVAS), encoders.build("unf", {"width": 4, "layers": 1}), ())
-    larger = jax.tree.map(lambda x: x + 0.3, out.variables)
-    return type(out)(out.task, out.module, larger, out.scale, out.specs, {}, {})
+    return dataclasses.replace(out, variables=jax.tree.map(lambda x: x + 0.3, out.variables))
 
 
 def write(folder, networks_, layout="siren"):

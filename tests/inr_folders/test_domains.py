@@ -46,6 +46,14 @@ def test_a_first_layer_of_another_scale_is_out(times):
     assert all("times as large as in training, expected" in reason for reason in found.reasons)
 
 
+def test_of_a_model_that_runs_its_networks_pixels_alone_count(monkeypatch):
+    large = changed(lambda n, a: a * 4 if n == "Dense_0/kernel" else a)
+    bright = changed(lambda n, a: a + 0.9 if n == "Dense_2/bias" else a)
+    monkeypatch.setattr(type(MODEL.module.encoder), "runs_network", True)
+    assert set(measured(large).verdicts) == {"in"}
+    assert set(measured(bright).reasons) == {"100 % of its pixels are outside of 0 to 1"}
+
+
 def test_an_offset_of_one_half_is_out():
     """The output is 0.5 too large: the images are no longer on [0, 1]."""
     found = measured(changed(lambda n, a: a + 0.9 if n == "Dense_2/bias" else a))
