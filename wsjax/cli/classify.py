@@ -69,7 +69,8 @@ def classify(folder, labels, branch, model, anyway, convention) -> Page:
     keys = ["file", "class", "confidence", "runner_up", "runner_up_confidence", "domain"]
     keys += ["label"] if result.labels is not None else []
     heads = {"runner_up": "runner-up", "runner_up_confidence": "its confidence"}
-    rows = tuple(tuple(row[k] for k in keys) for row in networks)
+    brief = lambda x: round(x, 4) if isinstance(x, float) else x
+    rows = tuple(tuple(brief(row[k]) for k in keys) for row in networks)
     parts: list[Table | Picture | str] = [Table(
         "INRs", tuple(heads.get(k, k) for k in keys), rows,
         "Confidence is the softmax of the class, as in training.",
@@ -83,7 +84,7 @@ def classify(folder, labels, branch, model, anyway, convention) -> Page:
     if result.skipped:
         parts.append(Table("Not INRs of this model", ("file", "reason"), result.skipped))
     words = [
-        f"{row['class']} {100 * share:.0f} %" if kept else "refused"
+        f"{row['class']}: {100 * share:.0f} %" if kept else "refused"
         for row, share, kept in zip(
             networks[:PICTURED], result.probabilities.max(-1), accepted, strict=False
         )

@@ -58,7 +58,7 @@ def edit(files, out, png, force, branch, model, anyway, convention) -> Page:
         if png:
             image = inr_folders.sheet(pairs[i], ["before", "after"], result.low, side=168)
             storage.write_bytes(out / f"{path.stem}.png", image)
-        change = float(np.abs(pairs[i, 1] - pairs[i, 0]).mean())
+        change = float(np.abs(pairs[i, 1] - pairs[i, 0]).mean()) / (1 - result.low)
         rows.append((str(path), str(target), change, verdicts[i], reasons[i]))
     keys = ("file", "output", "change", "domain", "reason")
     data = {"files": [dict(zip(keys, row, strict=True)) for row in rows],

@@ -5,6 +5,7 @@ show(page, as_json, html)      prints it, writes the HTML page, ends the process
 """
 
 import dataclasses
+import errno
 import functools
 import itertools
 import json
@@ -229,7 +230,12 @@ def _print(page: Page) -> None:
     from rich.text import Text
 
     getattr(sys.stdout, "reconfigure", lambda **_: None)(errors="backslashreplace")
-    console = Console(highlight=False, markup=False, emoji=False)
+
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:  # which would end the process with 1
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    console = Piped(highlight=False, markup=False, emoji=False)
     piped = not console.is_terminal and "COLUMNS" not in os.environ
     console.width = WITHOUT_END if piped else console.width
     put = lambda text, style="": console.print(Text(text, style))
