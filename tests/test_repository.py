@@ -46,7 +46,8 @@ MAY_IMPORT = {
     "predictors": {"checks", "encoders", "zoos"},
     "maps": {"checks", "predictors", "storage", "symmetries", "tasks", "zoos"},
     "inr_folders": {"checks", "networks", "recognition", "tasks", "zoos"},
-    "cli": {"checks", "files", "inr_folders", "maps", "storage"},
+    "inspection": {"checks", "files", "networks", "packing", "recognition", "symmetries"},
+    "cli": {"checks", "files", "inr_folders", "inspection", "maps", "storage"},
     "__main__": {"cli"},
 }
 # folder of experiments -> folders it may import; "" is the tables of the papers
@@ -171,7 +172,7 @@ def exports():
     out = {}
     for path in (ROOT / "wsjax").rglob("__init__.py"):
         home = ".".join(path.parent.relative_to(ROOT).parts)
-        for node in ast.parse(path.read_text()).body:
+        for node in ast.walk(ast.parse(path.read_text())):  # also below TYPE_CHECKING
             if isinstance(node, ast.ImportFrom):
                 out |= {f"{home}.{a.asname or a.name}": node.module for a in node.names}
     return out

@@ -63,6 +63,7 @@ code { font: .875rem/1.5 ui-monospace, "SF Mono", "Cascadia Code", Menlo, Consol
 h2 { margin: 0 0 .6rem; font-size: 1.0625rem; line-height: 1.35; font-weight: 620;
   overflow-wrap: anywhere; }
 section { margin: clamp(1.75rem, 4vw, 2.75rem) 0 0; }
+section.text + section.text { margin-top: 0; }
 section p { margin: 0 0 .75rem; max-width: 72ch; overflow-wrap: anywhere; }
 section .note { margin: .6rem 0 0; color: var(--soft); font-size: .875rem; }
 .scroll { width: fit-content; min-width: min(100%, 20rem); max-width: 100%;
@@ -122,7 +123,7 @@ TEMPLATE = """<!doctype html>
 </header>
 <main>
 {% for part in page.parts %}
-<section>
+<section{% if part is string %} class="text"{% endif %}>
 {% if part is table %}
 {% if part.title %}<h2 id="part{{ loop.index }}">{{ part.title | text }}</h2>{% endif %}
 <div class="scroll" tabindex="0" role="region"
