@@ -26,7 +26,7 @@ FINE, GATE, UNREADABLE, REFUSED = 0, 1, 2, 3  # exit codes
 BEGINS = b"<!doctype html>"  # every page of `html.document`
 ARGUMENTS = "wsjax.arguments"  # of the command line, in click's `Context.meta`
 PRINTED = "wsjax.printed"  # there, too: the page that was printed early
-FOLDED = 24  # characters of a line, at least, of a text that is folded in a column
+FOLDED = 16  # characters of a line, at least, of a text that is folded in a column
 WITHOUT_END = 1 << 16  # characters of a line where no terminal is
 Command = Callable[..., Any]
 
