@@ -47,7 +47,11 @@ MAY_IMPORT = {
     "maps": {"checks", "predictors", "storage", "symmetries", "tasks", "zoos"},
     "inr_folders": {"checks", "networks", "recognition", "tasks", "zoos"},
     "inspection": {"checks", "files", "networks", "packing", "recognition", "symmetries"},
-    "cli": {"checks", "files", "inr_folders", "inspection", "maps", "storage"},
+    "auditing": {"checks", "networks", "recognition", "symmetries", "tasks", "testing"},
+    "cli": {
+        *("auditing", "checks", "files", "inr_folders", "inspection", "maps", "storage"),
+        "zoos",
+    },
     "__main__": {"cli"},
 }
 # folder of experiments -> folders it may import; "" is the tables of the papers
