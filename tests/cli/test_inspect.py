@@ -1,10 +1,12 @@
 import json
 
+import click
 import numpy as np
 import pytest
 from cases import weight_files
 from click.testing import CliRunner
 
+from wsjax.cli import output
 from wsjax.cli.inspect import inspect
 from wsjax.cli.main import main
 
@@ -84,3 +86,29 @@ def test_help_has_examples():
     text = CliRunner().invoke(inspect, ["--help"]).output
     assert "  wsjax inspect model.safetensors\n" in text
     assert "--branch" in text
+
+
+def test_what_was_printed_early_is_not_repeated(capsys):
+    table, more = output.Table("a", ("x",), (("one",),)), output.Table("b", ("y",), (("two",),))
+    context = click.Context(click.Command("verb"))
+    context.params["as_json"] = False
+    with context:
+        output.early(output.Page("headline", {}, (table,)))
+        assert "one" in capsys.readouterr().out
+        with pytest.raises(SystemExit) as ended:
+            output.show(output.Page("headline", {"all": 1}, (table, more), code=1))
+    assert ended.value.code == 1
+    text = capsys.readouterr().out
+    assert "two" in text
+    assert "one" not in text
+    assert "headline" not in text
+
+
+def test_nothing_is_printed_early_with_json(capsys):
+    context = click.Context(click.Command("verb"))
+    context.params["as_json"] = True
+    with context:
+        output.early(output.Page("headline", {}))
+        with pytest.raises(SystemExit):
+            output.show(output.Page("headline", {"all": 1}), as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"all": 1}
