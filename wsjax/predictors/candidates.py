@@ -200,9 +200,7 @@ def save(model: Model, folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, 
     return {"kind": kind}, {f"model.{k}": x for k, x in model.function.arrays().items()}
 
 
-def load(
-    about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], folder: pathlib.Path
-) -> Model:
+def load(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray], folder: pathlib.Path) -> Model:
     """The model that `save` described.
 
     Raises:

@@ -19,7 +19,7 @@ import scipy.stats
 from wsjax import networks
 from wsjax.checks import printable
 from wsjax.networks import Spec
-from wsjax.predictors.features import Features, describe, root_mean_squares
+from wsjax.predictors.features import Features, root_mean_squares
 from wsjax.predictors.ridge import standardised, standards
 
 IN, EDGE, OUT = "in", "edge", "out"
@@ -208,12 +208,6 @@ class Domain:
         if absent := sorted(set(PARTS) - set(arrays)):
             raise ValueError(f"expected the arrays {PARTS} of a domain, absent: {absent}")
         return cls(tuple(map(networks.from_json, specs)), **{k: arrays[k] for k in PARTS})
-
-
-def features_of(vectors: np.ndarray, spec: Spec) -> Features:
-    """As `describe`, a thousand networks at a time."""
-    parts = [describe(vectors[i : i + 1000], spec) for i in range(0, len(vectors), 1000)]
-    return Features(parts[0].names, np.concatenate([p.values for p in parts]))
 
 
 def _constant(vectors: np.ndarray, spec: Spec) -> np.ndarray:
