@@ -43,7 +43,10 @@ MAY_IMPORT = {
         *("checks", "networks", "metrics", "storage", "views", "symmetries"),
         *("encoders", "zoos", "training", "summaries"),
     },
-    "predictors": {"checks", "encoders", "zoos"},
+    "predictors": {
+        *("checks", "networks", "metrics", "storage", "encoders", "zoos", "tasks", "training"),
+        "recognition",
+    },
     "maps": {"checks", "predictors", "storage", "symmetries", "tasks", "zoos"},
     "cli": {"checks", "files", "maps", "storage"},
     "__main__": {"cli"},

@@ -51,7 +51,7 @@ def fit(
     seed: int, confidence: float, encoders: tuple[str, ...], recipe: tuple[str, ...],
     branch: str | None, config: dict[str, Any] | None,
 ) -> Page:  # fmt: skip
-    """Train a predictor of a label on a folder of networks.
+    r"""Train a predictor of a label on a folder of networks.
 
     Splits by run, compares ridge regression, boosted trees and encoders within the minutes,
     calibrates intervals on runs that nothing learned from, and keeps what it may be asked.

@@ -37,7 +37,7 @@ def predict(
     files: tuple[pathlib.Path, ...], model: pathlib.Path, gate: float | None, gate_on: str,
     anyway: bool, branch: str | None, config: dict[str, Any] | None,
 ) -> Page:  # fmt: skip
-    """Predict the label of networks, with an interval, or refuse.
+    r"""Predict the label of networks, with an interval, or refuse.
 
     Out of the domain of the model there is no number, and the exit code is 3. At its edge there
     is one, with a warning.

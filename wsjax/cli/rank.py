@@ -26,7 +26,7 @@ def rank(
     folder: pathlib.Path, model: pathlib.Path, anyway: bool, branch: str | None,
     config: dict[str, Any] | None,
 ) -> Page:  # fmt: skip
-    """Order the networks of a folder by prediction, with ties.
+    r"""Order the networks of a folder by prediction, with ties.
 
     Networks that the model cannot tell apart share a rank: the place of a network is from 1 plus
     the number that are surely above it to the number that are not surely below.

@@ -7,6 +7,13 @@ predictor.save("model"); predictors.load("model")
 """
 
 from wsjax.predictors.fitting import UnfitDataError, fit
-from wsjax.predictors.predictor import Predictions, Predictor, Ranking, load, predict_files
+from wsjax.predictors.predictor import (
+    Predictions,
+    Predictor,
+    Ranking,
+    load,
+    predict_files,
+    predict_files,
+)
 
 __all__ = ["Predictions", "Predictor", "Ranking", "UnfitDataError", "fit", "load", "predict_files"]

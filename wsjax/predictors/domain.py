@@ -27,7 +27,7 @@ NEIGHBOURS = 3
 CLIP = 20.0  # of standardised features: one alone cannot make all of a distance
 RARE = 0.05  # conformal p-value of a distance up to which a network is at the edge
 FAR = 1.5  # times the largest calibration distance: beyond, it is out
-NEAR_SIZE, FAR_SIZE = 1.5, 4.0  # factors beyond the training sizes of an array: edge, out
+NEAR_SIZE, FAR_SIZE = 1.5, 4.0  # times the largest training size of an array: edge, out
 REFERENCES = 1000  # networks that are kept, at most
 COLLECTION = 10  # networks, from which they are tested as a collection
 DIFFERENT, UNLIKE = 0.01, 0.001  # p-values up to which a collection is at the edge, or out
@@ -137,12 +137,13 @@ class Domain:
             hard = [f"{names[j]}: constant, in training it was not" for j in _true(constant[i])]
             soft = []
             for j, (low, high) in enumerate(self.sizes.T):
-                times = max(low / max(sizes[i, j], 1e-30), sizes[i, j] / max(high, 1e-30))
-                if times > NEAR_SIZE and not constant[i, j]:
-                    (hard if times > FAR_SIZE else soft).append(
-                        f"{names[j]}: root mean square {sizes[i, j]:.3g}, training "
-                        f"{low:.3g} to {high:.3g}"
-                    )
+                if constant[i, j] or low / FAR_SIZE <= sizes[i, j] <= high * NEAR_SIZE:
+                    continue
+                # a network whose training died has tiny biases: unusual, and of this zoo
+                (hard if sizes[i, j] > high * FAR_SIZE else soft).append(
+                    f"{names[j]}: root mean square {sizes[i, j]:.3g}, training {low:.3g} to "
+                    f"{high:.3g}"
+                )
             if p[i] <= rare:
                 times = f"{distances[i] / farthest:.2g} times that of the farthest held-out network"
                 text = (

@@ -12,6 +12,7 @@ All checkpoints of a run, and copies of one network up to permutations, are in o
 Encoders are tried from 100 runs to learn from; given by name, always.
 """
 
+import collections
 import dataclasses
 import logging
 import time
@@ -24,7 +25,7 @@ import scipy.sparse
 from wsjax import checks, metrics
 from wsjax.encoders import Encoder
 from wsjax.predictors import candidates, conformal
-from wsjax.predictors.candidates import Data, Encoded, Model, SkippedError, grown, learn
+from wsjax.predictors.candidates import Data, Model, SkippedError, grown, learn
 from wsjax.predictors.conformal import Calibration
 from wsjax.predictors.domain import Domain
 from wsjax.predictors.predictor import Predictor, embedded, features_of
@@ -114,8 +115,10 @@ def fit(
         _LOG.info("%s: %s", name, results[name].note or "done")
     chosen = _chosen(results, groups)
     model = results[chosen].model
-    if model is None or not few:
-        model, _ = _final(chosen, data, train, validation, tried.get(chosen), clock, results)
+    if few or chosen not in tried:  # else it has learned from train, and stopped on validation
+        seconds = max(clock.left(), 60.0)
+        model, _ = learn(chosen, data, train, validation, tried.get(chosen), seconds)
+    assert model is not None
     rows = calibration[conformal.one_of_each(groups[calibration], seed)]
     bounds = (0.0, 1.0) if shares else (-np.inf, np.inf)
     clip = Calibration(np.zeros(1), confidence, *bounds).clip
@@ -177,10 +180,8 @@ def _check(zoo, label, names, minutes, confidence):
         )
     if len(names) != len(zoo):
         raise ValueError(f"expected {len(zoo)} names of networks, got {len(names)}")
-    counts = {k: names.count(k) for k in names if names.count(k) > 1} if len(set(names)) < len(
-        names) else {}  # fmt: skip
-    if counts:
-        raise UnfitDataError(f"names of several networks: {checks.some('name', sorted(counts))}")
+    if twice := sorted(k for k, n in collections.Counter(names).items() if n > 1):
+        raise UnfitDataError(f"expected different names, got twice: {', '.join(twice[:5])}")
     y = zoo.labels[label]
     if len(zoo) < FEWEST:
         raise UnfitDataError(f"expected at least {FEWEST} networks to learn from, got {len(zoo)}")
@@ -193,11 +194,9 @@ def _check(zoo, label, names, minutes, confidence):
         raise UnfitDataError(f"label {label!r} is {y[0]:g} of all {len(zoo)} networks: constant")
     shapes = {tuple((a.name, s.shape(a)) for a in s.arrays) for s in zoo.compact().specs}
     if len(shapes) > 1:
-        counted = [
-            f"{(zoo.which == s).sum()} of {x.count:,} weights" for s, x in enumerate(zoo.specs)
-        ]
+        sizes = [f"{(zoo.which == i).sum()} of {s.count:,}" for i, s in enumerate(zoo.specs)]
         raise UnfitDataError(
-            f"expected networks of one architecture, got {len(shapes)}: {', '.join(counted)}; fit "
+            f"expected networks of one architecture, got {len(shapes)}: {', '.join(sizes)} weights; fit "
             "one predictor for each"
         )
     _expect_runs(len(np.unique(zoo.runs)), confidence, "")
@@ -220,10 +219,8 @@ def _groups(runs: np.ndarray, features: np.ndarray) -> np.ndarray:
     pairs = [np.zeros((0, 2), int)]
     for i in range(0, len(z), 500):
         distances = squares[i : i + 500, None] + squares - 2 * z[i : i + 500] @ z.T
-        near = np.argwhere(distances < 1e-3 * z.shape[1]) + [
-            i,
-            0,
-        ]  # rounding: compared exactly next
+        # in float32 up to rounding; compared exactly next
+        near = np.argwhere(distances < 1e-3 * z.shape[1]) + np.array([[i, 0]])
         gaps = np.square(z[near[:, 0]] - z[near[:, 1]]).mean(1)
         pairs.append(near[gaps < SAME**2])
     _, own = np.unique(runs, return_inverse=True)
@@ -285,14 +282,6 @@ def _try(name, data, folds, whole, encoder, seconds) -> _Result:
     if not np.isfinite(values).all():
         return _Result("its predictions are NaN or infinite")
     return _Result(note, places, values, data.y(places), model, spent)
-
-
-def _final(name, data, train, validation, encoder, clock, results):
-    """The chosen candidate, learned from all of train and validation."""
-    if encoder is not None and isinstance(results[name].model, Encoded) and len(
-        results[name].rows) == len(validation):  # fmt: skip
-        return results[name].model, ""
-    return learn(name, data, train, validation, encoder, max(clock.left(), 60.0))
 
 
 def _errors(result, groups):

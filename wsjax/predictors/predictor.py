@@ -191,9 +191,7 @@ class Predictor:
             OSError: a file cannot be written.
         """
         folder = pathlib.Path(folder)
-        if folder.exists() and (
-            not folder.is_dir() or (any(folder.iterdir()) and not _ours(folder))
-        ):
+        if folder.exists() and not _ours(folder):
             raise FileExistsError(
                 f"{folder}: expected no such folder, an empty one or a predictor to replace"
             )
@@ -236,7 +234,7 @@ def load(folder: str | pathlib.Path) -> Predictor:
     folder = pathlib.Path(folder)
     if not (folder / ABOUT).exists():
         raise FileNotFoundError(
-            f"expected a predictor at {folder}, a folder with {ABOUT} as `fit` writes it: found none"
+            f"expected a predictor at {folder}, a folder with {ABOUT} as `fit` writes: found none"
         )
     try:
         about = storage.read_sealed(folder / ABOUT, limit=ABOUT_BYTES)
@@ -269,6 +267,30 @@ def load(folder: str | pathlib.Path) -> Predictor:
     except (ValueError, KeyError, TypeError, SafetensorError, OSError) as error:
         raise DamagedError(f"{folder} is damaged: {error}") from error
     return Predictor(about["label"], model, domain, calibration, about["facts"])
+
+
+def predict_files(
+    paths: Sequence[str | pathlib.Path],
+    predictor: Predictor,
+    branch: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    anyway: bool = False,
+) -> Predictions:
+    """Predicts the networks of weights files, of any format that `wsjax.load` reads.
+
+    Args:
+        paths: of the files.
+        predictor: of their label.
+        branch: as `recognition.read` takes it.
+        config: likewise.
+        anyway: as `Predictor.predict` takes it.
+
+    Raises:
+        FileNotFoundError, ValueError: a file cannot be read; names it.
+    """
+    stored = [recognition.read(path, branch, config) for path in paths]
+    names = [str(path) for path in paths]
+    return predictor.predict([(x.params, x.spec) for x in stored], names, anyway)
 
 
 def predict_files(
@@ -344,4 +366,10 @@ def _zoo(vectors: list[np.ndarray], specs: list[Spec]) -> Zoo:
 
 
 def _ours(folder: pathlib.Path) -> bool:
-    return {p.name for p in folder.iterdir()} <= {ABOUT, ARRAYS, CARD, candidates.FOLDER}
+    """Whether a path is a folder of nothing but a predictor's files."""
+    return folder.is_dir() and {p.name for p in folder.iterdir()} <= {
+        ABOUT,
+        ARRAYS,
+        CARD,
+        candidates.FOLDER,
+    }
