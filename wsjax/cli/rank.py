@@ -30,8 +30,8 @@ from wsjax.cli.output import FINE, REFUSED, Page, Table, shown
 @configured
 @shown
 def rank(
-    folder: pathlib.Path, model: pathlib.Path, labels: pathlib.Path | None, anyway: bool, branch: str | None,
-    config: dict[str, Any] | None,
+    folder: pathlib.Path, model: pathlib.Path, labels: pathlib.Path | None, anyway: bool,
+    branch: str | None, config: dict[str, Any] | None,
 ) -> Page:  # fmt: skip
     r"""Order the networks of a folder by prediction, with ties.
 
