@@ -43,7 +43,10 @@ MAY_IMPORT = {
         *("checks", "networks", "metrics", "storage", "views", "symmetries"),
         *("encoders", "zoos", "training", "summaries"),
     },
-    "predictors": {"checks", "encoders", "zoos"},
+    "predictors": {
+        *("checks", "networks", "metrics", "storage", "encoders", "zoos", "tasks", "training"),
+        "recognition",
+    },
     "maps": {"checks", "predictors", "storage", "symmetries", "tasks", "zoos"},
     "inr_folders": {"checks", "networks", "recognition", "tasks", "zoos"},
     "inspection": {"checks", "files", "networks", "packing", "recognition", "symmetries"},
@@ -53,8 +56,8 @@ MAY_IMPORT = {
         *("symmetries", "recognition"),
     },
     "cli": {
-        *("auditing", "checks", "comparison", "files", "inr_folders", "inspection", "maps"),
-        *("storage", "zoos"),
+        *("auditing", "checks", "comparison", "encoders", "files", "inr_folders", "inspection"),
+        *("maps", "predictors", "storage", "zoos"),
     },
     "__main__": {"cli"},
 }
