@@ -37,13 +37,18 @@ MAY_IMPORT = {
     "encoders": {"checks", "networks", "views", "architectures", "symmetries", "summaries"},
     "zoos": {
         *("checks", "networks", "storage", "architectures", "datasets", "training"),
-        "summaries",
+        *("summaries", "files", "recognition"),
     },
     "tasks": {
         *("checks", "networks", "metrics", "storage", "views", "symmetries"),
         *("encoders", "zoos", "training", "summaries"),
     },
-    "cli": {"checks", "storage"},
+    "predictors": {
+        *("checks", "networks", "metrics", "storage", "encoders", "zoos", "tasks", "training"),
+        "recognition",
+    },
+    "maps": {"checks", "predictors", "storage", "symmetries", "tasks", "zoos"},
+    "cli": {"checks", "files", "maps", "storage"},
     "__main__": {"cli"},
 }
 # folder of experiments -> folders it may import; "" is the tables of the papers
@@ -52,7 +57,7 @@ EXPERIMENTS |= {"faults": {"lib"}, "foreign_models": set(), "foreign_files": {"l
 EXPERIMENTS |= {"": {"lib", "foreign_models", "foreign_files"}}
 HEAVY = {
     *("tensorflow_datasets", "tensorflow", "torch", "sklearn", "matplotlib", "tensorboardX"),
-    *("h5py", "onnx"),
+    *("h5py", "onnx", "crepes", "pandas"),
 }
 AT_ROOT = {
     *("pyproject.toml", "README.md", "LICENSE", "CITATION.cff", "requirements-cuda.txt"),

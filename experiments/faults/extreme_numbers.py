@@ -22,6 +22,7 @@ from experiments.lib import baselines
 from wsjax import architectures, encoders, metrics, networks, tasks, training
 from wsjax.architectures import trigonometry
 from wsjax.networks import Spec
+from wsjax.predictors.features import statistics
 from wsjax.symmetries import matching, scalings
 from wsjax.tasks import InputScale
 from wsjax.tasks.base import views
@@ -229,7 +230,7 @@ def boosted_trees(rng: np.random.Generator, count: int, folder: pathlib.Path) ->
             if isinstance(outcome, str):
                 raise ValueError(outcome)
             # a number for statistics that are none would be a guess
-            return outcome, baselines.statistics(zoo.select(parts["test"]))
+            return outcome, statistics(zoo.select(parts["test"]))
 
         yield case(_words(number), compute, [*patterns, r"\bnetworks?\b"])
 

@@ -1,0 +1,74 @@
+"""Options that several verbs take."""
+
+import functools
+import json
+import pathlib
+from typing import Any
+
+import click
+
+from wsjax.cli.output import Command
+
+
+def configured(command: Command) -> Command:
+    """Adds `--branch`, `--set` and `--config` to a command, as `files.load` and `recognize` do.
+
+    The function receives `branch: str | None` and `config: dict | None`; of one key, `--set` comes
+    before the file. None is neither of them.
+    """
+
+    @functools.wraps(command)
+    def run(*args, settings: tuple[str, ...], config_file: pathlib.Path | None, **kwargs):
+        config = None if config_file is None else _read(config_file)
+        if settings:
+            config = {**(config or {}), **_parsed(settings)}
+        return command(*args, config=config, **kwargs)
+
+    for option in (
+        click.option("--config", "config_file", metavar="FILE.json",
+                     type=click.Path(path_type=pathlib.Path),
+                     help="Settings that weights do not hold, such as Hugging Face's config.json."),
+        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+                     help="One such setting: activation=relu, heads=8. Repeatable."),
+        click.option("--branch", metavar="NAME",
+                     help="The part of the file that is the network, such as ema."),
+    ):  # fmt: skip
+        run = option(run)
+    return run
+
+
+def _read(path):
+    from wsjax.files.checkpoint import FileFormatError, Limits
+    from wsjax.files.disk import BytesOf
+    from wsjax.files.json_text import json_file
+
+    try:
+        with BytesOf(path) as file:
+            return json_file(file, "its text", Limits())
+    except FileFormatError as error:
+        raise click.UsageError(f"--config {path}: {error}") from error
+    except OSError as error:
+        raise click.UsageError(f"--config {path}: {error.strerror or error}") from error
+
+
+def _parsed(settings):
+    config = {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise click.UsageError(f"--set {text}: expected KEY=VALUE, such as activation=relu")
+        if key in config:
+            raise click.UsageError(f"--set {key}: expected it once, got it twice")
+        config[key] = _value(value)
+    return config
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):  # a text without its quotation marks
+        return text
+
+
+def _no_constant(word):
+    raise ValueError(f"{word} is no number of JSON")
