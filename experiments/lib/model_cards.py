@@ -190,7 +190,7 @@ def card(facts: Mapping[str, Any], record: Mapping[str, Any]) -> str:
 
 
 def predictor_notes(
-    name: str, data: str, licence: str, scores: Mapping[str, float], record: Mapping[str, Any]
+    name: str, data: str, licence: str, scores: Mapping[str, Any], record: Mapping[str, Any]
 ) -> list[str]:
     """What the card of an accuracy predictor has beside what `wsjax.predictors` writes.
 
@@ -201,13 +201,18 @@ def predictor_notes(
         scores: of the test split, see `intervals.coverage`.
         record: of the run.
     """
-    measures = [[k.replace("_", " "), f"{v:.4g}"] for k, v in scores.items()]
+    span = lambda k: "–".join(f"{x:.4g}" for x in scores.get(f"{k}_interval", ()))
+    measures = [
+        [k.replace("_", " "), f"{v:.4g}", span(k)]
+        for k, v in scores.items()
+        if not k.endswith("_interval")
+    ]
     lines = [
         f"`{name}` reads networks of the family `conv3-gap`, trained on {data} as those of",
         "`experiments/zoos` were. Of its test split, networks of runs that nothing was learned,",
         "chosen or calibrated on:",
         "",
-        tables.markdown(["measure", "value"], measures),
+        tables.markdown(["measure", "value", "95 % interval"], measures),
         "",
         f"- made: {record['seconds']:.0f} s, {record['device']}, commit `{record['commit']}`, "
         f"{record['time'][:10]}",
