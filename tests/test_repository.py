@@ -48,7 +48,7 @@ MAY_IMPORT = {
         "recognition",
     },
     "maps": {"checks", "predictors", "storage", "symmetries", "tasks", "zoos"},
-    "cli": {"checks", "files", "maps", "storage"},
+    "cli": {"checks", "encoders", "files", "maps", "predictors", "storage", "zoos"},
     "__main__": {"cli"},
 }
 # folder of experiments -> folders it may import; "" is the tables of the papers

@@ -1,5 +1,6 @@
 """`wsjax rank`: the networks of a folder by prediction, with ties."""
 
+import collections
 import pathlib
 from typing import Any
 
@@ -19,12 +20,18 @@ from wsjax.cli.output import FINE, REFUSED, Page, Table, shown
     metavar="MODEL",
     help="A model folder, as `wsjax fit` writes it.",
 )
+@click.option(
+    "--labels",
+    type=click.Path(path_type=pathlib.Path),
+    metavar="CSV",
+    help="Leave out the networks that have a row there, such as those of `fit`.",
+)
 @click.option("--anyway", is_flag=True, help="Also rank networks out of the domain.")
 @configured
 @shown
 def rank(
-    folder: pathlib.Path, model: pathlib.Path, anyway: bool, branch: str | None,
-    config: dict[str, Any] | None,
+    folder: pathlib.Path, model: pathlib.Path, labels: pathlib.Path | None, anyway: bool,
+    branch: str | None, config: dict[str, Any] | None,
 ) -> Page:  # fmt: skip
     r"""Order the networks of a folder by prediction, with ties.
 
@@ -33,13 +40,17 @@ def rank(
 
     \b
     wsjax rank sweep --with model
+    wsjax rank sweep --with model --labels labels.csv
     """
     from wsjax import predictors
     from wsjax.zoos.from_files import read_folder
 
     predictor = predictors.load(model)
-    read = read_folder(folder, config=config, branch=branch, mixed=True)
-    found = predictor.rank(read.zoo, read.names, anyway)
+    read = read_folder(folder, labels, config=config, branch=branch, mixed=True)
+    rows = [i for i, own in enumerate(read.labelled) if not own]
+    if not rows:
+        raise ValueError(f"every network of {folder} has a row in {labels}: none is left to rank")
+    found = predictor.rank(read.zoo.select(rows), [read.names[i] for i in rows], anyway)
     return page(predictor.label, found, str(read), read.skipped)
 
 
@@ -66,8 +77,9 @@ def page(label: str, found: Any, described: str, skipped: Any) -> Page:
     if skipped:
         parts.append(Table("Skipped files", ("file", "reason"), tuple(map(tuple, skipped))))
     out = len(all_of) - len(order)
-    ties = len(order) - len({row[0] for row in rows})
-    headline = f"{len(order)} networks ranked by {label}, {ties} of them tied with another"
+    shared = collections.Counter(row[0] for row in rows)
+    ties = sum(n for n in shared.values() if n > 1)
+    headline = f"{len(order)} networks ranked by {label}, {ties} of them tied"
     if out:
         headline += f"; {out} out of the domain"
     if not order:

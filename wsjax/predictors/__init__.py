@@ -13,7 +13,6 @@ from wsjax.predictors.predictor import (
     Ranking,
     load,
     predict_files,
-    predict_files,
 )
 
 __all__ = ["Predictions", "Predictor", "Ranking", "UnfitDataError", "fit", "load", "predict_files"]

@@ -196,8 +196,8 @@ def _check(zoo, label, names, minutes, confidence):
     if len(shapes) > 1:
         sizes = [f"{(zoo.which == i).sum()} of {s.count:,}" for i, s in enumerate(zoo.specs)]
         raise UnfitDataError(
-            f"expected networks of one architecture, got {len(shapes)}: {', '.join(sizes)} weights; fit "
-            "one predictor for each"
+            f"expected networks of one architecture, got {len(shapes)}: {', '.join(sizes)} "
+            "weights; fit one predictor for each"
         )
     _expect_runs(len(np.unique(zoo.runs)), confidence, "")
 

@@ -294,30 +294,6 @@ def predict_files(
     return predictor.predict([(x.params, x.spec) for x in stored], names, anyway)
 
 
-def predict_files(
-    paths: Sequence[str | pathlib.Path],
-    predictor: Predictor,
-    branch: str | None = None,
-    config: Mapping[str, Any] | None = None,
-    anyway: bool = False,
-) -> Predictions:
-    """Predicts the networks of weights files, of any format that `wsjax.load` reads.
-
-    Args:
-        paths: of the files.
-        predictor: of their label.
-        branch: as `recognition.read` takes it.
-        config: likewise.
-        anyway: as `Predictor.predict` takes it.
-
-    Raises:
-        FileNotFoundError, ValueError: a file cannot be read; names it.
-    """
-    stored = [recognition.read(path, branch, config) for path in paths]
-    names = [str(path) for path in paths]
-    return predictor.predict([(x.params, x.spec) for x in stored], names, anyway)
-
-
 def features_of(vectors: np.ndarray, spec: Spec) -> Features:
     """As `describe`, a piece of the networks at a time."""
     parts = [describe(vectors[i : i + PIECE], spec) for i in range(0, len(vectors), PIECE)]
