@@ -19,29 +19,29 @@ split. The parts:
                 one weight NaN, and with all weights times 10
 
 Marginal coverage is of networks like those of calibration, and says nothing on others: that is what
-the domain is for. Networks of another data set's zoo have other accuracies for the same weights'
-statistics, so those that are not refused are predicted wrongly: the error of those is recorded.
+the domain is for.
 """
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from experiments.lib import baselines, cli, interval_tables, records, zoo_loading
+from experiments.lib import baselines, cli, interval_tables, intervals, records, zoo_loading
 from experiments.lib.zoo_loading import LABEL
 from experiments.lib.zoo_recipes import ZOOS
 from wsjax import metrics, networks, predictors
-from wsjax.networks import Spec
+from wsjax.networks import Params, Spec
 from wsjax.zoos import Zoo, split, store
 from wsjax.zoos.classifiers import classifier_recipe
 
 NAMES = ("conv3-gap.mnist", "conv3-gap.fashion_mnist", "conv3-gap.cifar10", "conv3-linear2.mnist")
 HELD_OUT, VALIDATION = 0.3, 0.15  # shares of runs; of the controls' for early stopping
-CONFIDENCE = 0.9
 SOME = 99  # networks of a set that the domain is measured on
 FEW = 9  # networks that are not compared with training as a collection
+
+Network = tuple[Params, Spec]
 
 
 def load(name: str) -> Zoo:
@@ -73,21 +73,6 @@ def controls(fitted: Zoo, test: Zoo, seed: int) -> dict[str, float]:
     return scores
 
 
-def coverage(predictor: predictors.Predictor, test: Zoo) -> dict[str, float]:
-    """Measures of the intervals of test networks, refused ones included."""
-    predicted, truth = predictor.predict(test, anyway=True), test.labels[LABEL]
-    inside = (predicted.low <= truth) & (truth <= predicted.high)
-    kept = np.array([d != "out" for d in predicted.domain])
-    return {
-        "coverage": float(inside.mean()),
-        **({"coverage_in_domain": float(inside[kept].mean())} if kept.any() else {}),
-        "width": float((predicted.high - predicted.low).mean()),
-        "mae": metrics.mae(predicted.values, truth),
-        "tau": metrics.kendall_tau(predicted.values, truth),
-        "networks": len(test),
-    }
-
-
 def initial(zoo: Zoo, seed: int) -> Zoo:
     """Networks of the same architectures before training: He's normal kernels, biases zero."""
     rng, vectors = np.random.default_rng(seed), np.zeros_like(zoo.vectors)
@@ -107,44 +92,50 @@ def _places(spec: Spec):
     return [(a, np.ravel(offsets[a.name])) for layer in spec.layers for a in layer.arrays]
 
 
-def broken(zoo: Zoo, seed: int) -> Zoo:
+def pairs(zoo: Zoo) -> list[Network]:
+    """The arrays by name and the spec of each of `SOME` networks of a zoo."""
+    rows = np.linspace(0, len(zoo) - 1, min(SOME, len(zoo))).astype(int)
+    specs = [zoo.specs[s] for s in zoo.which[rows]]
+    ravelled = zip(zoo.vectors[rows], specs, strict=True)
+    return [(networks.unravel(v[: s.count], s), s) for v, s in ravelled]
+
+
+def broken(some: Sequence[Network], seed: int) -> list[Network]:
     """The networks with one weight NaN each."""
-    rng, vectors = np.random.default_rng(seed), zoo.vectors.copy()
-    counts = np.array([s.count for s in zoo.specs])[zoo.which]
-    vectors[np.arange(len(zoo)), rng.integers(0, counts)] = np.nan
-    return dataclasses.replace(zoo, vectors=vectors)
+    rng, out = np.random.default_rng(seed), []
+    for params, spec in some:
+        vector = np.array(networks.ravel(params, spec))
+        vector[rng.integers(0, spec.count)] = np.nan
+        out.append((networks.unravel(vector, spec), spec))
+    return out
 
 
-def sets(name: str, test: Zoo, others: Mapping[str, Zoo], seed: int) -> dict[str, Zoo]:
+def sets(name: str, test: Zoo, others: Mapping[str, Zoo], seed: int) -> dict[str, list[Network]]:
     """The sets that the domain is measured on."""
     same = name.partition(".")[0]
-    out = {"test networks": test}
+    out = {"test networks": pairs(test)}
     for other, zoo in others.items():
         family, _, data = other.partition(".")
         if other != name:
-            out[data if family == same else f"{family}, {data}"] = zoo
-    out["initial weights"] = initial(test, seed)
-    out["one weight NaN"] = broken(test, seed)
-    return out | {"times 10": dataclasses.replace(test, vectors=10 * test.vectors)}
+            out[data if family == same else f"{family}, {data}"] = pairs(zoo)
+    out["initial weights"] = pairs(initial(test, seed))
+    out["one weight NaN"] = broken(out["test networks"], seed)
+    return out | {"times 10": pairs(dataclasses.replace(test, vectors=10 * test.vectors))}
 
 
-def domains(predictor: predictors.Predictor, zoo: Zoo) -> dict[str, float]:
-    """Shares of networks out of domain and at its edge: together, and alone; the others' error.
+def domains(predictor: predictors.Predictor, some: Sequence[Network]) -> dict[str, float]:
+    """Shares of networks out of domain and at its edge, together and alone.
 
     Alone is in groups that are too small to be compared with training as a collection.
     """
-    rows = np.linspace(0, len(zoo) - 1, min(SOME, len(zoo))).astype(int)
-    some = dataclasses.replace(zoo.select(rows), splits={})
-    predicted = predictor.predict(some)
-    verdicts = np.array(predicted.domain)
-    pieces = np.array_split(np.arange(len(some)), -(-len(some) // FEW))
-    alone = np.concatenate([predictor.predict(some.select(p)).domain for p in pieces])
-    error = np.abs(predicted.values - some.labels[LABEL])[verdicts != "out"]
+    together = predictor.predict(some).domain
+    pieces = [some[i : i + FEW] for i in range(0, len(some), FEW)]
+    alone = [verdict for piece in pieces for verdict in predictor.predict(piece).domain]
+    share = lambda verdicts, kind: float(np.mean([v == kind for v in verdicts]))
     return {
-        **{k: float((verdicts == k).mean()) for k in ("out", "edge")},
-        **{f"{k}_alone": float((alone == k).mean()) for k in ("out", "edge")},
+        **{k: share(together, k) for k in ("out", "edge")},
+        **{f"{k}_alone": share(alone, k) for k in ("out", "edge")},
         "networks": len(some),
-        **({"mae_of_the_others": float(error.mean())} if len(error) else {}),
     }
 
 
@@ -156,13 +147,14 @@ def measure(name: str, zoos: Mapping[str, Zoo], seed: int, minutes: float) -> It
     how = {"minutes": minutes} if minutes else {"encoders": {}}
     predictor = predictors.fit(fitted, LABEL, seed=seed, recipe=recipe, **how)
     seconds = round(time.monotonic() - begin, 1)
-    scores = coverage(predictor, test) | controls(fitted, test, seed) | {"nominal": CONFIDENCE}
+    scores = intervals.coverage(predictor, test) | controls(fitted, test, seed)
+    scores["nominal"] = predictor.calibration.confidence
     config = {"zoo": name, "minutes": minutes, "held_out": HELD_OUT}
     about = {"seed": seed, "seconds": seconds, "config": config, "train_zoo": name, "row": name}
     about["chosen"] = predictor.facts["chosen"]
     yield {**about, "part": "coverage", "metrics": scores}
-    for tested, zoo in sets(name, test, zoos, seed).items():
-        rates = domains(predictor, zoo)
+    for tested, some in sets(name, test, zoos, seed).items():
+        rates = domains(predictor, some)
         yield {**about, "test_zoo": tested, "part": "domain", "metrics": rates}
 
 

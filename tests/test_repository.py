@@ -43,14 +43,17 @@ MAY_IMPORT = {
         *("checks", "networks", "metrics", "storage", "views", "symmetries"),
         *("encoders", "zoos", "training", "summaries"),
     },
-    "predictors": {"checks", "encoders", "zoos"},
+    "predictors": {
+        *("checks", "networks", "metrics", "storage", "encoders", "zoos", "tasks", "training"),
+        "recognition",
+    },
     "maps": {"checks", "predictors", "storage", "symmetries", "tasks", "zoos"},
     "inr_folders": {"checks", "networks", "recognition", "tasks", "zoos"},
     "inspection": {"checks", "files", "networks", "packing", "recognition", "symmetries"},
     "auditing": {"checks", "networks", "recognition", "symmetries", "tasks", "testing"},
     "cli": {
-        *("auditing", "checks", "files", "inr_folders", "inspection", "maps", "storage"),
-        "zoos",
+        *("auditing", "checks", "encoders", "files", "inr_folders", "inspection", "maps"),
+        *("predictors", "storage", "zoos"),
     },
     "__main__": {"cli"},
 }

@@ -6,7 +6,7 @@ card(facts) -> Markdown
 
 import base64
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,8 +117,13 @@ def example(trained: Trained, zoo: Zoo) -> dict[str, Any]:
     row = zoo.splits["test"][0]
     spec = int(zoo.which[row])
     vector = np.asarray(zoo.vectors[row, : zoo.specs[spec].count], "<f4")
-    outputs = answer(trained, vector, spec).tolist()
-    return {"network": base64.b64encode(vector.tobytes()).decode(), "spec": spec, "gives": outputs}
+    return packed(vector, spec, answer(trained, vector, spec).tolist())
+
+
+def packed(vector: np.ndarray, spec: int, gives: Sequence[float]) -> dict[str, Any]:
+    """A network [entry] of a spec, by its number, and what a model gives for it, as JSON."""
+    text = base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode()
+    return {"network": text, "spec": spec, "gives": list(gives)}
 
 
 def stored(data: Mapping[str, Any]) -> tuple[np.ndarray, int, np.ndarray]:
@@ -182,3 +187,37 @@ def card(facts: Mapping[str, Any], record: Mapping[str, Any]) -> str:
         facts["calibration"],
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def predictor_notes(
+    name: str, data: str, licence: str, scores: Mapping[str, Any], record: Mapping[str, Any]
+) -> list[str]:
+    """What the card of an accuracy predictor has beside what `wsjax.predictors` writes.
+
+    Args:
+        name: of the model.
+        data: that its networks were trained on.
+        licence: of these.
+        scores: of the test split, see `intervals.coverage`.
+        record: of the run.
+    """
+    span = lambda k: "–".join(f"{x:.4g}" for x in scores.get(f"{k}_interval", ()))
+    measures = [
+        [k.replace("_", " "), f"{v:.4g}", span(k)]
+        for k, v in scores.items()
+        if not k.endswith("_interval")
+    ]
+    lines = [
+        f"`{name}` reads networks of the family `conv3-gap`, trained on {data} as those of",
+        "`experiments/zoos` were. Of its test split, networks of runs that nothing was learned,",
+        "chosen or calibrated on:",
+        "",
+        tables.markdown(["measure", "value", "95 % interval"], measures),
+        "",
+        f"- made: {record['seconds']:.0f} s, {record['device']}, commit `{record['commit']}`, "
+        f"{record['time'][:10]}",
+        f"- licence of the data: {licence}",
+        "- limits: accuracies of networks trained on other data or by another recipe are predicted",
+        "  wrongly where they are not refused; the interval holds over networks like those above",
+    ]
+    return "\n".join(lines).splitlines()

@@ -6,9 +6,10 @@
     python -m experiments.make.pretrained --publish             records into experiments/results
 
 Each becomes `experiments/pretrained/NAME/`: `config.json`, `model.safetensors` and a model card,
-see `wsjax.tasks.exports`. Of the methods of a model the one with the best validation measure is
-taken; the test split is measured once, for the card. Zoos and checkpoints lie below `--folder`, a
-run that was stopped goes on, and a model whose record is there is exported from it again.
+see `wsjax.tasks.exports`; accuracy predictors are folders of `wsjax.predictors`. Of the methods of
+a model the one with the best validation measure is taken; the test split is measured once, for
+the card. Zoos and checkpoints lie below `--folder`, a run that was stopped goes on, and a model
+whose record is there is exported from it again.
 
 Zoos of INRs are those of
 
@@ -27,13 +28,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from experiments.lib import (
     accuracy_predictors,
+    baselines,
     cli,
     inr_methods,
     inr_recipes,
     inr_tasks,
+    intervals,
     model_cards,
     records,
     runs,
@@ -44,7 +48,7 @@ from experiments.lib.methods import Method, Preset
 from experiments.lib.model_cards import Scores
 from experiments.lib.zoo_loading import LABEL, SIZES
 from experiments.lib.zoo_recipes import recipe
-from wsjax import storage
+from wsjax import predictors, storage
 from wsjax.datasets import images
 from wsjax.tasks import Task, Trained, export, fit, restore
 from wsjax.tasks.classification import Classification
@@ -174,8 +178,8 @@ SIGN = {"layers": 3, "symmetry": "sign", "width": 32, "backward": "none"}
 # the best of `inr_classification` by its validation error, and the quickest
 CLASSIFIERS = {"probing": inr_method("probing", 6000)}
 EMBEDDERS = {
-    "sne": accuracy_predictors.METHODS["sne_small"].train(120, 6),
-    "scalegmn": accuracy_predictors.METHODS["scalegmn"].train(240, 6),
+    "sne": accuracy_predictors.METHODS["sne_small"].train(400, 8),
+    "scalegmn": accuracy_predictors.METHODS["scalegmn"].train(600, 8),
 }
 
 
@@ -255,6 +259,8 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "fashion-inr-classes": _class_entry("fashion_mnist"),
 }
+PREDICTORS = {f"conv3-gap-accuracy-{data}": data for data in TITLES}
+NAMES = (*ENTRIES, *PREDICTORS)
 
 
 def make(name: str, entry: Entry, options: argparse.Namespace) -> dict[str, Any]:
@@ -324,21 +330,66 @@ def _train(entry, work, config, home):
     )
 
 
+def make_predictor(name: str, data: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Fits a predictor of accuracies, measures it on the test split, writes it; its record.
+
+    Its candidates are those without training: no encoder was chosen in longer runs.
+    """
+    zoo = classifiers((data,), options)
+    fitted, test = (
+        dataclasses.replace(zoo.select(rows), splits={})
+        for rows in (np.setdiff1d(np.arange(len(zoo)), zoo.splits["test"]), zoo.splits["test"])
+    )
+    recipe = sorted(set(zoo.labels) - baselines.MEASURED)
+    predictor = predictors.fit(fitted, LABEL, encoders={}, recipe=recipe)
+    scores = intervals.coverage(predictor, test)
+    facts = predictor.facts
+    record = records.stamp(
+        {
+            "experiment": "pretrained",
+            "row": name,
+            "method": facts["chosen"],
+            "preset": "laptop",
+            "seed": facts["seed"],
+            "metrics": scores,
+            "parameters": 0,
+            "seconds": facts["seconds"],
+            "steps": 0,
+            "config": {"model": name, "content": zoo_loading.content(zoo)},
+        }
+    )
+    notes = model_cards.predictor_notes(name, TITLES[data], LICENCES[data], scores, record)
+    more = {"test": scores, "commit": record["commit"], "notes": notes}
+    row = zoo.splits["test"][0]
+    spec = zoo.specs[zoo.which[row]]
+    vector = zoo.vectors[row, : spec.count]
+    alone = predictor.predict(Zoo.of_spec(vector[None], spec, {}), anyway=True)
+    ends = [float(x[0]) for x in (alone.values, alone.low, alone.high)]
+    more["example"] = model_cards.packed(vector, predictor.domain.specs.index(spec), ends)
+    dataclasses.replace(predictor, facts={**facts, **more}).save(options.out / name)
+    records.add([record], options.results)
+    return record
+
+
 def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """The command line; returns the records of the models."""
     parser = cli.folders(cli.command("make.pretrained", __doc__))
     parser.set_defaults(experiment="pretrained")
-    parser.add_argument("--models", default="", help=f"of {', '.join(ENTRIES)}; all if not given")
+    parser.add_argument("--models", default="", help=f"of {', '.join(NAMES)}; all if not given")
     parser.add_argument("--out", type=pathlib.Path, default=FOLDER, help="of the models")
     parser.add_argument("--files", type=pathlib.Path, help="original files of the images")
     parser.add_argument("--jobs", type=cli.positive, default=1, help="processes that fit a zoo")
     options = cli.prepare(parser.parse_args(arguments))
     made = []
-    for name in cli.select(options.models, ENTRIES, ENTRIES):
-        made.append(make(name, ENTRIES[name], options))
-        values = made[-1]["metrics"]["test"]["values"]
-        size = sum(p.stat().st_size for p in (options.out / name).iterdir())
-        figures = ", ".join(f"{k} {v:.4g}" for k, v in values.items())
+    for name in cli.select(options.models, NAMES, NAMES):
+        if name in ENTRIES:
+            made.append(make(name, ENTRIES[name], options))
+            values = made[-1]["metrics"]["test"]["values"]
+        else:
+            made.append(make_predictor(name, PREDICTORS[name], options))
+            values = made[-1]["metrics"]
+        size = sum(p.stat().st_size for p in (options.out / name).rglob("*"))
+        figures = ", ".join(f"{k} {v:.4g}" for k, v in values.items() if isinstance(v, float))
         print(f"{name}: {made[-1]['method']}, test {figures}; {size / 1e6:.2f} MB", flush=True)
     return made
 

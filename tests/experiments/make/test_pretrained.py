@@ -10,7 +10,7 @@ from experiments.lib import model_cards
 from experiments.lib.methods import Method
 from experiments.make import pretrained
 from experiments.make.pretrained import Entry, Work
-from wsjax import restore
+from wsjax import networks, predictors, restore
 from wsjax.tasks import exports
 from wsjax.tasks.regression import Objective, Regression
 
@@ -19,7 +19,7 @@ MOST = 25_000_000  # bytes of all
 
 
 def test_all_models_are_here_and_small():
-    assert set(pretrained.ENTRIES) <= set(MODELS)
+    assert set(MODELS) == set(pretrained.NAMES)
     assert sum(p.stat().st_size for p in pretrained.FOLDER.rglob("*")) < MOST
 
 
@@ -35,6 +35,21 @@ def test_a_model_gives_what_it_gave(name):
     for measure, value in facts["test"]["values"].items():
         assert f"| {measure} | {value:.4g} |" in card
     assert not facts["commit"].endswith("-dirty")
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if n in pretrained.PREDICTORS])
+def test_a_predictor_gives_what_it_gave(name):
+    predictor = predictors.load(name)
+    vector, spec, given = model_cards.stored(predictor.facts["example"])
+    network = networks.unravel(vector, predictor.domain.specs[spec])
+    alone = predictor.predict([(network, predictor.domain.specs[spec])], anyway=True)
+    ends = [x[0] for x in (alone.values, alone.low, alone.high)]
+    np.testing.assert_allclose(ends, given, rtol=1e-3, atol=1e-4)
+    test = predictor.facts["test"]
+    assert test["coverage"] == pytest.approx(0.9, abs=0.06)
+    card = (pretrained.FOLDER / name / "README.md").read_text()
+    assert f"| coverage | {test['coverage']:.4g} |" in card
+    assert not predictor.facts["commit"].endswith("-dirty")
 
 
 # The command
