@@ -43,6 +43,10 @@ MAY_IMPORT = {
         *("checks", "networks", "metrics", "storage", "views", "symmetries"),
         *("encoders", "zoos", "training", "summaries"),
     },
+    "comparison": {
+        *("checks", "storage", "files", "networks", "packing", "views", "architectures"),
+        *("symmetries", "recognition"),
+    },
     "predictors": {
         *("checks", "networks", "metrics", "storage", "encoders", "zoos", "tasks", "training"),
         "recognition",
@@ -52,8 +56,8 @@ MAY_IMPORT = {
     "inspection": {"checks", "files", "networks", "packing", "recognition", "symmetries"},
     "auditing": {"checks", "networks", "recognition", "symmetries", "tasks", "testing"},
     "cli": {
-        *("auditing", "checks", "encoders", "files", "inr_folders", "inspection", "maps"),
-        *("predictors", "storage", "zoos"),
+        *("auditing", "checks", "comparison", "encoders", "files", "inr_folders", "inspection"),
+        *("maps", "predictors", "storage", "zoos"),
     },
     "__main__": {"cli"},
 }
