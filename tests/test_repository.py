@@ -43,6 +43,10 @@ MAY_IMPORT = {
         *("checks", "networks", "metrics", "storage", "views", "symmetries"),
         *("encoders", "zoos", "training", "summaries"),
     },
+    "comparison": {
+        *("checks", "storage", "files", "networks", "packing", "views", "architectures"),
+        *("symmetries", "recognition"),
+    },
     "predictors": {
         *("checks", "networks", "metrics", "storage", "encoders", "zoos", "tasks", "training"),
         "recognition",
@@ -51,10 +55,6 @@ MAY_IMPORT = {
     "inr_folders": {"checks", "networks", "recognition", "tasks", "zoos"},
     "inspection": {"checks", "files", "networks", "packing", "recognition", "symmetries"},
     "auditing": {"checks", "networks", "recognition", "symmetries", "tasks", "testing"},
-    "comparison": {
-        *("checks", "storage", "files", "networks", "packing", "views", "architectures"),
-        *("symmetries", "recognition"),
-    },
     "cli": {
         *("auditing", "checks", "comparison", "encoders", "files", "inr_folders", "inspection"),
         *("maps", "predictors", "storage", "zoos"),
