@@ -43,10 +43,22 @@ MAY_IMPORT = {
         *("checks", "networks", "metrics", "storage", "views", "symmetries"),
         *("encoders", "zoos", "training", "summaries"),
     },
-    "predictors": {"checks", "encoders", "zoos"},
+    "comparison": {
+        *("checks", "storage", "files", "networks", "packing", "views", "architectures"),
+        *("symmetries", "recognition"),
+    },
+    "predictors": {
+        *("checks", "networks", "metrics", "storage", "encoders", "zoos", "tasks", "training"),
+        "recognition",
+    },
     "maps": {"checks", "predictors", "storage", "symmetries", "tasks", "zoos"},
+    "inr_folders": {"checks", "networks", "recognition", "tasks", "zoos"},
+    "inspection": {"checks", "files", "networks", "packing", "recognition", "symmetries"},
     "auditing": {"checks", "networks", "recognition", "symmetries", "tasks", "testing"},
-    "cli": {"auditing", "checks", "files", "maps", "storage", "zoos"},
+    "cli": {
+        *("auditing", "checks", "comparison", "encoders", "files", "inr_folders", "inspection"),
+        *("maps", "predictors", "storage", "zoos"),
+    },
     "__main__": {"cli"},
 }
 # folder of experiments -> folders it may import; "" is the tables of the papers
@@ -171,7 +183,7 @@ def exports():
     out = {}
     for path in (ROOT / "wsjax").rglob("__init__.py"):
         home = ".".join(path.parent.relative_to(ROOT).parts)
-        for node in ast.parse(path.read_text()).body:
+        for node in ast.walk(ast.parse(path.read_text())):  # also below TYPE_CHECKING
             if isinstance(node, ast.ImportFrom):
                 out |= {f"{home}.{a.asname or a.name}": node.module for a in node.names}
     return out

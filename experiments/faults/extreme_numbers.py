@@ -183,7 +183,7 @@ def predictor(name: str) -> Any:
     variables = dict(jax.jit(module.init)(jax.random.key(0), normalised, view))
     variables |= {"statistics": {"encoder": statistics}} if statistics else {}
     constants = {"mean": 0.0, "deviation": 1.0}
-    return task.trained(task, module, variables, scale, (spec,), constants, {})
+    return task.trained(task, module, variables, scale, (spec,), constants, {}, (8,))
 
 
 def _words(number):

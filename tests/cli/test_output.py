@@ -112,6 +112,16 @@ def test_names_of_an_encoding_that_lacks_them_are_escaped(monkeypatch):
     assert rb"gr\xf6\xdfe" in stream.buffer.getvalue()
 
 
+def test_a_reader_that_leaves_is_reported_as_such(monkeypatch):
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    with pytest.raises(BrokenPipeError):
+        output.show(Page("x", {}, (TABLE,)))
+
+
 def test_json_is_valid_and_keeps_names():
     data = {
         "names": ("a\x1b[31m\u202e", "größe"),

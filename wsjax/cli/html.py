@@ -10,6 +10,7 @@ import datetime
 import hashlib
 import importlib.metadata
 import struct
+from typing import Any
 
 from wsjax.checks import printable
 from wsjax.cli.output import FINE, GATE, REFUSED, UNREADABLE, Page, Picture, Table, cell
@@ -62,6 +63,7 @@ code { font: .875rem/1.5 ui-monospace, "SF Mono", "Cascadia Code", Menlo, Consol
 h2 { margin: 0 0 .6rem; font-size: 1.0625rem; line-height: 1.35; font-weight: 620;
   overflow-wrap: anywhere; }
 section { margin: clamp(1.75rem, 4vw, 2.75rem) 0 0; }
+section.text + section.text { margin-top: 0; }
 section p { margin: 0 0 .75rem; max-width: 72ch; overflow-wrap: anywhere; }
 section .note { margin: .6rem 0 0; color: var(--soft); font-size: .875rem; }
 .scroll { width: fit-content; min-width: min(100%, 20rem); max-width: 100%;
@@ -121,7 +123,7 @@ TEMPLATE = """<!doctype html>
 </header>
 <main>
 {% for part in page.parts %}
-<section>
+<section{% if part is string %} class="text"{% endif %}>
 {% if part is table %}
 {% if part.title %}<h2 id="part{{ loop.index }}">{{ part.title | text }}</h2>{% endif %}
 <div class="scroll" tabindex="0" role="region"
@@ -185,8 +187,9 @@ def document(page: Page, command: str = "") -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {"text": printable, "cell": cell, "size": _size, "base64": _base64}
-    kinds = {"table": Table, "picture": Picture}
-    environment.tests |= {k: lambda x, kind=kind: isinstance(x, kind) for k, kind in kinds.items()}
+    is_table: Any = lambda part: isinstance(part, Table)
+    is_picture: Any = lambda part: isinstance(part, Picture)
+    environment.tests |= {"table": is_table, "picture": is_picture}
     return environment.from_string(TEMPLATE).render(
         page=page,
         command=command,

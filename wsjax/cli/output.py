@@ -5,6 +5,7 @@ show(page, as_json, html)      prints it, writes the HTML page, ends the process
 """
 
 import dataclasses
+import errno
 import functools
 import itertools
 import json
@@ -15,7 +16,7 @@ import pathlib
 import shlex
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import click
 
@@ -24,9 +25,10 @@ from wsjax.checks import printable
 FINE, GATE, UNREADABLE, REFUSED = 0, 1, 2, 3  # exit codes
 BEGINS = b"<!doctype html>"  # every page of `html.document`
 ARGUMENTS = "wsjax.arguments"  # of the command line, in click's `Context.meta`
-FOLDED = 24  # characters of a line, at least, of a text that is folded in a column
+PRINTED = "wsjax.printed"  # there, too: the page that was printed early
+FOLDED = 16  # characters of a line, at least, of a text that is folded in a column
 WITHOUT_END = 1 << 16  # characters of a line where no terminal is
-Command = TypeVar("Command", bound=Callable)
+Command = Callable[..., Any]
 
 
 class RefusedError(ValueError):
@@ -101,7 +103,7 @@ class Page:
     code: int = FINE
 
 
-def reports(command: Command) -> Command:
+def reports(command: Callable[..., Page]) -> Command:
     """Adds `--json` and `--html` to a command, whose function then returns a `Page`.
 
     The place of the HTML page is checked before the command runs. With `--json`, an error is
@@ -136,9 +138,22 @@ def show(page: Page, as_json: bool = False, html: pathlib.Path | None = None) ->
     if as_json:
         print(json.dumps(plain(page.data)))  # ASCII: no character acts on a terminal
     else:
-        _print(page)
+        context = click.get_current_context(silent=True)
+        _print(page, context.meta.get(PRINTED) if context else None)
     sys.stdout.flush()  # here, where an error is still a sentence
     sys.exit(page.code)
+
+
+def early(page: Page) -> None:
+    """Prints the beginning of a page while its verb goes on; `show` adds what is missing.
+
+    With `--json` nothing is printed before the end.
+    """
+    context = click.get_current_context()
+    if not context.params["as_json"]:
+        _print(page)
+        sys.stdout.flush()
+        context.meta[PRINTED] = page
 
 
 def command_line() -> str:
@@ -223,29 +238,44 @@ def code_of(error: BaseException) -> int:
     return getattr(error, "code", UNREADABLE)
 
 
-def _print(page: Page) -> None:
-    """Prints for people: as wide as the terminal, and one line a row where there is none."""
+def _print(page: Page, printed: Page | None = None) -> None:
+    """Prints for people: as wide as the terminal, and one line a row where there is none.
+
+    What was printed before, as a part of another page, is left out.
+    """
     from rich.console import Console
     from rich.text import Text
 
     getattr(sys.stdout, "reconfigure", lambda **_: None)(errors="backslashreplace")
-    console = Console(highlight=False, markup=False, emoji=False)
+
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:  # which would end the process with 1
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    console = Piped(highlight=False, markup=False, emoji=False)
     piped = not console.is_terminal and "COLUMNS" not in os.environ
     console.width = WITHOUT_END if piped else console.width
     put = lambda text, style="": console.print(Text(text, style))
-    put(printable(page.headline), {FINE: "bold", REFUSED: "bold yellow"}.get(page.code, "bold red"))
+    style = {FINE: "bold", REFUSED: "bold yellow"}.get(page.code, "bold red")
+    if printed is None or page.headline != printed.headline:
+        put(printable(page.headline), style)
+    after_table = False
     for part in page.parts:
-        if isinstance(part, Table):
+        if isinstance(part, Picture) or (printed is not None and part in printed.parts):
+            continue
+        if after_table or isinstance(part, Table):
             put("")
-            if part.title:
-                put(printable(part.title), "bold")
-            for line in _lines(part, console):
-                line.rstrip()
-                console.print(line)
-            if part.note:
-                put(printable(part.note), "dim")
-        elif isinstance(part, str):
-            put("\n" + "\n".join(map(printable, part.split("\n"))))
+        after_table = isinstance(part, Table)
+        if isinstance(part, str):
+            put("\n".join(map(printable, part.split("\n"))))
+            continue
+        if part.title:
+            put(printable(part.title), "bold")
+        for line in _lines(part, console):
+            line.rstrip()
+            console.print(line)
+        if part.note:
+            put(printable(part.note), "dim")
 
 
 def _lines(table: Table, console: Any) -> list:
