@@ -1,5 +1,6 @@
 """Facts, arrays and axes of a weights file as a report has them, each with its certainty."""
 
+import collections
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
@@ -193,13 +194,13 @@ def places(rows: Sequence[Entry], recognition: "Recognition | None") -> dict[str
     beside = recognition.beside if recognition else {}
     if recognition:
         spec, pieces = recognition.spec, {p.name: p for p in recognition.packing.pieces}
-        parts = [p.source for p in pieces.values()]
+        parts = collections.Counter(p.source for p in pieces.values())
         for layer in spec.layers:
             for a in layer.arrays:
                 piece = pieces[a.name]
                 report = ArrayReport(
                     name=piece.source,
-                    part=a.name if parts.count(piece.source) > 1 else "",
+                    part=a.name if parts[piece.source] > 1 else "",
                     dtype=types[piece.source],
                     shape=piece.shape,
                     layer=layer.name,
