@@ -37,14 +37,28 @@ MAY_IMPORT = {
     "encoders": {"checks", "networks", "views", "architectures", "symmetries", "summaries"},
     "zoos": {
         *("checks", "networks", "storage", "architectures", "datasets", "training"),
-        "summaries",
+        *("summaries", "files", "recognition"),
     },
     "tasks": {
         *("checks", "networks", "metrics", "storage", "views", "symmetries"),
         *("encoders", "zoos", "training", "summaries"),
     },
+    "comparison": {
+        *("checks", "storage", "files", "networks", "packing", "views", "architectures"),
+        *("symmetries", "recognition"),
+    },
+    "predictors": {
+        *("checks", "networks", "metrics", "storage", "encoders", "zoos", "tasks", "training"),
+        "recognition",
+    },
+    "maps": {"checks", "predictors", "storage", "symmetries", "tasks", "zoos"},
+    "inr_folders": {"checks", "networks", "recognition", "tasks", "zoos"},
     "inspection": {"checks", "files", "networks", "packing", "recognition", "symmetries"},
-    "cli": {"checks", "files", "inspection", "storage"},
+    "auditing": {"checks", "networks", "recognition", "symmetries", "tasks", "testing"},
+    "cli": {
+        *("auditing", "checks", "comparison", "encoders", "files", "inr_folders", "inspection"),
+        *("maps", "predictors", "storage", "zoos"),
+    },
     "__main__": {"cli"},
 }
 # folder of experiments -> folders it may import; "" is the tables of the papers
@@ -53,7 +67,7 @@ EXPERIMENTS |= {"faults": {"lib"}, "foreign_models": set(), "foreign_files": {"l
 EXPERIMENTS |= {"": {"lib", "foreign_models", "foreign_files"}}
 HEAVY = {
     *("tensorflow_datasets", "tensorflow", "torch", "sklearn", "matplotlib", "tensorboardX"),
-    *("h5py", "onnx"),
+    *("h5py", "onnx", "crepes", "pandas"),
 }
 AT_ROOT = {
     *("pyproject.toml", "README.md", "LICENSE", "CITATION.cff", "requirements-cuda.txt"),
@@ -63,6 +77,7 @@ LINES = 450
 README_LINES, README_WORDS = 250, 3500
 # modules that no test in the mirrored folder imports -> the test that covers them
 COVERED_BY = {
+    "__main__.py": "tests/cli/test_main.py",
     "architectures/equivariant_bases.py": "tests/architectures/test_families.py",
     "architectures/layer_settings.py": "tests/architectures/test_families.py",
     "architectures/random_bits.py": "tests/zoos/classifiers/test_classifiers.py",

@@ -1,44 +1,31 @@
-"""Networks in files: arrays by a Spec that was recognised."""
+"""A network from a file: stored arrays, those of its Spec, and the facts of both."""
 
 import numpy as np
 import pytest
-from cases import weight_files
+from cases import weight_folders
 
-from wsjax.files import ContentError
-from wsjax.recognition.stored import read
-
-NET = {
-    "net.0.weight": np.arange(15, dtype="f4").reshape(5, 3),
-    "net.0.bias": np.ones(5, "f4"),
-    "net.2.weight": np.arange(10, dtype="f2").reshape(2, 5),
-    "steps": np.array(7, "i8"),
-}
+from wsjax.recognition import stored
 
 
-@pytest.fixture(name="path")
-def _path(tmp_path):
-    path = tmp_path / "net.safetensors"
-    path.write_bytes(weight_files.safetensors_bytes(NET))
-    return path
+def test_a_file_is_a_network_in_float32(tmp_path):
+    arrays = {name: array.astype("f8") for name, array in weight_folders.mlp(0).items()}
+    weight_folders.write(tmp_path / "net.pt", arrays)
+    network = stored.read(tmp_path / "net.pt", config={"activation": "tanh"})
+    assert network.recognition.level == "exact"
+    assert network.spec.layers[0].activation == "tanh"
+    assert network.facts.branch == "state_dict"
+    assert network.stored.keys() == arrays.keys()
+    assert {a.dtype for a in network.params.values()} == {np.dtype("f4")}
+    back = network.recognition.packing.unpack(network.params)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(back[name], array.astype("f4"))
 
 
-def test_arrays_are_those_of_the_spec(path):
-    net = read(path, config={"activation": "relu"})
-    assert net.recognition.level == "exact"
-    assert {a.name for a in net.spec.arrays} == set(net.params) == set(NET) - {"steps"}
-    for name, array in net.params.items():
-        assert array.dtype == np.float32
-        np.testing.assert_array_equal(array, NET[name])
-    assert net.stored["net.2.weight"].dtype == np.float16
-    assert list(net.facts.buffers) == ["steps"]
-    assert net.path == str(path)
-
-
-def test_files_that_cannot_be_loaded_are_refused(path):
-    path.write_bytes(path.read_bytes()[:-16])
-    with pytest.raises(ContentError, match="is not loaded"):
-        read(path)
-    with pytest.raises(FileNotFoundError, match="absent"):
-        read(path.with_name("absent"))
-    with pytest.raises(ValueError, match="ema"):
-        read(path, "ema")
+def test_errors_are_those_of_the_file_and_of_the_config(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        stored.read(tmp_path / "absent.pt")
+    weight_folders.write(tmp_path / "net.pt", weight_folders.mlp(0))
+    with pytest.raises(ValueError, match="branch"):
+        stored.read(tmp_path / "net.pt", "ema")
+    with pytest.raises(ValueError, match="config makes no sense"):
+        stored.read(tmp_path / "net.pt", config={"heads": 0})

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from wsjax.cli.options import configured
-from wsjax.cli.output import FINE, UNREADABLE, Page, Table, cell, early, shown
+from wsjax.cli.output import FINE, UNREADABLE, Page, Table, cell, early, reports
 
 CERTAINTY = "read: stated in the file; derived: computed from its numbers; inferred: from names and"
 CERTAINTY += " shapes; assumed: a default"
@@ -15,7 +15,7 @@ CERTAINTY += " shapes; assumed: a default"
 @click.command()
 @click.argument("file", type=click.Path())
 @configured
-@shown
+@reports
 def inspect(file, branch, config):
     """Show what a weights file holds, its structure, and what is wrong with it.
 

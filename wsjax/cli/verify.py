@@ -4,14 +4,14 @@ import click
 
 from wsjax.cli.inspect import listing
 from wsjax.cli.options import configured
-from wsjax.cli.output import FINE, GATE, UNREADABLE, Page, sentence, shown
+from wsjax.cli.output import FINE, GATE, UNREADABLE, Page, reports, sentence
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
 @click.option("--strict", is_flag=True, help="Warnings fail too, with exit code 1.")
 @configured
-@shown
+@reports
 def verify(files, strict, branch, config):
     """Check the integrity and the structure of weights files.
 
