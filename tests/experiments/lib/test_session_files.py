@@ -4,7 +4,7 @@ import pytest
 from experiments.lib import session_files
 from wsjax.comparison import compare, merge
 
-CONFIG = {"activation": "relu", "max_pool": 1, "pool": "mean"}
+CONFIG = {"activation": "relu", "stride": 2, "max_pool": 1, "pool": "mean"}
 
 
 @pytest.mark.trains
