@@ -8,6 +8,7 @@ python -m experiments.lib.session_files sessions
 wsjax diff sessions/cnn-0.msgpack sessions/cnn-0-tuned.msgpack
 """
 
+import json
 import pathlib
 import sys
 
@@ -20,6 +21,7 @@ import optax
 
 HELD_OUT = 5  # every fifth image
 BATCH = 64
+SETTINGS = {"activation": "relu", "stride": 2, "padding": "SAME", "max_pool": 1, "pool": "mean"}
 
 
 class CNN(nn.Module):
@@ -89,6 +91,7 @@ def make(folder: pathlib.Path, steps: int = 400, widths: tuple[int, ...] = (16, 
     """
     folder.mkdir(parents=True, exist_ok=True)
     x, y = digits()
+    (folder / "cnn.json").write_text(json.dumps(SETTINGS))
     held_out = np.arange(len(x)) % HELD_OUT == 0
     np.savez(folder / "digits-test.npz", x=x[held_out], y=y[held_out])
     x, y, model = x[~held_out], y[~held_out], CNN(widths)
