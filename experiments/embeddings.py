@@ -64,6 +64,7 @@ from experiments.lib.methods import Method, Preset
 from experiments.lib.zoo_loading import LABEL, SIZES, tiny
 from experiments.lib.zoo_recipes import recipe
 from wsjax import metrics
+from wsjax.predictors.features import statistics
 from wsjax.zoos import Zoo, join
 
 DATA = ("mnist", "fashion_mnist", "cifar10", "svhn")
@@ -186,7 +187,7 @@ def _measure(result: Prediction, zoos, method, home):
     """Embeds and draws; gives figures, and the settings of t-SNE."""
     networks, names, accuracy = subset(zoos)
     trained = result.trained
-    embeddings = trained.encode(networks) if trained else baselines.statistics(networks)
+    embeddings = trained.encode(networks) if trained else statistics(networks)
     _, counts = np.unique(names, return_counts=True)
     scores, label = separation(embeddings, names), separation(accuracy[:, None], names)
     scores |= {f"label_{k}": label[k] for k in ("knn_zoo_accuracy", "silhouette")}

@@ -52,7 +52,6 @@ from typing import Any
 import numpy as np
 
 from experiments.lib import (
-    baselines,
     cli,
     inr_methods,
     inr_published,
@@ -63,6 +62,8 @@ from experiments.lib import (
 from experiments.lib.inr_tasks import Source
 from experiments.lib.methods import Method, Preset
 from wsjax import metrics
+from wsjax.predictors.features import statistics
+from wsjax.predictors.trees import grow
 from wsjax.tasks import Trained, classification, restore
 from wsjax.tasks.classification import Classification, Objective
 from wsjax.training import Settings
@@ -112,12 +113,12 @@ def boosted_trees(source: Source, seed: int) -> np.ndarray:
 
     zoo, (train, test, validation) = source.zoo, _labels(source)
     x, test_x, validation_x = (
-        baselines.statistics(zoo.select(zoo.splits[k])) for k in ("train", "test", "validation")
+        statistics(zoo.select(zoo.splits[k])) for k in ("train", "test", "validation")
     )
     known = np.isin(validation, train)  # validation may have a class that small training parts lack
     settings = {"max_iter": 300, "learning_rate": 0.1, "random_state": seed}
     held_out = (validation_x[known], validation[known])
-    trees = baselines.grow(HistGradientBoostingClassifier, x, train, held_out, **settings)
+    trees = grow(HistGradientBoostingClassifier, x, train, held_out, **settings)
     shares = np.zeros((len(test), len(source.classes)))
     shares[:, trees.classes_] = trees.predict_proba(test_x)
     return shares

@@ -44,6 +44,7 @@ from experiments.lib.methods import Method, Preset
 from experiments.lib.zoo_loading import sine_facts, sine_zoo, zoo_of
 from wsjax.encoders.dwsnet.dwsnet import SETTINGS
 from wsjax.encoders.sne import WIDE
+from wsjax.predictors import features
 from wsjax.symmetries import matching
 from wsjax.tasks import contrastive, restore
 from wsjax.tasks.contrastive import Contrastive, Objective
@@ -69,7 +70,7 @@ def mean(zoo: Zoo, seed: int) -> np.ndarray:
 
 def statistics(zoo: Zoo, seed: int) -> np.ndarray:
     """The probe on StatNN's statistics, without learning."""
-    embed = lambda split: baselines.statistics(zoo.select(zoo.splits[split]))
+    embed = lambda split: features.statistics(zoo.select(zoo.splits[split]))
     probe = contrastive.fit_probe(embed("train"), contrastive.targets(zoo, "train", LABELS))
     return probe.predict(embed("test"))
 

@@ -2,7 +2,7 @@
 
 write_bytes, write_text, write_json     all of it or nothing: beside its place, then moved
 write_sealed / read_sealed              JSON with the sha256 of all its other values
-fingerprint                             sha256 and size of a file's bytes
+fingerprint, read_same                  sha256 and size of a file's bytes; the bytes that have it
 locked                                  a folder or file, for one process at a time
 """
 
@@ -135,6 +135,28 @@ def fingerprint(data: bytes | pathlib.Path) -> dict[str, Any]:
     with open(data, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"sha256": digest, "bytes": data.stat().st_size}
+
+
+def read_same(path: pathlib.Path, expected: Mapping[str, Any], limit: int) -> bytes:
+    """The bytes of a plain file whose fingerprint is the expected one.
+
+    Args:
+        path: of a plain file, no link.
+        expected: its `fingerprint`.
+        limit: bytes that it has at most.
+
+    Raises:
+        DamagedError: it is missing, a link, too large or altered; names it.
+    """
+    if path.is_symlink() or not path.is_file():
+        raise DamagedError(f"{path} is missing or no plain file")
+    size = path.stat().st_size
+    if size != expected["bytes"] or size > limit:
+        raise DamagedError(f"{path} has {size} bytes, expected {min(expected['bytes'], limit)}")
+    data = path.read_bytes()
+    if fingerprint(data) != expected:
+        raise DamagedError(f"{path} was altered: its sha256 is not the one recorded")
+    return data
 
 
 def versions(*packages: str) -> dict[str, str]:

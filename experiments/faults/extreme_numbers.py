@@ -22,6 +22,7 @@ from experiments.lib import baselines
 from wsjax import architectures, encoders, metrics, networks, tasks, training
 from wsjax.architectures import trigonometry
 from wsjax.networks import Spec
+from wsjax.predictors.features import statistics
 from wsjax.symmetries import matching, scalings
 from wsjax.tasks import InputScale
 from wsjax.tasks.base import views
@@ -182,7 +183,7 @@ def predictor(name: str) -> Any:
     variables = dict(jax.jit(module.init)(jax.random.key(0), normalised, view))
     variables |= {"statistics": {"encoder": statistics}} if statistics else {}
     constants = {"mean": 0.0, "deviation": 1.0}
-    return task.trained(task, module, variables, scale, (spec,), constants, {})
+    return task.trained(task, module, variables, scale, (spec,), constants, {}, (8,))
 
 
 def _words(number):
@@ -229,7 +230,7 @@ def boosted_trees(rng: np.random.Generator, count: int, folder: pathlib.Path) ->
             if isinstance(outcome, str):
                 raise ValueError(outcome)
             # a number for statistics that are none would be a guess
-            return outcome, baselines.statistics(zoo.select(parts["test"]))
+            return outcome, statistics(zoo.select(parts["test"]))
 
         yield case(_words(number), compute, [*patterns, r"\bnetworks?\b"])
 

@@ -29,9 +29,9 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.lib import cli, plots, records, workers
-from experiments.lib.baselines import ConstantWarning
 from experiments.lib.methods import Method, Preset
 from wsjax import storage, training
+from wsjax.predictors.trees import ConstantWarning
 from wsjax.storage import DamagedError, LockedError
 from wsjax.tasks import Trained, fit
 from wsjax.training.log import read_lines

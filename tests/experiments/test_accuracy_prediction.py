@@ -15,7 +15,7 @@ def run(smoke):
     return smoke(accuracy_prediction.main)
 
 
-@pytest.mark.filterwarnings("default::experiments.lib.baselines.ConstantWarning")
+@pytest.mark.filterwarnings("default::wsjax.predictors.trees.ConstantWarning")
 def test_halves_tenths_and_the_narrowest_are_learnt_from(run, folder):
     found = run()
     ways = {(r["train_zoo"], r["test_zoo"]) for r in found}

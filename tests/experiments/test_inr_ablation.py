@@ -35,7 +35,7 @@ def test_invariance_is_measured_of_every_encoder(encoder):
     variables = jax.jit(module.init)(jax.random.key(0), vectors, module.encoder.view(SPEC))
     scale = InputScale({f"{x.kind}/{a.role}/{x.level}": 1.0 for x in SPEC.layers for a in x.arrays})
     constants = {"mean": 2.0, "deviation": 3.0}
-    trained = task.trained(task, module, variables, scale, (SPEC,), constants, {})
+    trained = task.trained(task, module, variables, scale, (SPEC,), constants, {}, (8,))
     found = inr_ablation.invariance(trained, vectors)
     if encoder == "mlp":
         assert found["invariance"] > 1e-5

@@ -8,7 +8,7 @@ import click
 
 from wsjax.cli.comparing import limited, step
 from wsjax.cli.options import configured
-from wsjax.cli.output import FINE, GATE, REFUSED, Page, Table, shown
+from wsjax.cli.output import FINE, GATE, REFUSED, Page, Table, reports
 
 if TYPE_CHECKING:
     from wsjax.comparison import Comparison
@@ -25,7 +25,7 @@ ROWS = 60  # arrays of the table; all are in the JSON
               help="Exit with 1 unless the verdict is that or better.")  # fmt: skip
 @limited
 @configured
-@shown
+@reports
 def diff(a, b, matching, gate, gigabytes, minutes, branch, config):
     """Compare two networks, as stored and after their symmetries are matched.
 

@@ -4,7 +4,7 @@ import click
 
 from wsjax.cli.comparing import check_output, limited, step, written
 from wsjax.cli.options import configured
-from wsjax.cli.output import Page, Table, shown
+from wsjax.cli.output import Page, Table, reports
 
 
 @click.command()
@@ -13,7 +13,7 @@ from wsjax.cli.output import Page, Table, shown
 @written
 @limited
 @configured
-@shown
+@reports
 def match(a, b, output, force, gigabytes, minutes, branch, config):
     """Write a copy of B with its neurons in the order of A's.
 

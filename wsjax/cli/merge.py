@@ -9,7 +9,7 @@ import click
 
 from wsjax.cli.comparing import check_output, limited, step, written
 from wsjax.cli.options import configured
-from wsjax.cli.output import Page, Table, shown
+from wsjax.cli.output import Page, Table, reports
 
 
 @click.command()
@@ -27,7 +27,7 @@ from wsjax.cli.output import Page, Table, shown
 @written
 @limited
 @configured
-@shown
+@reports
 def merge(a, b, weight, matching, data, name, output, force, gigabytes, minutes, branch, config):
     """Write the average of two networks after their neurons were matched.
 

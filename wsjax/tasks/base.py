@@ -9,7 +9,6 @@ result to raw networks: named arrays, raveled vectors or a `Zoo`.
 import abc
 import dataclasses
 import functools
-import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -24,8 +23,7 @@ from wsjax.encoders import Encoder
 from wsjax.networks import Params, Spec
 from wsjax.symmetries import permutations
 from wsjax.tasks.scaling import InputScale
-from wsjax.views import padding
-from wsjax.views.wiring import wiring
+from wsjax.views import padding, wiring
 from wsjax.zoos import Zoo
 
 Result = TypeVar("Result", bound="Trained")
@@ -224,12 +222,16 @@ class Task(abc.ABC, Generic[Result]):
     def evaluate(self, trained: Result, train: Part, validation: Part) -> dict[str, float]:
         """Measures on the validation split, that of `selection` among them."""
 
-    def finish(self, trained: Result, train: Part, folder: pathlib.Path) -> Result:
-        """Completes a result when training ends; keeps in the folder what `reopen` needs."""
+    def finish(self, trained: Result, train: Part) -> Result:
+        """Completes a result when training ends."""
         return trained
 
+    def keep(self, trained: Result, folder: pathlib.Path) -> tuple[str, ...]:
+        """Writes in the folder what `reopen` needs; the names of the files."""
+        return ()
+
     def reopen(self, trained: Result, folder: pathlib.Path) -> Result:
-        """Completes a result that `restore` read from the checkpoints in the folder."""
+        """Completes a result that `restore` read from the folder of a run or of an export."""
         return trained
 
     def to_json(self) -> dict[str, Any]:
@@ -259,6 +261,7 @@ class Trained:
         specs: the architectures it was trained on.
         constants: of the training labels, as from `Task.constants`.
         config: the settings of training, and the `config` that `fit` received.
+        head: widths of the head's hidden layers, as `fit` received them.
         result: of training; None after `restore`.
     """
 
@@ -269,6 +272,7 @@ class Trained:
     specs: tuple[Spec, ...]
     constants: Mapping[str, float]
     config: Mapping[str, Any]
+    head: tuple[int, ...]
     result: training.FitResult | None = None
 
     def __init_subclass__(cls) -> None:
@@ -323,7 +327,7 @@ class Trained:
             ValueError: as `encode`, or networks have other inputs or outputs than in training.
         """
         zoo, single = self._zoo(given, spec)
-        if (ends := _ends(zoo.spec)) != (trained := _ends(self.specs[0])):
+        if (ends := wiring.ends(zoo.spec)) != (trained := wiring.ends(self.specs[0])):
             counted = "{} inputs and {} outputs".format
             raise ValueError(
                 f"trained to change networks of {counted(*trained)}, got one of {counted(*ends)}, "
@@ -405,14 +409,6 @@ class Trained:
             f"{bad[row]}, is {times:.3g} times the root mean square of such arrays in training; "
             "leave these networks out (`Zoo.select`), or train on networks of their size"
         )
-
-
-def _ends(spec: Spec) -> tuple[int, int]:
-    """The numbers of a network's inputs and outputs."""
-    wires, sizes = wiring(spec), dict(spec.sizes)
-    count = lambda places: sum(math.prod(sizes[a] for a in p.axes) for p in places)
-    inputs = [p for p in wires.places if p.level == -1]
-    return count(inputs), count(wires.places[i] for i in wires.outputs)
 
 
 @functools.lru_cache(maxsize=32)

@@ -35,6 +35,8 @@ from wsjax.tasks import losses
 from wsjax.tasks.base import Loss, Part, Predictor, Step, Task, Trained, Views
 from wsjax.zoos import Zoo
 
+PROBE = "probe.json"
+
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
@@ -256,14 +258,16 @@ class Contrastive(Task[TrainedContrastive]):
         predicted = self._probe(trained, some).predict(trained.encode(validation.networks))
         return errors(predicted, self._labels(validation.networks), self.labels)
 
-    def finish(
-        self, trained: TrainedContrastive, train: Part, folder: pathlib.Path
-    ) -> TrainedContrastive:
-        """Fits the probe on the whole training split, and writes it beside the checkpoints."""
-        probe = self._probe(trained, train.networks)
-        arrays = {k: v.tolist() for k, v in dataclasses.asdict(probe).items()}
-        storage.write_sealed(folder / "probe.json", arrays)
-        return dataclasses.replace(trained, probe=probe)
+    def finish(self, trained: TrainedContrastive, train: Part) -> TrainedContrastive:
+        """Fits the probe on the whole training split."""
+        return dataclasses.replace(trained, probe=self._probe(trained, train.networks))
+
+    def keep(self, trained: TrainedContrastive, folder: pathlib.Path) -> tuple[str, ...]:
+        """Writes the probe."""
+        assert trained.probe is not None, "`fit` and `restore` give results with a probe"
+        arrays = {k: v.tolist() for k, v in dataclasses.asdict(trained.probe).items()}
+        storage.write_sealed(folder / PROBE, arrays)
+        return (PROBE,)
 
     def reopen(self, trained: TrainedContrastive, folder: pathlib.Path) -> TrainedContrastive:
         """Reads the probe.
@@ -272,7 +276,7 @@ class Contrastive(Task[TrainedContrastive]):
             FileNotFoundError: training has not ended.
             DamagedError: the file was altered.
         """
-        path = folder / "probe.json"
+        path = folder / PROBE
         if not path.exists():
             raise FileNotFoundError(
                 f"expected {path}, which is written when training ends; the command that began "

@@ -1,8 +1,9 @@
-"""`fit` trains a task on a zoo; `restore` brings the result back from the path of its run.
+"""`fit` trains a task on a zoo, with checkpoints that `exports.restore` reads.
 
 trained = fit(zoo, "accuracy", SNE(chunk=8), folder="runs/first")
 trained.predict(params), trained.encode(params)
-trained = restore("runs/first")          in any process: needs nothing but the path
+
+trained --describe--> JSON, beside the parameters --rebuild--> trained
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import dataclasses
 import json
 import pathlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import jax
@@ -20,7 +21,7 @@ import numpy as np
 from wsjax import checks, encoders, networks, training
 from wsjax.encoders import Encoder
 from wsjax.encoders.base import expect_encoder
-from wsjax.tasks.base import Part, Result, Step, Task, views
+from wsjax.tasks.base import Part, Result, Step, Task, Trained, views
 from wsjax.tasks.classification import Classification
 from wsjax.tasks.contrastive import Contrastive
 from wsjax.tasks.editing import Editing
@@ -108,15 +109,6 @@ def fit(
     }
     statistics = module.encoder.calibrate(data["vectors"], maps.view, scale.scales)
     statistics = {"encoder": statistics} if statistics else {}
-    described = {
-        "task": {"kind": task.kind, **task.to_json()},
-        "encoder": {"name": name, "settings": encoder_settings},
-        "head": list(head),
-        "scales": scale.to_json(),
-        "specs": [networks.to_json(spec) for spec in zoo.specs],
-        "constants": constants,
-        "statistics": jax.tree.map(lambda x: np.asarray(x).tolist(), statistics),
-    }
 
     def initial(key):
         view, _ = maps.of(jnp.asarray(data["which"][:1]))
@@ -132,7 +124,7 @@ def fit(
 
     def trained(params) -> Any:
         variables = _bind(params, statistics)
-        return task.trained(task, module, variables, scale, zoo.specs, constants, config)
+        return task.trained(task, module, variables, scale, zoo.specs, constants, config, head)
 
     def evaluate(params):
         return task.evaluate(trained(params), train, validation)
@@ -140,46 +132,72 @@ def fit(
     with contextlib.ExitStack() as stack:
         folder = folder or stack.enter_context(tempfile.TemporaryDirectory())
         result = training.fit(
-            *(initial, loss, data, evaluate, settings, folder, {**config, OURS: described}),
+            *(initial, loss, data, evaluate, settings, folder),
+            {**config, OURS: describe(trained({}))},
             select=select,
             highest=highest,
             progress=progress,
         )
         config = json.loads(json.dumps({**config, "training": dataclasses.asdict(settings)}))
         best: Any = dataclasses.replace(trained(result.variables_best), result=result)
-        return task.finish(best, train, pathlib.Path(folder))
+        best = task.finish(best, train)
+        task.keep(best, pathlib.Path(folder))
+        return best
 
 
-def restore(path: str | pathlib.Path, kind: type[Task[Result]] | None = None) -> Result:
-    """The `Trained` of a training run, from nothing but the path of its folder.
-
-    Args:
-        path: the folder that `fit` received.
-        kind: the task that the run must be of; necessary for a task of your own.
+def describe(trained: Trained) -> dict[str, Any]:
+    """All of a trained module but its parameters, as JSON; `rebuild` undoes it.
 
     Raises:
-        FileNotFoundError: there is no such folder, or no checkpoint in it.
-        ValueError: the run is of another task, its checkpoints are damaged (a DamagedError),
-            or its encoder cannot be imported.
+        ValueError: the encoder's class is not at the top level of a module, or a setting is no
+            JSON.
     """
-    if not (kind is None or (isinstance(kind, type) and issubclass(kind, Task))):
-        raise TypeError(f"kind: expected a class of tasks, such as Regression, got {kind!r}")
-    config = checkpoints.read_config(path)
-    if (described := config.pop(OURS, None)) is None:
-        raise ValueError(f"{path}: expected a run of `wsjax.tasks.fit`, its config has no {OURS!r}")
-    name = described["task"].pop("kind")
+    name, settings = encoders.describe(trained.module.encoder)
+    statistics = trained.variables.get("statistics", {})
+    return {
+        "task": {"kind": trained.task.kind, **trained.task.to_json()},
+        "encoder": {"name": name, "settings": settings},
+        "head": list(trained.head),
+        "scales": trained.scale.to_json(),
+        "specs": [networks.to_json(spec) for spec in trained.specs],
+        "constants": dict(trained.constants),
+        "statistics": jax.tree.map(lambda x: np.asarray(x).tolist(), statistics),
+    }
+
+
+def rebuild(
+    described: Mapping[str, Any],
+    config: Mapping[str, Any],
+    folder: pathlib.Path,
+    load: Callable[[Any], Any],
+    kind: type[Task[Result]] | None = None,
+) -> Result:
+    """The `Trained` of what `describe` gave.
+
+    Args:
+        described: see `describe`.
+        config: of the result.
+        folder: where it is stored, for errors and `Task.reopen`.
+        load: the parameters, of the tree of shapes and dtypes that is expected.
+        kind: the task that it must be of.
+
+    Raises:
+        ValueError: it is of another task, or its encoder cannot be imported; or as `load`.
+    """
+    name = described["task"]["kind"]
     kinds = KINDS if kind is None else {kind.kind: kind}
     if name not in kinds:
         expected = f"the task {kind.kind}" if kind else f"a task of {sorted(KINDS)}, or its class"
-        raise ValueError(f"expected a run of {expected} in {path}, got a run of {name}")
+        raise ValueError(f"expected a run of {expected} in {folder}, got a run of {name}")
     try:
-        task = kinds[name].from_json(described["task"])
+        task = kinds[name].from_json({k: x for k, x in described["task"].items() if k != "kind"})
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"the task {name} of the run in {path} has other settings than {kinds[name]}: {error}"
+            f"the task {name} of the run in {folder} has other settings than {kinds[name]}: {error}"
         ) from error
     encoder = encoders.build(described["encoder"]["name"], described["encoder"]["settings"])
-    module = task.module(encoder, tuple(described["head"]))
+    head = tuple(described["head"])
+    module = task.module(encoder, head)
     specs = tuple(map(networks.from_json, described["specs"]))
     view = module.encoder.view(specs[0])
     abstract = jax.eval_shape(
@@ -190,10 +208,10 @@ def restore(path: str | pathlib.Path, kind: type[Task[Result]] | None = None) ->
         described["statistics"],
         is_leaf=lambda x: isinstance(x, list),
     )
-    variables = _bind(checkpoints.load(path, abstract), statistics)
-    scale = InputScale.from_json(described["scales"])
-    trained = task.trained(task, module, variables, scale, specs, described["constants"], config)
-    return task.reopen(trained, pathlib.Path(path))
+    variables = _bind(load(abstract), statistics)
+    scale, constants = InputScale.from_json(described["scales"]), described["constants"]
+    trained = task.trained(task, module, variables, scale, specs, constants, config, head)
+    return task.reopen(trained, folder)
 
 
 def default_splits(zoo: Zoo) -> Zoo:

@@ -15,6 +15,7 @@ without such a kernel (norms, positional embeddings) acts on the neurons of an e
 import dataclasses
 import functools
 import itertools
+import math
 
 from wsjax.networks import Array, Layer, Spec
 
@@ -108,6 +109,14 @@ def wired(spec: Spec) -> bool:
     except ValueError:
         return False
     return True
+
+
+def ends(spec: Spec) -> tuple[int, int]:
+    """The numbers of a network's inputs and outputs."""
+    wires, sizes = wiring(spec), dict(spec.sizes)
+    count = lambda places: sum(math.prod(sizes[a] for a in p.axes) for p in places)
+    inputs = [p for p in wires.places if p.level == -1]
+    return count(inputs), count(wires.places[i] for i in wires.outputs)
 
 
 class _Search:

@@ -147,7 +147,7 @@ def load(path: str | os.PathLike) -> tuple[Zoo, Manifest]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"{about} is damaged: {error!r}") from error
     data, text = (
-        _checked(_beside(path, ending), expected)
+        storage.read_same(_beside(path, ending), expected, FILE_BYTES)
         for ending, expected in zip((".safetensors", ".csv"), prints, strict=True)
     )
     try:
@@ -194,7 +194,8 @@ def read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """
     about = storage.read_sealed(_beside(path, ".json"), limit=MANIFEST_BYTES)
     expected = {k: about[k] for k in ("sha256", "bytes")}
-    return safetensors.numpy.load(_checked(_beside(path, ".safetensors"), expected)), about
+    data = storage.read_same(_beside(path, ".safetensors"), expected, FILE_BYTES)
+    return safetensors.numpy.load(data), about
 
 
 def set_aside(path: pathlib.Path) -> str:
@@ -210,17 +211,3 @@ def set_aside(path: pathlib.Path) -> str:
 
 def _beside(path, ending):
     return path.parent / (path.name + ending)
-
-
-def _checked(path, expected):
-    """The bytes of a plain file whose fingerprint is the expected one."""
-    if path.is_symlink() or not path.is_file():
-        raise DamagedError(f"{path} is missing or no plain file")
-    size = path.stat().st_size
-    if size != expected["bytes"] or size > FILE_BYTES:
-        most = min(expected["bytes"], FILE_BYTES)
-        raise DamagedError(f"{path} has {size} bytes, expected {most}")
-    data = path.read_bytes()
-    if storage.fingerprint(data) != expected:
-        raise DamagedError(f"{path} was altered: its sha256 is not the one recorded")
-    return data
