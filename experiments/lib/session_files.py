@@ -2,10 +2,11 @@
 
 cnn-0.msgpack, cnn-1.msgpack     two CNNs on scikit-learn's digits, of two seeds
 cnn-0-tuned.msgpack              the first, trained further on the digits 0 to 4 alone
+cnn.json                         settings that weights do not hold: activation, stride, ...
 digits-test.npz                  x [image, 8, 8, 1] and y [image], which none was trained on
 
 python -m experiments.lib.session_files sessions
-wsjax diff sessions/cnn-0.msgpack sessions/cnn-0-tuned.msgpack
+wsjax diff sessions/cnn-0.msgpack sessions/cnn-0-tuned.msgpack --config sessions/cnn.json
 """
 
 import json
