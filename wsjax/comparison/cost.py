@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from wsjax.networks import Spec
 
-COPIES = 9  # of both networks' arrays in float64, at most at once
+COPIES = 12  # of both networks' arrays in float64, at most at once
 STEPS = 24  # of each hidden axis: two starts, some sweeps, rounds with factors
 PRODUCTS = 1e10  # multiplications a second, of matrices of float64
-ASSIGNMENT = 3e-9  # seconds for n = 1, times n cubed
+ASSIGNMENT = 6e-10  # seconds for n = 1, times n cubed
 CALLS = 2e-4  # seconds of one step at least
 
 
