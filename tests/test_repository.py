@@ -45,7 +45,7 @@ MAY_IMPORT = {
     },
     "predictors": {
         *("checks", "networks", "metrics", "storage", "encoders", "zoos", "tasks", "training"),
-        "recognition",
+        *("files", "recognition"),
     },
     "maps": {"checks", "predictors", "storage", "symmetries", "tasks", "zoos"},
     "cli": {"checks", "encoders", "files", "maps", "predictors", "storage", "zoos"},

@@ -20,6 +20,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from wsjax import checks, networks, recognition, storage
+from wsjax.files.facts import ContentError
 from wsjax.networks import Params, Spec
 from wsjax.predictors import candidates
 from wsjax.predictors.candidates import Encoded, Model
@@ -286,11 +287,36 @@ def predict_files(
         anyway: as `Predictor.predict` takes it.
 
     Raises:
-        FileNotFoundError, ValueError: a file cannot be read; names it.
+        FileNotFoundError, ValueError: a file cannot be read; names it. One whose numbers are not
+            finite is out of the domain.
     """
-    stored = [recognition.read(path, branch, config) for path in paths]
-    names = [str(path) for path in paths]
-    return predictor.predict([(x.params, x.spec) for x in stored], names, anyway)
+    names, given, refused = [], [], {}
+    for path in map(str, paths):
+        try:
+            stored = recognition.read(path, branch, config)
+        except ContentError as error:  # such as NaN: a network, of which there is no prediction
+            wrong = [x.text for x in error.facts.findings if x.severity == "error"]
+            refused[path] = tuple(wrong) or (str(error),)
+            continue
+        names.append(path)
+        given.append((stored.params, stored.spec))
+    found = predictor.predict(given, names, anyway) if given else None
+    if not refused:
+        return found or predictor.predict([])
+    rows = {name: i for i, name in enumerate(names)}
+    own = [rows.get(str(path)) for path in paths]
+    pick = lambda x, other: tuple(other if i is None or x is None else x[i] for i in own)
+    numbers = [
+        np.array(pick(getattr(found, k, None), np.nan), float) for k in ("values", "low", "high")
+    ]
+    reasons = tuple(
+        refused[str(path)] if i is None or found is None else found.reasons[i]
+        for path, i in zip(paths, own, strict=True)
+    )
+    return Predictions(
+        tuple(map(str, paths)), *numbers, pick(getattr(found, "domain", None), OUT), reasons,
+        predictor.calibration.confidence, getattr(found, "shift", None),
+    )  # fmt: skip
 
 
 def features_of(vectors: np.ndarray, spec: Spec) -> Features:
