@@ -51,7 +51,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.ndimage
 
 from experiments.lib import cli, inr_methods, inr_published, inr_tasks, plots, runs
 from experiments.lib.inr_tasks import Source
@@ -91,12 +90,7 @@ STEPS = {  # one to two minutes a method on 2 CPU cores, up to eight on an H100
 STEPS |= {name: STEPS[base] for name, base in EXPANDED.items()}
 
 
-def dilation(pixels: np.ndarray) -> np.ndarray:
-    """Each pixel the largest of the 3 x 3 around it, [n, row, col, channel]."""
-    return scipy.ndimage.grey_dilation(pixels, size=(1, 3, 3, 1))
-
-
-TASKS = {"contrast": clahe.enhance, "dilation": dilation}
+TASKS = {"contrast": clahe.enhance, "dilation": inr_tasks.dilation}
 ZOOS = {"contrast": "clahe", "dilation": "dilation"}  # in names of zoos, by which tables are cut
 
 

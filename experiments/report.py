@@ -16,6 +16,7 @@ from experiments.lib import (
     cli,
     fault_tables,
     file_tables,
+    interval_tables,
     overview_tables,
     size_tables,
     tables,
@@ -53,6 +54,7 @@ TABLES = {
     **fault_tables.TABLES,
     **tracing_tables.TABLES,
     **file_tables.TABLES,
+    **interval_tables.TABLES,
 }
 
 

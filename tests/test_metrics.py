@@ -111,3 +111,14 @@ def test_measures_of_classes_equal_scikit_learn():
 def test_errors_of_classes(p, t, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         metrics.classification(p, t)
+
+
+def test_the_calibration_error_is_that_of_bins_by_hand():
+    p = np.array([[0.9, 0.1], [0.95, 0.05], [0.4, 0.6], [0.35, 0.65], [1.0, 0.0]])
+    t = np.array([0, 1, 1, 1, 0])
+    # bins of a tenth: [.9, 1] has .9, .95 and 1 with two of three right; [.6, .7) .6 and .65, both
+    high, low = abs(2.85 / 3 - 2 / 3), abs(1.25 / 2 - 1)
+    assert metrics.calibration_error(p, t, 10) == pytest.approx(0.6 * high + 0.4 * low)
+    assert metrics.calibration_error(np.eye(2)[t], t) == 0
+    with pytest.raises(ValueError, match="add up to 1"):
+        metrics.calibration_error(p * 2, t)

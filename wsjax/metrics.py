@@ -108,6 +108,27 @@ def classification(probabilities: np.ndarray, classes: np.ndarray) -> dict[str, 
     return {"accuracy": right, "error": 1 - right, "loss": float(loss)}
 
 
+def calibration_error(probabilities: np.ndarray, classes: np.ndarray, bins: int = 15) -> float:
+    """The expected calibration error of a classifier (Guo et al., 2017, eq. 5), in [0, 1].
+
+    Predictions are put into bins of equal width by their probability; the difference of mean
+    probability and accuracy of each bin is averaged over predictions.
+
+    Args:
+        probabilities: as `classification`, which also lists errors.
+        classes: likewise.
+        bins: how many.
+
+    >>> float(calibration_error(np.array([[0.75, 0.25]] * 4), np.array([0, 0, 0, 1])))
+    0.0
+    """
+    p, t = _probabilities(probabilities, classes)
+    confidence, right = p.max(1), p.argmax(1) == t
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = np.bincount(which, confidence - right, bins)
+    return float(np.abs(gaps).sum() / len(t))
+
+
 def confusion(probabilities: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Counts of examples by true and predicted class, [true, predicted] int.
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.ndimage
 
 from experiments.lib import cli, records, runs
 from experiments.lib.inr_recipes import WHOLE, estimate, title
@@ -273,6 +274,11 @@ def split(zoo: Zoo, runs: Mapping[str, np.ndarray]) -> Zoo:
     splits = {k: np.flatnonzero(np.isin(zoo.runs, images)) for k, images in runs.items()}
     first = {k: v[zoo.labels["view"][v] == 0] for k, v in splits.items()}
     return dataclasses.replace(zoo, splits=first | {"train": splits["train"]})
+
+
+def dilation(pixels: np.ndarray) -> np.ndarray:
+    """Each pixel the largest of the 3 x 3 around it, [n, row, col, channel]."""
+    return scipy.ndimage.grey_dilation(pixels, size=(1, 3, 3, 1))
 
 
 def shorter(source: Source, count: int) -> Source:

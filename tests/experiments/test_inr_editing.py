@@ -20,7 +20,7 @@ def run(smoke):
 
 def test_dilation_is_the_largest_of_the_neighbours():
     images = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3)).astype(np.uint8)
-    found = inr_editing.dilation(images)
+    found = inr_editing.TASKS["dilation"](images)
     assert found.dtype == np.uint8
     for i, row, col in np.ndindex(2, 4, 5):
         near = images[i, max(row - 1, 0) : row + 2, max(col - 1, 0) : col + 2]

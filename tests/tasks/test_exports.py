@@ -150,6 +150,18 @@ def test_a_path_that_exists_comes_before_a_name(model, monkeypatch, tmp_path):
         exports.about("models")
 
 
+def test_a_predictor_has_a_name_and_another_reader(model, monkeypatch):
+    _, folder = model
+    monkeypatch.setenv(exports.VARIABLE, str(folder.parent))
+    (folder.parent / "accuracy").mkdir()
+    (folder.parent / "accuracy" / exports.PREDICTOR).write_text("{}")
+    (folder.parent / "nothing").mkdir()
+    assert list(exports.pretrained()) == ["accuracy", "first"]
+    assert exports.locate("accuracy") == folder.parent / "accuracy"
+    with pytest.raises(ValueError, match=r"accuracy is a predictor .* predictors\.load reads"):
+        restore("accuracy")
+
+
 # Damage
 
 

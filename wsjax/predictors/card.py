@@ -63,6 +63,7 @@ def card(label: str, facts: Mapping[str, Any], spec: Spec) -> str:
         "- It is one over runs, not for each network: intervals have one width, and are too wide",
         "  for easy networks and too narrow for hard ones.",
         "- A prediction is no measurement: where data are at hand, evaluate the network.",
+        *(["", "## Notes", "", *facts["notes"]] if "notes" in facts else []),
         "",
     ]
     return "\n".join(lines)

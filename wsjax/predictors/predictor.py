@@ -29,6 +29,7 @@ from wsjax.predictors.conformal import Calibration
 from wsjax.predictors.domain import DIFFERENT, EDGE, OUT, UNLIKE, Domain
 from wsjax.predictors.features import Features, describe
 from wsjax.storage import DamagedError
+from wsjax.tasks import exports
 from wsjax.zoos import Zoo
 
 FORMAT = 1
@@ -225,14 +226,14 @@ class Predictor:
 
 
 def load(folder: str | pathlib.Path) -> Predictor:
-    """The predictor of a model folder; undoes `Predictor.save`.
+    """The predictor of a model folder, or of a pretrained one's name; undoes `Predictor.save`.
 
     Raises:
         FileNotFoundError: there is none.
         DamagedError: a file is missing, altered or makes no sense; names it.
         ValueError: it is of another format version.
     """
-    folder = pathlib.Path(folder)
+    folder = exports.locate(folder)
     if not (folder / ABOUT).exists():
         raise FileNotFoundError(
             f"expected a predictor at {folder}, a folder with {ABOUT} as `fit` writes: found none"

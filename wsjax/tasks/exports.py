@@ -35,6 +35,7 @@ from wsjax.training import checkpoints
 
 FORMAT = 1
 CONFIG, MODEL, CARD = "config.json", "model.safetensors", "README.md"
+PREDICTOR = "predictor.json"  # of a folder that `wsjax.predictors.load` reads
 DTYPES = ("float32", "float16")
 CONFIG_BYTES = 16 << 20
 FILE_BYTES = 1 << 30  # of a file beside it: 270 million parameters
@@ -108,6 +109,8 @@ def restore(path: str | os.PathLike, kind: type[Task[Result]] | None = None) -> 
     folder = locate(path)
     if os.path.lexists(folder / CONFIG):
         return _restore(folder, kind)
+    if (folder / PREDICTOR).is_file():
+        raise ValueError(f"{folder} is a predictor with intervals, which predictors.load reads")
     config = checkpoints.read_config(folder)
     if (described := config.pop(OURS, None)) is None:
         raise ValueError(
@@ -140,10 +143,11 @@ def about(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def pretrained() -> dict[str, pathlib.Path]:
-    """The pretrained models: name -> folder."""
+    """The pretrained models, predictors of `wsjax.predictors` included: name -> folder."""
     home = _home()
     inside = sorted(home.iterdir()) if home.is_dir() else []
-    return {p.name: p for p in inside if NAME.fullmatch(p.name) and (p / CONFIG).is_file()}
+    holds = lambda folder: any((folder / name).is_file() for name in (CONFIG, PREDICTOR))
+    return {p.name: p for p in inside if NAME.fullmatch(p.name) and holds(p)}
 
 
 def locate(path: str | os.PathLike) -> pathlib.Path:
