@@ -84,7 +84,7 @@ class Domain:
         domain = cls(
             *(tuple(specs), kept, centre, spread, np.zeros(0)),
             np.stack([sizes.min(0), sizes.max(0)]),
-            _constant(vectors, specs[0]).any(0),
+            np.asarray(_constant(vectors, specs[0]).any(0)),
             held_out[:REFERENCES],
         )
         return dataclasses.replace(domain, distances=domain.distance(held_out))

@@ -330,12 +330,14 @@ def _control(data, label, recipe, folds, groups) -> dict[str, Any]:
     line = {"name": "recipe_only", "columns": sorted(own)}
     if not own:
         return {**line, "note": "no other columns of numbers among the labels"}
-    x, predicted, places = np.stack([own[k] for k in sorted(own)], axis=1), [], []
+    x = np.stack([own[k] for k in sorted(own)], axis=1)
+    predicted, places, notes = [], [], set()
     for train, stop, measured in folds:
         held_out = x[stop], data.y(stop)
         trees, note = grown(x[train], data.y(train), held_out, data.seed)
         predicted.append(trees.predict(x[measured]))
         places.append(measured)
+        notes.add(note)
     places = np.concatenate(places)
     scores = _measures(np.concatenate(predicted), data.y(places), groups[places])
-    return {**line, "note": note, **scores}
+    return {**line, "note": "".join(notes), **scores}

@@ -301,23 +301,20 @@ def predict_files(
             continue
         names.append(path)
         given.append((stored.params, stored.spec))
-    found = predictor.predict(given, names, anyway) if given else None
-    if not refused:
-        return found or predictor.predict([])
-    rows = {name: i for i, name in enumerate(names)}
-    own = [rows.get(str(path)) for path in paths]
-    pick = lambda x, other: tuple(other if i is None or x is None else x[i] for i in own)
-    numbers = [
-        np.array(pick(getattr(found, k, None), np.nan), float) for k in ("values", "low", "high")
-    ]
-    reasons = tuple(
-        refused[str(path)] if i is None or found is None else found.reasons[i]
-        for path, i in zip(paths, own, strict=True)
-    )
-    return Predictions(
-        tuple(map(str, paths)), *numbers, pick(getattr(found, "domain", None), OUT), reasons,
-        predictor.calibration.confidence, getattr(found, "shift", None),
-    )  # fmt: skip
+    if given and not refused:
+        return predictor.predict(given, names, anyway)
+    values, low, high = np.full((3, len(paths)), np.nan)
+    domain, reasons, shift = [OUT] * len(paths), [refused.get(str(p), ()) for p in paths], None
+    if given:
+        found = predictor.predict(given, names, anyway)
+        shift = found.shift
+        rows = [i for i, path in enumerate(paths) if str(path) not in refused]
+        values[rows], low[rows], high[rows] = found.values, found.low, found.high
+        for i, verdict, why in zip(rows, found.domain, found.reasons, strict=True):
+            domain[i], reasons[i] = verdict, why
+    confidence = predictor.calibration.confidence
+    names = tuple(map(str, paths))
+    return Predictions(names, values, low, high, tuple(domain), tuple(reasons), confidence, shift)
 
 
 def features_of(vectors: np.ndarray, spec: Spec) -> Features:
