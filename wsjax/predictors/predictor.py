@@ -164,7 +164,7 @@ class Predictor:
         """Networks by prediction, with ties; arguments and errors as of `predict`.
 
         Networks whose predictions differ by less than the calibrated error of differences cannot be
-        told apart: see `Calibration.ranks`.
+        distinguished: see `Calibration.ranks`.
         """
         predictions = self.predict(given, names, anyway)
         rows = np.flatnonzero(np.isfinite(predictions.values))
