@@ -49,7 +49,7 @@ MAY_IMPORT = {
     },
     "predictors": {
         *("checks", "networks", "metrics", "storage", "encoders", "zoos", "tasks", "training"),
-        "recognition",
+        *("files", "recognition"),
     },
     "maps": {"checks", "predictors", "storage", "symmetries", "tasks", "zoos"},
     "inr_folders": {"checks", "networks", "recognition", "tasks", "zoos"},
@@ -83,6 +83,9 @@ COVERED_BY = {
     "architectures/random_bits.py": "tests/zoos/classifiers/test_classifiers.py",
     "architectures/spec_builder.py": "tests/architectures/test_families.py",
     "architectures/training_forward.py": "tests/zoos/classifiers/test_classifiers.py",
+    "cli/fit.py": "tests/cli/test_fit.py",
+    "cli/predict.py": "tests/cli/test_fit.py",
+    "cli/rank.py": "tests/cli/test_fit.py",
     "encoders/scalegmn/scale_layers.py": "tests/encoders/scalegmn/test_scale_layers.py",
     "encoders/scalegmn/scale_view.py": "tests/encoders/scalegmn/test_scalegmn.py",
     "files/folders.py": "tests/files/test_folders.py",

@@ -97,7 +97,7 @@ def written(path, scale=1.0, width=5, nan=False):
     [
         ({"scale": 30.0}, "root mean square"),
         ({"width": 6}, "another architecture"),
-        ({"nan": True}, "1 of 2 NaN or inf"),
+        ({"nan": True}, "1 of 2 numbers are not finite"),
     ],
 )
 def test_predict_refuses_with_reasons(model, tmp_path, change, reason):
@@ -110,6 +110,13 @@ def test_predict_refuses_with_reasons(model, tmp_path, change, reason):
     assert (
         "refused: 1 of 1 out of the domain" in run("predict", file, "--with", model, code=3).stdout
     )
+
+
+def test_a_broken_file_is_refused_beside_the_others(sweep, model, tmp_path):
+    files = sweep[0] / "run_25.pt", written(tmp_path / "x.pt", nan=True), sweep[0] / "run_26.pt"
+    data = json.loads(run("predict", *files, "--with", model, "--json", code=3).stdout)
+    assert [x["value"] is None for x in data["networks"]] == [False, True, False]
+    assert data["networks"][1]["name"] == str(files[1])
 
 
 def test_anyway_predicts_where_the_model_can_be_applied(model, tmp_path):

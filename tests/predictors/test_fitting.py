@@ -23,7 +23,8 @@ def test_a_predictor_of_forty_networks_predicts_others(predictor):
     found = predictor.predict(test)
     y = test.labels["accuracy"]
     assert predictor.facts["chosen"] == "ridge"
-    assert np.corrcoef(found.values, y, rowvar=False)[0, 1] > 0.8 or found.shift < 0.01
+    assert np.corrcoef(predictor.predict(test, anyway=True).values, y)[0, 1] > 0.8
+    assert np.mean([x == "in" for x in found.domain]) > 0.8
     lines = {x["name"]: x for x in predictor.facts["candidates"]}
     assert lines["ridge"]["r2"] > 0.6 > 0.1 > lines["mean"]["r2"]
     assert lines["sne"]["note"] == "28 runs to learn from, tried from 100"
@@ -33,16 +34,16 @@ def test_a_predictor_of_forty_networks_predicts_others(predictor):
 
 
 def test_coverage_is_nominal_over_fits():
-    """90 % of 600 networks, 100 of each of 6 fits; fits differ by their calibration, of beta."""
+    """90 % of 400 networks, 100 of each of 4 fits; fits differ by their calibration, of beta."""
     covered = []
-    for seed in range(6):
+    for seed in range(4):
         zoo = accuracies(50, seed)
         predictor = predictors.fit(zoo, "accuracy", encoders=NONE, seed=seed)
         test = accuracies(100, 100 + seed)
         found, y = predictor.predict(test, anyway=True), test.labels["accuracy"]
         covered.append(np.mean((found.low <= y) & (y <= found.high)))
     n = 15  # calibration runs: coverage of one fit is of Beta(15, 1) about
-    assert np.mean(covered) > 0.9 - 3 * np.sqrt(0.9 * 0.1 / n / 6)
+    assert np.mean(covered) > 0.9 - 3 * np.sqrt(0.9 * 0.1 / n / 4)
     assert np.mean(covered) < 1
 
 
@@ -85,12 +86,14 @@ def test_twenty_networks_have_finite_intervals():
 
 
 def test_the_mean_is_chosen_where_nothing_predicts():
-    zoo = accuracies(40)
-    noise = np.random.default_rng(0).uniform(size=40)
-    zoo = dataclasses.replace(zoo, labels={"accuracy": noise})
-    predictor = predictors.fit(zoo, "accuracy", encoders=NONE)
-    assert predictor.facts["chosen"] == "mean"
-    assert predictor.facts["control"]["columns"] == []
+    chosen = []
+    for seed in range(3):
+        noise = np.random.default_rng(seed + 1000).uniform(size=40)
+        zoo = dataclasses.replace(accuracies(40, seed), labels={"accuracy": noise})
+        facts = predictors.fit(zoo, "accuracy", encoders=NONE).facts
+        chosen.append(facts["chosen"])
+    assert facts["control"]["columns"] == []
+    assert chosen.count("mean") >= 2
 
 
 def test_labels_beyond_shares_have_no_bounds():
@@ -116,19 +119,22 @@ def test_the_choice_is_the_simplest_within_a_standard_error():
     assert fitting._chosen(better, groups) == "trees"
 
 
+@pytest.mark.trains
 def test_an_encoder_is_tried_within_its_time_and_an_unsupported_one_is_a_line():
     """The one training of the tests of predictors: 50 steps of StatNN."""
     zoo = accuracies(150)
-    tried = {"stat_nn": encoders.StatNN((16,), 16), "probing": encoders.Probing()}
+    tried = {"stat_nn": encoders.StatNN((16,), 16), "inr2vec": encoders.INR2Vec()}
     facts = predictors.fit(zoo, "accuracy", encoders=tried, minutes=1).facts
     lines = {x["name"]: x for x in facts["candidates"]}
     assert lines["stat_nn"]["note"].endswith(" steps")
     assert lines["stat_nn"]["r2"] > 0.3
     assert facts["measure"] == "on validation"
     assert lines["stat_nn"]["seconds"] < 40
-    assert "r2" not in lines["probing"] or lines["probing"]["note"].endswith(" steps")
+    assert "r2" not in lines["inr2vec"]
+    assert "does not support the network" in lines["inr2vec"]["note"]
 
 
+@pytest.mark.trains
 def test_no_time_is_a_reason():
     tried = {"stat_nn": encoders.StatNN((4,), 4)}
     facts = predictors.fit(accuracies(40), "accuracy", encoders=tried, minutes=1e-4).facts

@@ -47,10 +47,11 @@ def rank(
 
     predictor = predictors.load(model)
     read = read_folder(folder, labels, config=config, branch=branch, mixed=True)
-    rows = [i for i, own in enumerate(read.labelled) if not own]
-    if not rows:
+    rest = ~read.labelled
+    if not rest.any():
         raise ValueError(f"every network of {folder} has a row in {labels}: none is left to rank")
-    found = predictor.rank(read.zoo.select(rows), [read.names[i] for i in rows], anyway)
+    names = [name for name, own in zip(read.names, rest, strict=True) if own]
+    found = predictor.rank(read.zoo.select(rest), names, anyway)
     return page(predictor.label, found, str(read), read.skipped)
 
 

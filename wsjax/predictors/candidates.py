@@ -10,6 +10,7 @@ Each is a dataclass with `predict(zoo, features) -> [network]`, and comes back f
 
 import dataclasses
 import pathlib
+import tempfile
 import time
 import warnings
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from wsjax import tasks, training
 from wsjax.encoders import GMN, SNE, Encoder, ScaleGMN, StatNN
 from wsjax.predictors.ridge import Ridge
 from wsjax.predictors.trees import ConstantWarning, Trees, grow
+from wsjax.tasks.base import views
 from wsjax.tasks.exports import export, restore
 from wsjax.tasks.regression import Objective, Regression, TrainedRegression
 from wsjax.training.log import read_lines
@@ -151,42 +153,39 @@ def learn(
 
 def _encoded(data, train, stop, encoder, seconds):
     start = time.monotonic()
-    splits = {"train": train, "validation": stop}
-    # a fold's run may lie on both sides of nothing: rows are whole runs
-    zoo = dataclasses.replace(data.zoo, splits=splits)
+    try:
+        views(encoder, data.zoo.compact().specs)
+    except ValueError as error:
+        raise SkippedError(str(error).splitlines()[0]) from error
+    zoo = dataclasses.replace(data.zoo, splits={"train": train, "validation": stop})
     objective = Objective("bce" if data.shares else "mse", permute=False)
     task = Regression(data.label, objective)
     batch = min(BATCH, len(train))
 
-    def fit(steps, every):
+    def fit(steps, every, folder):
         settings = training.Settings(
             steps=steps, batch=batch, learning_rate=1e-3, warmup=min(20, steps - 1),
             weight_decay=0.01, evaluate_every=every, checkpoint_every=steps, seed=data.seed,
         )  # fmt: skip
-        return tasks.fit(zoo, task, encoder, head=HEAD, settings=settings, progress=False)
+        more: dict[str, Any] = {"settings": settings, "folder": folder, "progress": False}
+        return tasks.fit(zoo, task, encoder, head=HEAD, **more)
 
-    import tempfile
-
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            settings = training.Settings(
-                steps=2 * PROBE, batch=batch, evaluate_every=PROBE, checkpoint_every=2 * PROBE,
-            )  # fmt: skip
-            tasks.fit(zoo, task, encoder, head=HEAD, settings=settings, progress=False,
-                      folder=folder)  # fmt: skip
-            lines = [x["seconds"] for x in read_lines(pathlib.Path(folder) / "metrics.jsonl")
-                     if "seconds" in x]  # fmt: skip
-    except ValueError as error:
-        raise SkippedError(str(error).splitlines()[0]) from error
+    with tempfile.TemporaryDirectory() as folder:
+        fit(2 * PROBE, PROBE, folder)
+        lines = read_lines(pathlib.Path(folder) / "metrics.jsonl")
+    seconds_at = [x["seconds"] for x in lines if "seconds" in x]
     probe = time.monotonic() - start
-    step = max((lines[-1] - lines[-2]) / PROBE, 1e-5)  # with its part of an evaluation
+    step = max((seconds_at[-1] - seconds_at[-2]) / PROBE, 1e-5)  # with its part of an evaluation
     steps = min(STEPS, int((seconds - 2 * probe) / step))
     if steps < FEWEST_STEPS:
         raise SkippedError(
             f"{FEWEST_STEPS} steps take {2 * probe + FEWEST_STEPS * step:.0f} s with compilation, "
             f"{seconds:.0f} s were left for it"
         )
-    return Encoded(fit(steps, -(-steps // 10))), f"{steps} steps"
+    try:
+        return Encoded(fit(steps, -(-steps // 10), None)), f"{steps} steps"
+    except FloatingPointError as error:
+        raise SkippedError(str(error).splitlines()[0]) from error
 
 
 def save(model: Model, folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -27,7 +27,8 @@ NEIGHBOURS = 3
 CLIP = 20.0  # of standardised features: one alone cannot make all of a distance
 RARE = 0.05  # conformal p-value of a distance up to which a network is at the edge
 FAR = 1.5  # times the largest calibration distance: beyond, it is out
-NEAR_SIZE, FAR_SIZE = 1.5, 4.0  # times the largest training size of an array: edge, out
+NEAR_SIZE, FAR_SIZE = 1.5, 2.0  # times the largest training size of an array: edge, out
+SMALL_SIZE = 0.25  # times the smallest training size: edge
 REFERENCES = 1000  # networks that are kept, at most
 COLLECTION = 10  # networks, from which they are tested as a collection
 DIFFERENT, UNLIKE = 0.01, 0.001  # p-values up to which a collection is at the edge, or out
@@ -84,7 +85,7 @@ class Domain:
         domain = cls(
             *(tuple(specs), kept, centre, spread, np.zeros(0)),
             np.stack([sizes.min(0), sizes.max(0)]),
-            _constant(vectors, specs[0]).any(0),
+            np.asarray(_constant(vectors, specs[0]).any(0)),
             held_out[:REFERENCES],
         )
         return dataclasses.replace(domain, distances=domain.distance(held_out))
@@ -137,7 +138,7 @@ class Domain:
             hard = [f"{names[j]}: constant, in training it was not" for j in _true(constant[i])]
             soft = []
             for j, (low, high) in enumerate(self.sizes.T):
-                if constant[i, j] or low / FAR_SIZE <= sizes[i, j] <= high * NEAR_SIZE:
+                if constant[i, j] or low * SMALL_SIZE <= sizes[i, j] <= high * NEAR_SIZE:
                     continue
                 # a network whose training died has tiny biases: unusual, and of this zoo
                 (hard if sizes[i, j] > high * FAR_SIZE else soft).append(

@@ -7,6 +7,7 @@ describe(vectors, spec)    ->  Features(names, values [network, feature]), of on
 import dataclasses
 import math
 
+import jax.numpy as jnp
 import numpy as np
 
 from wsjax import checks
@@ -51,7 +52,9 @@ def statistics(networks: Zoo) -> np.ndarray:
     for s in np.unique(networks.which).tolist():
         zoo = networks.of(s)
         with np.errstate(over="ignore", invalid="ignore"):
-            parts[s] = np.asarray(stat_nn.statistics(zoo.vectors, stat_nn.bounds(zoo.spec)))
+            parts[s] = np.asarray(
+                stat_nn.statistics(jnp.asarray(zoo.vectors), stat_nn.bounds(zoo.spec))
+            )
         bad = ~np.isfinite(parts[s]).reshape(len(zoo), -1, 7).all(-1)  # [network, array]
         members = np.flatnonzero(networks.which == s)
         for i in np.flatnonzero(bad.any(0)).tolist():

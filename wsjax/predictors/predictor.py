@@ -20,6 +20,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from wsjax import checks, networks, recognition, storage
+from wsjax.files.facts import ContentError
 from wsjax.networks import Params, Spec
 from wsjax.predictors import candidates
 from wsjax.predictors.candidates import Encoded, Model
@@ -163,7 +164,7 @@ class Predictor:
         """Networks by prediction, with ties; arguments and errors as of `predict`.
 
         Networks whose predictions differ by less than the calibrated error of differences cannot be
-        told apart: see `Calibration.ranks`.
+        distinguished: see `Calibration.ranks`.
         """
         predictions = self.predict(given, names, anyway)
         rows = np.flatnonzero(np.isfinite(predictions.values))
@@ -287,11 +288,33 @@ def predict_files(
         anyway: as `Predictor.predict` takes it.
 
     Raises:
-        FileNotFoundError, ValueError: a file cannot be read; names it.
+        FileNotFoundError, ValueError: a file cannot be read; names it. One whose numbers are not
+            finite is out of the domain.
     """
-    stored = [recognition.read(path, branch, config) for path in paths]
-    names = [str(path) for path in paths]
-    return predictor.predict([(x.params, x.spec) for x in stored], names, anyway)
+    names, given, refused = [], [], {}
+    for path in map(str, paths):
+        try:
+            stored = recognition.read(path, branch, config)
+        except ContentError as error:  # such as NaN: a network, of which there is no prediction
+            wrong = [x.text for x in error.facts.findings if x.severity == "error"]
+            refused[path] = tuple(wrong) or (str(error),)
+            continue
+        names.append(path)
+        given.append((stored.params, stored.spec))
+    if given and not refused:
+        return predictor.predict(given, names, anyway)
+    values, low, high = np.full((3, len(paths)), np.nan)
+    domain, reasons, shift = [OUT] * len(paths), [refused.get(str(p), ()) for p in paths], None
+    if given:
+        found = predictor.predict(given, names, anyway)
+        shift = found.shift
+        rows = [i for i, path in enumerate(paths) if str(path) not in refused]
+        values[rows], low[rows], high[rows] = found.values, found.low, found.high
+        for i, verdict, why in zip(rows, found.domain, found.reasons, strict=True):
+            domain[i], reasons[i] = verdict, why
+    confidence = predictor.calibration.confidence
+    names = tuple(map(str, paths))
+    return Predictions(names, values, low, high, tuple(domain), tuple(reasons), confidence, shift)
 
 
 def features_of(vectors: np.ndarray, spec: Spec) -> Features:

@@ -1,9 +1,9 @@
-"""A folder of checkpoints of a sweep: both tables, files that are read, accuracies that are true."""
+"""A folder of checkpoints of a sweep: both tables, files that are read, true accuracies."""
 
 import csv
 
 import numpy as np
-from pytest import approx
+import pytest
 
 from experiments.make import checkpoint_folder
 from wsjax.zoos.from_files import read_folder
@@ -14,6 +14,7 @@ def table(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.trains
 def test_files_hold_networks_of_the_accuracies_in_the_tables(tmp_path, monkeypatch):
     few = checkpoint_folder.settings(6, 0) | {"epochs": np.array([1, 1, 1, 2, 2, 2])}
     monkeypatch.setattr(checkpoint_folder, "settings", lambda count, seed: few)
@@ -29,6 +30,6 @@ def test_files_hold_networks_of_the_accuracies_in_the_tables(tmp_path, monkeypat
 
     stored, _ = load(tmp_path / "run_03.pt")
     predicted = np.asarray(checkpoint_folder.logits(stored, images)).argmax(1)
-    assert (predicted == classes).mean() == approx(float(labelled[3]["accuracy"]), abs=1e-3)
+    assert (predicted == classes).mean() == pytest.approx(float(labelled[3]["accuracy"]), abs=1e-3)
     accuracies = [float(x["accuracy"]) for x in labelled + rest]
     assert max(accuracies) > min(accuracies) + 0.1
