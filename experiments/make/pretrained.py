@@ -260,7 +260,6 @@ ENTRIES: Mapping[str, Entry] = {
     "fashion-inr-classes": _class_entry("fashion_mnist"),
 }
 PREDICTORS = {f"conv3-gap-accuracy-{data}": data for data in TITLES}
-NAMES = (*ENTRIES, *PREDICTORS)
 
 
 def make(name: str, entry: Entry, options: argparse.Namespace) -> dict[str, Any]:
@@ -375,13 +374,14 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """The command line; returns the records of the models."""
     parser = cli.folders(cli.command("make.pretrained", __doc__))
     parser.set_defaults(experiment="pretrained")
-    parser.add_argument("--models", default="", help=f"of {', '.join(NAMES)}; all if not given")
+    names = (*ENTRIES, *PREDICTORS)
+    parser.add_argument("--models", default="", help=f"of {', '.join(names)}; all if not given")
     parser.add_argument("--out", type=pathlib.Path, default=FOLDER, help="of the models")
     parser.add_argument("--files", type=pathlib.Path, help="original files of the images")
     parser.add_argument("--jobs", type=cli.positive, default=1, help="processes that fit a zoo")
     options = cli.prepare(parser.parse_args(arguments))
     made = []
-    for name in cli.select(options.models, NAMES, NAMES):
+    for name in cli.select(options.models, names, names):
         if name in ENTRIES:
             made.append(make(name, ENTRIES[name], options))
             values = made[-1]["metrics"]["test"]["values"]

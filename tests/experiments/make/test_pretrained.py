@@ -19,7 +19,7 @@ MOST = 25_000_000  # bytes of all
 
 
 def test_all_models_are_here_and_small():
-    assert set(MODELS) == set(pretrained.NAMES)
+    assert set(MODELS) == {*pretrained.ENTRIES, *pretrained.PREDICTORS}
     assert sum(p.stat().st_size for p in pretrained.FOLDER.rglob("*")) < MOST
 
 
@@ -71,7 +71,14 @@ def tiny():
 def test_the_best_on_validation_is_exported_once_and_resumed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
     monkeypatch.setattr(pretrained, "ENTRIES", {"tiny": tiny()})
-    flags = ["--folder", str(tmp_path / "runs"), "--out", str(tmp_path / "models")]
+    flags = [
+        "--models",
+        "tiny",
+        "--folder",
+        str(tmp_path / "runs"),
+        "--out",
+        str(tmp_path / "models"),
+    ]
     (record,) = pretrained.main(flags)
     values = record["metrics"]["validation"]
     assert record["method"] == min(values, key=values.get)
