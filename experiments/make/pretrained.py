@@ -253,7 +253,7 @@ ENTRIES: Mapping[str, Entry] = {
         {
             **_inr_words("mnist"),
             "title": "Edits INRs of MNIST images so that their strokes are wider.",
-            "use": "edited = trained.edit(params); trained.render(edited)",
+            "use": "edited = trained.edit(params)\ntrained.render(edited)",
             "calibration": "Errors are of images on [0, 1], the target the dilated original.",
         },
     ),
