@@ -2,4 +2,5 @@
 
 from wsjax.cli.main import main
 
-main(prog_name="wsjax")
+if __name__ == "__main__":  # imported, it runs nothing
+    main(prog_name="wsjax")

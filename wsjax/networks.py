@@ -40,6 +40,7 @@ AnyArray = TypeVar("AnyArray", jax.Array, np.ndarray)
 
 KINDS = ("dense", "conv", "norm", "attention", "embedding", "residual")
 ROLES = ("kernel", "bias", "scale", "mean", "variance")
+TAPS = 3  # the most tap axes a convolution can have
 ACTIVATIONS = (
     *("none", "relu", "tanh", "gelu", "sin", "leaky_relu", "silu", "sigmoid"),
     "gelu_tanh",  # Flax's default; "gelu" is the exact one, PyTorch's

@@ -1,11 +1,16 @@
 """Large files: seconds and memory of listing, describing and reading them, in fresh processes.
 
+The commands `wsjax inspect` and `wsjax verify` are timed as a user runs them, from the start of
+the process: until their first output, and in all.
+
 A file of holes reads as zeros and takes no room on disk, so that only its listing and the reading
 of one array mean anything; files whose reading is timed are of random numbers.
 """
 
 import json
+import math
 import pathlib
+import runpy
 import struct
 import subprocess
 import sys
@@ -20,6 +25,7 @@ from experiments.lib import memory, torch_writer
 from wsjax.files import describe, load, opened
 
 ITEM = 4  # bytes of a float32
+COMMANDS = ("inspect", "verify")  # of `wsjax`
 
 
 def sparse_safetensors(path: pathlib.Path, size: int, count: int) -> None:
@@ -89,6 +95,48 @@ def torch(path: pathlib.Path, size: int, count: int) -> None:
         file.writestr("net/version", b"3\n")
 
 
+def cnn(path: pathlib.Path, size: int, count: int) -> None:
+    """A CNN of MNIST's images, whatever size is asked for; 6 arrays, PyTorch's names."""
+    del size, count
+    width, kernel = 32, (3, 3)
+    shapes = {"conv1": (width, 1, *kernel), "conv2": (2 * width, width, *kernel)}
+    shapes |= {"fc": (10, 2 * width)}
+    _named(path, shapes)
+
+
+def gpt2(path: pathlib.Path, size: int, count: int) -> None:
+    """A transformer as GPT-2 of width 1,024, of so many bytes; PyTorch's names and layouts."""
+    del count
+    width = 1024
+    block = {
+        **{"ln_1": (width,), "attn.c_attn": (width, 3 * width), "attn.c_proj": (width, width)},
+        **{"ln_2": (width,), "mlp.c_fc": (width, 4 * width), "mlp.c_proj": (4 * width, width)},
+    }
+    layers = max(1, size // ITEM // (12 * width**2))
+    shapes = {f"h.{i}.{name}": shape for i in range(layers) for name, shape in block.items()}
+    _named(
+        path, {**shapes, "ln_f": (width,)}, {"wte.weight": (256, width), "wpe.weight": (64, width)}
+    )
+
+
+def _named(path, shapes, more=()):
+    """A safetensors file of a weight of each of these shapes and a bias, random numbers."""
+    arrays = dict(more)
+    for name, shape in shapes.items():
+        writes = shape[:1] if len(shape) == 4 or name == "fc" else shape[-1:]
+        arrays |= {f"{name}.weight": shape, f"{name}.bias": writes}
+    rng, place, header = np.random.default_rng(0), 0, {}
+    for name, shape in arrays.items():
+        end = place + ITEM * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [place, end]}
+        place = end
+    text = json.dumps(header).encode()
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for shape in arrays.values():
+            file.write((rng.standard_normal(shape, np.float32) / 32).data)
+
+
 def _arrays(size, count) -> Iterator[np.ndarray]:
     for i in range(count):
         rng = np.random.default_rng(i)
@@ -102,6 +150,8 @@ FILES: dict[str, tuple[Callable[[pathlib.Path, int, int], None], bool, tuple[str
     "onnx_holes": (sparse_onnx, True, ("list", "one")),
     "safetensors": (safetensors, False, ("list", "one", "describe", "load")),
     "torch": (torch, False, ("list", "one", "describe", "load")),
+    "cnn": (cnn, False, COMMANDS),
+    "gpt2": (gpt2, False, COMMANDS),
 }
 
 
@@ -109,19 +159,58 @@ def run(operation: str, path: pathlib.Path) -> dict:
     """Does it once in a process of its own.
 
     Args:
-        operation: "list", "one" (reads the last array), "describe" or "load".
+        operation: "list", "one" (reads the last array), "describe" or "load"; or one of
+            `COMMANDS`, whose seconds are those of the process.
         path: of a file.
 
     Returns:
         "seconds"; "megabytes", the most memory meanwhile, and "before", that of the imports; and
-        "arrays" and "bytes", how many were listed or read.
+        "arrays" and "bytes", how many were listed or read. Of commands also "first", the seconds
+        until their first output.
     """
+    if operation in COMMANDS:
+        return _command(operation, path)
     program = "from experiments.foreign_files import sizes; sizes.report()"
     command = [sys.executable, "-c", program, operation, str(path)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:
         raise RuntimeError(f"{operation} of {path.name}: {ran.stderr[-2000:]}")
     return json.loads(ran.stdout)
+
+
+def _command(verb, path):
+    """The figures of a command; the memory before is that of `wsjax --help`."""
+    listed = _timed(["--help"])
+    figures = _timed([verb, str(path)])
+    arrays, count = done("list", path)
+    return {**figures, "before": listed["megabytes"], "arrays": arrays, "bytes": count}
+
+
+def _timed(arguments):
+    """Seconds until the first line and until the end, and the most memory, of `wsjax`."""
+    program = "import sys; from experiments.foreign_files import sizes; sizes.command()"
+    begin = time.monotonic()
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        **dict.fromkeys(("stdout", "stderr"), subprocess.PIPE),
+        text=True,
+    ) as process:
+        line = process.stdout.readline()
+        first = time.monotonic() - begin
+        _, errors = process.communicate()
+    seconds = time.monotonic() - begin
+    if process.returncode or not line:
+        raise RuntimeError(f"wsjax {' '.join(arguments)}: {errors[-2000:]}")
+    most = float(errors.splitlines()[-1])
+    return {"first": round(first, 3), "seconds": round(seconds, 3), "megabytes": round(most, 1)}
+
+
+def command() -> None:
+    """`wsjax` with the process's arguments; the last line on standard error is its memory."""
+    try:
+        runpy.run_module("wsjax", run_name="__main__")
+    finally:
+        print(memory.peak(), file=sys.stderr)
 
 
 def report() -> None:

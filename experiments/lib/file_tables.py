@@ -13,6 +13,7 @@ def line(run: Mapping) -> str:
         return f"{run['row'].removeprefix('case_'):4} {right}  {run['what']}\n     {run['line']}"
     m = run["metrics"]
     most = f"{m['megabytes']:.0f} MiB at most, {m['before']:.0f} before"
+    most += f", first output after {m['first']:.3f} s" if "first" in m else ""
     return f"{run['row']:28} {m['seconds']:8.3f} s  {m['bytes'] / 1e9:.2f} GB, {most}"
 
 
@@ -43,8 +44,10 @@ def sizes(results: pathlib.Path) -> str:
         file = f"`{config['file']}`, {config['gigabytes']:g} GB"
         figures = f"{m['bytes'] / 1e9:.2f}", f"{m['seconds']:.3f}"
         memory = f"{m['megabytes'] - m['before']:.0f}", f"{m['before']:.0f}"
-        cells.append([file, config["operation"], f"{m['arrays']}", *figures, *memory])
-    head = ["file", "operation", "arrays", "GB", "seconds", "MiB more", "MiB before"]
+        first = f"{m['first']:.3f}" if "first" in m else "–"
+        cells.append([file, config["operation"], f"{m['arrays']}", *figures, first, *memory])
+    head = ["file", "operation", "arrays", "GB", "seconds", "first output", "MiB more"]
+    head.append("MiB before")
     return tables.markdown(head, cells) if cells else tables.EMPTY
 
 

@@ -7,6 +7,7 @@ from experiments.foreign_files import sizes
 from experiments.foreign_files.answers import Answer
 from experiments.foreign_files.catalogue import CASES, what
 from experiments.lib import file_tables, records
+from wsjax import verify
 
 
 @pytest.fixture
@@ -56,7 +57,25 @@ def test_a_file_is_timed_in_a_process_of_its_own(run, tmp_path, monkeypatch):
     assert "| `torch`, 0.02 GB | one | 1 |" in file_tables.sizes(tmp_path / "results")
 
 
-@pytest.mark.parametrize("name", sizes.FILES)
+def test_a_command_is_timed_until_its_first_output(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(sizes, "FILES", {"cnn": (sizes.cnn, False, ("inspect",))})
+    (one,) = run("--parts", "sizes")
+    figures = one["metrics"]
+    assert (figures["arrays"], figures["bytes"]) == (6, 4 * (32 * 10 + 64 * 289 + 650))
+    assert 0 < figures["first"] < figures["seconds"]
+    assert 0 < figures["before"] < figures["megabytes"]
+    assert "| `cnn`, 7.8361e-05 GB | inspect | 6 |" in file_tables.sizes(tmp_path / "results")
+
+
+@pytest.mark.parametrize("write", [sizes.cnn, sizes.gpt2])
+def test_the_files_of_commands_are_networks(write, tmp_path):
+    write(tmp_path / "net", 50 << 20, 0)
+    result = verify(tmp_path / "net", config={"activation": "relu"})
+    assert result.level == "exact"
+    assert not result.worst
+
+
+@pytest.mark.parametrize("name", [n for n, file in sizes.FILES.items() if "list" in file[2]])
 def test_every_operation_reads_what_was_written(name, tmp_path):
     write, _, operations = sizes.FILES[name]
     write(tmp_path / "net", 64_000, 10)

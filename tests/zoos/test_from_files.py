@@ -220,6 +220,7 @@ def test_labels_are_checked_before_weights_are_read(sweep, tmp_path):
     one = [f"net_{i},{i},0" for i in range(22)]
     assert "all 22 labelled networks in" in (text := fit(one))
     assert "are of one training run (runs are those of the column 'run')" in text
+    assert text.endswith("a column 'run' with another value in each row says so")
     assert "'accuracy' is 3 in each of 22 rows" in fit([f"net_{i},3,{i}" for i in range(22)])
     assert "line 24, net_22: 'nan'" in fit([*good, "net_22,nan,22"])
     assert "labels without files: 1 row of 23" in fit([*good, "gone.pt,0.5,1"])
@@ -241,9 +242,16 @@ def test_too_few_remain_of_those_that_load(tmp_path):
 
 
 def test_a_folder_too_large_is_refused(sweep, monkeypatch):
-    monkeypatch.setattr("wsjax.zoos.from_files.BYTES", 1000)
-    with pytest.raises(ValueError, match="expected a smaller folder"):
+    calls, real = [], load
+    monkeypatch.setattr(
+        "wsjax.zoos.from_files.load", lambda *args: calls.append(args) or real(*args)
+    )
+    monkeypatch.setattr("wsjax.zoos.from_files.BYTES", 24 * 198 * 4 - 1)
+    with pytest.raises(ValueError, match=r"24 networks of .* take about 0.0 GiB, more than the"):
         read_folder(sweep)
+    assert len(calls) == 8
+    monkeypatch.setattr("wsjax.zoos.from_files.BYTES", 24 * 198 * 4)
+    assert len(read_folder(sweep).names) == 24
 
 
 def test_the_structure_is_found_once(sweep, monkeypatch):

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from wsjax.cli.options import configured
-from wsjax.cli.output import Page, Table, shown
+from wsjax.cli.output import Page, Table, reports
 
 
 @click.command()
@@ -45,7 +45,7 @@ from wsjax.cli.output import Page, Table, shown
     "[default: all other columns]",
 )
 @configured
-@shown
+@reports
 def fit(
     folder: pathlib.Path, labels: pathlib.Path, target: str, out: pathlib.Path, minutes: float,
     seed: int, confidence: float, encoders: tuple[str, ...], recipe: tuple[str, ...],

@@ -1,11 +1,18 @@
 """The verbs of the command line; a verb's module is imported when the verb runs."""
 
+import contextlib
 import importlib
+import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from typing import NoReturn
 
 import click
 
-from wsjax.cli.output import UNREADABLE, sentence
+from wsjax.cli.output import ARGUMENTS, UNREADABLE, code_of, sentence
+from wsjax.storage import LockedError
 
 # verb -> its line in `wsjax --help`; the verb is the command of that name in `wsjax/cli/VERB.py`
 VERBS: dict[str, str] = {
@@ -42,13 +49,57 @@ class Verbs(click.Group):
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keeps the command line for the report."""
+        ctx.meta[ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
-        """Runs a verb; what a user can mend is one sentence on stderr, without a traceback."""
+        """Runs a verb; what a user can mend is one sentence on stderr, without a traceback.
+
+        Those are a `ValueError`, `OSError`, `ImportError`, `LockedError`, NaN in training and
+        too little memory: the exit code is 2, or the error's own. Ctrl-C and SIGTERM end it with
+        130 and 143, a reader that has left, such as `head`, with 141. Any other exception is a
+        mistake of ours and keeps its traceback.
+        """
         try:
-            return super().invoke(ctx)
-        except (ValueError, OSError, ImportError) as error:
-            click.echo(f"wsjax: {sentence(error)}", err=True)
-            sys.exit(getattr(error, "code", UNREADABLE))
+            with _terminable():
+                return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            number = signal.Signals(getattr(error, "signum", signal.SIGINT))
+            return _end(f"{str(error) or 'stopped'} ({number.name})", 128 + number)
+        except BrokenPipeError:
+            with contextlib.suppress(OSError, ValueError):  # a stream of no file
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + signal.SIGPIPE)
+        except MemoryError as error:
+            return _end(f"not enough memory: {error}".removesuffix(": "), UNREADABLE)
+        except (ValueError, OSError, ImportError, FloatingPointError, LockedError) as error:
+            return _end(sentence(error), code_of(error))
+
+
+def _end(text: str, code: int) -> NoReturn:
+    click.echo(f"wsjax: {text}", err=True)
+    sys.exit(code)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM, which clusters send, as a `KeyboardInterrupt` with its `signum`."""
+
+    def interrupt(number, _):
+        error = KeyboardInterrupt()
+        setattr(error, "signum", number)  # noqa: B010
+        raise error
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

@@ -3,14 +3,13 @@
 import functools
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from wsjax.cli.output import Command
 
-
-def configured(command: Command) -> Command:
+def configured(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--branch`, `--set` and `--config` to a command, as `files.load` and `recognize` do.
 
     The function receives `branch: str | None` and `config: dict | None`; of one key, `--set` comes

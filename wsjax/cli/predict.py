@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from wsjax.cli.options import configured
-from wsjax.cli.output import FINE, GATE, REFUSED, Page, Table, shown
+from wsjax.cli.output import FINE, GATE, REFUSED, Page, Table, reports
 
 
 @click.command()
@@ -32,7 +32,7 @@ from wsjax.cli.output import FINE, GATE, REFUSED, Page, Table, shown
 )
 @click.option("--anyway", is_flag=True, help="Also predict networks out of the domain.")
 @configured
-@shown
+@reports
 def predict(
     files: tuple[pathlib.Path, ...], model: pathlib.Path, gate: float | None, gate_on: str,
     anyway: bool, branch: str | None, config: dict[str, Any] | None,

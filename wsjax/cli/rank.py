@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from wsjax.cli.options import configured
-from wsjax.cli.output import FINE, REFUSED, Page, Table, shown
+from wsjax.cli.output import FINE, REFUSED, Page, Table, reports
 
 
 @click.command()
@@ -28,7 +28,7 @@ from wsjax.cli.output import FINE, REFUSED, Page, Table, shown
 )
 @click.option("--anyway", is_flag=True, help="Also rank networks out of the domain.")
 @configured
-@shown
+@reports
 def rank(
     folder: pathlib.Path, model: pathlib.Path, labels: pathlib.Path | None, anyway: bool,
     branch: str | None, config: dict[str, Any] | None,

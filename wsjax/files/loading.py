@@ -4,46 +4,44 @@
     params["features.0.weight"].shape
     print(facts)      # one line: branch, counts, prefixes, and first of all what is wrong
 
-`opened` lists the file; `branches` finds the network in it, `names` takes wrappers off and puts
-layer 10 after layer 9, `numbers` tells weights from buffers and packed integers, `integrity`
-measures each array as it is read. Numbers that are missing or cannot be a network's are errors
-here: nothing is loaded until a choice is made about them. `describe` never fails for what a file
-holds.
+`opened` lists the file; `listing` finds the network in it, where `branches` names its parts,
+`names` takes wrappers off and puts layer 10 after layer 9, and `numbers` tells weights from
+buffers and packed integers; `integrity` measures each array as it is read. Numbers that are
+missing or cannot be a network's are errors here: nothing is loaded until a choice is made about
+them. `describe` never fails for what a file holds.
 """
 
-import collections
 import dataclasses
-import math
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from wsjax.checks import counted, printable
-from wsjax.files import integrity, names
+from wsjax.files import integrity
 from wsjax.files.adapters import adapter
-from wsjax.files.branches import Branch, branches, chosen, twins
+from wsjax.files.branches import chosen, twins
 from wsjax.files.checkpoint import (
     NUMBERS,
     Checkpoint,
     FileFormatError,
     Finding,
     Limits,
-    Stored,
     too_large,
 )
 from wsjax.files.detection import opened
 from wsjax.files.facts import ContentError, Facts, equated
 from wsjax.files.folders import INDEX
 from wsjax.files.json_text import json_object
+from wsjax.files.listing import WEIGHTS, by_severity, counts, listed, named
 from wsjax.files.numbers import Entry, entries
 from wsjax.files.packed import INTEGERS
 
 _LORA = re.compile(r"(?<![a-z])lora(?![a-z])", re.IGNORECASE)  # a word, as in "lora_A"
-WEIGHTS = ("weight", "packed", "refused")
+Visit = Callable[[str, np.ndarray], None]
 
 
 def load(
@@ -99,8 +97,13 @@ def describe(
         with opened(path, limits) as checkpoint:
             return contents(checkpoint, branch, False, limits)[1]
     except (FileFormatError, ImportError) as error:
-        text = str(error) if isinstance(error, FileFormatError) else f"{printable(path)}: {error}"
-        return Facts(str(path), "", findings=(Finding("refused", "error", None, text),))
+        return unopened(path, error)
+
+
+def unopened(path: str | os.PathLike, error: FileFormatError | ImportError) -> Facts:
+    """The facts of a file that cannot be opened: one finding."""
+    text = str(error) if isinstance(error, FileFormatError) else f"{printable(path)}: {error}"
+    return Facts(str(path), "", findings=(Finding("refused", "error", None, text),))
 
 
 def contents(
@@ -121,130 +124,55 @@ def contents(
         FileFormatError: the arrays that are kept are larger than `limits.total_bytes` in all.
         ValueError: there is no such branch.
     """
-    arrays, findings = _one_numbering(checkpoint.arrays)
-    joined = any(f.kind == "shards" for f in findings)
-    findings += [f for f in checkpoint.findings if not (joined and f.kind == "repeated")]
-    every = branches(arrays)
-    facts = Facts(checkpoint.path, checkpoint.format, branches=every, metadata=checkpoint.metadata)
-    if not any(b.kind != "optimiser" and b.arrays for b in every):
-        text = f"it holds no arrays of a network; found {_listed(checkpoint.metadata, every)}"
-        findings = [f for f in findings if f.kind != "empty"]
-        findings.append(Finding("empty", "error", None, text))
-        return {}, dataclasses.replace(facts, findings=_by_severity(findings))
-    own = chosen(every, branch)
-    named, stripped, more = _named(own)
-    rows, numbers = entries(named)
-    tied = _tied(rows)
+    rows, facts = listed(checkpoint, branch)
+    return completed(checkpoint, rows, facts, branch, keep, limits)
+
+
+def completed(
+    checkpoint: Checkpoint,
+    rows: Sequence[Entry],
+    facts: Facts,
+    branch: str | None = None,
+    keep: bool = False,
+    limits: Limits | None = None,
+    visit: Visit | None = None,
+) -> tuple[dict[str, np.ndarray], Facts]:
+    """As `contents`, of what `listed` gave: each array is read once, and measured.
+
+    Args:
+        checkpoint: see `contents`.
+        rows: of `listed`.
+        facts: of `listed`.
+        branch: see `contents`.
+        keep: see `contents`.
+        limits: see `contents`.
+        visit: is called with the name and the numbers of each weight that can be read; of tied
+            names with the first.
+    """
+    if not rows:
+        return {}, facts
+    every, own = facts.branches, chosen(facts.branches, branch)
     most = _most(checkpoint.path, limits or Limits())
     try:
-        params, buffers, measures, beside, unread = _read(rows, tied, keep, most)
+        params, buffers, measures, beside, unread = _read(rows, facts.tied, keep, most, visit)
     except FileFormatError as error:
         raise FileFormatError(f"{printable(checkpoint.path)}: {error}") from error
-    findings = [_of_network(f, own, every) for f in findings]
-    findings += [*more, *numbers, *unread, *integrity.verdicts(measures, beside)]
-    copies, alike = _copies(rows, measures, tied)
+    findings = [*facts.findings, *unread, *integrity.verdicts(measures, beside)]
+    copies, alike = _copies(rows, measures, facts.tied)
     low_rank, config = _adapter(params, checkpoint, rows)
     findings += [*config, *alike]
     wrong = any(f.severity == "error" for f in findings)
     if not wrong and not any(e.kind == "weight" for e in rows):
         text = f"none of its {len(rows)} arrays holds weights that are read as numbers"
         findings.append(Finding("empty", "error", None, text))
+    repeated = {n for group in (*facts.tied, *copies) for n in group[1:]}
     facts = dataclasses.replace(
-        facts,
-        branch=own.name,
-        buffers=buffers,
-        packed={e.name: e.count for e in rows if e.kind == "packed"},
-        computed={e.name: e.how for e in rows if e.how},
-        tied=tied,
-        copies=copies,
-        stripped=stripped,
-        adapter=low_rank,
-        **_counts(rows, {n for group in (*tied, *copies) for n in group[1:]}),
+        facts, buffers=buffers, copies=copies, adapter=low_rank, **counts(rows, repeated)
     )
     findings += _claims(checkpoint.metadata, facts)
     findings += _others(every, own, branch, findings)
     kept = params if keep else {}
-    return kept, dataclasses.replace(facts, findings=_by_severity(findings))
-
-
-def _counts(rows, repeated):
-    """Arrays, parameters and their types; those of repeated names count once."""
-    types = collections.Counter()
-    for e in rows:
-        if e.count and e.name not in repeated:
-            types[e.dtype] += e.count
-    arrays = sum(e.kind in WEIGHTS for e in rows)
-    return {"arrays": arrays, "parameters": types.total(), "dtypes": tuple(types.most_common())}
-
-
-def _by_severity(findings):
-    order = ("error", "warning", "note")
-    return tuple(sorted(findings, key=lambda f: order.index(f.severity)))
-
-
-def _listed(metadata, every):
-    """The values that a file without arrays holds, in a few words."""
-    words = [f"{printable(k)} = {_value(v)}" for k, v in list(metadata.items())[:5]]
-    more = [f"{len(metadata) - 5} more values"] if len(metadata) > 5 else []
-    return ", ".join([*words, *more, *(str(b) for b in every)]) or "nothing at all"
-
-
-def _value(x):
-    if isinstance(x, dict | list | tuple):
-        return f"a {type(x).__name__} of {len(x)}"
-    return f"{printable(repr(x)):.40}"
-
-
-def _one_numbering(arrays: Sequence[Stored]):
-    """Arrays of several shards under one name each."""
-    heads = dict.fromkeys(a.path[:1] for a in arrays)
-    if len(heads) < 2 or not all(len(a.path) > 1 and names.shard(a.path[0]) for a in arrays):
-        return arrays, []
-    shards = [[a for a in arrays if a.path[:1] == head] for head in heads]
-    new, stems = names.joined([["/".join(a.path[1:]) for a in shard] for shard in shards])
-    flat = [
-        dataclasses.replace(a, path=tuple(n.split("/")))
-        for shard, name in zip(shards, new, strict=True)
-        for a, n in zip(shard, name, strict=True)
-    ]
-    twice = [n for n, k in collections.Counter(a.name for a in flat).items() if k > 1]
-    if twice:
-        text = (
-            f"{twice[0]} and {len(twice) - 1} other names are in several of {len(heads)} shards, "
-            "and are no layers whose numbers go on: slices of arrays, or copies; join them first"
-        )
-        return flat, [Finding("shards", "error", twice[0], text)]
-    texts = [f"{s}* are numbered anew in each of {len(heads)} shards" for s in stems]
-    return flat, [Finding("shards", "note", None, f"{t}: numbered through") for t in texts]
-
-
-def _named(branch: Branch):
-    """Name -> array in natural order, the words taken off, findings about names."""
-    raw = ["/".join(keys) for keys, _ in branch.arrays]
-    stored = [s for _, s in branch.arrays]
-    findings = [
-        Finding("names", "error", n, f"{n}: two arrays of one name, one of them is left out")
-        for n, count in collections.Counter(raw).items()
-        if count > 1
-    ]
-    unique = dict(reversed(list(zip(raw, stored, strict=True))))  # the first of each name
-    raw = [n for n in dict.fromkeys(raw)]
-    stored = [unique[n] for n in raw]
-    new, stripped = names.unwrapped(raw, [bool(s.shape) for s in stored])
-    contradictions = names.contradictions(new, [s.shape for s in stored])
-    findings += [Finding("order", "warning", None, text) for text in contradictions]
-    return {new[i]: stored[i] for i in names.natural(new)}, stripped, findings
-
-
-def _tied(rows: Sequence[Entry]):
-    """Groups of names of one storage."""
-    groups: dict[Any, list[str]] = {}
-    for e in rows:
-        if e.kind in ("weight", "packed") and 0 not in e.shape:
-            # Without the shape: views of one storage are one array, a transpose too.
-            key = (tuple(s.storage for s in e.sources), math.prod(e.shape), e.dtype)
-            groups.setdefault(key, []).append(e.name)
-    return tuple(tuple(g) for g in groups.values() if len(g) > 1)
+    return kept, dataclasses.replace(facts, findings=by_severity(findings))
 
 
 def _most(path, limits):
@@ -261,20 +189,7 @@ def _most(path, limits):
     return dataclasses.replace(limits, total_bytes=max(known.total_bytes, known.unpacked_bytes))
 
 
-def _of_network(finding, own, every):
-    """A finding on the checkpoint; a tensor outside of the network is no error of the network."""
-    if finding.kind != "refused" or finding.severity != "error":
-        return finding
-    within = lambda b, name: bool(b.name) and name.startswith((f"{b.name}/", f"{b.name}."))
-    places = [b for b in every if b is not own and within(b, finding.array)]
-    if any(b.kind == "optimiser" for b in places):
-        return dataclasses.replace(finding, severity="note")
-    apart = all(within(own, s.name) for _, s in own.arrays)  # no part of it lies elsewhere
-    outside = apart and not within(own, finding.array)
-    return dataclasses.replace(finding, severity="warning") if places or outside else finding
-
-
-def _read(rows, tied, keep, limits):
+def _read(rows, tied, keep, limits, visit=None):
     """Reads every array once: params, buffers, measures of weights and of what lies beside."""
     params, buffers, measures, beside, findings = {}, {}, {}, {}, []
     first = {n: group[0] for group in tied for n in group[1:]}
@@ -309,6 +224,8 @@ def _read(rows, tied, keep, limits):
             buffers[e.name] = array
         elif e.kind == "weight":
             measures[e.name] = integrity.measured(array)
+            if visit:
+                visit(e.name, array)
             if kept:
                 params[e.name] = array
         elif array.dtype.kind not in "biu":
@@ -421,7 +338,7 @@ def _names(models):
 
 
 def _sound(branch):
-    rows, findings = entries(_named(branch)[0])
+    rows, findings = entries(named(branch)[0])
     _, _, measures, beside, unread = _read(rows, (), False, Limits(total_bytes=1 << 62))
     findings = [*findings, *unread, *integrity.verdicts(measures, beside)]
     return not any(f.severity == "error" for f in findings)

@@ -7,11 +7,10 @@ The kinds, reads and writes say how chunks and statistics are cut, and nothing a
 
 import math
 
-from wsjax.networks import Array, Layer
+from wsjax.networks import TAPS, Array, Layer
 from wsjax.packing import Piece
 from wsjax.recognition.drafting import StoredDraft
 from wsjax.recognition.names import leaves
-from wsjax.views.chunks import TAPS
 
 KINDS = {"kernel": "dense", "bias": "dense"}  # of arrays of at most two axes; others are norms
 

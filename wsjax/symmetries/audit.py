@@ -169,7 +169,7 @@ def audit(
     if forward is not None and inputs is None:
         raise ValueError("expected inputs for the forward pass that was given, got none")
     if inputs is None:
-        inputs = _inputs(params, spec, jax.random.fold_in(key, len(SYMMETRIES)))
+        inputs = random_inputs(params, spec, jax.random.fold_in(key, len(SYMMETRIES)))
     forward = forward or _FORWARD
     embedding = _Measured(encode, params, spec, "embedding")
     outputs = None
@@ -399,7 +399,7 @@ def _finding(
     return Finding(symmetry, verdict, change, control, **function, rounding=rounding)
 
 
-def _inputs(params: Params, spec: Spec, key: jax.Array) -> jax.Array | None:
+def random_inputs(params: Params, spec: Spec, key: jax.Array) -> jax.Array | None:
     """Random inputs of a network, [POINTS, *positions, inputs]; None if it cannot be run."""
     sizes = dict(spec.sizes)
     for side in SIDES:

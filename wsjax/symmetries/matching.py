@@ -110,7 +110,7 @@ def align(vectors: np.ndarray, reference: np.ndarray, spec: Spec) -> np.ndarray:
     out, outer = np.empty_like(vectors), dict(spec.nested)
     for i, vector in enumerate(vectors):
         element = _match(_pair(networks.unravel(vector, spec), theirs, spec))
-        moved = {a.name: _permute(places[a.name], a.axes, element, outer) for a in spec.arrays}
+        moved = {a.name: permute(places[a.name], a.axes, element, outer) for a in spec.arrays}
         out[i] = vector[networks.ravel(moved, spec)]
     return out
 
@@ -272,7 +272,7 @@ def _along(axis, pair, element) -> _Pair:
             continue
         lacking = pair.hidden.keys() - others.keys() - inner.keys() - {axis}
         unknown, at = tuple(i for i, a in enumerate(axes) if a in lacking), axes.index(axis)
-        x = _permute(x, axes, others, pair.outer)
+        x = permute(x, axes, others, pair.outer)
         if unknown:
             x, y = (z.sum(unknown, keepdims=True) for z in (x, y))
         part.ours.append(np.ascontiguousarray(np.moveaxis(x, at, 0)))
@@ -284,11 +284,23 @@ def _along(axis, pair, element) -> _Pair:
 def _similarity(element, pair) -> float:
     """The inner product of both networks, the first permuted."""
     arrays = zip(pair.ours, pair.theirs, pair.axes, strict=True)
-    return sum(float(np.vdot(_permute(x, a, element, pair.outer), y)) for x, y, a in arrays)
+    return sum(float(np.vdot(permute(x, a, element, pair.outer), y)) for x, y, a in arrays)
 
 
-def _permute(array: np.ndarray, axes, element, outer) -> np.ndarray:
-    """One array [*shape] of `permutations.act`, in NumPy, for thousands of networks."""
+def permute(
+    array: np.ndarray,
+    axes: tuple[str, ...],
+    element: Mapping[str, np.ndarray],
+    outer: Mapping[str, str],
+) -> np.ndarray:
+    """One array [*axes] of `permutations.act`, in NumPy, for thousands of networks.
+
+    Args:
+        array: of one network.
+        axes: their names.
+        element: permutations by axis; those of other arrays' axes are ignored.
+        outer: the axis around each nested one.
+    """
     for i, h in enumerate(axes):
         if h in element and h not in outer:
             array = array.take(element[h], axis=i)

@@ -24,12 +24,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax.networks import KINDS, ROLES, Spec, offsets
+from wsjax.networks import KINDS, ROLES, TAPS, Spec, offsets
 from wsjax.summaries import summary
 from wsjax.views import padding
 from wsjax.views.padding import NONE
-
-TAPS = 3  # the most tap axes a convolution can have
 
 
 @flax.struct.dataclass

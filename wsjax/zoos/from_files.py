@@ -33,7 +33,7 @@ from wsjax.zoos.label_files import RUN, LabelTable, stem
 from wsjax.zoos.zoo import Zoo
 
 FEWEST = 20  # labelled networks, below which nothing is learned from them
-BYTES = 16 << 30  # of all networks together, at most
+BYTES, FEW = 16 << 30, 8  # of all networks, at most; how many give an estimate of all
 STEP = re.compile(
     r"(?:(?:^|(?<=/))|[-_.=])(?:(?:epoch|ep|step|iter|iteration|ckpt|checkpoint|global_?step)s?"
     r"[-_=.]?\d+|(?:best|last|latest|final|init)(?=$|/))(?=$|[-_.=/])",
@@ -261,14 +261,22 @@ def _load(path, names, config, branch):
                 continue
             stored[name] = known[key], vector
             total += vector.nbytes
-            if total > BYTES:
-                raise ValueError(
-                    f"the networks of {printable(path)} take more than {BYTES >> 30} GiB together: "
-                    "expected a smaller folder"
-                )
+            _expect_memory(path, total, len(stored), len(names))
             if display is not None:
                 display.show(i + 1, "reading", "")
     return stored, skipped
+
+
+def _expect_memory(path, total, read, count):
+    """Raises before all are read, if networks like the first few will not fit."""
+    most = min(BYTES, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 3)
+    expected = total if read < FEW else total / read * count
+    if expected > most:
+        raise ValueError(
+            f"{counted(count, 'network')} of {printable(path)} take about {expected / 2**30:.1f} "
+            f"GiB, more than the {most / 2**30:.1f} GiB that are used here: expected fewer or "
+            "smaller ones"
+        )
 
 
 def _vector(arrays, recognition: Recognition) -> np.ndarray:
@@ -309,7 +317,7 @@ def _runs(names, table: LabelTable | None, places) -> tuple[np.ndarray, str]:
         if several:
             grouping = (
                 "networks whose names differ by a step alone are checkpoints of one run: "
-                f"{counted(several, 'such run')}; a column {RUN!r} of the labels would say"
+                f"{counted(several, 'such run')}"
             )
     numbers = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     return np.array([numbers[key] for key in keys]), grouping
@@ -323,7 +331,8 @@ def _expect_enough(path, runs, grouping):
     if len(np.unique(runs)) < 2:
         raise ValueError(
             f"all {len(runs)} labelled networks in {printable(path)} are of one training run "
-            f"({grouping}): expected several runs, so that one can be held out"
+            f"({grouping}): expected several runs, so that one can be held out; if each network "
+            f"was trained for itself, a column {RUN!r} with another value in each row says so"
         )
 
 
