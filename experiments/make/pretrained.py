@@ -178,7 +178,7 @@ SIGN = {"layers": 3, "symmetry": "sign", "width": 32, "backward": "none"}
 # the best of `inr_classification` by its validation error, and the quickest
 CLASSIFIERS = {"probing": inr_method("probing", 6000)}
 EMBEDDERS = {
-    "sne": accuracy_predictors.METHODS["sne_small"].train(400, 8),
+    "sne": accuracy_predictors.METHODS["sne_small"].train(120, 6),
     "scalegmn": accuracy_predictors.METHODS["scalegmn"].train(600, 8),
 }
 
