@@ -215,7 +215,7 @@ def _params(data, abstract, folder):
         arrays = safetensors.numpy.load(data)
     except SafetensorError as error:
         raise DamagedError(f"{folder / MODEL} is no safetensors file: {error}") from error
-    expected = traverse_util.flatten_dict(abstract, sep="/")
+    expected: dict[str, Any] = traverse_util.flatten_dict(abstract, sep="/")
     shapes = lambda tree: {k: tuple(x.shape) for k, x in tree.items()}
     has, wants = shapes(arrays), shapes(expected)
     names = sorted(has.keys() | wants.keys())
