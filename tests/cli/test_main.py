@@ -1,5 +1,6 @@
 """How a verb ends: what a user can mend is one sentence, and the exit code says which kind."""
 
+import importlib.metadata
 import os
 import runpy
 import signal
@@ -94,6 +95,20 @@ def test_help_lists_every_verb_and_imports_none(monkeypatch):
     assert result.exit_code == 0
     words = " ".join(result.stdout.split())
     assert [f"{name} {line}" in words for name, line in commands.VERBS.items()] == [True] * 12
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_version_is_known_of_a_source_tree_too(monkeypatch, installed):
+    def find(name):
+        assert name == "wsjax"
+        if not installed:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "7.8.9"
+
+    monkeypatch.setattr(importlib.metadata, "version", find)
+    result = CliRunner().invoke(main, ["--version"])
+    assert result.exit_code == 0
+    assert result.stdout == f"wsjax {'7.8.9' if installed else 'of a source tree'}\n"
 
 
 def test_the_package_runs_as_the_command(monkeypatch, capsys):

@@ -223,6 +223,9 @@ def test_a_branch_that_was_chosen_by_default_is_assumed(tmp_path):
     report = wsjax.inspect(tmp_path / "net.npz")
     assert facts(report)["branch"] == ("ema", "assumed")
     assert facts(wsjax.inspect(tmp_path / "net.npz", "model"))["branch"] == ("model", "read")
+    arrays = {f"params/{n}": a for n, a in MLP.items()}
+    np.savez(tmp_path / "net.npz", **arrays, step=np.array(3))
+    assert facts(wsjax.inspect(tmp_path / "net.npz"))["branch"] == ("params", "read")
 
 
 def test_each_kind_of_finding_has_a_certainty():

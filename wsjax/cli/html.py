@@ -8,12 +8,11 @@ forbids a browser to load or to run anything: styles are those of one digest, pi
 import base64
 import datetime
 import hashlib
-import importlib.metadata
 import struct
 from typing import Any
 
 from wsjax.checks import printable
-from wsjax.cli.output import FINE, GATE, REFUSED, UNREADABLE, Page, Picture, Table, cell
+from wsjax.cli.output import FINE, GATE, REFUSED, UNREADABLE, Page, Picture, Table, cell, version
 
 # exit code -> class, sign and word of the badge; the sign and the word say it without the colour
 BADGES = {
@@ -196,7 +195,7 @@ def document(page: Page, command: str = "") -> str:
         badge=BADGES.get(page.code, BADGES[UNREADABLE]),
         policy=POLICY,
         style=Markup(STYLE),
-        version=_version(),
+        version=version(),
         date=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     )
 
@@ -210,10 +209,3 @@ def _size(png: bytes) -> tuple[int, int]:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("wsjax")
-    except importlib.metadata.PackageNotFoundError:
-        return "of a source tree"

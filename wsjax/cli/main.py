@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import click
 
-from wsjax.cli.output import ARGUMENTS, UNREADABLE, code_of, sentence
+from wsjax.cli.output import ARGUMENTS, UNREADABLE, code_of, sentence, version
 from wsjax.storage import LockedError
 
 # verb -> its line in `wsjax --help`; the verb is the command of that name in `wsjax/cli/VERB.py`
@@ -102,8 +102,15 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"wsjax {version()}")
+        ctx.exit()
+
+
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="wsjax")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
+              help="Print the version and exit.")  # fmt: skip
 def main() -> None:
     """Read, compare, match and embed trained networks, and predict their accuracy.
 

@@ -170,6 +170,16 @@ def command_line() -> str:
     return " ".join(quoted)
 
 
+def version() -> str:
+    """The version of wsjax that is installed."""
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version("wsjax")
+    except importlib.metadata.PackageNotFoundError:
+        return "of a source tree"
+
+
 def _expect_place(html: pathlib.Path) -> None:
     """Raises unless a page can be written there, in place of nothing but another page."""
     if html.is_dir() or not html.absolute().parent.is_dir():

@@ -272,8 +272,8 @@ def _loss(a: Side, data, function: Function | None) -> Callable[[Arrays], float]
     if run is None and forward is None:
         raise ValueError(
             "the network's function is not known from names and shapes: give its settings "
-            "(--set activation=relu, --set pool=mean, ...), or the function (--function "
-            "module:name)"
+            "(--set activation=relu; of convolutions stride, padding, max_pool and pool), or the "
+            "function (--function module:name)"
         )
 
     def outputs(params):

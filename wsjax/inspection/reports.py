@@ -129,8 +129,9 @@ def of_header(facts: Facts, branch: str | None) -> Iterator[Fact]:
     """
     yield Fact("format", facts.format, "read")
     others = [b for b in facts.branches if b.name != facts.branch]
-    choice = branch is None and any(b.kind != "optimiser" for b in others)
-    note = f"beside {', '.join(map(str, others))}" if others else ""
+    holds = lambda b: b.kind != "optimiser" and any(s.shape for _, s in b.arrays)  # no step alone
+    choice = branch is None and any(map(holds, others))
+    note = f"also {', '.join(map(str, others))}" if others else ""
     yield Fact("branch", facts.branch or "the whole file", "assumed" if choice else "read", note)
     yield Fact("arrays", facts.arrays, "read")
     yield Fact("parameters", facts.parameters, "read", "tied arrays once" if facts.tied else "")

@@ -107,8 +107,8 @@ def read_folder(
 
     Runs: a column `run` of the labels says which networks are checkpoints of one training run.
     Without one, names that differ by a step alone are one run: "RUN/epoch_3.pt", "RUN-step100.pt",
-    "RUN/best.pt", "RUN/100"; every other network is a run of its
-    own. Networks of equal weights are one run in any case, as copies must not sit in two splits.
+    "RUN/best.pt", "RUN/100"; every other network is a run of its own. Networks of equal weights are
+    one run in any case, as copies must not sit in two splits.
 
     Args:
         folder: with the files.
@@ -142,7 +142,7 @@ def read_folder(
         raise ValueError(f"expected weights files in {printable(path)}: {found}")
     places = np.zeros(0, int) if table is None else table.places(listed)
     if table is not None and not unlabelled and len(places) < len(listed):
-        rest = [printable(n) for i, n in enumerate(listed) if i not in set(places.tolist())]
+        rest = [printable(listed[i]) for i in np.setdiff1d(np.arange(len(listed)), places)]
         raise ValueError(
             f"{printable(table.path)}: files without labels: {label_files.first(rest)}; "
             f"expected a row for each of {counted(len(listed), 'network')}"
