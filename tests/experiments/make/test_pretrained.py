@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cases.tasks import ratio_zoo
 
-from experiments.lib import model_cards
+from experiments.lib import model_cards, pretrained_tables
 from experiments.lib.methods import Method
 from experiments.make import pretrained
 from experiments.make.pretrained import Entry, Work
@@ -94,7 +94,10 @@ def test_the_best_on_validation_is_exported_once_and_resumed(tmp_path, monkeypat
     assert pretrained.main(flags) == [record]
     assert "step" not in capsys.readouterr().out  # nothing was trained
     assert exports.about(tmp_path / "models" / "tiny") == before
-    assert len((tmp_path / "runs" / "results" / "pretrained.jsonl").read_text().splitlines()) == 1
+    results = tmp_path / "runs" / "results"
+    assert len((results / "pretrained.jsonl").read_text().splitlines()) == 1
+    table = pretrained_tables.models(results)
+    assert f"| [`tiny`](pretrained/tiny/README.md) | `fast` | mse {mse:.3g} ({low:.3g}–" in table
 
 
 def test_unknown_models_are_named(tmp_path, monkeypatch):
