@@ -3,6 +3,7 @@
     python -m experiments.prediction_intervals                  four zoos, five splits each; minutes
     python -m experiments.prediction_intervals --zoos conv3-gap.mnist --seeds 2
     python -m experiments.prediction_intervals --minutes 5      encoders compete with the trees
+    python -m experiments.prediction_intervals --publish        splits on record are not run again
 
 A predictor (`wsjax.predictors.fit`) is fitted to 70 % of a zoo's training runs, of which it puts
 aside those that choose and calibrate it; the other runs are the test. Another seed is another
@@ -25,13 +26,22 @@ the domain is for.
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from experiments.lib import baselines, cli, interval_tables, intervals, records, zoo_loading
+from experiments.lib import (
+    baselines,
+    cli,
+    interval_tables,
+    intervals,
+    records,
+    runs,
+    zoo_loading,
+)
 from experiments.lib.zoo_loading import LABEL
 from experiments.lib.zoo_recipes import ZOOS
-from wsjax import metrics, networks, predictors
+from wsjax import metrics, networks, predictors, storage
 from wsjax.networks import Params, Spec
 from wsjax.zoos import Zoo, split, store
 from wsjax.zoos.classifiers import classifier_recipe
@@ -140,7 +150,7 @@ def domains(predictor: predictors.Predictor, some: Sequence[Network]) -> dict[st
 
 
 def measure(name: str, zoos: Mapping[str, Zoo], seed: int, minutes: float) -> Iterator[dict]:
-    """The records of one split of a zoo."""
+    """The records of one split of a zoo, not stamped."""
     fitted, test = divide(zoos[name], seed)
     begin = time.monotonic()
     recipe = sorted(set(fitted.labels) - baselines.MEASURED)
@@ -149,13 +159,18 @@ def measure(name: str, zoos: Mapping[str, Zoo], seed: int, minutes: float) -> It
     seconds = round(time.monotonic() - begin, 1)
     scores = intervals.coverage(predictor, test) | controls(fitted, test, seed)
     scores["nominal"] = predictor.calibration.confidence
-    config = {"zoo": name, "minutes": minutes, "held_out": HELD_OUT}
-    about = {"seed": seed, "seconds": seconds, "config": config, "train_zoo": name, "row": name}
-    about["chosen"] = predictor.facts["chosen"]
+    about = {"experiment": "prediction_intervals", "preset": "laptop", "seed": seed, "row": name}
+    about |= {"train_zoo": name, "seconds": seconds, "chosen": predictor.facts["chosen"]}
+    about |= {"config": configuration(name, minutes), "parameters": 0, "steps": 0}
     yield {**about, "part": "coverage", "metrics": scores}
     for tested, some in sets(name, test, zoos, seed).items():
         rates = domains(predictor, some)
         yield {**about, "test_zoo": tested, "part": "domain", "metrics": rates}
+
+
+def configuration(name: str, minutes: float) -> dict[str, Any]:
+    """What determines the records of a zoo, but for the seed."""
+    return {"zoo": name, "minutes": minutes, "held_out": HELD_OUT, "some": SOME}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -167,12 +182,16 @@ def main(arguments: list[str] | None = None) -> None:
     options = cli.prepare(parser.parse_args(arguments))
     zoos = {name: load(name) for name in NAMES}
     for name in cli.select(options.zoos, NAMES, NAMES):
+        config = runs.fingerprint(configuration(name, options.minutes))
         for seed in range(options.seeds):
-            for record in measure(name, zoos, seed, options.minutes):
-                begin = {"experiment": "prediction_intervals", "preset": "laptop"}
-                record = {**begin, "parameters": 0, "steps": 0, **record}
-                records.append(record, options.results)
-                print(interval_tables.line(record), flush=True)
+            home = options.folder / "prediction_intervals" / f"{name}-{seed}-{config}"
+            if (done := runs.finished(home)) is None:
+                each = measure(name, zoos, seed, options.minutes)
+                done = [records.stamp(record) for record in each]
+                home.mkdir(parents=True, exist_ok=True)
+                storage.write_sealed(home / "record.json", {"records": done})
+            records.add(done, options.results)
+            print("\n".join(map(interval_tables.line, done)), flush=True)
 
 
 if __name__ == "__main__":

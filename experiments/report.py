@@ -18,6 +18,7 @@ from experiments.lib import (
     file_tables,
     interval_tables,
     overview_tables,
+    pretrained_tables,
     size_tables,
     tables,
     tracing_tables,
@@ -55,6 +56,7 @@ TABLES = {
     **tracing_tables.TABLES,
     **file_tables.TABLES,
     **interval_tables.TABLES,
+    **pretrained_tables.TABLES,
 }
 
 

@@ -178,7 +178,7 @@ SIGN = {"layers": 3, "symmetry": "sign", "width": 32, "backward": "none"}
 # the best of `inr_classification` by its validation error, and the quickest
 CLASSIFIERS = {"probing": inr_method("probing", 6000)}
 EMBEDDERS = {
-    "sne": accuracy_predictors.METHODS["sne_small"].train(400, 8),
+    "sne": accuracy_predictors.METHODS["sne_small"].train(120, 6),
     "scalegmn": accuracy_predictors.METHODS["scalegmn"].train(600, 8),
 }
 
@@ -253,14 +253,13 @@ ENTRIES: Mapping[str, Entry] = {
         {
             **_inr_words("mnist"),
             "title": "Edits INRs of MNIST images so that their strokes are wider.",
-            "use": "edited = trained.edit(params); trained.render(edited)",
+            "use": "edited = trained.edit(params)\ntrained.render(edited)",
             "calibration": "Errors are of images on [0, 1], the target the dilated original.",
         },
     ),
     "fashion-inr-classes": _class_entry("fashion_mnist"),
 }
 PREDICTORS = {f"conv3-gap-accuracy-{data}": data for data in TITLES}
-NAMES = (*ENTRIES, *PREDICTORS)
 
 
 def make(name: str, entry: Entry, options: argparse.Namespace) -> dict[str, Any]:
@@ -375,13 +374,14 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """The command line; returns the records of the models."""
     parser = cli.folders(cli.command("make.pretrained", __doc__))
     parser.set_defaults(experiment="pretrained")
-    parser.add_argument("--models", default="", help=f"of {', '.join(NAMES)}; all if not given")
+    names = (*ENTRIES, *PREDICTORS)
+    parser.add_argument("--models", default="", help=f"of {', '.join(names)}; all if not given")
     parser.add_argument("--out", type=pathlib.Path, default=FOLDER, help="of the models")
     parser.add_argument("--files", type=pathlib.Path, help="original files of the images")
     parser.add_argument("--jobs", type=cli.positive, default=1, help="processes that fit a zoo")
     options = cli.prepare(parser.parse_args(arguments))
     made = []
-    for name in cli.select(options.models, NAMES, NAMES):
+    for name in cli.select(options.models, names, names):
         if name in ENTRIES:
             made.append(make(name, ENTRIES[name], options))
             values = made[-1]["metrics"]["test"]["values"]

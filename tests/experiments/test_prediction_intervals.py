@@ -126,3 +126,33 @@ def test_records_become_tables(tmp_path):
     table = report.TABLES["prediction_domain"](tmp_path)
     assert "| predictor of | times 10 | test networks |" in table
     assert "| a.one | 100%, 50% | 5%, 50% |" in table
+
+
+def test_a_split_is_measured_and_not_again(tmp_path, monkeypatch, capsys):
+    name, calls, labels = "conv3-gap.mnist", [], ("optimizer_adam", "test_accuracy")
+    few = {}
+    for i, key in enumerate(prediction_intervals.NAMES):
+        zoo = prediction_intervals.load(key)
+        zoo = zoo.select(np.arange(i, len(zoo), 6))
+        few[key] = dataclasses.replace(zoo, labels={k: zoo.labels[k] for k in labels})
+    fit = prediction_intervals.predictors.fit
+    count = lambda *a, **k: calls.append(1) or fit(*a, **k)
+    monkeypatch.setattr(prediction_intervals.predictors, "fit", count)
+    monkeypatch.setattr(prediction_intervals, "load", few.__getitem__)
+    monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
+    main = lambda: prediction_intervals.main(
+        ["--zoos", name, "--seeds", "1", "--folder", str(tmp_path)]
+    )
+    main()
+    first, *others = records.read("prediction_intervals", tmp_path / "results")
+    assert 0.6 <= first["metrics"]["coverage"] <= 1
+    assert 0 < first["metrics"]["width"] < 1
+    rates = {r["test_zoo"]: r["metrics"] for r in others}
+    assert rates["one weight NaN"]["out_alone"] == 1
+    assert rates["conv3-linear2, mnist"]["out_alone"] == 1
+    assert rates["test networks"]["out_alone"] < 0.2
+    capsys.readouterr()
+    main()
+    assert calls == [1]
+    assert f"{name}, split 0: " in capsys.readouterr().out
+    assert len(records.read("prediction_intervals", tmp_path / "results")) == 1 + len(others)

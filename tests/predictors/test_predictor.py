@@ -1,5 +1,6 @@
 """Predictions, ranks, and the model folder: whole or a clear error."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ from cases.predictor_zoos import OTHER, SPEC, accuracies
 from wsjax import networks, predictors, storage
 from wsjax.predictors import candidates
 from wsjax.predictors.card import card
+from wsjax.predictors.predictor import features_of
 from wsjax.storage import DamagedError
 
 
@@ -136,3 +138,16 @@ def test_a_folder_of_something_else_is_not_replaced(predictor, tmp_path):
     with pytest.raises(FileExistsError, match="a predictor to replace"):
         predictor.save(tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "x"
+
+
+def test_a_folder_of_boosted_trees_predicts_the_same(predictor, tmp_path):
+    zoo = accuracies(60)
+    features = features_of(zoo.vectors, SPEC).values
+    y = np.asarray(zoo.labels["accuracy"], np.float64)
+    data = candidates.Data(zoo, features, "accuracy", 0, True)
+    rows = np.arange(len(zoo))
+    model, _ = candidates.learn("trees", data, rows[:40], rows[40:], None, 60.0)
+    grown = dataclasses.replace(predictor, model=model)
+    again = predictors.load(grown.save(tmp_path / "trees"))
+    assert np.ptp(grown.predict(zoo).values) > 0.1 * np.ptp(y)
+    np.testing.assert_array_equal(again.predict(zoo).values, grown.predict(zoo).values)

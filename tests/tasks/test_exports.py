@@ -7,7 +7,7 @@ import re
 import jax
 import numpy as np
 import pytest
-from cases.tasks import ratio_zoo
+from cases.tasks import SNE, ratio_zoo
 
 from wsjax import encoders, storage, tasks
 from wsjax.storage import DamagedError
@@ -53,6 +53,7 @@ def same(one, other, use):
 CASES = {
     "regression": (Regression("ratio"), encoders.StatNN(widths=(8,), code=4)),
     "classification": (Classification("half", ("a", "b")), encoders.MLP(widths=(8,), code=4)),
+    "scalars": (Regression("ratio"), encoders.SNE(**SNE, types="learned", learned_scale=True)),
     "contrastive": (Contrastive(("ratio", "share")), encoders.DeepSets(widths=(4,), code=4)),
 }
 

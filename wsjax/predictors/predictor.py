@@ -202,7 +202,7 @@ class Predictor:
         about, arrays = candidates.save(self.model, folder)
         arrays |= {f"domain.{k}": x for k, x in self.domain.arrays().items()}
         arrays["calibration.errors"] = self.calibration.errors
-        data = safetensors.numpy.save({k: np.ascontiguousarray(x) for k, x in arrays.items()})
+        data = safetensors.numpy.save({k: np.asarray(x, order="C") for k, x in arrays.items()})
         storage.write_bytes(folder / ARRAYS, data)
         storage.write_text(folder / CARD, card(self.label, self.facts, self.domain.specs[0]))
         bounds = [self.calibration.low, self.calibration.high]

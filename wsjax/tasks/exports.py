@@ -181,7 +181,7 @@ def _flat(params, dtype):
     if wrong := [k for k, v in arrays.items() if v.dtype != np.float32]:
         raise ValueError(f"expected parameters in float32, got others: {wrong}")
     with np.errstate(over="ignore"):
-        arrays = {k: np.ascontiguousarray(v.astype(dtype)) for k, v in arrays.items()}
+        arrays = {k: v.astype(dtype, order="C") for k, v in arrays.items()}
     if wrong := [k for k, v in arrays.items() if not np.isfinite(v).all()]:
         raise ValueError(f"expected finite parameters, of {dtype}'s size, got others in {wrong}")
     return arrays
@@ -215,7 +215,7 @@ def _params(data, abstract, folder):
         arrays = safetensors.numpy.load(data)
     except SafetensorError as error:
         raise DamagedError(f"{folder / MODEL} is no safetensors file: {error}") from error
-    expected = traverse_util.flatten_dict(abstract, sep="/")
+    expected: dict[str, Any] = traverse_util.flatten_dict(abstract, sep="/")
     shapes = lambda tree: {k: tuple(x.shape) for k, x in tree.items()}
     has, wants = shapes(arrays), shapes(expected)
     names = sorted(has.keys() | wants.keys())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cases.tasks import ratio_zoo
 
-from experiments.lib import model_cards
+from experiments.lib import model_cards, pretrained_tables
 from experiments.lib.methods import Method
 from experiments.make import pretrained
 from experiments.make.pretrained import Entry, Work
@@ -19,7 +19,7 @@ MOST = 25_000_000  # bytes of all
 
 
 def test_all_models_are_here_and_small():
-    assert set(MODELS) == set(pretrained.NAMES)
+    assert set(MODELS) == {*pretrained.ENTRIES, *pretrained.PREDICTORS}
     assert sum(p.stat().st_size for p in pretrained.FOLDER.rglob("*")) < MOST
 
 
@@ -71,7 +71,14 @@ def tiny():
 def test_the_best_on_validation_is_exported_once_and_resumed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("wsjax.training.compilation_cache", lambda folder: None)
     monkeypatch.setattr(pretrained, "ENTRIES", {"tiny": tiny()})
-    flags = ["--folder", str(tmp_path / "runs"), "--out", str(tmp_path / "models")]
+    flags = [
+        "--models",
+        "tiny",
+        "--folder",
+        str(tmp_path / "runs"),
+        "--out",
+        str(tmp_path / "models"),
+    ]
     (record,) = pretrained.main(flags)
     values = record["metrics"]["validation"]
     assert record["method"] == min(values, key=values.get)
@@ -87,7 +94,10 @@ def test_the_best_on_validation_is_exported_once_and_resumed(tmp_path, monkeypat
     assert pretrained.main(flags) == [record]
     assert "step" not in capsys.readouterr().out  # nothing was trained
     assert exports.about(tmp_path / "models" / "tiny") == before
-    assert len((tmp_path / "runs" / "results" / "pretrained.jsonl").read_text().splitlines()) == 1
+    results = tmp_path / "runs" / "results"
+    assert len((results / "pretrained.jsonl").read_text().splitlines()) == 1
+    table = pretrained_tables.models(results)
+    assert f"| [`tiny`](pretrained/tiny/README.md) | `fast` | mse {mse:.3g} ({low:.3g}–" in table
 
 
 def test_unknown_models_are_named(tmp_path, monkeypatch):
