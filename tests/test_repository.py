@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "metrics": set(),
     "storage": set(),
     "packing": {"checks"},
+    "settings": set(),
     "tracing": {"checks", "networks", "packing", "symmetries", "views"},
     "files": {"checks"},
     "datasets": {"checks", "storage", "summaries"},
@@ -32,7 +33,9 @@ MAY_IMPORT = {
     "views": {"networks", "summaries"},
     "architectures": {"checks", "networks", "views"},
     "symmetries": {"checks", "networks", "views", "architectures", "summaries"},
-    "recognition": {"checks", "files", "networks", "packing", "views", "architectures"},
+    "recognition": {
+        *("checks", "files", "networks", "packing", "settings", "views", "architectures")
+    },
     "testing": {"networks", "views", "symmetries", "encoders", "tasks"},
     "encoders": {"checks", "networks", "views", "architectures", "symmetries", "summaries"},
     "zoos": {
@@ -53,11 +56,13 @@ MAY_IMPORT = {
     },
     "maps": {"checks", "predictors", "storage", "symmetries", "tasks", "zoos"},
     "inr_folders": {"checks", "networks", "recognition", "tasks", "zoos"},
-    "inspection": {"checks", "files", "networks", "packing", "recognition", "symmetries"},
+    "inspection": {
+        *("checks", "files", "networks", "packing", "recognition", "settings", "symmetries")
+    },
     "auditing": {"checks", "networks", "recognition", "symmetries", "tasks", "testing"},
     "cli": {
         *("auditing", "checks", "comparison", "encoders", "files", "inr_folders", "inspection"),
-        *("maps", "predictors", "storage", "zoos"),
+        *("maps", "predictors", "settings", "storage", "zoos"),
     },
     "__main__": {"cli"},
 }

@@ -1,7 +1,9 @@
 """How a verb ends: what a user can mend is one sentence, and the exit code says which kind."""
 
 import importlib.metadata
+import json
 import os
+import re
 import runpy
 import signal
 import sys
@@ -12,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from wsjax.cli import main as commands
-from wsjax.cli.main import main
+from wsjax.cli.main import VERBS, main
 from wsjax.cli.output import Page, RefusedError, command_line, reports
 from wsjax.storage import LockedError
 
@@ -56,6 +58,35 @@ def test_an_error_is_a_sentence_and_a_code(verb, error, code, text):
     verb(raising(error))
     result = CliRunner().invoke(main, ["inspect"])
     assert (result.exit_code, result.stderr, result.stdout) == (code, f"wsjax: {text}\n", "")
+    result = CliRunner().invoke(main, ["inspect", "--json"])
+    assert (result.exit_code, result.stderr) == (code, f"wsjax: {text}\n")
+    assert json.loads(result.stdout) == {"error": text, "code": code}
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["inspect"], "Missing argument 'FILE'."),
+        (["inspect", "net", "--set", "heads"], "--set heads: expected KEY=VALUE, such as"),
+        (["inspekt"], "No such command 'inspekt'"),
+        (["inspect", "net", "--nope"], "No such option"),
+    ],
+)
+def test_a_wrong_command_line_is_json_too(words, text):
+    result = CliRunner().invoke(main, [*words, "--json"])
+    error = json.loads(result.stdout)
+    assert (result.exit_code, error["code"]) == (2, 2)
+    assert text in error["error"]
+    assert text in result.stderr
+    assert CliRunner().invoke(main, words).stdout == ""
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_examples_are_a_line_each(verb):
+    text = CliRunner().invoke(main, [verb, "--help"], terminal_width=100).output
+    assert f"\n    wsjax {verb} " in text
+    assert "\\b" not in text
+    assert not re.search(r"\S +wsjax \w+ \S*[./]", text)  # two examples folded into one line
 
 
 def test_a_mistake_of_ours_keeps_its_traceback(verb):

@@ -31,10 +31,10 @@ def test_nothing_given_is_none():
 
 
 def test_values_are_json_or_text():
-    settings = ["omega=30", "activation=relu", "chain=true", 'order=["a", "b"]', "name=a=b"]
+    settings = ["omega=30", "activation=relu", "chain=true", 'order=["a", "b"]', "pool=a=b"]
     assert passed("--branch", "ema", *(x for s in settings for x in ("--set", s))) == [
         "ema",
-        {"omega": 30, "activation": "relu", "chain": True, "order": ["a", "b"], "name": "a=b"},
+        {"omega": 30, "activation": "relu", "chain": True, "order": ["a", "b"], "pool": "a=b"},
     ]
     assert passed("--set", "omega=NaN")[1] == {"omega": "NaN"}
 
@@ -69,4 +69,26 @@ def test_a_setting_without_key_or_value_is_named(text):
 
 
 def test_a_setting_is_given_once():
-    assert "expected it once" in refused("--set", "a=1", "--set", "a=2")
+    assert "expected it once" in refused("--set", "omega=1", "--set", "omega=2")
+
+
+@pytest.mark.parametrize(
+    ("text", "nearest", "among"),
+    [
+        ("activaton=relu", "activation", "head_dim"),
+        ("activation=rleu", "relu", "silu"),
+        ("flatten=lst", "last", "first"),
+    ],
+)
+def test_a_setting_that_is_not_known_is_refused_with_the_nearest(text, nearest, among, tmp_path):
+    message = refused("--set", text)
+    assert text.partition("=")[0] in message
+    assert f"did you mean {nearest!r}?" in message
+    assert among in message
+    file = tmp_path / "config.json"
+    key, _, value = text.partition("=")
+    file.write_text(json.dumps({key: value}))
+    assert f"did you mean {nearest!r}?" in refused("--config", file)
+    file.write_text(json.dumps({key: value, "model_type": "bert"}))  # Hugging Face's has many more
+    assert passed("--config", file)[1][key] == value
+    assert f"did you mean {nearest!r}?" in refused("--config", file, "--set", text)

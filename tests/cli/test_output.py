@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from wsjax.cli import output
-from wsjax.cli.output import ARGUMENTS, GATE, REFUSED, Page, RefusedError, Table, reports
+from wsjax.cli.output import ARGUMENTS, GATE, REFUSED, Page, Table, reports
 
 HOSTILE = "[red]a[/red] :warning: \x1b[31mb\u202egnp.exe"
 INERT = r"[red]a[/red] :warning: \x1b[31mb\u202egnp.exe"
@@ -160,15 +160,6 @@ def command(page):
         return page
 
     return verb
-
-
-@pytest.mark.parametrize(
-    ("error", "code"), [(ValueError("no\x1b"), 2), (RefusedError("no\x1b"), 3)]
-)
-def test_an_error_is_json_too(error, code):
-    result = CliRunner().invoke(command(error), ["--json"])
-    assert result.exception is error
-    assert json.loads(result.stdout) == {"error": r"no\x1b", "code": code}
 
 
 def test_html_is_written_beside_what_is_printed(tmp_path):

@@ -24,9 +24,9 @@ def classify(folder, labels, branch, model, anyway, convention) -> Page:
     refused (exit code 3). Confidence is the softmax of the class, as in training.
 
     \b
-    wsjax classify sirens --with mnist-inr-classes
-    wsjax classify sirens --with mnist-inr-classes --labels labels.csv --html report.html
-    wsjax classify sirens --with mnist-inr-classes --indexing ij --offset 0 --black -1
+      wsjax classify sirens --with mnist-inr-classes
+      wsjax classify sirens --with mnist-inr-classes --labels labels.csv --html report.html
+      wsjax classify sirens --with mnist-inr-classes --indexing ij --offset 0 --black -1
     """  # noqa: D301
     import dataclasses
 

@@ -27,8 +27,8 @@ def edit(files, out, png, force, branch, model, anyway, convention) -> Page:
     from those that the editor was trained on are refused (exit code 3).
 
     \b
-    wsjax edit siren.pth --with mnist-inr-dilation -o edited --png
-    wsjax edit sirens/*.pth --with mnist-inr-dilation -o edited --html report.html
+      wsjax edit siren.pth --with mnist-inr-dilation -o edited --png
+      wsjax edit sirens/*.pth --with mnist-inr-dilation -o edited --html report.html
     """  # noqa: D301
     import dataclasses
 

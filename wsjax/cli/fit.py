@@ -51,15 +51,15 @@ def fit(
     seed: int, confidence: float, encoders: tuple[str, ...], recipe: tuple[str, ...],
     branch: str | None, config: dict[str, Any] | None,
 ) -> Page:  # fmt: skip
-    r"""Train a predictor of a label on a folder of networks.
+    """Train a predictor of a label on a folder of networks.
 
     Splits by run, compares ridge regression, boosted trees and encoders within the minutes,
     calibrates intervals on runs that nothing learned from, and keeps what it may be asked.
 
     \b
-    wsjax fit sweep --labels labels.csv --target accuracy -o model
-    wsjax fit sweep --labels labels.csv --target accuracy -o model --minutes 30 --encoder sne
-    """
+      wsjax fit sweep --labels labels.csv --target accuracy -o model
+      wsjax fit sweep --labels labels.csv --target accuracy -o model --minutes 30 --encoder sne
+    """  # noqa: D301 (click reads the control character)
     from wsjax import encoders as library
     from wsjax import predictors
     from wsjax.predictors import candidates

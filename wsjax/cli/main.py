@@ -2,6 +2,8 @@
 
 import contextlib
 import importlib
+import itertools
+import json
 import os
 import signal
 import sys
@@ -60,27 +62,40 @@ class Verbs(click.Group):
         Those are a `ValueError`, `OSError`, `ImportError`, `LockedError`, NaN in training and
         too little memory: the exit code is 2, or the error's own. Ctrl-C and SIGTERM end it with
         130 and 143, a reader that has left, such as `head`, with 141. Any other exception is a
-        mistake of ours and keeps its traceback.
+        mistake of ours and keeps its traceback. With `--json`, the sentence and the code are also
+        {"error": sentence, "code": code} on standard output; those of a wrong command line, too.
         """
         try:
             with _terminable():
                 return super().invoke(ctx)
         except KeyboardInterrupt as error:
             number = signal.Signals(getattr(error, "signum", signal.SIGINT))
-            return _end(f"{str(error) or 'stopped'} ({number.name})", 128 + number)
+            return _end(ctx, f"{str(error) or 'stopped'} ({number.name})", 128 + number)
         except BrokenPipeError:
             with contextlib.suppress(OSError, ValueError):  # a stream of no file
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + signal.SIGPIPE)
+        except click.ClickException as error:
+            _put(ctx, error.format_message(), error.exit_code)
+            raise
         except MemoryError as error:
-            return _end(f"not enough memory: {error}".removesuffix(": "), UNREADABLE)
+            return _end(ctx, f"not enough memory: {error}".removesuffix(": "), UNREADABLE)
         except (ValueError, OSError, ImportError, FloatingPointError, LockedError) as error:
-            return _end(sentence(error), code_of(error))
+            return _end(ctx, sentence(error), code_of(error))
 
 
-def _end(text: str, code: int) -> NoReturn:
+def _end(ctx: click.Context, text: str, code: int) -> NoReturn:
+    _put(ctx, text, code)
     click.echo(f"wsjax: {text}", err=True)
     sys.exit(code)
+
+
+def _put(ctx: click.Context, text: str, code: int) -> None:
+    """The error as JSON, if the command line has the option."""
+    options = itertools.takewhile(lambda word: word != "--", ctx.meta[ARGUMENTS])
+    if "--json" in options:
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps({"error": text, "code": code}), flush=True)
 
 
 @contextlib.contextmanager

@@ -106,22 +106,14 @@ class Page:
 def reports(command: Callable[..., Page]) -> Command:
     """Adds `--json` and `--html` to a command, whose function then returns a `Page`.
 
-    The place of the HTML page is checked before the command runs. With `--json`, an error is
-    {"error": the sentence, "code": the exit code} on standard output, beside the sentence on
-    standard error.
+    The place of the HTML page is checked before the command runs.
     """
 
     @functools.wraps(command)
     def run(*args, as_json: bool, html: pathlib.Path | None, **kwargs):
-        try:
-            if html is not None:
-                _expect_place(html)
-            page = command(*args, **kwargs)
-        except (ValueError, OSError, ImportError) as error:
-            if as_json and not isinstance(error, BrokenPipeError):
-                print(json.dumps({"error": sentence(error), "code": code_of(error)}), flush=True)
-            raise
-        show(page, as_json, html)
+        if html is not None:
+            _expect_place(html)
+        show(command(*args, **kwargs), as_json, html)
 
     out = click.option("--html", type=click.Path(path_type=pathlib.Path), metavar="FILE",
                        help="Also write one self-contained HTML page.")(run)  # fmt: skip

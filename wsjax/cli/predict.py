@@ -37,15 +37,15 @@ def predict(
     files: tuple[pathlib.Path, ...], model: pathlib.Path, gate: float | None, gate_on: str,
     anyway: bool, branch: str | None, config: dict[str, Any] | None,
 ) -> Page:  # fmt: skip
-    r"""Predict the label of networks, with an interval, or refuse.
+    """Predict the label of networks, with an interval, or refuse.
 
     Out of the domain of the model there is no number, and the exit code is 3. At its edge there
     is one, with a warning.
 
     \b
-    wsjax predict new.pt --with model
-    wsjax predict runs/*.pt --with model --gate 0.8 --gate-on low
-    """
+      wsjax predict new.pt --with model
+      wsjax predict runs/*.pt --with model --gate 0.8 --gate-on low
+    """  # noqa: D301 (click reads the control character)
     from wsjax import predictors
 
     predictor = predictors.load(model)

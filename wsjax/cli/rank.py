@@ -33,15 +33,15 @@ def rank(
     folder: pathlib.Path, model: pathlib.Path, labels: pathlib.Path | None, anyway: bool,
     branch: str | None, config: dict[str, Any] | None,
 ) -> Page:  # fmt: skip
-    r"""Order the networks of a folder by prediction, with ties.
+    """Order the networks of a folder by prediction, with ties.
 
     Networks that the model cannot tell apart share a rank: the place of a network is from 1 plus
     the number that are surely above it to the number that are not surely below.
 
     \b
-    wsjax rank sweep --with model
-    wsjax rank sweep --with model --labels labels.csv
-    """
+      wsjax rank sweep --with model
+      wsjax rank sweep --with model --labels labels.csv
+    """  # noqa: D301 (click reads the control character)
     from wsjax import predictors
     from wsjax.zoos.from_files import read_folder
 

@@ -17,12 +17,12 @@ from wsjax.files.loading import completed, unopened
 from wsjax.files.numbers import Entry
 from wsjax.inspection import reports
 from wsjax.inspection.reports import ArrayReport, AxisReport, Fact
+from wsjax.settings import HUGGING_FACE
 
 if TYPE_CHECKING:
     from wsjax.recognition import Recognition
 
 CONFIG = "config.json"  # of Hugging Face
-HUGGING_FACE = {"model_type", "architectures", "transformers_version"}  # keys that tell it
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -19,9 +19,10 @@ from wsjax.architectures.cnn import by_layer
 from wsjax.architectures.spec_builder import Axes
 from wsjax.networks import Array
 from wsjax.recognition import links, names
-from wsjax.recognition.drafting import ODD, OTHER, SPELLINGS, StoredDraft
+from wsjax.recognition.drafting import ODD, OTHER, StoredDraft
 from wsjax.recognition.links import Chain, Link, Norm
 from wsjax.recognition.names import Leaf, Shapes, UnfitError
+from wsjax.settings import SPELLINGS
 
 # Names of parts that do more than read the layer before.
 BRANCHES = re.compile(

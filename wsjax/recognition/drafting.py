@@ -10,12 +10,6 @@ from wsjax.recognition.names import Shapes, UnfitError
 
 OTHER = "other"  # an activation that is not known: permutations commute with it, factors do not
 ODD = ("tanh", "sin", "none")  # after which a maximum over windows leaves positive factors alone
-# activations as configurations spell them -> as `networks.ACTIVATIONS` does
-SPELLINGS = {
-    **{name: name for name in ("relu", "tanh", "sin", "leaky_relu", "silu", "sigmoid", "gelu")},
-    **dict.fromkeys(("gelu_tanh", "gelu_new", "gelu_pytorch_tanh"), "gelu_tanh"),
-    **{"swish": "silu", "none": "none", "linear": "none"},
-}
 
 Cut = tuple[tuple[int, int, int], ...]  # axis of the stored array, start, stop
 

@@ -17,8 +17,9 @@ from wsjax import architectures
 from wsjax.networks import Spec
 from wsjax.packing import Piece
 from wsjax.recognition import links, names
-from wsjax.recognition.drafting import ODD, OTHER, SPELLINGS, StoredDraft
+from wsjax.recognition.drafting import ODD, OTHER, StoredDraft
 from wsjax.recognition.names import Shapes, UnfitError
+from wsjax.settings import SPELLINGS
 
 Arguments = tuple[tuple, dict[str, Any]]
 ATTENTION = "MultiHeadDotProductAttention"

@@ -26,17 +26,9 @@ from wsjax.packing import Packing
 from wsjax.recognition import chains, names, opaque, own, recurrent, resnets, transformers
 from wsjax.recognition.drafting import StoredDraft
 from wsjax.recognition.names import Shapes, UnfitError
+from wsjax.settings import HUGGING_FACE, NUMBER, SETTINGS, misfits
 from wsjax.views.wiring import wired
 
-TEXTS = (
-    *("activation", "hidden_act", "activation_function", "family", "norm", "flatten"),
-    *("basis", "model_type"),
-)
-COUNTS = (
-    *("heads", "num_attention_heads", "n_head", "num_heads", "kv_heads", "num_key_value_heads"),
-    *("head_dim", "groups"),
-)
-NUMBERS = ("omega", "epsilon", "layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps")
 LEVELS = ("exact", "chained", "opaque")
 Family = Callable[[Shapes, Mapping[str, Any]], tuple[StoredDraft, str, bool, bool]]
 # In this order; a family raises `UnfitError`, or returns None where the names are not its own.
@@ -109,20 +101,8 @@ def recognize(params: Mapping[str, Any], config: Mapping[str, Any] | None = None
     Args:
         params: name -> anything with shape and dtype; names as in a file, without the prefixes of
             wrappers. Values are not read.
-        config: settings that weights do not hold. Of Hugging Face, `config.json`; or any of
-
-            activation            after each layer but the last: "relu", "sin", "gelu_tanh", ...
-            omega                 factor inside a sine
-            heads                 of each attention
-            order                 names of the layers' modules, in order of computation
-            chain                 True: every layer reads the one before and nothing else
-            norm                  of norms whose names do not tell: "layer", "group"
-            groups                of GroupNorms
-            norm_first            whether norms come before activations
-            stride, padding, max_pool, pool      as `architectures.cnn`
-            flatten               "first" or "last": channels of flattened images
-            flattened             (rows, columns) of flattened images
-            grouped, transposed   True: how convolutions whose shapes do not fit are to be read
+        config: settings that weights do not hold: those of `settings.SETTINGS`, or Hugging Face's
+            `config.json`. Other names are ignored.
 
     Returns:
         The structure; `opaque` where none is found, with the reasons in `notes`.
@@ -172,22 +152,9 @@ def _checked(config: object) -> tuple[dict[str, Any], list[str]]:
     """
     checks.expect("config", {} if config is None else config, Mapping)
     settings = {k: v for k, v in dict(config or {}).items() if v is not None}  # pyrefly: ignore
-    whole = lambda x: isinstance(x, int) and not isinstance(x, bool) and x > 0
-    number = lambda x: isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x)
-    listed = lambda x: isinstance(x, list | tuple) and all(isinstance(y, str) for y in x)
-    rules = {
-        **dict.fromkeys(TEXTS, (lambda x: isinstance(x, str), "a text")),
-        **dict.fromkeys(COUNTS, (whole, "a whole number of 1 or more")),
-        **dict.fromkeys(NUMBERS, (number, "a finite number")),
-        **dict.fromkeys(("order", "architectures"), (listed, "a list of texts")),
-    }
-    wrong = {
-        k: f"{k}: expected {rules[k][1]}, got {v!r}"
-        for k, v in settings.items()
-        if k in rules and not rules[k][0](v)
-    }
-    theirs = {"model_type", "architectures", "transformers_version"} & set(settings)
-    skipped = {k for k in wrong if theirs and k not in NUMBERS}
+    wrong = misfits(settings)
+    theirs = HUGGING_FACE & set(settings)
+    skipped = {k for k in wrong if theirs and SETTINGS[k].kind is not NUMBER}
     checks.raise_all("config makes no sense", (t for k, t in wrong.items() if k not in skipped))
     notes = [f"{wrong[k]}, so it is ignored" for k in wrong if k in skipped]
     unknown = {k: str(settings[k]) for k in skipped if "act" in k}

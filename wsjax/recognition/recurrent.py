@@ -13,8 +13,9 @@ from typing import Any
 from wsjax.architectures.spec_builder import Axes
 from wsjax.networks import Array
 from wsjax.recognition import chains, links, names
-from wsjax.recognition.drafting import OTHER, SPELLINGS, StoredDraft
+from wsjax.recognition.drafting import OTHER, StoredDraft
 from wsjax.recognition.names import Shapes, UnfitError
+from wsjax.settings import SPELLINGS
 
 CELL = re.compile(r"(?P<module>(?:.*\.)?)weight_hh(?:_l(?P<depth>\d+))?(?P<back>_reverse)?")
 GATES = {4: ("i", "f", "g", "o"), 3: ("r", "z", "n"), 1: ("",)}

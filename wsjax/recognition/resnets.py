@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from wsjax.architectures.spec_builder import Axes
-from wsjax.recognition.drafting import OTHER, SPELLINGS, StoredDraft
+from wsjax.recognition.drafting import OTHER, StoredDraft
 from wsjax.recognition.names import Shapes, UnfitError
+from wsjax.settings import SPELLINGS
 
 BLOCK = re.compile(r"(?P<prefix>(?:.*\.)?)layer(?P<stage>\d+)\.(?P<block>\d+)\.conv1\.weight")
 STATISTICS = {

@@ -17,7 +17,7 @@ from typing import Any
 
 from wsjax.architectures.spec_builder import Axes
 from wsjax.networks import Array
-from wsjax.recognition.drafting import OTHER, SPELLINGS, StoredDraft
+from wsjax.recognition.drafting import OTHER, StoredDraft
 from wsjax.recognition.names import Shapes, UnfitError
 from wsjax.recognition.transformer_names import (
     FAMILIES,
@@ -25,6 +25,7 @@ from wsjax.recognition.transformer_names import (
     TORCHVISION_HEADS,
     Names,
 )
+from wsjax.settings import SPELLINGS
 
 Config = Mapping[str, Any]
 PER_HEAD = re.compile(r"(^|[._])rel(ative)?(_?pos\w*)?([._]|$)|bias|alibi|slope", re.IGNORECASE)
