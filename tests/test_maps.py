@@ -32,8 +32,26 @@ def test_statistics_are_standardised_and_named(made):
     deviations = made.vectors.std(0)
     assert deviations[made.columns.index(f"{names[-1]}.variance")] == 0 or last.any()
     np.testing.assert_allclose(deviations[deviations > 0], 1, rtol=1e-5)
-    raw = made.folder.zoo.params(slice(None))[names[0]].reshape(8, -1).mean(1)
-    np.testing.assert_allclose(made.vectors[:, 0], (raw - raw.mean()) / raw.std(), atol=1e-5)
+    assert made.removed == ("sign",)
+    plain = embed(made.folder.path)
+    assert plain.removed == ()
+    raw = plain.folder.zoo.params(slice(None))[names[0]].reshape(8, -1).mean(1)
+    np.testing.assert_allclose(plain.vectors[:, 0], (raw - raw.mean()) / raw.std(), atol=1e-5)
+
+
+def test_rescaled_copies_have_the_statistics_of_their_originals(tmp_path):
+    for i in range(4):
+        weight_folders.write(tmp_path / f"net_{i}.pt", weight_folders.mlp(i))
+    copy = weight_folders.moved(weight_folders.mlp(2), 1, "relu")
+    near = {name: array * np.float32(1.01) for name, array in copy.items()}
+    weight_folders.write(tmp_path / "net_4.pt", near)
+    known = embed(read_folder(tmp_path, config={"activation": "relu"}))
+    assert known.removed == ("scale",)
+    assert known.duplicates == ()
+    name, distance = known.nearest(4)[0]
+    assert (name, distance < 0.1 * np.median(known.distances)) == ("net_2.pt", True)
+    stored = embed(tmp_path)
+    assert stored.nearest(4)[0][1] > 0.5 * np.median(stored.distances)
 
 
 def test_neighbours_are_those_of_brute_force(made):

@@ -1,6 +1,6 @@
 """A map of a folder of networks: a vector for each, neighbours, duplicates, a plane.
 
-networks  --statistics, or a pretrained encoder-->  vectors [network, column]
+networks  --statistics of canonical forms, or a pretrained encoder-->  vectors [network, column]
 vectors   --PCA or t-SNE-->  plane [network, 2]
 
 map = embed("sweep")
@@ -23,6 +23,7 @@ from wsjax import storage, tasks
 from wsjax.checks import printable
 from wsjax.predictors import features
 from wsjax.symmetries import duplicates as duplicate
+from wsjax.zoos import Zoo
 from wsjax.zoos.from_files import Folder, read_folder
 
 STATISTICS = "statistics"
@@ -59,6 +60,9 @@ class Map:
         distances: [network, k], Euclidean.
         duplicates: groups of networks that are equal up to symmetry.
         symmetries: those that duplicates may differ by, such as "permutation", of any spec.
+        removed: those of signs, scales and phase shifts, of any spec, that statistics are of
+            canonical forms for: they are the same for copies. Empty of embeddings, and where
+            activations are not known; then statistics are of weights as stored.
         plane: [network, 2].
         axes: what the plane's two axes are.
     """
@@ -71,6 +75,7 @@ class Map:
     distances: np.ndarray
     duplicates: tuple[Duplicates, ...]
     symmetries: tuple[str, ...]
+    removed: tuple[str, ...]
     plane: np.ndarray
     axes: tuple[str, str]
 
@@ -133,7 +138,8 @@ def embed(
     Args:
         folder: of `read_folder`, or the path for it.
         encoder: "statistics": mean, variance and quantiles of each array, standardised over the
-            folder; a trained result; or what `restore` takes to give one.
+            folder, of the canonical forms where activations are known (`Map.removed`); a trained
+            result; or what `restore` takes to give one.
         neighbours: of each network, at most.
         plane: "pca", the two directions of most variance, or "tsne".
         seed: of t-SNE.
@@ -156,22 +162,32 @@ def embed(
     if not isinstance(folder, Folder):
         folder = read_folder(folder)
     zoo = folder.zoo
+    kinds = tuple(dict.fromkeys(k for s in zoo.specs for k in duplicate.symmetries(s)))
+    factors = tuple(k for k in kinds if k != "permutation")
     if trained is None:
-        columns, vectors = _statistics(folder)
+        columns, vectors = _statistics(folder, _canonical(zoo) if factors else zoo)
     else:
         vectors = np.asarray(trained.encode(zoo), np.float32)
         columns = tuple(f"e{i}" for i in range(vectors.shape[1]))
     near, distances = _neighbours(vectors, min(neighbours, len(zoo) - 1))
     points, axes = _pca(vectors) if plane == "pca" else _tsne(vectors, seed)
-    kinds = dict.fromkeys(k for s in zoo.specs for k in duplicate.symmetries(s))
     return Map(
-        folder, name, columns, vectors, near, distances, _duplicates(folder), tuple(kinds), points,
-        axes,
+        folder, name, columns, vectors, near, distances, _duplicates(folder), kinds,
+        () if trained else factors, points, axes,
     )  # fmt: skip
 
 
-def _statistics(folder: Folder) -> tuple[tuple[str, ...], np.ndarray]:
-    raw = features.statistics(folder.zoo)
+def _canonical(zoo: Zoo) -> Zoo:
+    """The networks in the form that is the same for all copies by signs, scales and phases."""
+    vectors = zoo.vectors.copy()
+    for s, spec in enumerate(zoo.specs):
+        members = np.flatnonzero(zoo.which == s)
+        vectors[members, : spec.count] = duplicate.canonical(vectors[members, : spec.count], spec)
+    return dataclasses.replace(zoo, vectors=vectors)
+
+
+def _statistics(folder: Folder, zoo: Zoo) -> tuple[tuple[str, ...], np.ndarray]:
+    raw = features.statistics(zoo)
     spread = raw.std(0)
     constant = spread <= 1e-7 * np.abs(raw).max(0)
     scaled = np.where(constant, 0, (raw - raw.mean(0)) / np.where(constant, 1, spread))

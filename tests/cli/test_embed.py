@@ -37,6 +37,7 @@ def test_tables_name_duplicates_neighbours_and_what_was_skipped(nets, tmp_path):
     assert "net_2.pt = net_5.pt equal up to symmetry" in lines
     assert "symmetries considered: permutation, sign." in lines
     assert "net_0.pt net_6.pt 0" in lines
+    assert "statistics of canonical forms: sign removed." in lines
     assert lines[-1] == f"written: {tmp_path / 'v.csv'}"
     assert (tmp_path / "v.csv").read_text().count("\n") == 9
 
@@ -72,7 +73,10 @@ def test_the_map_is_a_picture(nets, tmp_path):
     assert result.exit_code == 0, result.output
     coloured = (tmp_path / "map.png").read_bytes()
     assert coloured.startswith(b"\x89PNG")
-    assert run(nets, "--map-png", tmp_path / "map.png").exit_code == 0
+    result = run(nets, "--map-png", tmp_path / "map.png")
+    assert (result.exit_code, "exists; --force overwrites it" in result.stderr) == (2, True)
+    assert (tmp_path / "map.png").read_bytes() == coloured
+    assert run(nets, "--map-png", tmp_path / "map.png", "--force").exit_code == 0
     assert (tmp_path / "map.png").read_bytes() != coloured
 
 
@@ -99,6 +103,16 @@ def test_wrong_arguments_are_one_sentence_before_weights_are_read(
     assert words in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+def test_nothing_that_is_read_is_overwritten(nets):
+    labels = nets / "labels.csv"
+    before = labels.read_bytes()
+    result = run(nets, "--labels", labels, "--target", "accuracy", "-o", labels, "--force")
+    assert "never overwritten" in result.stderr
+    assert labels.read_bytes() == before
+    result = run(nets, "-o", nets / "vectors.npz")
+    assert "would be read as a network" in result.stderr
 
 
 def test_labels_that_are_absent_are_listed(nets, monkeypatch):

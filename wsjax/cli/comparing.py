@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from wsjax.cli.options import expect_free
 from wsjax.cli.output import Command
 
 
@@ -40,14 +41,7 @@ def check_output(output: pathlib.Path, force: bool, *sources: str) -> None:
         check_ending(output)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    for source in map(pathlib.Path, sources):
-        inside = source.is_dir() and source.resolve() in output.resolve().parents
-        if inside or (output.exists() and source.exists() and output.samefile(source)):
-            raise click.UsageError(f"{output}: is one of the networks, and never overwritten")
-    if output.exists() and not force:
-        raise click.UsageError(f"{output}: exists; --force overwrites it")
-    if not output.parent.is_dir():
-        raise click.UsageError(f"{output}: expected a folder {output.parent}, there is none")
+    expect_free(output, force, *sources)
 
 
 def step(text: str) -> None:

@@ -4,7 +4,7 @@ import pathlib
 
 import click
 
-from wsjax.cli.options import configured
+from wsjax.cli.options import configured, expect_free
 from wsjax.cli.output import Page, Picture, Table, reports
 
 ROWS = 40  # of a table
@@ -15,6 +15,7 @@ FILE = click.Path(dir_okay=False, path_type=pathlib.Path)
 @click.argument("folder", type=click.Path(path_type=pathlib.Path))
 @click.option("-o", "--output", type=FILE, help="Write the vectors, as .csv or .npz.")
 @click.option("--map-png", "png", type=FILE, help="Write the map as a picture.")
+@click.option("--force", is_flag=True, help="Overwrite the vectors and the picture.")
 @click.option("--map", "plane", type=click.Choice(["pca", "tsne"]), default="pca",
               show_default=True, help="How the plane of the map is found.")  # fmt: skip
 @click.option("--with", "encoder", default="statistics", metavar="MODEL", show_default=True,
@@ -26,12 +27,15 @@ FILE = click.Path(dir_okay=False, path_type=pathlib.Path)
 @click.option("--mixed", is_flag=True, help="Allow networks of several architectures.")
 @configured
 @reports
-def embed(folder, output, png, plane, encoder, labels, target, neighbours, mixed, branch, config):
+def embed(
+    folder, output, png, force, plane, encoder, labels, target, neighbours, mixed, branch, config
+):
     """A vector for each network of FOLDER: who is near whom, who is a copy, and a map.
 
     Every weights file below FOLDER is read, of any format. Vectors are statistics of each array,
     or the embeddings of a pretrained encoder. Duplicates are found up to the symmetries that the
-    networks are known to have; `--set activation=relu` adds those of an activation.
+    networks are known to have; `--set activation=relu` adds those of an activation. Statistics are
+    then of canonical forms, so that copies and their neighbours are near, too.
 
     \b
       wsjax embed sweep -o vectors.csv
@@ -42,7 +46,7 @@ def embed(folder, output, png, plane, encoder, labels, target, neighbours, mixed
     from wsjax import maps
     from wsjax.zoos.from_files import read_folder
 
-    _check(output, png, labels, target, maps)
+    _check(output, png, force, folder, labels, target)
     read = read_folder(folder, labels, config=config, branch=branch, mixed=mixed)
     made = maps.embed(read, encoder, neighbours=neighbours, plane=plane)
     values = None if target is None else read.zoo.labels[target]
@@ -66,8 +70,9 @@ def embed(folder, output, png, plane, encoder, labels, target, neighbours, mixed
     return Page(headline, _data(made), (str(read), *parts, *written))
 
 
-def _check(output, png, labels, target, maps):
-    """What would fail only after the weights were read."""
+def _check(output, png, force, folder, labels, target):
+    """Raises what would fail only after the weights were read."""
+    from wsjax import maps
     from wsjax.zoos import label_files
 
     if output is not None:
@@ -75,8 +80,12 @@ def _check(output, png, labels, target, maps):
     if png is not None and png.suffix.lower() != ".png":
         raise click.UsageError(f"--map-png {png}: expected a name that ends in .png")
     for path in (output, png):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise click.UsageError(f"{path}: expected a folder at {path.parent}, there is none")
+        if path is not None:
+            expect_free(path, force, *([] if labels is None else [labels]))
+    npz = output is not None and output.suffix.lower() == ".npz"
+    if npz and folder.resolve() in output.resolve().parents:
+        raise click.UsageError(f"-o {output}: expected a place outside of {folder}, where it would "
+                               "be read as a network")  # fmt: skip
     if (target is None) != (labels is None):
         raise click.UsageError("expected --labels and --target together: they colour the map")
     if labels is not None:
@@ -101,7 +110,16 @@ def _tables(made):
     if made.neighbours.shape[1]:
         near = tuple((name, *made.nearest(i)[0]) for i, name in enumerate(names[:ROWS]))
         columns = ("network", "nearest", "distance")
-        yield Table("Nearest neighbours", columns, near, _more(names))
+        yield Table("Nearest neighbours", columns, near, f"{_form(made)}{_more(names)}".strip())
+
+
+def _form(made) -> str:
+    """The weights that statistics are of."""
+    if made.encoder != "statistics":
+        return ""
+    if made.removed:
+        return f"statistics of canonical forms: {', '.join(made.removed)} removed. "
+    return "statistics of weights as stored; of canonical forms with --set activation=relu. "
 
 
 def _more(rows) -> str:
@@ -127,6 +145,7 @@ def _data(made):
         "axes": made.axes,
         "duplicates": [{"files": g.names, "equal_weights": g.equal} for g in made.duplicates],
         "symmetries": made.symmetries,
+        "removed": made.removed,
         "skipped": [{"file": name, "why": why} for name, why in folder.skipped],
         "other_files": folder.others,
         "grouping": folder.grouping,

@@ -61,7 +61,7 @@ def duplicates(vectors: np.ndarray, spec: Spec, tolerance: float = TOLERANCE) ->
     # of each network one that it equals, itself or an earlier one
     parent = [seen.setdefault(hashlib.sha256(v).digest(), i) for i, v in enumerate(vectors)]
     first = sorted(seen.values())
-    forms = _forms(vectors, spec)
+    forms = canonical(vectors, spec)
     invariants = np.concatenate([_invariants(part, spec) for part in _parts(forms)])
     pairs = KDTree(invariants[first]).query_pairs(tolerance, p=np.inf)
     for i, j in sorted((first[min(pair)], first[max(pair)]) for pair in pairs):
@@ -96,8 +96,13 @@ def _root(parent: list[int], i: int) -> int:
     return i
 
 
-def _forms(vectors: np.ndarray, spec: Spec) -> np.ndarray:
-    """The canonical form of each network; itself where float32 has none for it."""
+def canonical(vectors: np.ndarray, spec: Spec) -> np.ndarray:
+    """The canonical form of each network, see `scalings`; itself where float32 has none for it.
+
+    Args:
+        vectors: [network, entry], as `ravel` gives, finite.
+        spec: meaning of the entries. Of one without factors, networks are their own form.
+    """
     if not set(symmetries(spec)) - {"permutation"}:
         return vectors
     return np.concatenate([_form(part, spec) for part in _parts(vectors)])
