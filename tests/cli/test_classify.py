@@ -1,10 +1,11 @@
 """`wsjax classify`: one page of classes, refusals by name, accuracy of labelled INRs."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
-from cases import inrs
+from cases import inrs, weight_folders
 from click.testing import CliRunner
 
 from wsjax import networks, tasks
@@ -83,6 +84,15 @@ def test_the_report_has_a_contact_sheet(folder, tmp_path):
     text = html.read_text()
     assert "data:image/png;base64,iVBOR" in text
     assert f"wsjax classify {path} --with animals" in text
+
+
+def test_files_that_are_no_inrs_are_counted_in_the_headline(folder, tmp_path):
+    path, _ = folder
+    shutil.copytree(path, tmp_path / "mixed")
+    weight_folders.write(tmp_path / "mixed/mlp.pt", weight_folders.mlp(0, (3, 4, 1)))
+    result = CliRunner().invoke(main, ["classify", str(tmp_path / "mixed"), "--with", "animals"])
+    line = result.stdout.splitlines()[0]
+    assert line == "3 of 4 INRs classified, 1 refused as out of the domain, 1 not of this model"
 
 
 def test_an_empty_folder_is_one_sentence(tmp_path):

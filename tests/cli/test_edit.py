@@ -2,6 +2,7 @@
 
 import io
 import json
+import pathlib
 
 import numpy as np
 import PIL.Image
@@ -59,6 +60,17 @@ def test_nothing_is_replaced_unless_asked(sources, tmp_path):
     assert [p.name for p in out.iterdir()] == ["net_1.safetensors"]
     assert CliRunner().invoke(main, [*command, "--force"]).exit_code == 0
     assert (out / "net_1.safetensors").read_bytes() != b"mine"
+
+
+def test_what_is_edited_is_never_overwritten(sources, tmp_path):
+    place = pathlib.Path(sources[0]).parent
+    before = pathlib.Path(sources[0]).read_bytes()
+    result = CliRunner().invoke(
+        main, ["edit", *sources, "--with", "wider", "-o", str(place), "--force"]
+    )
+    assert result.exit_code == 2
+    assert "is an input, and never overwritten" in result.stderr
+    assert pathlib.Path(sources[0]).read_bytes() == before
 
 
 def test_two_files_of_one_name_are_not_written_into_one(sources, tmp_path):

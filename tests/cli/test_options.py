@@ -92,3 +92,14 @@ def test_a_setting_that_is_not_known_is_refused_with_the_nearest(text, nearest, 
     file.write_text(json.dumps({key: value, "model_type": "bert"}))  # Hugging Face's has many more
     assert passed("--config", file)[1][key] == value
     assert f"did you mean {nearest!r}?" in refused("--config", file, "--set", text)
+
+
+def test_an_error_of_unknown_activations_names_the_remedy():
+    @click.command()
+    @configured
+    def fails(branch, config):
+        raise ValueError("0: expected an activation of ['relu'], got 'other'")
+
+    notes = lambda *args: getattr(CliRunner().invoke(fails, args).exception, "__notes__", [])
+    assert "--set activation=relu states them" in notes()[0]
+    assert notes("--set", "activation=tanh") == []

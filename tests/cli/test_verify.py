@@ -56,6 +56,16 @@ def test_the_worst_file_counts(files, tmp_path):
     assert f"{files['whole']}: fine: " in text
 
 
+def test_a_branch_that_a_file_lacks_is_an_error_of_that_file(files):
+    lines = run(files["whole"], files["stray"], "--branch", "ema", code=2).splitlines()
+    assert [line.split(": ")[0] for line in lines[::2]] == [
+        str(files[k]) for k in ("whole", "stray")
+    ]
+    assert (
+        f"{files['whole']}: error: refused: expected a branch of a network, got 'ema'" in lines[1]
+    )
+
+
 def test_json_is_one_document(files):
     document = json.loads(run("--json", "--strict", *files.values(), code=2))
     assert document["verdict"] == "errors"

@@ -36,6 +36,14 @@ def test_pieces_are_joined_exactly():
     assert stats.spectral is None
 
 
+def test_numbers_whose_squares_overflow_are_no_nan():
+    stats = of_array(np.full((3, 4), -1e300), (0,))
+    np.testing.assert_allclose(stats.mean, -1e300)
+    assert not np.isnan([stats.std, stats.norm, stats.spectral, stats.stable_rank]).any()
+    even = of_array(np.full((2, 2), 2.0**1000), (0,))
+    assert (even.std, even.norm, even.spectral) == (0.0, 2.0**1001, 2.0**1001)
+
+
 def test_wide_matrices_have_the_same_singular_value():
     kernel = matrix(DENSE + 44, 3, 3, 40)
     expected = np.linalg.norm(kernel.reshape(len(kernel), -1).astype(np.float64), 2)

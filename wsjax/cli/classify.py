@@ -56,6 +56,7 @@ def classify(folder, labels, branch, model, anyway, convention) -> Page:
     accuracy, among = result.accuracy(anyway)
     headline = f"{count - refused} of {count} INRs classified"
     headline += f", {refused} refused as out of the domain" if refused else ""
+    headline += f", {len(result.skipped)} not of this model" if result.skipped else ""
     headline += f", {100 * accuracy:.1f} % of {among} as labelled" if among else ""
     data = {
         "classes": result.classes,

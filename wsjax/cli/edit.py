@@ -1,6 +1,7 @@
 """`wsjax edit`: INRs changed by an editor."""
 
 import pathlib
+from collections.abc import Sequence
 
 import click
 
@@ -38,7 +39,7 @@ def edit(files, out, png, force, branch, model, anyway, convention) -> Page:
     from wsjax import inr_folders, storage
 
     outputs = [out / f"{path.stem}{end}" for path in files for end in _endings(png)]
-    _expect_free(outputs, force)
+    _expect_free(outputs, files, force)
     theirs = lambda ours: dataclasses.replace(ours, **convention)
     result = inr_folders.edit(files, model, theirs=theirs, branch=branch)
     verdicts, reasons = result.domain.verdicts, result.domain.reasons
@@ -76,9 +77,12 @@ def _endings(png: bool) -> tuple[str, ...]:
     return (".safetensors", ".png") if png else (".safetensors",)
 
 
-def _expect_free(outputs: list[pathlib.Path], force: bool) -> None:
-    """Raises unless the outputs are different files, and new ones unless they may be replaced."""
+def _expect_free(outputs: list[pathlib.Path], inputs: Sequence[pathlib.Path], force: bool) -> None:
+    """Raises unless the outputs are different files, none of them an input, and new or replaced."""
     if twice := sorted({str(p) for p in outputs if outputs.count(p) > 1}):
         raise ValueError(f"expected files of different names, two would be written as {twice[0]}")
+    sources = {p.resolve() for p in inputs}
+    if read := [p for p in outputs if p.resolve() in sources]:
+        raise ValueError(f"{read[0]} is an input, and never overwritten: expected another --out")
     if not force and (there := [p for p in outputs if p.exists()]):
         raise ValueError(f"{there[0]} exists: expected another folder as --out, or --force")

@@ -22,7 +22,13 @@ def configured(command: Callable[..., Any]) -> Callable[..., Any]:
         config = None if config_file is None else _expected(_read(config_file), config_file)
         if settings:
             config = {**(config or {}), **_parsed(settings)}
-        return command(*args, config=config, **kwargs)
+        try:
+            return command(*args, config=config, **kwargs)
+        except ValueError as error:
+            if "'other'" in str(error) and "activation" not in (config or {}):
+                error.add_note("'other': weights do not hold activations, --set activation=relu "
+                               "states them (of INRs activation=sin and omega=30)")  # fmt: skip
+            raise
 
     for option in (
         click.option("--config", "config_file", metavar="FILE.json",

@@ -35,16 +35,16 @@ def verify(files, strict, branch, config):
 
 
 def _verified(file, branch, config):
-    """The result of one file; one that is not there is an error among the others."""
+    """The result of a file; one that is absent or lacks the branch is an error among the others."""
     from wsjax import inspection
     from wsjax.files import Finding
 
     try:
         return inspection.verify(file, branch, config)
-    except OSError as error:
-        text = sentence(error)
-        missing = Finding("missing", "error", None, text)
-        return inspection.Verification(file, "not opened", "none", (missing,))
+    except (OSError, ValueError) as error:
+        kind = "missing" if isinstance(error, OSError) else "refused"
+        finding = Finding(kind, "error", None, sentence(error))
+        return inspection.Verification(file, "not opened", "none", (finding,))
 
 
 def _code(result, strict):

@@ -72,7 +72,8 @@ def statistics(array: np.ndarray, writes: tuple[int, ...] = ()) -> Statistics:
             piece = piece - center
             # Chan et al., 1979: exact also where the spread is far below the mean
             shift, total = center - mean, count + piece.size
-            spread += float(np.dot(piece, piece)) + shift * shift * count * piece.size / total
+            apart = shift * math.sqrt(count * piece.size / total)  # 0 of the first, however large
+            spread += float(np.dot(piece, piece)) + apart * apart
             mean += shift * piece.size / total
             count = total
     if not count:
