@@ -7,10 +7,11 @@ Each session makes its files (`lib.session_files`, `make.checkpoint_folder`), ru
 by one, each in a process of its own, and appends a record of what they printed.
 `wsjax/cli/README.md` renders the records.
 
-    sweep       60 PyTorch CNNs of a sweep, 40 labelled: fit, rank the others, intervals' coverage
+    sweep       60 PyTorch CNNs of a sweep, 40 labelled: fit, rank the others, predict, embed
     flax        two CNNs of Flax of two seeds: diff, match, merge with barrier
     tuned       a fine-tuned CNN against its origin
     sirens      SIRENs from elsewhere, in PyTorch (needs it): classify
+    edited      three INRs: edit
     orbax       a checkpoint of Orbax: inspect
     truncated   a safetensors file cut short: verify
 """
@@ -70,6 +71,7 @@ SESSIONS = {
         (
             "fit sweep --labels sweep/labels.csv --target accuracy -o model",
             "rank sweep --with model --labels sweep/labels.csv",
+            "embed sweep --set activation=relu --with scalegmn-embedding -o vectors.csv",
             "predict sweep/run_00.pt sweep/run_01.pt --with model --gate 0.7",
         ),
         coverage,
@@ -94,6 +96,14 @@ SESSIONS = {
         "on [-1, 1] and the coordinates in the other order.",
         lambda folder, files: session_files.sirens(folder / "sirens", files),
         ("classify sirens --with mnist-inr-classes --labels sirens/labels.csv",),
+    ),
+    "edited": Session(
+        "Three INRs of MNIST's test digits by the recipe of DWSNets' zoos.",
+        lambda folder, files: session_files.inrs(folder / "inrs", files),
+        (
+            "edit inrs/siren_0.safetensors inrs/siren_1.safetensors inrs/siren_2.safetensors "
+            "--with mnist-inr-dilation -o edited --png",
+        ),
     ),
     "orbax": Session(
         "The first CNN of Flax with the state of Adam, as Orbax saves it.",

@@ -8,8 +8,8 @@ digits-test.npz                  x [image, 8, 8, 1] and y [image], which none wa
 python -m experiments.lib.session_files sessions
 wsjax diff sessions/cnn-0.msgpack sessions/cnn-0-tuned.msgpack --config sessions/cnn.json
 
-And `sirens`, as a loop in PyTorch leaves them; `orbax`, a checkpoint of training; `truncated`,
-a safetensors file and its first half.
+And `sirens`, as a loop in PyTorch leaves them; `inrs`, by the recipe of our zoos; `orbax`, a
+checkpoint of training; `truncated`, a safetensors file and its first nine tenths.
 """
 
 import json
@@ -25,7 +25,10 @@ import numpy as np
 import optax
 import safetensors.numpy
 
+from wsjax import networks
 from wsjax.datasets import images
+from wsjax.zoos.inrs import inr_fitting
+from wsjax.zoos.inrs.inr_recipe import DWS
 
 HELD_OUT = 5  # every fifth image
 BATCH = 64
@@ -193,6 +196,20 @@ def _fitted(torch, points, values, steps):
         optimizer.step()
     named = {"net_0": "net.0.linear", "net_1": "net.1.linear", "net_2": "net.2"}
     return {f"{named[k[:5]]}{k[5:]}": a for k, a in net.state_dict().items()}
+
+
+def inrs(folder: pathlib.Path, files: pathlib.Path | None, count: int = 3) -> None:
+    """INRs of MNIST's first test images by the recipe of DWSNets' zoos, named as SIRENs are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values = images.prepare(images.load("mnist", files).test[:count], images.Preparation())
+    fitted = inr_fitting.run(DWS, values, inr_fitting.keys(1, "test", range(count), 0))
+    for i, vector in enumerate(fitted.vectors):
+        params, stored = networks.unravel(vector, DWS.spec(1)), {}
+        for layer, name in enumerate(("net.0.linear", "net.1.linear", "net.2")):
+            kernel = np.asarray(params[f"Dense_{layer}/kernel"])
+            stored[f"{name}.weight"] = np.ascontiguousarray(kernel.T)
+            stored[f"{name}.bias"] = np.asarray(params[f"Dense_{layer}/bias"])
+        safetensors.numpy.save_file(stored, folder / f"siren_{i}.safetensors")
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import dataclasses
 import types
 
 import numpy as np
@@ -5,9 +6,10 @@ import pytest
 from cases import image_files
 
 from experiments.lib import session_files
-from wsjax import files, recognition
+from wsjax import files, forward, recognition
 from wsjax.comparison import compare, merge
 from wsjax.datasets import images
+from wsjax.zoos.inrs.inr_recipe import grid
 
 
 @pytest.mark.trains
@@ -47,3 +49,19 @@ def test_sirens_of_pytorch_are_recognised(tmp_path, monkeypatch):
     found = recognition.read(tmp_path / "sirens/digit_00.pth", config={"activation": "sin"})
     assert found.recognition.level == "exact"
     assert sorted(dict(found.spec.sizes).values()) == [1, 2, 32, 32]
+
+
+@pytest.mark.trains
+def test_inrs_are_of_the_recipe(tmp_path, monkeypatch):
+    mnist = types.SimpleNamespace(test=image_files.SMALL[..., None])
+    monkeypatch.setattr(images, "load", lambda *_: mnist)
+    recipe = dataclasses.replace(session_files.DWS, steps=2)
+    monkeypatch.setattr(session_files, "DWS", recipe)
+    session_files.inrs(tmp_path / "inrs", None, 1)
+    path = tmp_path / "inrs/siren_0.safetensors"
+    found = recognition.read(path, config={"activation": "sin", "omega": recipe.omega})
+    assert found.stored["net.0.linear.weight"].shape == (32, 2)
+    x = grid(28, 28, recipe.indexing).reshape(-1, 2)
+    image = forward(found.params, x, found.spec) + recipe.offset
+    target = image_files.SMALL[0].reshape(-1, 1) / 255
+    assert np.square(image - target).mean() < np.square(0.5 - target).mean() * 1.5
