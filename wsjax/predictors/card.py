@@ -45,7 +45,7 @@ def card(label: str, facts: Mapping[str, Any], spec: Spec) -> str:
         *(_row(x, facts["chosen"]) for x in (*facts["candidates"], facts["control"])),
         "",
         f"`{facts['chosen']}` is used: the simplest within one standard error of the least squared",
-        "error. `recipe_only` is a control, boosted trees on the other columns of the labels "
+        "error. `recipe_only` is a control, boosted trees on columns chosen before training "
         f"({', '.join(map(printable, facts['control']['columns'])) or 'there were none'}) without",
         "any weights: it is not a candidate, as files come without a recipe.",
         "",
