@@ -37,15 +37,16 @@ def predict(
     files: tuple[pathlib.Path, ...], model: pathlib.Path, gate: float | None, gate_on: str,
     anyway: bool, branch: str | None, config: dict[str, Any] | None,
 ) -> Page:  # fmt: skip
-    r"""Predict the label of networks, with an interval, or refuse.
+    """Predict the label of networks, with an interval, or refuse.
 
     Out of the domain of the model there is no number, and the exit code is 3. At its edge there
     is one, with a warning.
 
     \b
-    wsjax predict new.pt --with model
-    wsjax predict runs/*.pt --with model --gate 0.8 --gate-on low
-    """
+    Examples:
+      wsjax predict new.pt --with model
+      wsjax predict runs/*.pt --with model --gate 0.8 --gate-on low
+    """  # noqa: D301 - click reads the backspace
     from wsjax import predictors
 
     predictor = predictors.load(model)
@@ -92,7 +93,7 @@ def page(label: str, found: Any, gate: float | None, gate_on: str, anyway: bool)
         "label": label, "confidence": found.confidence, "gate": gate, "gate_on": gate_on,
         "below": below, "refused": bool(refused), "shift": found.shift,
         "networks": [
-            {"name": name, "value": row[1], "low": row[2], "high": row[3], "domain": row[4],
+            {"file": name, "prediction": row[1], "low": row[2], "high": row[3], "domain": row[4],
              "reasons": list(own)}
             for name, row, own in zip(found.names, rows, found.reasons, strict=True)
         ],
