@@ -11,6 +11,8 @@ from click.testing import CliRunner
 from experiments.lib import torch_writer
 from wsjax.cli.main import main
 
+ENDS = ("prediction", "low", "high")
+
 
 def run(*arguments, code=0):
     result = CliRunner().invoke(main, [str(x) for x in arguments])
@@ -60,11 +62,13 @@ def test_bad_input_is_one_sentence(sweep, model, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "x").write_text("x")
     error = run("fit", folder, *base, tmp_path / "other", code=2).stderr
-    assert "exists and is no predictor" in error
+    assert "a predictor to replace, it has x" in error
+    error = run("fit", folder, *base, folder / "model", code=2).stderr
+    assert "whose weights files are the networks" in error
     few = tmp_path / "few"
     few.mkdir()
     few_labels = checkpoint_folders.write(few, 19, 19)
-    error = run("fit", few, "--labels", few_labels, "--target", "accuracy", "-o", few / "m",
+    error = run("fit", few, "--labels", few_labels, "--target", "accuracy", "-o", tmp_path / "m",
                 code=2).stderr  # fmt: skip
     assert "at least 20 labelled networks" in error
     assert len(error.splitlines()) == 1
@@ -88,6 +92,15 @@ def test_predict_gives_intervals_and_gates(sweep, model):
     run("predict", file, "--with", model, "--gate", gate)
     text = run("predict", file, "--with", model, "--gate", gate, "--gate-on", "low", code=1).stdout
     assert text.startswith("gate failed: 1 of 1 below")
+
+
+def test_a_network_has_one_prediction_alone_and_beside_others(sweep, model):
+    files = sorted(sweep[0].glob("*.pt"))
+    beside = json.loads(run("predict", *files, "--with", model, "--json", "--anyway").stdout)
+    for file, expected in zip(files[:8], beside["networks"], strict=False):
+        data = json.loads(run("predict", file, "--with", model, "--json", "--anyway").stdout)
+        assert [data["networks"][0][k] for k in ENDS] == [expected[k] for k in ENDS]
+        assert expected["file"] == str(file)
 
 
 def written(path, scale=1.0, width=5, nan=False):
@@ -134,6 +147,13 @@ def test_anyway_predicts_where_the_model_can_be_applied(model, tmp_path):
     ]
     assert one["prediction"] is not None
     assert one["domain"] == "out"
+    file = written(tmp_path / "y.pt", nan=True)
+    run("predict", file, "--with", model, "--anyway", "--gate", "0.1", code=3)
+
+
+def test_a_gate_that_nothing_fails_is_an_error(sweep, model):
+    arguments = ("predict", sweep[0] / "run_25.pt", "--with", model, "--gate", "nan")
+    assert "expected a finite number, got nan" in run(*arguments, code=2).stderr
 
 
 def test_rank_orders_the_networks_without_labels(sweep, model):

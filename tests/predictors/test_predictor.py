@@ -137,6 +137,8 @@ def test_a_folder_of_something_else_is_not_replaced(predictor, tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(FileExistsError, match="a predictor to replace"):
         predictor.save(tmp_path)
+    with pytest.raises(NotADirectoryError, match=r"thesis\.tex is a file"):
+        predictors.expect_place(tmp_path / "thesis.tex" / "model")
     assert (tmp_path / "thesis.tex").read_text() == "x"
 
 

@@ -68,14 +68,14 @@ def fit(
     from wsjax.predictors import candidates
     from wsjax.zoos.from_files import read_folder
 
-    if out.exists() and not (out.is_dir() and ((out / "predictor.json").exists()
-                                               or not any(out.iterdir()))):  # fmt: skip
-        raise FileExistsError(f"{out} exists and is no predictor: expected a new folder as -o")
+    predictors.expect_place(out)
     if (out / "predictor.json").exists() and not force:
         raise click.UsageError(f"{out}: is a model; --force replaces it")
+    if folder.resolve() in (out.resolve(), *out.resolve().parents):
+        raise click.UsageError(f"{out}: is in {folder}, whose weights files are the networks")
+    chosen = {k: candidates.ENCODERS.get(k) or library.build(k) for k in encoders}
     read = read_folder(folder, labels, target=target, config=config, branch=branch)
     names = [name for name, own in zip(read.names, read.labelled, strict=True) if own]
-    chosen = {k: candidates.ENCODERS.get(k) or library.build(k) for k in encoders}
     predictor = predictors.fit(
         read.zoo.select(read.labelled), target, names=names, minutes=minutes, seed=seed,
         confidence=confidence, encoders=chosen or None, recipe=recipe or None, progress=step,
