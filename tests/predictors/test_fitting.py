@@ -177,7 +177,9 @@ def test_copies_of_few_networks_are_too_few_runs():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"minutes": 0}, "expected minutes above 0"),
+        ({"minutes": 0}, "expected finite minutes above 0"),
+        ({"minutes": np.inf}, "expected finite minutes above 0"),
+        ({"seed": -1}, "a seed from 0, got 5"),
         ({"confidence": 1.0}, "a confidence from 0.5 to below 1"),
         ({"names": ["a"]}, "expected 40 names of networks, got 1"),
         ({"names": ["a"] * 40}, "expected different names, got twice: a"),

@@ -101,7 +101,7 @@ def fit(
     """
     checks.expect("zoo", zoo, Zoo)
     names = tuple(names or (f"network {i}" for i in range(len(zoo))))
-    _check(zoo, label, names, minutes, confidence)
+    _check(zoo, label, names, minutes, confidence, seed)
     start = time.monotonic()
     features = features_of(zoo.vectors, zoo.specs[0])
     groups = _groups(zoo.runs, features.values)
@@ -180,14 +180,14 @@ class _Clock:
         return max(0.0, self.end - time.monotonic())
 
 
-def _check(zoo, label, names, minutes, confidence):
+def _check(zoo, label, names, minutes, confidence, seed):
     """All that can be wrong before any work."""
     if label not in zoo.labels:
         raise ValueError(f"expected a label of {sorted(zoo.labels)}, got {label!r}")
-    if not minutes > 0 or not 0.5 <= confidence < 1:
+    if not 0 < minutes < np.inf or not 0.5 <= confidence < 1 or seed < 0:
         raise ValueError(
-            f"expected minutes above 0 and a confidence from 0.5 to below 1, got {minutes} and "
-            f"{confidence}"
+            "expected finite minutes above 0, a confidence from 0.5 to below 1 and a seed from 0, "
+            f"got {minutes}, {confidence} and {seed}"
         )
     if len(names) != len(zoo):
         raise ValueError(f"expected {len(zoo)} names of networks, got {len(names)}")
