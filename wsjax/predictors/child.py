@@ -15,6 +15,8 @@ import tempfile
 import time
 from typing import Any
 
+import jax
+
 from wsjax import tasks, training
 from wsjax.encoders import Encoder
 from wsjax.tasks.exports import export, restore
@@ -29,6 +31,7 @@ STEPS = 2000  # at most
 FEWEST_STEPS = 50  # below which an encoder has learned nothing
 LEAST = 5.0  # seconds, in which a process starts
 PLANNED = 0.85  # of the seconds: a step may take longer than it did in the probe
+AGAIN = 0.6  # of the probe: the step is compiled once more, as its schedule is another
 FOLDER, JOB, NOTE, SKIPPED = "encoder", "job.pickle", "note.txt", "skipped.txt"
 # no module is imported before the path is the parent's: "-c" puts the working folder first
 START = "import sys; sys.path[:] = sys.argv[2:]; from wsjax.predictors import child; child.main()"
@@ -105,6 +108,9 @@ def main() -> None:
     """The child process: `sys.argv[1]` is the folder of a `Job`."""
     folder = pathlib.Path(sys.argv[1])
     job = pickle.loads((folder / JOB).read_bytes())  # of the parent, in a folder of its own
+    jax.config.update("jax_compilation_cache_dir", str(folder / "programs"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     try:
         trained, note = _train(job)
     except (SkippedError, FloatingPointError) as error:
@@ -133,12 +139,13 @@ def _train(job: Job) -> tuple[TrainedRegression, str]:
         lines = read_lines(pathlib.Path(folder) / "metrics.jsonl")
     seconds = [x["seconds"] for x in lines if "seconds" in x]
     step = max((seconds[-1] - seconds[-2]) / PROBE, 1e-5)  # with its part of an evaluation
-    probe = time.time() - start  # most of it is compilation, which comes once more
+    probe = time.time() - start  # most of it is compilation
+    again = AGAIN * probe
     left = job.end - time.time()
-    steps = min(STEPS, int((PLANNED * left - probe) / step))
+    steps = min(STEPS, int((PLANNED * left - again) / step))
     if steps < FEWEST_STEPS:
         raise SkippedError(
-            f"{FEWEST_STEPS} steps take {probe + FEWEST_STEPS * step:.0f} s with compilation, "
+            f"{FEWEST_STEPS} steps take {again + FEWEST_STEPS * step:.0f} s with compilation, "
             f"{left:.0f} s were left for it"
         )
     return fit(steps, -(-steps // 10), None), f"{steps} steps"
