@@ -7,6 +7,7 @@ Compilation cannot be interrupted in the process that compiles, and can take min
 """
 
 import dataclasses
+import os
 import pathlib
 import pickle
 import subprocess
@@ -32,6 +33,7 @@ FEWEST_STEPS = 50  # below which an encoder has learned nothing
 LEAST = 5.0  # seconds, in which a process starts
 PLANNED = 0.85  # of the seconds: a step may take longer than it did in the probe
 AGAIN = 0.6  # of the probe: the step is compiled once more, as its schedule is another
+ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # the parent may hold an accelerator
 FOLDER, JOB, NOTE, SKIPPED = "encoder", "job.pickle", "note.txt", "skipped.txt"
 # no module is imported before the path is the parent's: "-c" puts the working folder first
 START = "import sys; sys.path[:] = sys.argv[2:]; from wsjax.predictors import child; child.main()"
@@ -85,13 +87,16 @@ def train(
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         job = Job(zoo, label, encoder, seed, shares, time.time() + seconds)
-        (folder / JOB).write_bytes(pickle.dumps(job))
+        try:
+            (folder / JOB).write_bytes(pickle.dumps(job))
+        except (pickle.PicklingError, AttributeError, TypeError) as error:  # of a local class
+            raise SkippedError(f"another process cannot import it: {error}") from error
         with open(folder / "errors.txt", "w+") as errors:
             command = [sys.executable, "-c", START, name, *sys.path]
             try:
                 ended = subprocess.run(
                     command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
-                    timeout=seconds,
+                    timeout=seconds, env=ENVIRONMENT | os.environ,
                 )  # fmt: skip
             except subprocess.TimeoutExpired:
                 raise SkippedError(f"it was ended after the {seconds:.0f} s left for it") from None
