@@ -254,9 +254,6 @@ def _expect_sizes(described, count):
     layers = [settings.get("layers", 0), settings.get("depth", 0), len(described["head"])]
     if max(layers) > max(count, LAYERS):
         raise ValueError(f"expected no more layers than its file has arrays, {count}, got {layers}")
-    for sizes in (dict(spec["sizes"]) for spec in described["specs"]):
-        if max(sizes.values()) > WEIGHTS:
-            raise ValueError(f"expected axes of at most {WEIGHTS:,} entries, got {sizes}")
     counts = [networks.from_json(spec).count for spec in described["specs"]]
     if max(counts) > WEIGHTS:
         raise ValueError(f"expected networks of at most {WEIGHTS:,} weights, got {max(counts):,}")
