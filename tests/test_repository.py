@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "encoders": {"checks", "networks", "views", "architectures", "symmetries", "summaries"},
     "zoos": {
         *("checks", "networks", "storage", "architectures", "datasets", "training"),
-        *("summaries", "files", "recognition"),
+        *("summaries", "files", "recognition", "symmetries"),
     },
     "tasks": {
         *("checks", "networks", "metrics", "storage", "views", "symmetries"),
