@@ -94,6 +94,7 @@ def test_the_card_states_data_measures_and_limits(predictor, folder):
     text = (folder / "README.md").read_text()
     assert text == card("accuracy", predictor.facts, SPEC)
     for part in (
+        "wsjax predict FILE --with THIS_FOLDER --set activation=relu",
         "| calibration | 18 | 18 |",
         "**ridge**",
         "recipe_only",

@@ -10,14 +10,16 @@ from wsjax.networks import Spec
 def card(label: str, facts: Mapping[str, Any], spec: Spec) -> str:
     """The card of the predictor of a label, from the facts of `fit`."""
     label, runs, labels = printable(label), facts["runs"], facts["labels"]
+    known = [x.activation for x in spec.layers if x.activation not in ("none", "other")]
+    setting = f" --set activation={known[0]}" if known else ""  # weights do not hold it
     lines = [
         f"# Predictor of {label}",
         "",
         f"Predicts {label} of a network from its weights alone, with an interval, or gives the",
         "reasons why it does not.",
         "",
-        "    wsjax predict FILE --with THIS_FOLDER",
-        "    wsjax rank FOLDER --with THIS_FOLDER",
+        f"    wsjax predict FILE --with THIS_FOLDER{setting}",
+        f"    wsjax rank FOLDER --with THIS_FOLDER{setting}",
         "",
         "## What it may be asked",
         "",
