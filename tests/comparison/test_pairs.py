@@ -87,8 +87,8 @@ def test_only_a_part_is_common(tmp_path):
 
 
 def test_formats_list_the_arrays_of_a_norm_in_other_orders(tmp_path):
-    shapes = {"Conv_0/kernel": (3, 3, 1, 4), "BatchNorm_0/scale": (4,), "BatchNorm_0/bias": (4,),
-              "BatchNorm_0/mean": (4,), "BatchNorm_0/var": (4,), "Dense_0/kernel": (4, 2)}  # fmt: skip
+    norm = {f"BatchNorm_0/{role}": (4,) for role in ("scale", "bias", "mean", "var")}
+    shapes = {"Conv_0/kernel": (3, 3, 1, 4), **norm, "Dense_0/kernel": (4, 2)}
     state = arrays(shapes)
     state["BatchNorm_0/var"] = abs(state["BatchNorm_0/var"])
     sides = []

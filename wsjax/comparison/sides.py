@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import architectures, files, networks, recognition
+from wsjax import architectures, checks, files, networks, recognition
 from wsjax.files import Facts
 from wsjax.networks import Params, Spec
 from wsjax.packing import Packing
@@ -53,10 +53,24 @@ class Side:
         return f"{self.family}, {self.spec.count:,} parameters"
 
     def unpacked(self, params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Arrays of the spec as the file stores them, in its types, with what lies beside them."""
+        """Arrays of the spec as the file stores them, in its types, with what lies beside them.
+
+        Raises:
+            ValueError: a number is beyond its type.
+        """
         whole = params if self.packing is None else self.packing.unpack(params)
-        out = {n: np.asarray(x).astype(self.stored[n].dtype) for n, x in whole.items()}
+        with np.errstate(over="ignore"):
+            out = {n: np.asarray(x).astype(self.stored[n].dtype) for n, x in whole.items()}
+        if wrong := [n for n, x in out.items() if not np.isfinite(x).all()]:
+            raise ValueError(
+                f"{checks.some('array', wrong)}: numbers too large for the file's "
+                f"{out[wrong[0]].dtype}; save it in float32 first"
+            )
         return {n: out.get(n, x) for n, x in self.stored.items()}
+
+    def packed(self, stored: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Arrays of the spec from those of the file: the inverse of `unpacked`."""
+        return stored if self.packing is None else self.packing.pack(stored)
 
 
 def side(
