@@ -158,3 +158,27 @@ def test_too_large_to_match(tmp_path):
     with pytest.raises(TooLargeError):
         compare(*paths, gigabytes=1e-9)
     assert compare(*paths, gigabytes=1e-9, matching=False).verdict.name == "unrelated"
+
+
+def batch_normed(names):
+    shapes = ((4, 1, 3, 3), (4,), (4,), (4,), (4,), (2, 4), (2,))
+    arrays = (np.random.default_rng(i).uniform(0.5, 1, s) for i, s in enumerate(shapes))
+    return {n: x.astype(np.float32) for n, x in zip(names, arrays, strict=True)}
+
+
+def test_settings_known_of_one_network_alone_are_no_difference(tmp_path):
+    leaves = ("weight", "bias", "running_mean", "running_var")
+    torch = batch_normed(["0.weight", *(f"1.{x}" for x in leaves), "5.weight", "5.bias"])
+    names = ("scale", "bias", "mean", "var")
+    flax = batch_normed(
+        ["Conv_0/kernel", *(f"BatchNorm_0/{x}" for x in names), "Dense_0/kernel", "Dense_0/bias"]
+    )
+    flax["Conv_0/kernel"] = flax["Conv_0/kernel"].transpose(2, 3, 1, 0)
+    flax["Dense_0/kernel"] = flax["Dense_0/kernel"].T
+    found = compare(*files(tmp_path, torch, flax), config=RELU)
+    assert found.verdict.name == "same weights"
+    notes = "\n".join(found.notes)
+    assert "functions differ" not in notes
+    assert "known of one of A and B alone" in notes
+    assert "B: BatchNorm_0: before or after the activation? --set norm_first=true" in notes
+    assert "A and B: outputs are not computed: config lacks stride, padding" in notes

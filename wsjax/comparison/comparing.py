@@ -16,9 +16,9 @@ import numpy as np
 from wsjax import checks
 from wsjax.comparison import alignment, distances, verdicts
 from wsjax.comparison.alignment import Alignment
-from wsjax.comparison.cost import Cost, allow, cost
+from wsjax.comparison.cost import Cost, allow
 from wsjax.comparison.distances import Chance, Distance, Sums
-from wsjax.comparison.pairs import Pairs, pairs, size
+from wsjax.comparison.pairs import Pairs, conflict, pairs, size
 from wsjax.comparison.sides import Side, Source, inputs, side
 from wsjax.comparison.verdicts import Verdict
 from wsjax.networks import Spec
@@ -341,13 +341,7 @@ def _notes(one: Side, other: Side, found: Pairs, rows) -> Iterator[str]:
         if s.facts and s.facts.packed:
             count = sum(s.facts.packed.values())
             yield f"{name}: {count:,} parameters are packed integers, which are not compared"
-    if "chained" in (one.level, other.level):
-        yield (
-            "activations are not known: permutations alone are matched; with them (--set "
-            "activation=relu) also signs and scales"
-        )
-    if found.by_structure and not found.factors:
-        yield "A and B have other activations or settings: their functions differ"
+    yield from unsettled(one, other, found)
     if moved := [r for r in rows if r.offset]:
         sign = "less" if moved[0].offset > 0 else "plus"
         names = checks.some("norm vector", [r.name for r in moved])
@@ -360,7 +354,22 @@ def _notes(one: Side, other: Side, found: Pairs, rows) -> Iterator[str]:
         yield f"only {names} differ: B is {low:.3g} to {high:.3g} times A there"
 
 
-def price(a: Source, b: Source, branch=None, config=None) -> Cost | None:
-    """The cost of aligning two networks; None if nothing can be aligned."""
-    spec, _ = matchable(pairs(side(a, branch, config), side(b, branch, config)))
-    return None if spec is None else cost(spec)
+def unsettled(one: Side, other: Side, found: Pairs) -> Iterator[str]:
+    """What is not known of the networks' functions, and how the command line is to be given it."""
+
+    def typed(found: re.Match[str]) -> str:
+        pairs = re.findall(r"'(\w+)': '?([^',]+)'?", found[1])
+        words = (f"--set {k}={v.lower() if v in ('True', 'False') else v}" for k, v in pairs)
+        return " ".join(words) or found[0]
+
+    for note in dict.fromkeys((*one.notes, *other.notes)):
+        if "config" in note or "activation" in note:
+            names = " and ".join(x for x, s in (("A", one), ("B", other)) if note in s.notes)
+            yield f"{names}: {re.sub(r'config={([^}]*)}', typed, note)}"
+    if found.by_structure and not found.factors:
+        yield (
+            "A and B have other activations or settings: their functions differ"
+            if conflict(one.spec, other.spec)
+            else "activations or settings are known of one of A and B alone, so that only "
+            "permutations are matched"
+        )

@@ -242,7 +242,7 @@ def _ready(a: Source, b: Source, branch, config) -> _Ready:
     offsets = comparing.norm_offsets(found)
     double = lambda x: np.asarray(x, np.float64)
     theirs = {n: double(x) + offsets.get(n, 0) for n, x in found.b.items()}
-    notes = []
+    notes = list(comparing.unsettled(one, other, found))
     for name, s in (("A", one), ("B", other)):
         if s.facts and s.facts.stripped:
             notes.append(f"{name}: names are written without {', '.join(s.facts.stripped)}")

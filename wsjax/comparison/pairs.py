@@ -132,6 +132,17 @@ def pairs(one: Side, other: Side) -> Pairs:
     )  # fmt: skip
 
 
+def conflict(one: Spec, other: Spec) -> bool:
+    """Whether layers of two specs of one structure are known to behave differently."""
+    for x, y in zip(one.layers, other.layers, strict=True):
+        known, theirs = "other" not in (x.activation, y.activation), dict(y.settings)
+        if known and (x.activation, x.omega) != (y.activation, y.omega):
+            return True
+        if x.source != y.source or any(theirs.get(k, v) != v for k, v in x.settings):
+            return True
+    return False
+
+
 def _behaviour(layer: Layer) -> tuple:
     return layer.activation, layer.omega, layer.source, layer.settings
 

@@ -34,6 +34,7 @@ class Side:
         beside: stored arrays that are no weights.
         facts: of the file, if it is one.
         forward: params, inputs -> outputs; None if it is not known.
+        notes: of recognition.
     """
 
     path: str
@@ -46,6 +47,7 @@ class Side:
     beside: tuple[str, ...] = ()
     facts: Facts | None = None
     forward: Callable[[Any, jax.Array], jax.Array] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def described(self) -> str:
@@ -112,7 +114,7 @@ def _of_file(path: str, stored, facts: Facts, found: Recognition) -> Side:
     packed = {n: np.asarray(x) for n, x in found.pack(stored).items()}
     return Side(
         path, stored, packed, found.spec, found.level, found.family,
-        found.packing, tuple(found.beside), facts, found.forward,
+        found.packing, tuple(found.beside), facts, found.forward, found.notes,
     )  # fmt: skip
 
 
