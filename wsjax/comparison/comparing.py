@@ -22,6 +22,8 @@ from wsjax.comparison.pairs import Pairs, conflict, pairs, size
 from wsjax.comparison.sides import Side, Source, inputs, side
 from wsjax.comparison.verdicts import Verdict
 from wsjax.networks import Spec
+from wsjax.recognition.drafting import OTHER
+from wsjax.views.wiring import wired
 
 Arrays = Mapping[str, np.ndarray]
 DRAWS = 4  # misaligned copies of B that are aligned
@@ -161,6 +163,10 @@ def compare(
     result = dataclasses.replace(result, chance=raw_chance)
     if not matching or spec is None:
         verdict = _decided(found, common, raw_chance, None)
+        if verdict.name not in verdicts.RELATED and whole and distances.rearranged(ours, theirs):
+            reason = "every array holds the same numbers in both, in another order of neurons that "
+            reason += "was not matched" if spec else "cannot be matched"
+            verdict = Verdict("undecided", reason, 0.0, verdicts.ULPS)
         return dataclasses.replace(result, verdict=verdict, **_functions(result, theirs, None))
     price = allow(spec, 1, gigabytes, minutes)
     progress(f"matching: {price}")
@@ -186,6 +192,8 @@ def compare(
         more = f"{DRAWS} more alignments would take over {minutes:g} minutes"
         result = dataclasses.replace(result, notes=(*result.notes, f"in this order alone: {more}"))
     verdict = _decided(found, common, raw_chance, matched_chance)
+    if verdict.name == "unrelated" and matched_chance and 2 * price.minutes <= minutes:
+        verdict = _guessed(standard, ours, theirs, spec, matched_chance) or verdict
     return dataclasses.replace(result, verdict=verdict, matched_chance=matched_chance)
 
 
@@ -304,6 +312,28 @@ def _misaligned(standard, ours, theirs, aligned, spec: Spec, found: Pairs) -> Ch
 
     value = distances.correlation(standard, distances.standard(aligned))
     return distances.chance(value, [drawn() for _ in range(DRAWS)])
+
+
+def _guessed(standard, ours, theirs, spec: Spec, chance: Chance) -> Verdict | None:
+    """The verdict if signs or scales, of activations that are not known, make networks alike."""
+    if all(x.activation != OTHER for x in spec.layers) or not wired(spec):
+        return None
+    for act in ("tanh", "relu"):
+        layers = (
+            dataclasses.replace(x, activation=act) if x.activation == OTHER else x
+            for x in spec.layers
+        )
+        guess = dataclasses.replace(spec, layers=tuple(layers))
+        aligned = distances.standard(alignment.align(theirs, ours, guess).params)
+        found = dataclasses.replace(chance, correlation=distances.correlation(standard, aligned))
+        if found.excess >= verdicts.CLOSE:
+            reason = (
+                f"by permutations alone unrelated, but if their activations were {act}, their "
+                f"correlation would be {found.correlation:.3f} after matching; give them "
+                f"(--set activation={act})"
+            )
+            return Verdict("undecided", reason, found.excess, verdicts.CLOSE)
+    return None
 
 
 def _functions(result: Comparison, theirs: Arrays, aligned: Arrays | None) -> dict[str, Any]:
