@@ -223,3 +223,13 @@ def test_neurons_that_do_not_differ_decide_nothing(tmp_path):
     found = compare(*files(tmp_path, one, other))
     assert found.verdict.name == "undecided"
     assert "too few neurons" in found.verdict.reason
+
+
+def test_an_adapter_is_named(tmp_path):
+    base = {"model.q_proj.weight": np.ones((8, 8), np.float32)}
+    name = "base_model.model.model.q_proj.lora"
+    factors = {f"{name}_A.weight": (2, 8), f"{name}_B.weight": (8, 2)}
+    adapter = {n: np.ones(s, np.float32) for n, s in factors.items()}
+    found = compare(*files(tmp_path, base, adapter))
+    assert found.verdict.name == "not comparable"
+    assert any("B: an adapter of 1 layer, rank 2" in note for note in found.notes)

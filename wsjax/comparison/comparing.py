@@ -28,6 +28,7 @@ from wsjax.views.wiring import wired
 Arrays = Mapping[str, np.ndarray]
 DRAWS = 4  # misaligned copies of B that are aligned
 GIGABYTES, MINUTES = 8.0, 60.0  # what alignment may take by default
+GUESSED = 0.1  # minutes of one alignment, at most, where activations are guessed too
 LEAST = 0.01  # share of the parameters that two networks must have in common
 NORM = re.compile(r"norm|\bln|[._/]ln|scale|gamma|\bbn", re.IGNORECASE)
 
@@ -145,7 +146,9 @@ def compare(
         )
         verdict = Verdict("not comparable", reason, common, LEAST)
         nothing = Distance(float("nan"), float("nan"))
-        return Comparison(one, other, found, verdict, (), nothing, notes=found.differences)
+        return Comparison(
+            one, other, found, verdict, (), nothing, notes=tuple(_notes(one, other, found, ()))
+        )
     offsets = norm_offsets(found)
     theirs = {n: _plus(x, offsets.get(n, 0)) for n, x in found.b.items()}
     rows, raw = _rows(found, theirs, offsets)
@@ -192,7 +195,7 @@ def compare(
         more = f"{DRAWS} more alignments would take over {minutes:g} minutes"
         result = dataclasses.replace(result, notes=(*result.notes, f"in this order alone: {more}"))
     verdict = _decided(found, common, raw_chance, matched_chance)
-    if verdict.name == "unrelated" and matched_chance and 2 * price.minutes <= minutes:
+    if verdict.name == "unrelated" and matched_chance and price.minutes <= GUESSED:
         verdict = _guessed(standard, ours, theirs, spec, matched_chance) or verdict
     return dataclasses.replace(result, verdict=verdict, matched_chance=matched_chance)
 
@@ -364,6 +367,9 @@ def change(moved: np.ndarray, before: np.ndarray) -> float:
 
 def _notes(one: Side, other: Side, found: Pairs, rows) -> Iterator[str]:
     yield from found.differences
+    for name, s in (("A", one), ("B", other)):
+        if s.facts and s.facts.adapter:
+            yield f"{name}: {s.facts.adapter}; `files.effective` makes a network of it and its base"
     for name, s in (("A", one), ("B", other)):
         share = size(found.a if s is one else found.b) / max(size(s.params), 1)
         if share < 0.9999:
