@@ -19,6 +19,7 @@ from experiments.lib import (
     interval_tables,
     overview_tables,
     pretrained_tables,
+    session_tables,
     size_tables,
     tables,
     tracing_tables,
@@ -26,7 +27,7 @@ from experiments.lib import (
 from experiments.lib.records import PUBLISHED, ROOT
 from wsjax import storage
 
-FILES = ("README.md", "experiments/README.md", "wsjax/encoders/README.md")
+FILES = ("README.md", "experiments/README.md", "wsjax/encoders/README.md", "wsjax/cli/README.md")
 MARKER = re.compile(r"<!-- table (\S+) -->.*?(<!-- end -->|(?=<!-- table )|\Z)", re.DOTALL)
 
 
@@ -57,6 +58,7 @@ TABLES = {
     **file_tables.TABLES,
     **interval_tables.TABLES,
     **pretrained_tables.TABLES,
+    **session_tables.TABLES,
 }
 
 

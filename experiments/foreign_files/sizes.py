@@ -10,7 +10,6 @@ of one array mean anything; files whose reading is timed are of random numbers.
 import json
 import math
 import pathlib
-import runpy
 import struct
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from experiments.foreign_files import writers
-from experiments.lib import memory, torch_writer
+from experiments.lib import commands, memory, torch_writer
 from wsjax.files import describe, load, opened
 
 ITEM = 4  # bytes of a float32
@@ -180,37 +179,12 @@ def run(operation: str, path: pathlib.Path) -> dict:
 
 def _command(verb, path):
     """The figures of a command; the memory before is that of `wsjax --help`."""
-    listed = _timed(["--help"])
-    figures = _timed([verb, str(path)])
+    listed, ran = commands.run(["--help"]), commands.run([verb, str(path)])
+    if ran.code:
+        raise RuntimeError(f"wsjax {verb} {path}: {ran.output[-2000:]}")
+    figures = {k: getattr(ran, k) for k in ("first", "seconds", "megabytes")}
     arrays, count = done("list", path)
-    return {**figures, "before": listed["megabytes"], "arrays": arrays, "bytes": count}
-
-
-def _timed(arguments):
-    """Seconds until the first line and until the end, and the most memory, of `wsjax`."""
-    program = "import sys; from experiments.foreign_files import sizes; sizes.command()"
-    begin = time.monotonic()
-    with subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
-        **dict.fromkeys(("stdout", "stderr"), subprocess.PIPE),
-        text=True,
-    ) as process:
-        line = process.stdout.readline()
-        first = time.monotonic() - begin
-        _, errors = process.communicate()
-    seconds = time.monotonic() - begin
-    if process.returncode or not line:
-        raise RuntimeError(f"wsjax {' '.join(arguments)}: {errors[-2000:]}")
-    most = float(errors.splitlines()[-1])
-    return {"first": round(first, 3), "seconds": round(seconds, 3), "megabytes": round(most, 1)}
-
-
-def command() -> None:
-    """`wsjax` with the process's arguments; the last line on standard error is its memory."""
-    try:
-        runpy.run_module("wsjax", run_name="__main__")
-    finally:
-        print(memory.peak(), file=sys.stderr)
+    return {**figures, "before": listed.megabytes, "arrays": arrays, "bytes": count}
 
 
 def report() -> None:

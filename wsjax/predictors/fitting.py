@@ -261,6 +261,8 @@ def _folds(groups, train, validation, seed):
 
 def _try(name, data, folds, whole, encoder, seconds) -> _Result:
     """A candidate's predictions on the rows of all folds."""
+    if encoder is not None and seconds < 1:  # compilation alone takes seconds
+        return _Result(f"{seconds:.1f} s were left for it")
     start, predicted, rows = time.monotonic(), [], []
     model, note = None, ""
     for i, (train, stop, measured) in enumerate(folds):
