@@ -421,7 +421,7 @@ def test_settings_that_outputs_lack_are_named():
     config = {"activation": "relu", "max_pool": 1, "pool": "mean"}
     found = recognize(net, config)
     assert found.forward is None
-    assert "outputs are not computed: config lacks stride, padding of convolutions" in found.notes
+    assert "outputs are not computed: config lacks stride, padding" in found.notes
     found = recognize(net, config | {"stride": 1, "padding": 0})
     assert found.forward is not None
     assert not [n for n in found.notes if "lacks" in n]
