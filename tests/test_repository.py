@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "encoders": {"checks", "networks", "views", "architectures", "symmetries", "summaries"},
     "zoos": {
         *("checks", "networks", "storage", "architectures", "datasets", "training"),
-        *("summaries", "files", "recognition"),
+        *("summaries", "files", "recognition", "symmetries"),
     },
     "tasks": {
         *("checks", "networks", "metrics", "storage", "views", "symmetries"),
@@ -69,7 +69,7 @@ MAY_IMPORT = {
 # folder of experiments -> folders it may import; "" is the tables of the papers
 EXPERIMENTS = {"lib": set(), "benchmarks": {"lib"}, "make": {"lib", "benchmarks"}}
 EXPERIMENTS |= {"faults": {"lib"}, "foreign_models": set(), "foreign_files": {"lib"}}
-EXPERIMENTS |= {"": {"lib", "foreign_models", "foreign_files"}}
+EXPERIMENTS |= {"": {"lib", "make", "foreign_models", "foreign_files"}}
 HEAVY = {
     *("tensorflow_datasets", "tensorflow", "torch", "sklearn", "matplotlib", "tensorboardX"),
     *("h5py", "onnx", "crepes", "pandas"),

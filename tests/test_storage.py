@@ -97,6 +97,9 @@ def test_links_large_files_and_absent_ones_are_not_read(tmp_path):
     (tmp_path / "b.json").symlink_to(path)
     with pytest.raises(DamagedError, match=r"b\.json is missing or no plain file"):
         storage.read_sealed(tmp_path / "b.json")
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(DamagedError, match=r"pipe\.json is missing or no plain file"):
+        storage.read_sealed(tmp_path / "pipe.json")
     with pytest.raises(FileNotFoundError):
         storage.read_sealed(tmp_path / "c.json")
     with pytest.raises(FileNotFoundError):

@@ -230,8 +230,10 @@ def _tsne(vectors: np.ndarray, seed: int) -> tuple[np.ndarray, tuple[str, str]]:
     from sklearn.manifold import TSNE
 
     perplexity = min(30.0, (len(vectors) - 1) / 3)
-    fitted = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(vectors)
-    return np.asarray(fitted, np.float64), ("t-SNE 1", "t-SNE 2")
+    # threads of the approximate method wait for each other longer than few networks take
+    method = "exact" if len(vectors) <= 200 else "barnes_hut"
+    tsne = TSNE(perplexity=perplexity, init="pca", method=method, random_state=seed)
+    return np.asarray(tsne.fit_transform(vectors), np.float64), ("t-SNE 1", "t-SNE 2")
 
 
 def _duplicates(folder: Folder) -> tuple[Duplicates, ...]:

@@ -100,27 +100,28 @@ def read_sealed(path: pathlib.Path, limit: int | None = None) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        DamagedError: it is a link, too large, no JSON, or not as it was sealed.
+        DamagedError: it is a link or no file, too large, no JSON, or not as it was sealed.
     """
-    if path.is_symlink():
+    if path.is_symlink() or (path.exists() and not path.is_file()):  # a pipe would never end
         raise DamagedError(f"{path.name} is missing or no plain file")
     if limit is not None and path.stat().st_size > limit:
         raise DamagedError(f"{path.name} has {path.stat().st_size} bytes, expected at most {limit}")
     try:
         data = json.loads(path.read_text("utf-8"))
+        sealed = isinstance(data, dict) and data.get(SEAL) == seal(data)
     except FileNotFoundError:
         raise
     except (ValueError, OSError, RecursionError) as error:
         raise DamagedError(f"{path.name} is not JSON: {error}") from error
-    if not isinstance(data, dict) or data.get(SEAL) != seal(data):
+    if not sealed:
         raise DamagedError(f"{path.name} was altered: it does not match its own {SEAL}")
     return data
 
 
 def seal(data: Mapping[str, Any]) -> str:
-    """sha256 of all values of JSON data but the seal itself."""
+    """sha256 of all values of JSON data but the seal itself; a ValueError if one is NaN."""
     rest = {k: v for k, v in data.items() if k != SEAL}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def plain(value: Any) -> Any:

@@ -34,11 +34,9 @@ def transcript(run: Mapping) -> str:
 
 
 def sessions(results: pathlib.Path) -> str:
-    """The latest of each session, in the order of `experiments.sessions`."""
-    from experiments.sessions import SESSIONS
-
+    """The latest of each session, in the order in which they were first recorded."""
     runs = {r["row"]: r for r in records.latest(records.read("sessions", results))}
-    parts = [transcript(runs[name]) for name in SESSIONS if name in runs]
+    parts = [transcript(run) for run in runs.values()]
     return "\n\n".join(parts) or tables.EMPTY
 
 

@@ -1,13 +1,26 @@
 """Zoos of MLPs at random whose label follows from the weights, for predictors."""
 
+import contextlib
+
 import numpy as np
+import pytest
 
 from wsjax import architectures
+from wsjax.predictors import candidates, fitting
 from wsjax.zoos import Zoo
 
 SPEC = architectures.mlp([3, 5, 2], "relu")
 OTHER = architectures.mlp([3, 6, 2], "relu")
 TANH = architectures.mlp([3, 5, 2], "tanh")
+
+
+@contextlib.contextmanager
+def quick():
+    """Few trees and few resamples in `fit`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidates, "ROUNDS", 10)
+        patch.setattr(fitting, "RESAMPLES", 10)
+        yield
 
 
 def accuracies(n, seed=0, noise=0.03, size=1.0, each=1, spec=SPEC):

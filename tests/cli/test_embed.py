@@ -29,7 +29,7 @@ def test_tables_name_duplicates_neighbours_and_what_was_skipped(nets, tmp_path):
     lines = [" ".join(line.split()) for line in result.output.splitlines() if line.strip()]
     assert lines[0] == ("8 networks, vectors of 42 numbers (statistics); 2 groups of duplicates")
     assert lines[1].endswith(
-        "8 networks of 7 runs, 1 file skipped, 1 other file, 1 group of equal weights; each "
+        "8 networks of 6 runs, 1 file skipped, 1 other file, 2 groups equal up to symmetry; each "
         "network is a run of its own"
     )
     assert any(line.startswith("cut.pt ") for line in lines)

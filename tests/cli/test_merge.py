@@ -66,6 +66,12 @@ def test_as_stored(files):
 def test_mistakes_are_one_sentence(files, tmp_path):
     a, b, data, out = files
     np.savez(tmp_path / "other.npz", x=np.ones(3), z=np.ones(3))
+    x = np.zeros((3, 6), np.float32)
+    wrong = {"class": (x, [0, 1, 3]), "negative": (x, [0, -1, 2]), "nan": (x + np.nan, [0, 1, 2]),
+             "single": (x, 1)}  # fmt: skip
+    for name, (x, y) in wrong.items():
+        np.savez(tmp_path / f"{name}.npz", x=x, y=np.array(y))
+    relu = ["--set", "activation=relu", "--data"]
     for more, text in (
         (["--data", data], "--function"),
         (["--data", tmp_path / "other.npz"], "expected arrays x and y"),
@@ -73,6 +79,12 @@ def test_mistakes_are_one_sentence(files, tmp_path):
         (["--data", data, "--function", "no_such_module:f"], "No module named"),
         (["--data", data, "--function", "nothing"], "MODULE:NAME"),
         (["--function", "numpy:sum"], "--data"),
+        (["--data", data, "--function", "numpy:pi"], "expected a function"),
+        (["--data", data, "--function", "numpy:dot"], "the function raised"),
+        ([*relu, tmp_path / "class.npz"], "classes y from 0 to 2"),
+        ([*relu, tmp_path / "negative.npz"], "got -1 to 2"),
+        ([*relu, tmp_path / "nan.npz"], "finite numbers in x"),
+        ([*relu, tmp_path / "single.npz"], "shapes (3, 6) and ()"),
         (["--weight", "2"], "0<=x<=1"),
     ):
         result = run(a, b, "-o", out, *more)

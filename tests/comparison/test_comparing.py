@@ -90,8 +90,11 @@ def test_networks_of_independent_draws_are_unrelated():
 def test_without_matching_order_counts(tmp_path):
     state = torch_mlp()
     found = compare(*files(tmp_path, state, permuted_mlp(state)), matching=False)
-    assert found.verdict.name == "unrelated"
+    assert found.verdict.name == "undecided"
+    assert "another order of neurons that was not matched" in found.verdict.reason
     assert found.matched is None
+    moved = noisy(permuted_mlp(state), 0.01)
+    assert compare(*files(tmp_path, state, moved), matching=False).verdict.name == "unrelated"
 
 
 def norms(seed=0, **changes):
@@ -151,6 +154,14 @@ def test_a_recurrence_is_compared_as_stored(tmp_path):
     found = compare(*files(tmp_path, a, noisy(a, 0.1)))
     assert found.matched is None
     assert any("no linear assignment" in note for note in found.notes)
+    flipped = {n: x.copy() for n, x in a.items()}
+    for n in ("rnn.weight_ih_l0", "rnn.bias_ih_l0", "rnn.bias_hh_l0"):
+        flipped[n] = flipped[n][::-1]
+    flipped["rnn.weight_hh_l0"] = flipped["rnn.weight_hh_l0"][::-1, ::-1]
+    flipped["fc.weight"] = flipped["fc.weight"][:, ::-1]
+    found = compare(*files(tmp_path, a, flipped))  # the same function
+    assert found.verdict.name == "undecided"
+    assert "cannot be matched" in found.verdict.reason
 
 
 def test_too_large_to_match(tmp_path):
@@ -158,3 +169,67 @@ def test_too_large_to_match(tmp_path):
     with pytest.raises(TooLargeError):
         compare(*paths, gigabytes=1e-9)
     assert compare(*paths, gigabytes=1e-9, matching=False).verdict.name == "unrelated"
+
+
+def batch_normed(names):
+    shapes = ((4, 1, 3, 3), (4,), (4,), (4,), (4,), (2, 4), (2,))
+    arrays = (np.random.default_rng(i).uniform(0.5, 1, s) for i, s in enumerate(shapes))
+    return {n: x.astype(np.float32) for n, x in zip(names, arrays, strict=True)}
+
+
+def test_settings_known_of_one_network_alone_are_no_difference(tmp_path):
+    leaves = ("weight", "bias", "running_mean", "running_var")
+    torch = batch_normed(["0.weight", *(f"1.{x}" for x in leaves), "5.weight", "5.bias"])
+    names = ("scale", "bias", "mean", "var")
+    flax = batch_normed(
+        ["Conv_0/kernel", *(f"BatchNorm_0/{x}" for x in names), "Dense_0/kernel", "Dense_0/bias"]
+    )
+    flax["Conv_0/kernel"] = flax["Conv_0/kernel"].transpose(2, 3, 1, 0)
+    flax["Dense_0/kernel"] = flax["Dense_0/kernel"].T
+    found = compare(*files(tmp_path, torch, flax), config=RELU)
+    assert found.verdict.name == "same weights"
+    notes = "\n".join(found.notes)
+    assert "functions differ" not in notes
+    assert "known of one of A and B alone" in notes
+    assert "B: BatchNorm_0: before or after the activation? --set norm_first=true" in notes
+    assert "A and B: outputs are not computed: config lacks stride, padding" in notes
+
+
+def test_signs_of_activations_that_are_not_known_are_guessed(tmp_path):
+    state = torch_mlp()
+    moved = permuted_mlp(state)
+    signs = np.where(np.arange(24) % 2, 1, -1).astype(np.float32)
+    for i in (0, 2):
+        moved[f"{i}.weight"], moved[f"{i}.bias"] = (
+            signs[:, None] * moved[f"{i}.weight"], signs * moved[f"{i}.bias"],
+        )  # fmt: skip
+        moved[f"{i + 2}.weight"] = moved[f"{i + 2}.weight"] * signs
+    paths = files(tmp_path, state, moved)
+    found = compare(*paths)
+    assert found.verdict.name == "undecided"
+    assert "--set activation=tanh" in found.verdict.reason
+    assert compare(*paths, config={"activation": "tanh"}).verdict.name == verdicts.SAME[2]
+
+
+def test_neurons_that_do_not_differ_decide_nothing(tmp_path):
+    ones = {n: np.ones_like(x) for n, x in torch_mlp().items()}
+    found = compare(*files(tmp_path, ones, {n: 2 * x for n, x in ones.items()}))
+    assert found.verdict.name == "undecided"
+    one, other = torch_mlp(), torch_mlp(1)
+    for state in (one, other):  # all neurons but the first are dead
+        for i in (0, 2):
+            state[f"{i}.weight"][1:] = state[f"{i}.bias"][1:] = 0
+            state[f"{i + 2}.weight"][:, 1:] = 0
+    found = compare(*files(tmp_path, one, other))
+    assert found.verdict.name == "undecided"
+    assert "too few neurons" in found.verdict.reason
+
+
+def test_an_adapter_is_named(tmp_path):
+    base = {"model.q_proj.weight": np.ones((8, 8), np.float32)}
+    name = "base_model.model.model.q_proj.lora"
+    factors = {f"{name}_A.weight": (2, 8), f"{name}_B.weight": (8, 2)}
+    adapter = {n: np.ones(s, np.float32) for n, s in factors.items()}
+    found = compare(*files(tmp_path, base, adapter))
+    assert found.verdict.name == "not comparable"
+    assert any("B: an adapter of 1 layer, rank 2" in note for note in found.notes)

@@ -138,3 +138,25 @@ def test_types_and_names_that_are_not_written(tmp_path):
     with pytest.raises(ValueError, match="ends in"):
         write(tmp_path / "x.pt", half)
     assert jax.numpy.asarray(files.load(tmp_path / "x.safetensors")[0]["w"]).dtype == "bfloat16"
+
+
+def test_rounding_to_the_files_types_counts(tmp_path):
+    state = torch_mlp()
+    half = {n: (20 * x).astype(ml_dtypes.bfloat16) for n, x in permuted_mlp(torch_mlp(1)).items()}
+    a, b = stored(tmp_path, state, half)
+    found = match(a, b, config=RELU)
+    assert 1e-4 < found.function_error < 0.1  # of one epsilon, 2^-7, not of float32
+    x = np.ones((4, 6), np.float32)
+    merged = merge(b, a, config=RELU, data=(x, np.zeros((4, 3), np.float32)))
+    write(tmp_path / "c.safetensors", merged.stored)
+    again = merge(tmp_path / "c.safetensors", a, config=RELU, data=(x, np.zeros((4, 3))))
+    assert again.losses[0] == pytest.approx(merged.losses[2], rel=1e-6)
+
+
+def test_numbers_beyond_the_files_type_are_not_written(tmp_path):
+    a = {n: 1e4 * x for n, x in torch_mlp().items()}
+    b = {n: x.astype(np.float16) for n, x in torch_mlp(1).items()}
+    b["0.weight"], b["2.weight"] = 1e-3 * b["0.weight"], 1e3 * b["2.weight"]
+    a["2.weight"], a["4.weight"] = 1e-4 * a["2.weight"], 1e6 * a["4.weight"]
+    with pytest.raises(ValueError, match="too large for the file's float16"):
+        match(*stored(tmp_path, a, b), config=RELU)

@@ -84,3 +84,18 @@ def test_only_a_part_is_common(tmp_path):
     assert (found.only_a, found.only_b) == (("left",), ("right",))
     b["enc.w"] = b["enc.w"][:, ::-1]  # of that shape, but no transpose
     assert paired(tmp_path, a, b).pairs == ()
+
+
+def test_formats_list_the_arrays_of_a_norm_in_other_orders(tmp_path):
+    norm = {f"BatchNorm_0/{role}": (4,) for role in ("scale", "bias", "mean", "var")}
+    shapes = {"Conv_0/kernel": (3, 3, 1, 4), **norm, "Dense_0/kernel": (4, 2)}
+    state = arrays(shapes)
+    state["BatchNorm_0/var"] = abs(state["BatchNorm_0/var"])
+    sides = []
+    for i, order in enumerate((list(shapes), sorted(shapes))):
+        np.savez(tmp_path / f"{i}.npz", **{n: state[n] for n in order})
+        sides.append(side(tmp_path / f"{i}.npz"))
+    found = pairs(*sides)
+    assert found.by_structure
+    assert found.differences == ()
+    assert all(np.array_equal(x, found.b[n]) for n, x in found.a.items())

@@ -1,5 +1,7 @@
 """The domain: networks like those of training are in, others out, with the reason."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from cases.predictor_zoos import OTHER, SPEC, TANH, accuracies
@@ -66,6 +68,12 @@ def test_other_architectures_are_named(domain):
         "another architecture: Dense_0/kernel is shape (3, 6), training shape (3, 5)"
     )
     assert domain.architecture(TANH) == ("another architecture: Dense_0 has tanh, training relu")
+    first = dataclasses.replace(SPEC.layers[0], activation="other")
+    unknown = dataclasses.replace(SPEC, layers=(first, *SPEC.layers[1:]))
+    assert domain.architecture(unknown) == (
+        "the activation of Dense_0 is not known, in training it was relu: state it "
+        "(--set activation=relu)"
+    )
 
 
 def test_a_collection_of_other_networks_is_noticed_where_each_alone_is_not(domain):

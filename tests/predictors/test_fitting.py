@@ -4,13 +4,19 @@ import dataclasses
 
 import numpy as np
 import pytest
-from cases.predictor_zoos import OTHER, SPEC, TANH, accuracies
+from cases.predictor_zoos import OTHER, SPEC, TANH, accuracies, quick
 
-from wsjax import encoders, predictors
+from wsjax import predictors
 from wsjax.predictors import UnfitDataError, fitting
 from wsjax.zoos import Zoo, concatenate
 
 NONE = {}  # no encoders
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly():
+    with quick():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -119,28 +125,17 @@ def test_the_choice_is_the_simplest_within_a_standard_error():
     assert fitting._chosen(better, groups) == "trees"
 
 
-@pytest.mark.trains
-def test_an_encoder_is_tried_within_its_time_and_an_unsupported_one_is_a_line():
-    """The one training of the tests of predictors: 50 steps of StatNN."""
-    zoo = accuracies(150)
-    tried = {"stat_nn": encoders.StatNN((16,), 16), "inr2vec": encoders.INR2Vec()}
-    facts = predictors.fit(zoo, "accuracy", encoders=tried, minutes=1).facts
-    lines = {x["name"]: x for x in facts["candidates"]}
-    assert lines["stat_nn"]["note"].endswith(" steps")
-    assert lines["stat_nn"]["r2"] > 0.3
-    assert facts["measure"] == "on validation"
-    assert lines["stat_nn"]["seconds"] < 40
-    assert "r2" not in lines["inr2vec"]
-    assert "does not support the network" in lines["inr2vec"]["note"]
-
-
-@pytest.mark.trains
-def test_no_time_is_a_reason():
-    tried = {"stat_nn": encoders.StatNN((4,), 4)}
-    facts = predictors.fit(accuracies(40), "accuracy", encoders=tried, minutes=1e-4).facts
-    line = next(x for x in facts["candidates"] if x["name"] == "stat_nn")
-    assert "s were left for it" in line["note"]
-    assert "r2" not in line
+def test_columns_named_as_measures_are_not_the_controls_unless_named():
+    zoo, y = accuracies(40), accuracies(40).labels["accuracy"]
+    measured = ("train_loss", "valAcc", "generalization_gap", "test_time", "top5")
+    settings = ("rate", "batch_norm", "decay", "timesteps", "step")
+    labels = dict.fromkeys((*measured, *settings), y + np.arange(40, dtype=np.float32))
+    zoo = dataclasses.replace(zoo, labels={**labels, "accuracy": y})
+    control = predictors.fit(zoo, "accuracy", encoders=NONE).facts["control"]
+    assert control["columns"] == sorted(settings)
+    assert control["measured"] == sorted(measured)
+    named = predictors.fit(zoo, "accuracy", encoders=NONE, recipe=["train_loss"]).facts["control"]
+    assert (named["columns"], named["measured"]) == (["train_loss"], [])
 
 
 def labelled(y, n=40):
@@ -182,7 +177,9 @@ def test_copies_of_few_networks_are_too_few_runs():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"minutes": 0}, "expected minutes above 0"),
+        ({"minutes": 0}, "expected finite minutes above 0"),
+        ({"minutes": np.inf}, "expected finite minutes above 0"),
+        ({"seed": -1}, "a seed from 0, got 5"),
         ({"confidence": 1.0}, "a confidence from 0.5 to below 1"),
         ({"names": ["a"]}, "expected 40 names of networks, got 1"),
         ({"names": ["a"] * 40}, "expected different names, got twice: a"),

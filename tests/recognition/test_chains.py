@@ -413,3 +413,15 @@ def test_what_is_claimed_of_a_network_that_only_looks_like_a_chain_holds(case, c
     assert (found.level, list(found.spec.hidden)) == ("chained", free)
     if free:
         assert_recognised(state, run, config)
+
+
+def test_settings_that_outputs_lack_are_named():
+    shapes = {"0.weight": (4, 1, 3, 3), "0.bias": (4,), "4.weight": (2, 4), "4.bias": (2,)}
+    net = {n: np.zeros(s, np.float32) for n, s in shapes.items()}
+    config = {"activation": "relu", "max_pool": 1, "pool": "mean"}
+    found = recognize(net, config)
+    assert found.forward is None
+    assert "outputs are not computed: config lacks stride, padding" in found.notes
+    found = recognize(net, config | {"stride": 1, "padding": 0})
+    assert found.forward is not None
+    assert not [n for n in found.notes if "lacks" in n]

@@ -7,6 +7,7 @@ import re
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 from cases.tasks import SNE, ratio_zoo
 
 from wsjax import encoders, storage, tasks
@@ -135,8 +136,8 @@ def test_a_pretrained_model_is_found_by_its_name(model, monkeypatch, tmp_path):
     with pytest.raises(FileNotFoundError, match=words):
         restore("second")
     monkeypatch.setenv(exports.VARIABLE, str(tmp_path / "none"))
-    with pytest.raises(FileNotFoundError, match="which has none; give"):
-        restore("first")
+    with pytest.raises(FileNotFoundError, match=r"none, which does not exist; the models are in"):
+        restore("first")  # as of an installed package
 
 
 def test_a_path_that_exists_comes_before_a_name(model, monkeypatch, tmp_path):
@@ -231,7 +232,38 @@ OTHERS = {
         lambda c: c["files"].update({"../first/README.md": c["files"]["README.md"]}),
         "expected files beside config.json, got '../first/README.md'",
     ),
+    "long path": (lambda c: c["files"].update({"a" * 5000: {}}), "expected files beside config"),
+    "no encoder of ours": (
+        lambda c: c["wsjax"].update(
+            encoder={"name": "os:system", "settings": {"command": "false"}}
+        ),
+        "config.json makes no sense: .*expected a subclass of wsjax.encoders.Encoder",
+    ),
+    "large setting": (
+        lambda c: c["wsjax"]["encoder"]["settings"].update(widths=[10**400]),
+        "config.json makes no sense: OverflowError",
+    ),
+    "deep head": (
+        lambda c: c["wsjax"].update(head=[1] * 500),
+        "expected no more layers than its file has arrays, 8",
+    ),
+    "large network": (
+        lambda c: c["wsjax"]["specs"][0].update(sizes=huge(c["wsjax"]["specs"][0]["sizes"])),
+        "config.json makes no sense: expected networks of at most 268,435,456 weights, got",
+    ),
+    "scales": (
+        lambda c: c["wsjax"]["scales"].update({"dense/kernel/0": 1e-320}),
+        "config.json makes no sense: .*number above 0 in float32",
+    ),
+    "constants": (
+        lambda c: c["wsjax"].update(constants={"mean": "x"}),
+        "config.json makes no sense: could not convert",
+    ),
 }
+
+
+def huge(sizes):
+    return [[name, 1 << 27] for name, _ in sizes]
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -240,6 +272,43 @@ def test_a_sealed_config_that_does_not_fit_is_one_error(model, name):
     change, message = OTHERS[name]
     sealed_anew(folder, change)
     with pytest.raises(ValueError, match=message):
+        restore(folder)
+
+
+def test_a_config_with_nan_is_not_restored(model):
+    _, folder = model
+    path = folder / "config.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 1, "constants": NaN'))
+    with pytest.raises(DamagedError, match=r"config\.json is not JSON: Out of range float"):
+        restore(folder)
+
+
+ARRAYS = {
+    "finite parameters, got NaN or infinity in 'encoder/": lambda x: np.full_like(x, np.nan),
+    "'float32', 'float16'.*, got float64 in 'encoder/": lambda x: x.astype(np.float64),
+}
+
+
+@pytest.mark.parametrize("message", ARRAYS)
+def test_parameters_of_no_use_are_named(model, message):
+    _, folder = model
+    path = folder / exports.MODEL
+    arrays = safetensors.numpy.load(path.read_bytes())
+    path.write_bytes(safetensors.numpy.save({k: ARRAYS[message](x) for k, x in arrays.items()}))
+    sealed_anew(folder, lambda c: c["files"].update({path.name: storage.fingerprint(path)}))
+    with pytest.raises(DamagedError, match=f"{path}: expected .*{message}"):
+        restore(folder)
+
+
+def test_a_dtype_that_numpy_lacks_is_named(model):
+    _, folder = model
+    path = folder / exports.MODEL
+    header = json.dumps({"a": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
+    sealed_anew(folder, lambda c: c["files"].update({path.name: storage.fingerprint(path)}))
+    with pytest.raises(
+        DamagedError, match=r"expected arrays of .*'float16'.*, got .*BF16|bfloat16"
+    ):
         restore(folder)
 
 

@@ -93,6 +93,13 @@ def test_extend_adds_scales_for_kinds_not_seen_in_training():
 def test_json_comes_back_and_is_checked():
     scale = InputScale.fit(ZOO)
     assert InputScale.from_json(json.loads(json.dumps(scale.to_json()))) == scale
-    for wrong in ({"dense": 1.0}, {"dense/kernel/0": 0.0}, {"dense/kernel/0": "1"}):
-        with pytest.raises(ValueError, match="'kind/role/level' -> a number above 0, got"):
+    for wrong in (
+        {"dense": 1.0},
+        {"dense/kernel/0": 0.0},
+        {"dense/kernel/0": "1"},
+        {"dense/kernel/x": 1.0},
+    ):
+        with pytest.raises(
+            ValueError, match="'kind/role/level' -> a number above 0 in float32, got"
+        ):
             InputScale.from_json(wrong)

@@ -161,7 +161,24 @@ def test_copies_are_one_run(tmp_path):
     folder = read_folder(tmp_path)
     assert folder.duplicates == (("a.pt", "c.pt"), ("e", "f"))
     assert folder.zoo.runs.tolist() == [0, 1, 0, 3, 4, 4]
-    assert "2 groups of equal weights" in str(folder)
+    assert "2 groups equal up to symmetry" in str(folder)
+
+
+def mlp(seed, order=slice(None)):
+    """State dict of an MLP 4-6-3 with its hidden neurons in an order."""
+    first, bias, last = (np.random.default_rng([seed, i]).normal(size=n).astype(np.float32)
+                         for i, n in enumerate([(6, 4), 6, (3, 6)]))  # fmt: skip
+    arrays = {"a.weight": first[order], "a.bias": bias[order], "b.weight": last[:, order]}
+    return {k: np.ascontiguousarray(x) for k, x in arrays.items()}
+
+
+def test_copies_with_permuted_neurons_are_one_run(tmp_path):
+    networks = {"a": mlp(0), "b": mlp(1), "c": mlp(0, [3, 1, 5, 0, 2, 4])}
+    for name, arrays in networks.items():
+        (tmp_path / name).write_bytes(weight_files.safetensors_bytes(arrays))
+    folder = read_folder(tmp_path)
+    assert folder.duplicates == (("a", "c"),)
+    assert folder.zoo.runs.tolist() == [0, 1, 0]
 
 
 def test_mixed_architectures_are_listed(tmp_path):

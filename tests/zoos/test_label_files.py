@@ -158,3 +158,19 @@ def test_names_that_are_no_networks(tmp_path, rows, words):
     with pytest.raises(ValueError, match=r"labels\.csv: ") as error:
         table(tmp_path, text).places(NAMES)
     assert str(error.value).endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "message"),
+    [("1e39", "1e40", "got 2 others"), ("0.5", "0.5000000001", "is 0.5 in each of 2 rows")],
+)
+def test_a_target_is_finite_and_differs_in_float32(tmp_path, one, other, message):
+    labels = table(tmp_path, f"file,loss\na,{one}\nb,{other}\n")
+    with pytest.raises(ValueError, match=message):
+        labels.target("loss")
+
+
+def test_a_text_does_not_replace_another_column(tmp_path):
+    labels = table(tmp_path, "file,opt,opt_adam\na,adam,3\nb,sgd,4\n")
+    with pytest.raises(ValueError, match="column 'opt' are labels of the names 'opt_adam'"):
+        labels.labels()

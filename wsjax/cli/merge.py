@@ -102,8 +102,11 @@ def _function(name):
         raise click.UsageError(f"--function {name}: expected MODULE:NAME, such as model:apply")
     sys.path.insert(0, os.getcwd())  # as `python -m` has it
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # whatever the user's module does
         raise click.UsageError(f"--function {name}: {error}") from error
     finally:
         sys.path.remove(os.getcwd())
+    if not callable(found):
+        raise click.UsageError(f"--function {name}: expected a function, got {found!r}")
+    return found

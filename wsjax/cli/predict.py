@@ -43,25 +43,27 @@ def predict(
     is one, with a warning.
 
     \b
+    Examples:
       wsjax predict new.pt --with model
       wsjax predict runs/*.pt --with model --gate 0.8 --gate-on low
-    """  # noqa: D301 (click reads the control character)
+    """  # noqa: D301 - click reads the backspace
     from wsjax import predictors
 
+    if gate is not None and not math.isfinite(gate):  # which no prediction is below
+        raise click.UsageError(f"--gate: expected a finite number, got {gate}")
     predictor = predictors.load(model)
     predictions = predictors.predict_files(files, predictor, branch, config, anyway)
-    return page(predictor.label, predictions, gate, gate_on, anyway)
+    return page(predictor.label, predictions, gate, gate_on)
 
 
-def page(label: str, found: Any, gate: float | None, gate_on: str, anyway: bool) -> Page:
+def page(label: str, found: Any, gate: float | None, gate_on: str) -> Page:
     """Predictions as a table; the code of the gate or of a refusal."""
     compared = found.values if gate_on == "point" else found.low
     below = [
         name for name, x in zip(found.names, compared.tolist(), strict=True)
         if gate is not None and x < gate
     ]  # fmt: skip
-    out = [n for n, verdict in zip(found.names, found.domain, strict=True) if verdict == "out"]
-    refused = out and not anyway
+    refused = sum(not math.isfinite(x) for x in found.values)
     code = REFUSED if refused else GATE if below else FINE
     rows = tuple(
         (name, *(x if math.isfinite(x) else None for x in numbers), verdict)
@@ -85,14 +87,14 @@ def page(label: str, found: Any, gate: float | None, gate_on: str, anyway: bool)
         ends = f"{found.low[0]:.4g} to {found.high[0]:.4g} ({level})"
         headline = f"{found.names[0]}: {label} {found.values[0]:.4g}, {ends}"
     if refused:
-        headline = f"refused: {len(out)} of {total} out of the domain of the model"
+        headline = f"refused: {refused} of {total} out of the domain of the model"
     elif below:
         headline = f"gate failed: {len(below)} of {total} below {gate:g}: {', '.join(below[:5])}"
     data = {
         "label": label, "confidence": found.confidence, "gate": gate, "gate_on": gate_on,
         "below": below, "refused": bool(refused), "shift": found.shift,
         "networks": [
-            {"name": name, "value": row[1], "low": row[2], "high": row[3], "domain": row[4],
+            {"file": name, "prediction": row[1], "low": row[2], "high": row[3], "domain": row[4],
              "reasons": list(own)}
             for name, row, own in zip(found.names, rows, found.reasons, strict=True)
         ],

@@ -9,6 +9,8 @@ import click
 from wsjax.cli.options import configured
 from wsjax.cli.output import FINE, REFUSED, Page, Table, reports
 
+KEYS = ("rank", "places", "file", "prediction", "low", "high", "domain")  # of a network
+
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=pathlib.Path))
@@ -39,9 +41,10 @@ def rank(
     the number that are surely above it to the number that are not surely below.
 
     \b
+    Examples:
       wsjax rank sweep --with model
       wsjax rank sweep --with model --labels labels.csv
-    """  # noqa: D301 (click reads the control character)
+    """  # noqa: D301 - click reads the backspace
     from wsjax import predictors
     from wsjax.zoos.from_files import read_folder
 
@@ -88,11 +91,10 @@ def page(label: str, found: Any, described: str, skipped: Any) -> Page:
     data = {
         "label": label, "margin": found.margin, "confidence": all_of.confidence,
         "shift": all_of.shift, "described": described,
-        "networks": [dict(zip(("rank", "places", "name", "value", "low", "high", "domain"), row,
-                              strict=True)) for row in rows],
-        "out": [{"name": all_of.names[i], "reasons": list(all_of.reasons[i])}
+        "networks": [dict(zip(KEYS, row, strict=True)) for row in rows],
+        "out": [{"file": all_of.names[i], "reasons": list(all_of.reasons[i])}
                 for i in range(len(all_of)) if not found.first[i]],
-        "skipped": [list(x) for x in skipped],
+        "skipped": [{"file": name, "reason": why} for name, why in skipped],
     }  # fmt: skip
     return Page(headline, data, tuple(parts), FINE if order else REFUSED)
 

@@ -16,16 +16,19 @@ import numpy as np
 from wsjax import checks
 from wsjax.comparison import alignment, distances, verdicts
 from wsjax.comparison.alignment import Alignment
-from wsjax.comparison.cost import Cost, allow, cost
+from wsjax.comparison.cost import Cost, allow
 from wsjax.comparison.distances import Chance, Distance, Sums
-from wsjax.comparison.pairs import Pairs, pairs, size
+from wsjax.comparison.pairs import Pairs, conflict, pairs, size
 from wsjax.comparison.sides import Side, Source, inputs, side
 from wsjax.comparison.verdicts import Verdict
 from wsjax.networks import Spec
+from wsjax.recognition.drafting import OTHER
+from wsjax.views.wiring import wired
 
 Arrays = Mapping[str, np.ndarray]
 DRAWS = 4  # misaligned copies of B that are aligned
 GIGABYTES, MINUTES = 8.0, 60.0  # what alignment may take by default
+GUESSED = 0.1  # minutes of one alignment, at most, where activations are guessed too
 LEAST = 0.01  # share of the parameters that two networks must have in common
 NORM = re.compile(r"norm|\bln|[._/]ln|scale|gamma|\bbn", re.IGNORECASE)
 
@@ -143,7 +146,9 @@ def compare(
         )
         verdict = Verdict("not comparable", reason, common, LEAST)
         nothing = Distance(float("nan"), float("nan"))
-        return Comparison(one, other, found, verdict, (), nothing, notes=found.differences)
+        return Comparison(
+            one, other, found, verdict, (), nothing, notes=tuple(_notes(one, other, found, ()))
+        )
     offsets = norm_offsets(found)
     theirs = {n: _plus(x, offsets.get(n, 0)) for n, x in found.b.items()}
     rows, raw = _rows(found, theirs, offsets)
@@ -161,6 +166,10 @@ def compare(
     result = dataclasses.replace(result, chance=raw_chance)
     if not matching or spec is None:
         verdict = _decided(found, common, raw_chance, None)
+        if verdict.name not in verdicts.RELATED and whole and distances.rearranged(ours, theirs):
+            reason = "every array holds the same numbers in both, in another order of neurons that "
+            reason += "was not matched" if spec else "cannot be matched"
+            verdict = Verdict("undecided", reason, 0.0, verdicts.ULPS)
         return dataclasses.replace(result, verdict=verdict, **_functions(result, theirs, None))
     price = allow(spec, 1, gigabytes, minutes)
     progress(f"matching: {price}")
@@ -186,6 +195,8 @@ def compare(
         more = f"{DRAWS} more alignments would take over {minutes:g} minutes"
         result = dataclasses.replace(result, notes=(*result.notes, f"in this order alone: {more}"))
     verdict = _decided(found, common, raw_chance, matched_chance)
+    if verdict.name == "unrelated" and matched_chance and price.minutes <= GUESSED:
+        verdict = _guessed(standard, ours, theirs, spec, matched_chance) or verdict
     return dataclasses.replace(result, verdict=verdict, matched_chance=matched_chance)
 
 
@@ -306,6 +317,28 @@ def _misaligned(standard, ours, theirs, aligned, spec: Spec, found: Pairs) -> Ch
     return distances.chance(value, [drawn() for _ in range(DRAWS)])
 
 
+def _guessed(standard, ours, theirs, spec: Spec, chance: Chance) -> Verdict | None:
+    """The verdict if signs or scales, of activations that are not known, make networks alike."""
+    if all(x.activation != OTHER for x in spec.layers) or not wired(spec):
+        return None
+    for act in ("tanh", "relu"):
+        layers = (
+            dataclasses.replace(x, activation=act) if x.activation == OTHER else x
+            for x in spec.layers
+        )
+        guess = dataclasses.replace(spec, layers=tuple(layers))
+        aligned = distances.standard(alignment.align(theirs, ours, guess).params)
+        found = dataclasses.replace(chance, correlation=distances.correlation(standard, aligned))
+        if found.excess >= verdicts.CLOSE:
+            reason = (
+                f"by permutations alone unrelated, but if their activations were {act}, their "
+                f"correlation would be {found.correlation:.3f} after matching; give them "
+                f"(--set activation={act})"
+            )
+            return Verdict("undecided", reason, found.excess, verdicts.CLOSE)
+    return None
+
+
 def _functions(result: Comparison, theirs: Arrays, aligned: Arrays | None) -> dict[str, Any]:
     """The effect of alignment on B's outputs, and the difference of A's and B's."""
     run, found = result.a.forward, result.pairs
@@ -335,19 +368,16 @@ def change(moved: np.ndarray, before: np.ndarray) -> float:
 def _notes(one: Side, other: Side, found: Pairs, rows) -> Iterator[str]:
     yield from found.differences
     for name, s in (("A", one), ("B", other)):
+        if s.facts and s.facts.adapter:
+            yield f"{name}: {s.facts.adapter}; `files.effective` makes a network of it and its base"
+    for name, s in (("A", one), ("B", other)):
         share = size(found.a if s is one else found.b) / max(size(s.params), 1)
         if share < 0.9999:
             yield f"{100 * share:.1f} % of {name}'s parameters are compared"
         if s.facts and s.facts.packed:
             count = sum(s.facts.packed.values())
             yield f"{name}: {count:,} parameters are packed integers, which are not compared"
-    if "chained" in (one.level, other.level):
-        yield (
-            "activations are not known: permutations alone are matched; with them (--set "
-            "activation=relu) also signs and scales"
-        )
-    if found.by_structure and not found.factors:
-        yield "A and B have other activations or settings: their functions differ"
+    yield from unsettled(one, other, found)
     if moved := [r for r in rows if r.offset]:
         sign = "less" if moved[0].offset > 0 else "plus"
         names = checks.some("norm vector", [r.name for r in moved])
@@ -360,7 +390,22 @@ def _notes(one: Side, other: Side, found: Pairs, rows) -> Iterator[str]:
         yield f"only {names} differ: B is {low:.3g} to {high:.3g} times A there"
 
 
-def price(a: Source, b: Source, branch=None, config=None) -> Cost | None:
-    """The cost of aligning two networks; None if nothing can be aligned."""
-    spec, _ = matchable(pairs(side(a, branch, config), side(b, branch, config)))
-    return None if spec is None else cost(spec)
+def unsettled(one: Side, other: Side, found: Pairs) -> Iterator[str]:
+    """What is not known of the networks' functions, and how the command line is to be given it."""
+
+    def typed(found: re.Match[str]) -> str:
+        pairs = re.findall(r"'(\w+)': '?([^',]+)'?", found[1])
+        words = (f"--set {k}={v.lower() if v in ('True', 'False') else v}" for k, v in pairs)
+        return " ".join(words) or found[0]
+
+    for note in dict.fromkeys((*one.notes, *other.notes)):
+        if "config" in note or "activation" in note:
+            names = " and ".join(x for x, s in (("A", one), ("B", other)) if note in s.notes)
+            yield f"{names}: {re.sub(r'config={([^}]*)}', typed, note)}"
+    if found.by_structure and not found.factors:
+        yield (
+            "A and B have other activations or settings: their functions differ"
+            if conflict(one.spec, other.spec)
+            else "activations or settings are known of one of A and B alone, so that only "
+            "permutations are matched"
+        )

@@ -7,6 +7,7 @@ ulps        the largest |A_i - B_i| / max(|A_i|, |B_i|), in units of the coarser
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -147,6 +148,7 @@ class Chance:
         deviation: standard deviation by chance.
         most: of all draws.
         draws: how many.
+        digits: logarithm to base ten of how many orders of the neurons can be drawn.
     """
 
     correlation: float
@@ -154,6 +156,7 @@ class Chance:
     deviation: float
     most: float
     draws: int
+    digits: float = math.inf
 
     @property
     def z(self) -> float:
@@ -205,10 +208,32 @@ def permuted(a: Arrays, b: Arrays, spec: Spec | None, seed: int = 0) -> Chance:
     a, b = ({n: p[n] for n in names} for p in (a, b))
     total = max(sum(x.size for x in a.values()), 1)
     draws = int(np.clip(WORK / total, *DRAWS))
-    return chance(
+    found = chance(
         correlation(a, b),
         [correlation(a, _shuffled(b, spec, movable, rng)) for _ in range(draws)],
     )
+    if spec is None or not movable:
+        return found
+    digits = min(_digits(p, spec, movable) for p in (a, b))
+    return dataclasses.replace(found, digits=digits)
+
+
+def _digits(params: Arrays, spec: Spec, movable) -> float:
+    """The logarithm of how many orders of a network's neurons differ: equal ones are one."""
+    outer, total = dict(spec.nested), 0.0
+    for h in movable:
+        total += spec.orders[h]
+        arrays = [x for x in spec.arrays if x.name in params and h in x.axes and h not in outer]
+        rows = (np.moveaxis(params[x.name], x.axes.index(h), 0) for x in arrays)
+        neurons = zip(*([hash(row.tobytes()) for row in x] for x in rows), strict=True)
+        total -= sum(math.lgamma(n + 1) for n in Counter(neurons).values()) / math.log(10)
+    return total
+
+
+def rearranged(a: Arrays, b: Arrays) -> bool:
+    """Whether every array of both holds the same numbers up to rounding, in any order."""
+    ordered = (ulps(np.sort(x, axis=None), np.sort(b[n], axis=None)) <= 1 for n, x in a.items())
+    return all(ordered)
 
 
 def _shuffled(b: Arrays, spec: Spec | None, movable, rng) -> dict[str, np.ndarray]:

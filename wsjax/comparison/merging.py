@@ -52,7 +52,7 @@ class Aligned:
         matched: the copy's.
         alignment: the copy in A's layout, float64, and the symmetries.
         function_error: largest change of B's outputs on random inputs, relative to the largest
-            output; None if the function is not known.
+            output, rounding to B's types included; None if the function is not known.
         cost: of the alignment.
         notes: a line each.
     """
@@ -113,6 +113,14 @@ class _Ready:
             out[p.b] = plain.transpose(np.argsort(p.order))
         return with_buffers(self.b, self.b.unpacked(out))
 
+    def again(self, stored: Arrays) -> dict[str, np.ndarray]:
+        """Arrays by B's names, as rounded to B's types, in A's layout."""
+        packed = self.b.packed(stored)
+        return {
+            p.a: np.asarray(packed[p.b], np.float64).transpose(p.order) + self.offsets.get(p.a, 0)
+            for p in self.pairs.pairs
+        }
+
 
 def match(
     a: Source,
@@ -142,13 +150,14 @@ def match(
     """
     ready = _ready(a, b, branch, config)
     aligned, price = _aligned(ready, gigabytes, minutes, progress)
-    error = None
+    stored, error = ready.back(aligned.params), None
+    written = ready.again(stored)
     x = inputs(ready.a.params, ready.a.spec) if ready.a.forward and ready.pairs.factors else None
     if x is not None and ready.a.forward is not None:
         run = lambda p: np.asarray(ready.a.forward(comparing.single(p), x), np.float64)
-        error = comparing.change(run(aligned.params), run(ready.theirs))
+        error = comparing.change(run(written), run(ready.theirs))
     return Aligned(
-        ready.back(aligned.params), ready.raw, _distance(ready.pairs.a, aligned.params),
+        stored, ready.raw, _distance(ready.pairs.a, written),
         aligned, error, price, ready.notes,
     )  # fmt: skip
 
@@ -198,18 +207,19 @@ def merge(
     theirs = ready.theirs if aligned is None else aligned.params
     double = lambda x: np.asarray(x, np.float64)
     mean = {n: (1 - weight) * double(x) + weight * double(theirs[n]) for n, x in ours.items()}
-    barriers, losses = [None, None], None
+    stored, barriers, losses = ready.a.unpacked(mean), [None, None], None
     if loss is not None:
         progress("barriers")
         one, two, three = (comparing.single(p) for p in (ours, ready.theirs, theirs))
-        losses = float(loss(one)), float(loss(two)), float(loss(comparing.single(mean)))
+        merged = {n: np.asarray(x) for n, x in ready.a.packed(stored).items()}
+        losses = loss(one), loss(two), loss(comparing.single(merged))
         barriers = [
             _barrier(loss, one, two),
             None if aligned is None else _barrier(loss, one, three),
         ]
     arrays = ready.a.spec.arrays
     return Merged(
-        with_buffers(ready.a, ready.a.unpacked(mean)), weight, ready.raw,
+        with_buffers(ready.a, stored), weight, ready.raw,
         None if aligned is None else _distance(ours, aligned.params),
         tuple(x.name for x in arrays if x.role in ("mean", "variance")),
         barriers[0], barriers[1], losses, ready.notes,
@@ -232,7 +242,7 @@ def _ready(a: Source, b: Source, branch, config) -> _Ready:
     offsets = comparing.norm_offsets(found)
     double = lambda x: np.asarray(x, np.float64)
     theirs = {n: double(x) + offsets.get(n, 0) for n, x in found.b.items()}
-    notes = []
+    notes = list(comparing.unsettled(one, other, found))
     for name, s in (("A", one), ("B", other)):
         if s.facts and s.facts.stripped:
             notes.append(f"{name}: names are written without {', '.join(s.facts.stripped)}")
@@ -266,8 +276,12 @@ def _barrier(loss, one, other) -> float:
 def _loss(a: Side, data, function: Function | None) -> Callable[[Arrays], float]:
     """The mean loss of a network in A's layout on data."""
     x, y = (np.asarray(z) for z in data)
-    if len(x) != len(y) or not len(x):
-        raise ValueError(f"data: expected as many y as x, at least one, got {len(x)} and {len(y)}")
+    if not x.ndim or not y.ndim or len(x) != len(y) or not len(x):
+        shapes = f"of shapes {x.shape} and {y.shape}"
+        raise ValueError(f"data: expected as many y as x, at least one, got x and y {shapes}")
+    for name, z in (("x", x), ("y", y)):
+        if not np.isfinite(np.asarray(z, np.float64)).all():
+            raise ValueError(f"data: expected finite numbers in {name}, got NaN or infinity")
     run, forward = function, a.forward
     if run is None and forward is None:
         raise ValueError(
@@ -278,12 +292,20 @@ def _loss(a: Side, data, function: Function | None) -> Callable[[Arrays], float]
 
     def outputs(params):
         if run is not None:
-            return run(a.unpacked(params), x)
+            try:
+                return run(a.unpacked(params), x)
+            except Exception as error:
+                raise ValueError(f"the function raised {type(error).__name__}: {error}") from error
         return forward(params, x.astype(np.float32))  # pyrefly: ignore
 
     def loss(params) -> float:
         z = np.asarray(outputs(params), np.float64)
         if np.issubdtype(y.dtype, np.integer) and z.ndim == y.ndim + 1:
+            if y.min() < 0 or y.max() >= z.shape[-1]:
+                raise ValueError(
+                    f"data: expected classes y from 0 to {z.shape[-1] - 1}, as the network has "
+                    f"{z.shape[-1]} outputs, got {y.min()} to {y.max()}"
+                )
             top = z.max(-1, keepdims=True)
             scores = z - top - np.log(np.exp(z - top).sum(-1, keepdims=True))
             return float(-np.take_along_axis(scores, y[..., None], -1).mean())

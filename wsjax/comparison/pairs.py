@@ -132,6 +132,17 @@ def pairs(one: Side, other: Side) -> Pairs:
     )  # fmt: skip
 
 
+def conflict(one: Spec, other: Spec) -> bool:
+    """Whether layers of two specs of one structure are known to behave differently."""
+    for x, y in zip(one.layers, other.layers, strict=True):
+        known, theirs = "other" not in (x.activation, y.activation), dict(y.settings)
+        if known and (x.activation, x.omega) != (y.activation, y.omega):
+            return True
+        if x.source != y.source or any(theirs.get(k, v) != v for k, v in x.settings):
+            return True
+    return False
+
+
 def _behaviour(layer: Layer) -> tuple:
     return layer.activation, layer.omega, layer.source, layer.settings
 
@@ -163,10 +174,11 @@ def _by_structure(one: Side, other: Side) -> list[Pair] | None:
         return None
     there, back, out = {}, {}, []
     for x, y in zip(*layers, strict=True):
-        if (x.kind, x.level, len(x.arrays)) != (y.kind, y.level, len(y.arrays)):
+        theirs = _by_role(x, y)
+        if (x.kind, x.level) != (y.kind, y.level) or theirs is None:
             return None
-        for a, b in zip(x.arrays, y.arrays, strict=True):
-            if a.role != b.role or [*map(len, _groups(a))] != [*map(len, _groups(b))]:
+        for a, b in zip(x.arrays, theirs, strict=True):
+            if [*map(len, _groups(a))] != [*map(len, _groups(b))]:
                 return None
             order = [0] * len(a.axes)
             for mine, theirs in zip(_groups(a), _groups(b), strict=True):
@@ -179,6 +191,19 @@ def _by_structure(one: Side, other: Side) -> list[Pair] | None:
                 return None
             out.append(Pair(a.name, b.name, tuple(order)))
     return out
+
+
+def _by_role(x: Layer, y: Layer) -> tuple[Array, ...] | None:
+    """The arrays of a layer in the order of another's roles; None if the roles differ.
+
+    Formats list a norm's scale, bias, mean and variance in orders of their own.
+    """
+    roles = [[a.role for a in layer.arrays] for layer in (x, y)]
+    if roles[0] == roles[1]:
+        return y.arrays
+    if sorted(roles[0]) != sorted(roles[1]) or len(set(roles[0])) < len(roles[0]):
+        return None
+    return tuple(y.arrays[roles[1].index(role)] for role in roles[0])
 
 
 def _positions(a: Array, b: Array, mine, theirs, there) -> Iterator[tuple[int, int]]:
@@ -305,11 +330,12 @@ def _differences(one: Side, other: Side) -> Iterator[str]:
         if a.kind != b.kind:
             lines.append(f"{a.name}: {a.kind} in A, {b.name}: {b.kind} in B")
             break
-        roles = [[z.role for z in layer.arrays] for layer in (a, b)]
-        if roles[0] != roles[1]:
-            lines.append(f"{a.name}: {', '.join(roles[0])} in A, {', '.join(roles[1])} in B")
+        theirs = _by_role(a, b)
+        if theirs is None:
+            roles = [", ".join(z.role for z in layer.arrays) for layer in (a, b)]
+            lines.append(f"{a.name}: {roles[0]} in A, {roles[1]} in B")
             continue
-        for p, q in zip(a.arrays, b.arrays, strict=True):
+        for p, q in zip(a.arrays, theirs, strict=True):
             shapes = one.spec.shape(p), other.spec.shape(q)
             if sorted(shapes[0]) != sorted(shapes[1]):
                 lines.append(f"{p.name}: {list(shapes[0])} in A, {list(shapes[1])} in B")

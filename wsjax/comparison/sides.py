@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wsjax import architectures, files, networks, recognition
+from wsjax import architectures, checks, files, networks, recognition
 from wsjax.files import Facts
 from wsjax.networks import Params, Spec
 from wsjax.packing import Packing
@@ -34,6 +34,7 @@ class Side:
         beside: stored arrays that are no weights.
         facts: of the file, if it is one.
         forward: params, inputs -> outputs; None if it is not known.
+        notes: of recognition.
     """
 
     path: str
@@ -46,6 +47,7 @@ class Side:
     beside: tuple[str, ...] = ()
     facts: Facts | None = None
     forward: Callable[[Any, jax.Array], jax.Array] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def described(self) -> str:
@@ -53,10 +55,24 @@ class Side:
         return f"{self.family}, {self.spec.count:,} parameters"
 
     def unpacked(self, params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Arrays of the spec as the file stores them, in its types, with what lies beside them."""
+        """Arrays of the spec as the file stores them, in its types, with what lies beside them.
+
+        Raises:
+            ValueError: a number is beyond its type.
+        """
         whole = params if self.packing is None else self.packing.unpack(params)
-        out = {n: np.asarray(x).astype(self.stored[n].dtype) for n, x in whole.items()}
+        with np.errstate(over="ignore"):
+            out = {n: np.asarray(x).astype(self.stored[n].dtype) for n, x in whole.items()}
+        if wrong := [n for n, x in out.items() if not np.isfinite(x).all()]:
+            raise ValueError(
+                f"{checks.some('array', wrong)}: numbers too large for the file's "
+                f"{out[wrong[0]].dtype}; save it in float32 first"
+            )
         return {n: out.get(n, x) for n, x in self.stored.items()}
+
+    def packed(self, stored: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Arrays of the spec from those of the file: the inverse of `unpacked`."""
+        return stored if self.packing is None else self.packing.pack(stored)
 
 
 def side(
@@ -98,7 +114,7 @@ def _of_file(path: str, stored, facts: Facts, found: Recognition) -> Side:
     packed = {n: np.asarray(x) for n, x in found.pack(stored).items()}
     return Side(
         path, stored, packed, found.spec, found.level, found.family,
-        found.packing, tuple(found.beside), facts, found.forward,
+        found.packing, tuple(found.beside), facts, found.forward, found.notes,
     )  # fmt: skip
 
 

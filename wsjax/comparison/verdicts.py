@@ -5,7 +5,8 @@
     same function up to symmetry   after alignment every array differs by rounding
     fine-tuned                     one comes from the other, or both from a third
     unrelated                      no more alike than networks of independent training
-    undecided                      too few neurons to tell
+    undecided                      too few neurons to tell, or symmetries that are not known would
+                                   make them alike
     not comparable                 no array of one is an array of the other
 
 "Fine-tuned" is decided against chance, in one of two ways. Where the neurons kept their order:
@@ -27,6 +28,9 @@ VERDICTS = (  # best first
 SAME, RELATED = VERDICTS[:3], VERDICTS[:4]
 Z = 6.0  # standard deviations above chance
 EXCESS = 0.4  # see above; of independent networks at most 0.2 was measured
+CLOSE = 0.7  # the same share, where symmetries that are only guessed were matched
+DEVIATION = 1e-7  # of correlations by chance, at least: below it they do not vary but by rounding
+DIGITS = 4.0  # of the number of orders of the neurons, at least: as small as a probability can be
 ULPS = 1.0  # of rounding to a type
 ROUNDING = 16.0  # epsilons of an array, relative to its norm: factors are applied and undone
 
@@ -54,6 +58,21 @@ def of_chance(raw: Chance, matched: Chance | None) -> Verdict:
         raw: of the networks as they are.
         matched: of the aligned ones; None if they were not aligned.
     """
+    if raw.deviation < DEVIATION:
+        return Verdict(
+            "undecided",
+            "no array varies over its neurons in both: their order makes no difference",
+            raw.deviation,
+            DEVIATION,
+        )
+    if raw.digits < DIGITS:
+        return Verdict(
+            "undecided",
+            f"10^{raw.digits:.1f} orders of the neurons differ, equal ones being one, expected "
+            f"10^{DIGITS:g}: too few neurons to tell",
+            raw.digits,
+            DIGITS,
+        )
     if raw.z >= Z:
         return Verdict(
             "fine-tuned",

@@ -11,8 +11,18 @@ from wsjax.predictors.predictor import (
     Predictions,
     Predictor,
     Ranking,
+    expect_place,
     load,
     predict_files,
 )
 
-__all__ = ["Predictions", "Predictor", "Ranking", "UnfitDataError", "fit", "load", "predict_files"]
+__all__ = [
+    "Predictions",
+    "Predictor",
+    "Ranking",
+    "UnfitDataError",
+    "expect_place",
+    "fit",
+    "load",
+    "predict_files",
+]

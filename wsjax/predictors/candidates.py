@@ -3,29 +3,27 @@
     mean       of the training labels: what any other must beat
     ridge      ridge regression on `features.describe`
     trees      boosted trees on the same features
-    sne, ...   an encoder with a head, trained by `wsjax.tasks.fit`
+    sne, ...   an encoder with a head, trained in a process of its own, see `child`
 
 Each is a dataclass with `predict(zoo, features) -> [network]`, and comes back from a file.
 """
 
 import dataclasses
 import pathlib
-import tempfile
-import time
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from wsjax import tasks, training
 from wsjax.encoders import GMN, SNE, Encoder, ScaleGMN, StatNN
+from wsjax.predictors import child
+from wsjax.predictors.child import FOLDER, SkippedError
 from wsjax.predictors.ridge import Ridge
 from wsjax.predictors.trees import ConstantWarning, Trees, grow
 from wsjax.tasks.base import views
 from wsjax.tasks.exports import export, restore
-from wsjax.tasks.regression import Objective, Regression, TrainedRegression
-from wsjax.training.log import read_lines
+from wsjax.tasks.regression import Regression, TrainedRegression
 from wsjax.zoos import Zoo
 
 # sizes for a CPU, as those of the accuracy-prediction table
@@ -38,16 +36,7 @@ ENCODERS: dict[str, Encoder] = {
     "gmn": GMN(width=32, layers=2, aggregate="mean"),
     "scalegmn": ScaleGMN(layers=2, width=24, backward="none"),
 }  # fmt: skip
-HEAD = (128,)
-BATCH = 16
-PROBE = 8  # steps that measure how long one takes
-STEPS = 2000  # at most
-FEWEST_STEPS = 50  # below which an encoder has learned nothing
-FOLDER = "encoder"
-
-
-class SkippedError(ValueError):
-    """A candidate cannot be had: its architecture is not supported, or its time is too short."""
+ROUNDS = 500  # of boosting, at most
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -116,7 +105,7 @@ def grown(x: np.ndarray, y: np.ndarray, held_out: tuple, seed: int) -> tuple[Tre
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        settings = {"max_iter": 500, "learning_rate": 0.05, "random_state": seed}
+        settings = {"max_iter": ROUNDS, "learning_rate": 0.05, "random_state": seed}
         trees = grow(HistGradientBoostingRegressor, x, y, held_out, **settings)
     constant = any(issubclass(w.category, ConstantWarning) for w in caught)
     return Trees.of(trees), "one prediction for all: too few networks" if constant else ""
@@ -134,7 +123,7 @@ def learn(
         train: rows of the networks that it learns from.
         stop: rows of those on which trees and encoders stop; the others learn from them too.
         encoder: of an encoder's name.
-        seconds: that an encoder may take.
+        seconds: after which an encoder's training is ended.
 
     Raises:
         SkippedError: see there.
@@ -152,40 +141,17 @@ def learn(
 
 
 def _encoded(data, train, stop, encoder, seconds):
-    start = time.monotonic()
     try:
         views(encoder, data.zoo.compact().specs)
     except ValueError as error:
         raise SkippedError(str(error).splitlines()[0]) from error
-    zoo = dataclasses.replace(data.zoo, splits={"train": train, "validation": stop})
-    objective = Objective("bce" if data.shares else "mse", permute=False)
-    task = Regression(data.label, objective)
-    batch = min(BATCH, len(train))
-
-    def fit(steps, every, folder):
-        settings = training.Settings(
-            steps=steps, batch=batch, learning_rate=1e-3, warmup=min(20, steps - 1),
-            weight_decay=0.01, evaluate_every=every, checkpoint_every=steps, seed=data.seed,
-        )  # fmt: skip
-        more: dict[str, Any] = {"settings": settings, "folder": folder, "progress": False}
-        return tasks.fit(zoo, task, encoder, head=HEAD, **more)
-
-    with tempfile.TemporaryDirectory() as folder:
-        fit(2 * PROBE, PROBE, folder)
-        lines = read_lines(pathlib.Path(folder) / "metrics.jsonl")
-    seconds_at = [x["seconds"] for x in lines if "seconds" in x]
-    probe = time.monotonic() - start
-    step = max((seconds_at[-1] - seconds_at[-2]) / PROBE, 1e-5)  # with its part of an evaluation
-    steps = min(STEPS, int((seconds - 2 * probe) / step))
-    if steps < FEWEST_STEPS:
-        raise SkippedError(
-            f"{FEWEST_STEPS} steps take {2 * probe + FEWEST_STEPS * step:.0f} s with compilation, "
-            f"{seconds:.0f} s were left for it"
-        )
-    try:
-        return Encoded(fit(steps, -(-steps // 10), None)), f"{steps} steps"
-    except FloatingPointError as error:
-        raise SkippedError(str(error).splitlines()[0]) from error
+    rows = np.concatenate([train, stop])
+    places = np.arange(len(rows))
+    splits = {"train": places[: len(train)], "validation": places[len(train) :]}
+    zoo = data.zoo.select(rows)
+    zoo = dataclasses.replace(zoo, splits=splits, labels={data.label: zoo.labels[data.label]})
+    trained, note = child.train(zoo, data.label, encoder, data.seed, data.shares, seconds)
+    return Encoded(trained), note
 
 
 def save(model: Model, folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -10,14 +10,16 @@ from wsjax.networks import Spec
 def card(label: str, facts: Mapping[str, Any], spec: Spec) -> str:
     """The card of the predictor of a label, from the facts of `fit`."""
     label, runs, labels = printable(label), facts["runs"], facts["labels"]
+    known = [x.activation for x in spec.layers if x.activation not in ("none", "other")]
+    setting = f" --set activation={known[0]}" if known else ""  # weights do not hold it
     lines = [
         f"# Predictor of {label}",
         "",
         f"Predicts {label} of a network from its weights alone, with an interval, or gives the",
         "reasons why it does not.",
         "",
-        "    wsjax predict FILE --with THIS_FOLDER",
-        "    wsjax rank FOLDER --with THIS_FOLDER",
+        f"    wsjax predict FILE --with THIS_FOLDER{setting}",
+        f"    wsjax rank FOLDER --with THIS_FOLDER{setting}",
         "",
         "## What it may be asked",
         "",
@@ -45,7 +47,7 @@ def card(label: str, facts: Mapping[str, Any], spec: Spec) -> str:
         *(_row(x, facts["chosen"]) for x in (*facts["candidates"], facts["control"])),
         "",
         f"`{facts['chosen']}` is used: the simplest within one standard error of the least squared",
-        "error. `recipe_only` is a control, boosted trees on the other columns of the labels "
+        "error. `recipe_only` is a control, boosted trees on columns chosen before training "
         f"({', '.join(map(printable, facts['control']['columns'])) or 'there were none'}) without",
         "any weights: it is not a candidate, as files come without a recipe.",
         "",

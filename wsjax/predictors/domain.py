@@ -110,6 +110,11 @@ class Domain:
                 (spec.layers[0].name, "other settings"),
             )
             expected = sorted({_activation(s, name) for s in self.specs})
+            if came == "other":  # weights alone do not tell
+                return (
+                    f"the activation of {printable(name)} is not known, in training it was "
+                    f"{' or '.join(expected)}: state it (--set activation={expected[0]})"
+                )
             return f"another architecture: {name} has {came}, training {' or '.join(expected)}"
         for name in (*shapes[1], *shapes[0]):
             one, other = (x.get(name) for x in shapes)

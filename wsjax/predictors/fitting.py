@@ -14,9 +14,9 @@ Encoders are tried from 100 runs to learn from; given by name, always.
 
 import collections
 import dataclasses
-import logging
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,8 @@ import scipy.sparse
 from wsjax import checks, metrics
 from wsjax.encoders import Encoder
 from wsjax.predictors import candidates, conformal
-from wsjax.predictors.candidates import Data, Model, SkippedError, grown, learn
+from wsjax.predictors.candidates import Data, Model, grown, learn
+from wsjax.predictors.child import SkippedError
 from wsjax.predictors.conformal import Calibration
 from wsjax.predictors.domain import Domain
 from wsjax.predictors.predictor import Predictor, embedded, features_of
@@ -36,11 +37,17 @@ FEWEST = 20  # networks
 FEWEST_LEARN = 6  # runs to learn from, beside those of calibration
 MANY = 100  # runs to learn from, from which one validation split serves, and encoders are tried
 FOLDS = 5
+RESAMPLES = 500  # of the bootstrap intervals of measures
 CALIBRATION, VALIDATION = 0.3, 0.2 / 0.7  # of all runs; of the others
 SAME = 1e-5  # distance of standardised features up to which networks are one
 SIMPLE = ("mean", "ridge", "trees")
 FAST = SIMPLE[:2]  # take no time worth measuring, so that there is always a model
-_LOG = logging.getLogger(__name__)
+MEASURED = re.compile(  # names of columns that are known after training alone
+    r"(^|[-_. ])(val|valid|validation|test|eval|dev|loss|nll|acc|accuracy|err|error|score|auc|f1|"
+    r"ece|r2|mse|mae|rmse|gap|perplexity|top|time|seconds|minutes|hours|duration|runtime)"
+    r"([-_. @]|[0-9]*$)",
+    re.IGNORECASE,
+)
 
 
 class UnfitDataError(ValueError):
@@ -63,6 +70,7 @@ def fit(
     confidence: float = 0.9,
     encoders: Mapping[str, Encoder] | None = None,
     recipe: Sequence[str] | None = None,
+    progress: Callable[[str], None] = lambda text: None,
 ) -> Predictor:
     """Trains candidates on a zoo, chooses one and calibrates it.
 
@@ -71,12 +79,14 @@ def fit(
             Its splits do not count.
         label: a number of each network.
         names: of the networks, for the record of the splits.
-        minutes: for all candidates together; each has an equal part of what is left.
+        minutes: for all candidates together; each has an equal part of what is left, and an
+            encoder that has not been trained by then is ended.
         seed: of splits and training.
         confidence: of the intervals.
         encoders: name -> encoder, those to be tried; `candidates.ENCODERS` if None.
-        recipe: labels that were chosen before training, for the control `recipe_only`; all other
-            labels if None.
+        recipe: labels that were chosen before training, for the control `recipe_only`; if None
+            all other labels, without those whose names are of measures (`MEASURED`).
+        progress: called with the name of each candidate when it begins.
 
     Returns:
         The predictor. Its `facts` have the candidates with their measures or the reasons why they
@@ -91,7 +101,7 @@ def fit(
     """
     checks.expect("zoo", zoo, Zoo)
     names = tuple(names or (f"network {i}" for i in range(len(zoo))))
-    _check(zoo, label, names, minutes, confidence)
+    _check(zoo, label, names, minutes, confidence, seed)
     start = time.monotonic()
     features = features_of(zoo.vectors, zoo.specs[0])
     groups = _groups(zoo.runs, features.values)
@@ -100,6 +110,7 @@ def fit(
     shares = bool(y.min() >= 0 and y.max() <= 1)
     data = Data(zoo, features.values, label, seed, shares)
     train, validation = development
+    columns, measured = _recipe(zoo, label, recipe)
     tried = dict(candidates.ENCODERS if encoders is None else encoders)
     clock = _Clock(start + 60 * minutes)
     folds, whole = _folds(groups, train, validation, seed), np.concatenate([train, validation])
@@ -112,13 +123,12 @@ def fit(
             results[name] = _Result(note=f"{runs} runs to learn from, tried from {MANY}")
             continue
         seconds = clock.left() / (len(SIMPLE) + len(tried) - i)
-        results[name] = _try(name, data, folds, whole, encoder, seconds)
-        _LOG.info("%s: %s", name, results[name].note or "done")
+        progress(f"{name} ({i + 1} of {len(SIMPLE) + len(tried)}), {clock.left():.0f} s left")
+        results[name] = _try(name, data, folds, development, encoder, seconds)
     chosen = _chosen(results, groups)
     model = results[chosen].model
-    if few or chosen not in tried:  # else it has learned from train, and stopped on validation
-        seconds = max(clock.left(), 60.0)
-        model, _ = learn(chosen, data, train, validation, tried.get(chosen), seconds)
+    if chosen not in tried:  # an encoder has learned from train, and stopped on validation
+        model, _ = learn(chosen, data, train, validation, None, 0.0)
     assert model is not None
     rows = calibration[conformal.one_of_each(groups[calibration], seed)]
     bounds = (0.0, 1.0) if shares else (-np.inf, np.inf)
@@ -134,7 +144,7 @@ def fit(
         "chosen": chosen,
         "measure": "out of fold, in five folds of runs" if few else "on validation",
         "candidates": [_line(name, r, groups) for name, r in results.items()],
-        "control": _control(data, label, recipe, folds, groups),
+        "control": _control(data, columns, measured, folds, groups),
         "splits": {k: [names[i] for i in v] for k, v in parts.items()},
         "runs": {k: len(np.unique(groups[v])) for k, v in parts.items()},
         "labels": {"lowest": float(y.min()), "mean": float(y.mean()), "highest": float(y.max())},
@@ -156,7 +166,7 @@ class _Result:
     rows: np.ndarray | None = None
     predicted: np.ndarray | None = None
     truth: np.ndarray | None = None
-    model: Model | None = None  # of the last fold
+    model: Model | None = None  # of an encoder: learned from train, stopped on validation
     seconds: float = 0.0
 
 
@@ -170,14 +180,14 @@ class _Clock:
         return max(0.0, self.end - time.monotonic())
 
 
-def _check(zoo, label, names, minutes, confidence):
+def _check(zoo, label, names, minutes, confidence, seed):
     """All that can be wrong before any work."""
     if label not in zoo.labels:
         raise ValueError(f"expected a label of {sorted(zoo.labels)}, got {label!r}")
-    if not minutes > 0 or not 0.5 <= confidence < 1:
+    if not 0 < minutes < np.inf or not 0.5 <= confidence < 1 or seed < 0:
         raise ValueError(
-            f"expected minutes above 0 and a confidence from 0.5 to below 1, got {minutes} and "
-            f"{confidence}"
+            "expected finite minutes above 0, a confidence from 0.5 to below 1 and a seed from 0, "
+            f"got {minutes}, {confidence} and {seed}"
         )
     if len(names) != len(zoo):
         raise ValueError(f"expected {len(zoo)} names of networks, got {len(names)}")
@@ -259,26 +269,31 @@ def _folds(groups, train, validation, seed):
     return out
 
 
-def _try(name, data, folds, whole, encoder, seconds) -> _Result:
+def _try(name, data, folds, development, encoder, seconds) -> _Result:
     """A candidate's predictions on the rows of all folds."""
-    if encoder is not None and seconds < 1:  # compilation alone takes seconds
-        return _Result(f"{seconds:.1f} s were left for it")
     start, predicted, rows = time.monotonic(), [], []
     model, note = None, ""
+    final = encoder is not None and len(folds) > 1  # one more to be learned
+    count = len(folds) + final
     for i, (train, stop, measured) in enumerate(folds):
         if stop is measured and name in FAST:
             stop = stop[:0]
         spent = time.monotonic() - start
-        if i and name not in FAST and spent / i * (len(folds) + 1 - i) > seconds - spent:
+        if i and name not in FAST and spent / i * (count - i) > seconds - spent:
             return _Result(f"one of {len(folds)} folds takes {spent / i:.0f} s, {seconds:.0f} s "
                            "were left for it")  # fmt: skip
-        part = (seconds - spent) / (len(folds) + (len(folds) > 1) - i)
         try:
-            model, note = learn(name, data, train, stop, encoder, part)
+            model, note = learn(name, data, train, stop, encoder, (seconds - spent) / (count - i))
         except SkippedError as error:
             return _Result(str(error))
         predicted.append(model.predict(data.zoo.select(measured), data.features[measured]))
         rows.append(measured)
+    if final:
+        try:
+            left = seconds - (time.monotonic() - start)
+            model, note = learn(name, data, development[0], development[1], encoder, left)
+        except SkippedError as error:
+            return _Result(str(error))
     places = np.concatenate(rows)
     values = np.concatenate(predicted)
     spent = time.monotonic() - start
@@ -307,7 +322,7 @@ def _chosen(results, groups) -> str:
 
 def _measures(predicted, truth, runs) -> dict[str, Any]:
     scores = metrics.evaluate(predicted, truth)
-    spans = metrics.bootstrap(predicted, truth, runs)
+    spans = metrics.bootstrap(predicted, truth, runs, RESAMPLES)
     return {k: scores[k] for k in ("r2", "tau", "mae")} | {
         f"{k}_interval": list(spans[k]) for k in ("r2", "tau", "mae")
     }
@@ -320,18 +335,26 @@ def _line(name, result, groups) -> dict[str, Any]:
     return {**line, **_measures(result.predicted, result.truth, groups[result.rows])}
 
 
-def _control(data, label, recipe, folds, groups) -> dict[str, Any]:
-    """Boosted trees on the other labels: no weights. Never chosen, as files have no recipe."""
-    own = {k: np.asarray(v, np.float64) for k, v in data.zoo.labels.items() if k != label}
+def _recipe(zoo, label, recipe) -> tuple[list[str], list[str]]:
+    """The labels that the control receives, and those it does not as they seem to be measured."""
+    others = sorted(set(zoo.labels) - {label})
     if recipe is not None:
-        if absent := sorted(set(recipe) - set(own)):
-            raise ValueError(f"recipe: expected labels of {sorted(own)}, got {absent}")
-        own = {k: own[k] for k in recipe}
+        if absent := sorted(set(recipe) - set(others)):
+            raise ValueError(f"recipe: expected labels of {others}, got {absent}")
+        return sorted(set(recipe)), []
+    spaced = lambda name: re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)  # as of trainLoss
+    measured = [k for k in others if MEASURED.search(spaced(k))]
+    return [k for k in others if k not in measured], measured
+
+
+def _control(data, columns, measured, folds, groups) -> dict[str, Any]:
+    """Boosted trees on the recipe: no weights. Never chosen, as files have no recipe."""
+    own = {k: np.asarray(data.zoo.labels[k], np.float64) for k in columns}
     rows = np.concatenate([x for fold in folds for x in fold])
     own = {k: v for k, v in own.items() if np.isfinite(v[rows]).all() and np.ptp(v[rows]) > 0}
-    line = {"name": "recipe_only", "columns": sorted(own)}
+    line = {"name": "recipe_only", "columns": sorted(own), "measured": measured}
     if not own:
-        return {**line, "note": "no other columns of numbers among the labels"}
+        return {**line, "note": "no columns of a recipe among the labels"}
     x = np.stack([own[k] for k in sorted(own)], axis=1)
     predicted, places, notes = [], [], set()
     for train, stop, measured in folds:

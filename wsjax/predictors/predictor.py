@@ -11,6 +11,7 @@ README.md            the model card
 """
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from wsjax import checks, networks, recognition, storage
+from wsjax.checks import printable
 from wsjax.files.facts import ContentError
 from wsjax.networks import Params, Spec
 from wsjax.predictors import candidates
@@ -181,7 +183,7 @@ class Predictor:
             return ""
         bad = networks.unravel(~np.isfinite(vector), spec)
         name = next(k for k, x in bad.items() if x.any())
-        return f"{checks.printable(name)}: {int(bad[name].sum())} of {bad[name].size} NaN or inf"
+        return f"{printable(name)}: {int(bad[name].sum())} of {bad[name].size} NaN or inf"
 
     def save(self, folder: str | pathlib.Path) -> pathlib.Path:
         """Writes the model folder, see above; a model that is there is replaced.
@@ -190,13 +192,10 @@ class Predictor:
 
         Raises:
             FileExistsError: the folder holds something else.
-            OSError: a file cannot be written.
+            OSError: it, or a file in it, cannot be written.
         """
         folder = pathlib.Path(folder)
-        if folder.exists() and not _ours(folder):
-            raise FileExistsError(
-                f"{folder}: expected no such folder, an empty one or a predictor to replace"
-            )
+        expect_place(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ABOUT).unlink(missing_ok=True)
         about, arrays = candidates.save(self.model, folder)
@@ -223,6 +222,29 @@ class Predictor:
             },
         )
         return folder
+
+
+def expect_place(folder: pathlib.Path) -> None:
+    """Raises unless a predictor can be written there, in place of nothing but another one.
+
+    Raises:
+        FileExistsError: the folder holds something else.
+        NotADirectoryError: a folder above it is a file.
+        PermissionError: the folder above it cannot be written to.
+    """
+    ours = {ABOUT, ARRAYS, CARD, candidates.FOLDER}
+    above = folder
+    while not os.path.lexists(above):
+        above = above.absolute().parent
+    if not above.is_dir():
+        raise NotADirectoryError(f"{printable(folder)}: expected a folder, {above} is a file")
+    if above == folder and (others := {p.name for p in folder.iterdir()} - ours):
+        raise FileExistsError(
+            f"{printable(folder)}: expected no such folder, an empty one or a predictor to "
+            f"replace, it has {printable(min(others))}"
+        )
+    if not os.access(above, os.W_OK):
+        raise PermissionError(f"{printable(folder)}: {above} cannot be written to")
 
 
 def load(folder: str | pathlib.Path) -> Predictor:
@@ -363,13 +385,3 @@ def _zoo(vectors: list[np.ndarray], specs: list[Spec]) -> Zoo:
     present = tuple(dict.fromkeys(specs))
     which = np.array([present.index(s) for s in specs])
     return Zoo(np.stack(vectors), present, which, {}, np.arange(len(specs)))
-
-
-def _ours(folder: pathlib.Path) -> bool:
-    """Whether a path is a folder of nothing but a predictor's files."""
-    return folder.is_dir() and {p.name for p in folder.iterdir()} <= {
-        ABOUT,
-        ARRAYS,
-        CARD,
-        candidates.FOLDER,
-    }

@@ -77,7 +77,8 @@ class Ridge:
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Features [network, feature] -> [network]."""
-        return standardised(x, self.centre, self.spread, CLIP) @ self.weights + self.intercept
+        z = standardised(x, self.centre, self.spread, CLIP)
+        return (z * self.weights).sum(1) + self.intercept  # rounded the same, however many
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The fields by name; `from_arrays` undoes it."""

@@ -100,7 +100,11 @@ class _Transformer:
         self.rotary = family.rotary or any(config.get(k) for k in rotated)
         self.known, self.activation = activation is not None, activation or OTHER
         if not self.known:
-            self.out.notes.append(f"activation {act!r} is not known: no factor is claimed")
+            self.out.notes.append(
+                "activations are not known: config={'activation': 'relu'} would add factors"
+                if act is None
+                else f"activation {act!r} is not known: no factor is claimed"
+            )
         eps = _setting(config, "epsilon", "layer_norm_eps", "layer_norm_epsilon", "rms_norm_eps")
         self.epsilon = float(family.epsilon if eps is None else eps)
         (self.width,) = self.out.dims(self.at(blocks[0], family.first), 1)

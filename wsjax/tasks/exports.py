@@ -10,8 +10,8 @@
 
 A path that exists is read. Another text is the name of a pretrained model: of a folder in
 `experiments/pretrained` of this checkout, or in the folder that the environment variable
-WSJAX_PRETRAINED names. An export is read as it was written or not at all, and nothing that it
-names is run: an encoder of your own must be imported before.
+WSJAX_PRETRAINED names, which an installed package needs. An export is read as it was written or
+not at all, and nothing that it names is run: an encoder of your own must be imported before.
 """
 
 import os
@@ -27,7 +27,7 @@ import safetensors.numpy
 from flax import traverse_util
 from safetensors import SafetensorError
 
-from wsjax import checks, encoders, storage, summaries
+from wsjax import checks, encoders, networks, storage, summaries
 from wsjax.storage import DamagedError
 from wsjax.tasks.base import Result, Task, Trained
 from wsjax.tasks.fitting import OURS, describe, rebuild
@@ -39,6 +39,8 @@ PREDICTOR = "predictor.json"  # of a folder that `wsjax.predictors.load` reads
 DTYPES = ("float32", "float16")
 CONFIG_BYTES = 16 << 20
 FILE_BYTES = 1 << 30  # of a file beside it: 270 million parameters
+LAYERS = 100  # which any model may have
+WEIGHTS = 1 << 28  # of a network that the model reads, as its index maps are made on opening
 VARIABLE = "WSJAX_PRETRAINED"
 NAME = re.compile(r"\w[\w.+-]*")
 
@@ -159,13 +161,16 @@ def locate(path: str | os.PathLike) -> pathlib.Path:
     folder = pathlib.Path(path)
     if os.path.lexists(folder) or not NAME.fullmatch(os.fspath(path)):
         return folder
-    models = pretrained()
+    models, home = pretrained(), _home()
     if os.fspath(path) in models:
         return models[os.fspath(path)]
+    has = f"which has {', '.join(models) or 'none'}"
+    if not home.is_dir():
+        has = "which does not exist; the models are in the repository, and not in the package"
     raise FileNotFoundError(
         f"there is no folder {os.fspath(path)!r} here, and no pretrained model of that name in "
-        f"{_home()}, which has {', '.join(models) or 'none'}; give the folder of a training run "
-        f"or of an export, one of these names, or the folder of your models as {VARIABLE}"
+        f"{home}, {has}; give the folder of a training run or of an export, or set {VARIABLE} to a "
+        "folder of models, such as experiments/pretrained of the repository"
     )
 
 
@@ -192,8 +197,8 @@ def _restore(folder, kind):
     config = about(folder)
     try:
         for name, expected in config["files"].items():
-            if pathlib.PurePath(name).name != name:
-                raise DamagedError(f"expected files beside {CONFIG}, got {name!r}")
+            if len(name) > 99 or not NAME.fullmatch(name):
+                raise DamagedError(f"{folder}: expected files beside {CONFIG}, got {name[:99]!r}")
             if name != MODEL:
                 storage.read_same(folder / name, expected, FILE_BYTES)
         data = storage.read_same(folder / MODEL, config["files"][MODEL], FILE_BYTES)
@@ -203,18 +208,59 @@ def _restore(folder, kind):
                 f"{folder}: its encoder is {name!r}, code of its author's that is not run unasked: "
                 "import that module first"
             )
-        load = lambda tree: _params(data, tree, folder)
+        arrays = _arrays(data, folder)
+        _expect_sizes(config[OURS], len(arrays))
+        load = lambda tree: _params(arrays, tree, folder)
         return rebuild(config[OURS], config["config"], folder, load, kind)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise DamagedError(f"{folder / CONFIG} makes no sense: {error!r}") from error
+    except ValueError as error:
+        if str(folder) in str(error):
+            raise
+        raise DamagedError(f"{folder / CONFIG} makes no sense: {error}") from error
 
 
-def _params(data, abstract, folder):
-    """The parameters of a file's bytes as the tree expected."""
+def _arrays(data, folder):
+    """The arrays of a file's bytes, floating and finite."""
     try:
         arrays = safetensors.numpy.load(data)
     except SafetensorError as error:
         raise DamagedError(f"{folder / MODEL} is no safetensors file: {error}") from error
+    except KeyError as error:  # a dtype that NumPy lacks
+        raise DamagedError(
+            f"{folder / MODEL}: expected arrays of {DTYPES}, got others: {error.args[0]}"
+        ) from error
+    if wrong := [k for k, x in sorted(arrays.items()) if x.dtype.name not in DTYPES]:
+        raise DamagedError(
+            f"{folder / MODEL}: expected arrays of {DTYPES}, got {arrays[wrong[0]].dtype} in "
+            f"{wrong[0]!r} and {len(wrong) - 1} more"
+        )
+    if wrong := [k for k, x in sorted(arrays.items()) if not np.isfinite(x).all()]:
+        raise DamagedError(
+            f"{folder / MODEL}: expected finite parameters, got NaN or infinity in {wrong[0]!r} "
+            f"and {len(wrong) - 1} more"
+        )
+    return arrays
+
+
+def _expect_sizes(described, count):
+    """Raises for a model that would take hours or all memory before its arrays are compared.
+
+    Args:
+        described: see `fitting.describe`.
+        count: arrays of the file; no encoder or head of many layers has fewer.
+    """
+    settings = described["encoder"]["settings"]
+    layers = [settings.get("layers", 0), settings.get("depth", 0), len(described["head"])]
+    if max(layers) > max(count, LAYERS):
+        raise ValueError(f"expected no more layers than its file has arrays, {count}, got {layers}")
+    counts = [networks.from_json(spec).count for spec in described["specs"]]
+    if max(counts) > WEIGHTS:
+        raise ValueError(f"expected networks of at most {WEIGHTS:,} weights, got {max(counts):,}")
+
+
+def _params(arrays, abstract, folder):
+    """Arrays of a file as the tree expected."""
     expected: dict[str, Any] = traverse_util.flatten_dict(abstract, sep="/")
     shapes = lambda tree: {k: tuple(x.shape) for k, x in tree.items()}
     has, wants = shapes(arrays), shapes(expected)
@@ -227,8 +273,6 @@ def _params(data, abstract, folder):
             if has.get(k) != wants.get(k)
         ),
     )
-    if wrong := [k for k, x in arrays.items() if x.dtype.name not in DTYPES]:
-        raise DamagedError(f"{folder / MODEL}: expected arrays of {DTYPES}, got others: {wrong}")
     params = {k: jax.numpy.asarray(x, expected[k].dtype) for k, x in arrays.items()}
     return traverse_util.unflatten_dict(params, sep="/")
 

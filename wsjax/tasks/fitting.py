@@ -209,7 +209,8 @@ def rebuild(
         is_leaf=lambda x: isinstance(x, list),
     )
     variables = _bind(load(abstract), statistics)
-    scale, constants = InputScale.from_json(described["scales"]), described["constants"]
+    scale = InputScale.from_json(described["scales"])
+    constants = {name: float(x) for name, x in described["constants"].items()}
     trained = task.trained(task, module, variables, scale, specs, constants, config, head)
     return task.reopen(trained, folder)
 

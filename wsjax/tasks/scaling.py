@@ -8,6 +8,7 @@ array is divided by a single number and no symmetry of its network is touched.
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -128,13 +129,19 @@ class InputScale:
         """The scale that `to_json` described.
 
         Raises:
-            ValueError: a scale is not a finite number above 0, or has no "kind/role/level".
+            ValueError: a scale is not a number of float32 above 0, or has no "kind/role/level".
         """
-        wrong = {
-            k: x
+        range32 = np.finfo(np.float32)
+        wrong = [
+            k
             for k, x in data.items()
-            if k.count("/") != 2 or not isinstance(x, int | float) or not 0 < x < float("inf")
-        }
+            if not re.fullmatch(r"[^/]+/[^/]+/\d{1,9}", k)
+            or not isinstance(x, int | float)
+            or not range32.tiny <= x <= range32.max
+        ]
         if wrong:
-            raise ValueError(f"expected 'kind/role/level' -> a number above 0, got {wrong}")
+            raise ValueError(
+                "expected 'kind/role/level' -> a number above 0 in float32, got others: "
+                f"{ {k: data[k] for k in wrong[:5]} }"
+            )
         return cls(dict(data))

@@ -11,7 +11,6 @@ folder.zoo.select(folder.labelled)       the networks with labels; `rank` predic
 
 import collections
 import dataclasses
-import hashlib
 import math
 import os
 import pathlib
@@ -27,6 +26,7 @@ from wsjax.checks import counted, natural, printable
 from wsjax.files import FileFormatError, folders, load, opened, orbax_folders
 from wsjax.networks import Spec
 from wsjax.recognition import Recognition, recognize
+from wsjax.symmetries.duplicates import duplicates
 from wsjax.training.progress import bar
 from wsjax.zoos import label_files
 from wsjax.zoos.label_files import RUN, LabelTable, stem
@@ -61,7 +61,7 @@ class Folder:
         table: the labels as read; None without.
         skipped: weights files that could not be loaded, and why, in one line.
         others: how many other files there are.
-        duplicates: names of networks with equal weights; each group is one run.
+        duplicates: names of networks that are equal up to symmetry; each group is one run.
         grouping: how networks were grouped into runs, one sentence.
         families: of the zoo's specs, such as "PyTorch CNN".
     """
@@ -85,7 +85,7 @@ class Folder:
         clauses += [f"{counted(len(self.skipped), 'file')} skipped"] if self.skipped else []
         clauses += [f"{counted(self.others, 'other file')}"] if self.others else []
         if self.duplicates:
-            clauses.append(f"{counted(len(self.duplicates), 'group')} of equal weights")
+            clauses.append(f"{counted(len(self.duplicates), 'group')} equal up to symmetry")
         return f"{printable(self.path)}: {', '.join(clauses)}; {self.grouping}"
 
 
@@ -107,8 +107,8 @@ def read_folder(
 
     Runs: a column `run` of the labels says which networks are checkpoints of one training run.
     Without one, names that differ by a step alone are one run: "RUN/epoch_3.pt", "RUN-step100.pt",
-    "RUN/best.pt", "RUN/100"; every other network is a run of its own. Networks of equal weights are
-    one run in any case, as copies must not sit in two splits.
+    "RUN/best.pt", "RUN/100"; every other network is a run of its own. Networks that are equal up to
+    symmetry (`symmetries.duplicates`) are one run in any case: copies must not sit in two splits.
 
     Args:
         folder: with the files.
@@ -165,16 +165,16 @@ def read_folder(
         raise ValueError(_differ(path, names, found))
     labelled, values = _spread(table, places, len(listed))
     labelled, values = labelled[kept], {k: x[kept] for k, x in values.items()}
-    same = _duplicates([stored[n] for n in names])
-    runs = _united(runs[kept], same)
-    if target is not None:
-        _expect_enough(path, runs[labelled], grouping)
     longest = max(s.count for s in specs)
     vectors = np.zeros((len(names), longest), np.float32)
     for i, name in enumerate(names):
         vector = stored.pop(name)[1]
         vectors[i, : len(vector)] = vector
     which = np.array([specs.index(r.spec) for r in found])
+    same = _duplicates(vectors, specs, which)
+    runs = _united(runs[kept], same)
+    if target is not None:
+        _expect_enough(path, runs[labelled], grouping)
     zoo = Zoo(vectors, specs, which, values, runs)
     families = tuple(next(r.family for r in found if r.spec == s) for s in specs)
     groups = tuple(tuple(names[i] for i in group) for group in same)
@@ -347,13 +347,14 @@ def _spread(table: LabelTable | None, places, count):
     return labelled, values
 
 
-def _duplicates(stored: Sequence[tuple[Recognition, np.ndarray]]) -> list[list[int]]:
-    """Networks of equal weights, those of a group in order."""
-    groups = collections.defaultdict(list)
-    for i, (recognition, vector) in enumerate(stored):
-        content = hashlib.sha256((vector + 0.0).tobytes()).digest()  # -0 equals 0
-        groups[recognition.spec, content].append(i)
-    return [group for group in groups.values() if len(group) > 1]
+def _duplicates(vectors: np.ndarray, specs: Sequence[Spec], which: np.ndarray) -> list[list[int]]:
+    """Networks that are equal up to symmetry, those of a group in order."""
+    groups = []
+    for s, spec in enumerate(specs):
+        members = np.flatnonzero(which == s)
+        found = duplicates(vectors[members, : spec.count], spec)
+        groups += [members[group].tolist() for group in found]
+    return sorted(groups)
 
 
 def _united(runs: np.ndarray, groups: Sequence[Sequence[int]]) -> np.ndarray:

@@ -77,6 +77,9 @@ class LabelTable:
 
         A column of texts is one label of 0 and 1 for each of its texts, "optimizer_adam"; NaN
         where it is missing. Columns of more than `WORDS` texts are none, nor are empty ones.
+
+        Raises:
+            ValueError: a text's label has the name of a column.
         """
         out: dict[str, np.ndarray] = {}
         for name, texts in self.columns.items():
@@ -84,7 +87,13 @@ class LabelTable:
                 continue
             values = self.numbers(name)
             if values is None:
-                out |= self._spelled(name, [x.strip() for x in texts])
+                spelled = self._spelled(name, [x.strip() for x in texts])
+                if both := sorted(spelled.keys() & {*self.columns, *out}):
+                    raise ValueError(
+                        f"{printable(self.path)}: the texts of the column {name!r} are labels of "
+                        f"the names {_listed(both)}, which others have: expected another heading"
+                    )
+                out |= spelled
             elif not np.isnan(values).all():
                 out[name] = _single(values)
         return out
@@ -98,11 +107,11 @@ class LabelTable:
         return {f"{name}_{w}": np.where(absent, np.float32("nan"), x) for w, x in each.items()}
 
     def target(self, name: str) -> np.ndarray:
-        """The column that is to be predicted, [row] float64; all are finite, and they differ.
+        """The column that is to be predicted, [row] float64; finite and different in float32.
 
         Raises:
             ValueError: there is no such column, a row has no finite number there, or all have the
-                same; rows are named.
+                same in float32; rows are named.
         """
         if name not in self.columns or name == RUN:
             rest = [c for c in self.columns if c != RUN and self.numbers(c) is not None]
@@ -116,7 +125,7 @@ class LabelTable:
             for line, file, text, x in zip(
                 self.lines, self.files, self.columns[name], values, strict=True
             )
-            if x is None or not math.isfinite(x)
+            if x is None or not np.isfinite(_single(x))
         ]
         headline = (
             f"{printable(self.path)}: expected a finite number as {name!r} in each row (leave out "
@@ -125,7 +134,7 @@ class LabelTable:
         more = [f"... and {len(wrong) - 5} more"] if wrong[5:] else []
         checks.raise_all(headline, [*wrong[:5], *more])
         numbers = np.array(values, np.float64)
-        if len(numbers) and (numbers == numbers[0]).all():
+        if len(numbers) and (_single(numbers) == _single(numbers[0])).all():
             raise ValueError(
                 f"{printable(self.path)}: {name!r} is {numbers[0]:g} in each of "
                 f"{counted(len(numbers), 'row')}: expected a target that differs"
@@ -279,9 +288,9 @@ def stem(name: str) -> str:
     return re.sub(r"(\.weights|\.safetensors\.index)?\.(?=[a-z0-9]*[a-z])[a-z0-9]{1,12}$", "", name)
 
 
-def _single(values: np.ndarray) -> np.ndarray:
+def _single(values: float | np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
-        return values.astype(np.float32)
+        return np.asarray(values).astype(np.float32)
 
 
 def _listed(names: Sequence[str]) -> str:
