@@ -147,9 +147,8 @@ class _Chain:
             family = "torchvision VGG"
         if not self.vgg:
             wanted = ("stride", "padding", "max_pool", *["pool"] * (self._flattened() is None))
-            lacking = ", ".join(k for k in wanted if self.convolutions and k not in self.config)
-            if lacking:
-                self.out.notes.append(f"outputs are not computed: config lacks {lacking}")
+            if lacking := [k for k in wanted if self.convolutions and k not in self.config]:
+                self.out.notes.append(f"outputs are not computed: config lacks {', '.join(lacking)}")
             self.out.notes.append("each layer is taken to read the one before and nothing else")
         return self.out, family, self.exact, self.runs and self.exact
 
