@@ -148,7 +148,7 @@ class _Chain:
         if not self.vgg:
             wanted = ("stride", "padding", "max_pool", *["pool"] * (self._flattened() is None))
             if lacking := [k for k in wanted if self.convolutions and k not in self.config]:
-                self.out.notes.append(f"outputs are not computed: config lacks {', '.join(lacking)}")
+                self.out.notes += [f"outputs are not computed: config lacks {', '.join(lacking)}"]
             self.out.notes.append("each layer is taken to read the one before and nothing else")
         return self.out, family, self.exact, self.runs and self.exact
 
