@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from experiments.lib import memory
-from experiments.lib.records import ROOT
 
+ROOT = pathlib.Path(__file__).parents[2]  # not of `records`: the command is to import nothing else
 PRETRAINED = ROOT / "experiments" / "pretrained"
 PROGRAM = "from experiments.lib import commands; commands.command()"
 

@@ -17,6 +17,10 @@ def test_a_command_is_measured_in_a_process_of_its_own(tmp_path):
     assert 20 < ran.megabytes < 2000
 
 
+def test_a_command_has_the_memory_of_its_own_imports(tmp_path):
+    assert commands.run(["--help"], tmp_path).megabytes < 100  # JAX alone takes more
+
+
 def test_errors_follow_the_output(tmp_path):
     ran = commands.run(["inspect", "absent"], tmp_path)
     assert ran.code == 2
