@@ -52,7 +52,7 @@ MAY_IMPORT = {
     },
     "predictors": {
         *("checks", "networks", "metrics", "storage", "encoders", "zoos", "tasks", "training"),
-        *("files", "recognition"),
+        *("files", "recognition", "settings"),
     },
     "maps": {"checks", "predictors", "storage", "symmetries", "tasks", "zoos"},
     "inr_folders": {"checks", "networks", "recognition", "tasks", "zoos"},

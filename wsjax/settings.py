@@ -121,3 +121,13 @@ def unknown(config: Mapping[str, Any]) -> list[str]:
 def _nearest(word: str, words: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, words, 1)
     return f", did you mean {near[0]!r}?" if near else ""
+
+
+def activation(config: Mapping[str, Any] | None) -> str | None:
+    """The activation that a config states, as Specs spell it; None without one.
+
+    >>> activation({"activation": "swish"}), activation({})
+    ('silu', None)
+    """
+    stated = (config or {}).get("activation")
+    return None if stated is None else SPELLINGS.get(str(stated).lower(), str(stated))

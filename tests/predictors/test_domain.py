@@ -110,3 +110,21 @@ def test_arrays_come_back(domain):
     assert verdicts(again, vectors) == verdicts(domain, vectors)
     with pytest.raises(ValueError, match="absent: \\['spread'\\]"):
         Domain.from_arrays([], {k: v for k, v in domain.arrays().items() if k != "spread"})
+
+
+def test_recognised_architectures_of_the_same_arrays_are_adopted(domain):
+    """Strides and the names of axes are not in a file; activations are not guessed."""
+    layers = tuple(
+        dataclasses.replace(x, settings=(("stride", (1, 1)),), activation=a)
+        for x, a in zip(SPEC.layers, ("relu", "none"), strict=True)
+    )
+    recognised = dataclasses.replace(SPEC, layers=layers)
+    assert domain.architecture(recognised)
+    assert domain.adopted(recognised) == SPEC
+    first = dataclasses.replace(layers[0], activation="other")
+    unknown = dataclasses.replace(recognised, layers=(first, layers[1]))
+    assert domain.adopted(unknown) == unknown
+    assert domain.adopted(unknown, "tanh") == unknown
+    assert domain.adopted(unknown, "relu") == SPEC
+    assert domain.adopted(TANH) == TANH
+    assert domain.adopted(OTHER) == OTHER

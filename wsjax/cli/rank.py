@@ -45,7 +45,7 @@ def rank(
       wsjax rank sweep --with model
       wsjax rank sweep --with model --labels labels.csv
     """  # noqa: D301 - click reads the backspace
-    from wsjax import predictors
+    from wsjax import predictors, settings
     from wsjax.zoos.from_files import read_folder
 
     predictor = predictors.load(model)
@@ -54,7 +54,8 @@ def rank(
     if not rest.any():
         raise ValueError(f"every network of {folder} has a row in {labels}: none is left to rank")
     names = [name for name, own in zip(read.names, rest, strict=True) if own]
-    found = predictor.rank(read.zoo.select(rest), names, anyway)
+    zoo, activation = read.zoo.select(rest), settings.activation(config)
+    found = predictor.rank(zoo, names, anyway, activation)
     return page(predictor.label, found, str(read), read.skipped)
 
 

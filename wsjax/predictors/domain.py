@@ -98,6 +98,26 @@ class Domain:
         nearest = np.sort(np.maximum(squares, 0), axis=1)[:, :NEIGHBOURS]
         return np.sqrt(nearest / own.shape[1]).mean(1)
 
+    def adopted(self, spec: Spec, activation: str | None = None) -> Spec:
+        """The domain's architecture that a recognised one is, else the recognised one itself.
+
+        Names and shapes do not tell strides, nor a chain of equal widths from a residual network:
+        arrays of the same names and shapes with the same activations are taken to be the
+        architecture of training.
+
+        Args:
+            spec: of a network.
+            activation: of its hidden layers where `spec` has "other".
+        """
+        shapes = lambda s: [(a.name, s.shape(a)) for a in s.arrays]
+        kinds = lambda s: [layer.activation for layer in s.layers if layer.arrays]
+        for own in () if spec in self.specs else self.specs:
+            if shapes(own) == shapes(spec) and len(kinds(own)) == len(kinds(spec)):
+                pairs = zip(kinds(spec), kinds(own), strict=True)
+                if all(x == y or (x == "other" and y in (activation, "none")) for x, y in pairs):
+                    return own
+        return spec
+
     def architecture(self, spec: Spec) -> str:
         """Why networks of an architecture are out; "" if they are not."""
         if spec in self.specs:

@@ -20,7 +20,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from wsjax import checks, networks, recognition, storage
+from wsjax import checks, networks, recognition, settings, storage
 from wsjax.checks import printable
 from wsjax.files.facts import ContentError
 from wsjax.networks import Params, Spec
@@ -113,7 +113,11 @@ class Predictor:
         return f"Predictor({self.label}: {self.facts['chosen']}, {runs} calibration runs)"
 
     def predict(
-        self, given: Networks, names: Sequence[str] | None = None, anyway: bool = False
+        self,
+        given: Networks,
+        names: Sequence[str] | None = None,
+        anyway: bool = False,
+        activation: str | None = None,
     ) -> Predictions:
         """The label of networks, with intervals and the verdict of the domain.
 
@@ -125,12 +129,14 @@ class Predictor:
             names: of the networks.
             anyway: whether networks out of the domain have a prediction too, where the model can
                 be applied to them.
+            activation: of networks whose specs have "other", see `Domain.adopted`.
 
         Raises:
             TypeError: these are no networks.
             ValueError: not as many names as networks, or arrays do not match their spec.
         """
         vectors, specs = _raveled(given)
+        specs = [self.domain.adopted(s, activation) for s in specs]
         names = tuple(names or (f"network {i}" for i in range(len(specs))))
         if len(names) != len(specs):
             raise ValueError(f"expected {len(specs)} names of networks, got {len(names)}")
@@ -161,14 +167,18 @@ class Predictor:
         )  # fmt: skip
 
     def rank(
-        self, given: Networks, names: Sequence[str] | None = None, anyway: bool = False
+        self,
+        given: Networks,
+        names: Sequence[str] | None = None,
+        anyway: bool = False,
+        activation: str | None = None,
     ) -> Ranking:
         """Networks by prediction, with ties; arguments and errors as of `predict`.
 
         Networks whose predictions differ by less than the calibrated error of differences cannot be
         distinguished: see `Calibration.ranks`.
         """
-        predictions = self.predict(given, names, anyway)
+        predictions = self.predict(given, names, anyway, activation)
         rows = np.flatnonzero(np.isfinite(predictions.values))
         first, last = np.zeros((2, len(predictions)), int)
         first[rows], last[rows] = self.calibration.ranks(predictions.values[rows])
@@ -314,6 +324,7 @@ def predict_files(
             finite is out of the domain.
     """
     names, given, refused = [], [], {}
+    activation = settings.activation(config)
     for path in map(str, paths):
         try:
             stored = recognition.read(path, branch, config)
@@ -324,11 +335,11 @@ def predict_files(
         names.append(path)
         given.append((stored.params, stored.spec))
     if given and not refused:
-        return predictor.predict(given, names, anyway)
+        return predictor.predict(given, names, anyway, activation)
     values, low, high = np.full((3, len(paths)), np.nan)
     domain, reasons, shift = [OUT] * len(paths), [refused.get(str(p), ()) for p in paths], None
     if given:
-        found = predictor.predict(given, names, anyway)
+        found = predictor.predict(given, names, anyway, activation)
         shift = found.shift
         rows = [i for i, path in enumerate(paths) if str(path) not in refused]
         values[rows], low[rows], high[rows] = found.values, found.low, found.high
