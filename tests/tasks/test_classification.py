@@ -52,6 +52,26 @@ def test_it_learns_more_than_the_majority(trained):
 
 
 @pytest.mark.trains
+def test_a_temperature_changes_probabilities_and_no_class(trained):
+    zoo, trained, _ = trained
+    validation, labels = zoo.part("validation", "larger")
+    loud = {k: v for k, v in trained.variables["params"].items()}
+    last = max(loud["head"])
+    loud["head"] = {**loud["head"], last: jax.tree.map(lambda x: 40 * x, loud["head"][last])}
+    loud = dataclasses.replace(trained, variables={**trained.variables, "params": loud})
+    cooled = loud.calibrated(validation)
+    loss = lambda t: metrics.classification(t.predict(validation), labels.astype(int))["loss"]
+    assert loss(cooled) < loss(loud)
+    assert loss(cooled) <= loss(trained) + 1e-6
+    assert (cooled.classify(validation) == trained.classify(validation)).all()
+    own = trained.calibrated(validation).constants["temperature"]
+    assert cooled.constants["temperature"] == pytest.approx(40 * own, rel=0.02)
+    for wrong in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="expected a temperature above 0"):
+            dataclasses.replace(trained, constants={"temperature": wrong})
+
+
+@pytest.mark.trains
 def test_restore_needs_nothing_but_the_path(trained):
     zoo, trained, folder = trained
     again, (networks, _) = restore(folder), zoo.part("test", "larger")

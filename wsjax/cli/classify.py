@@ -21,7 +21,8 @@ def classify(folder, labels, branch, model, anyway, convention) -> Page:
     """Name the class of the image that each INR of a folder represents, from its weights.
 
     INRs that differ from those of training, in the sizes of their arrays or in their pixels, are
-    refused (exit code 3). Confidence is the softmax of the class, as in training.
+    refused (exit code 3). Confidence is the model's
+    probability of the class, calibrated if its card says so.
 
     \b
       wsjax classify sirens --with mnist-inr-classes
@@ -74,7 +75,7 @@ def classify(folder, labels, branch, model, anyway, convention) -> Page:
     rows = tuple(tuple(brief(row[k]) for k in keys) for row in networks)
     parts: list[Table | Picture | str] = [Table(
         "INRs", tuple(heads.get(k, k) for k in keys), rows,
-        "Confidence is the softmax of the class, as in training.",
+        "Confidence is the model's probability of the class, calibrated if its card says so.",
     )]  # fmt: skip
     if others := [row for row in networks if row["domain"] != "in"]:
         parts.append(Table(

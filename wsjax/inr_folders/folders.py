@@ -27,7 +27,7 @@ class Classes:
     Attributes:
         names: of the files.
         classes: all that there are.
-        probabilities: [network, class], the softmax; not calibrated.
+        probabilities: [network, class], see `TrainedClassifier.calibrated`.
         domain: of a network that is out, the class means nothing.
         images: [network, row, col, channel], rendered.
         low: the value of black in them; that of white is 1.

@@ -11,6 +11,7 @@ validation split.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -19,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import scipy.optimize
 import scipy.special
 
 from wsjax import metrics, training
@@ -27,6 +29,8 @@ from wsjax.networks import Params, Spec
 from wsjax.symmetries.augmentations import Augmentation
 from wsjax.tasks.base import Loss, Part, Predictor, Step, Task, Trained
 from wsjax.zoos import Zoo
+
+TEMPERATURE = "temperature"  # of the softmax, among the constants of a classifier
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,12 +114,37 @@ def class_numbers(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class TrainedClassifier(Trained):
-    """A trained classifier."""
+    """A trained classifier; its logits are divided by the constant "temperature", if it has one."""
+
+    def __post_init__(self):
+        if not 0 < (temperature := self.constants.get(TEMPERATURE, 1.0)) < math.inf:
+            raise ValueError(f"expected a temperature above 0, got {temperature}")
 
     def predict(self, networks: Params | np.ndarray | Zoo, spec: Spec | None = None) -> np.ndarray:
         """Probabilities [class] or [batch, class]; arguments and errors as of `encode`."""
-        logits = self.outputs(networks, spec)
-        return scipy.special.softmax(logits.astype(np.float64), axis=-1)
+        logits = self.outputs(networks, spec).astype(np.float64)
+        return scipy.special.softmax(logits / self.constants.get(TEMPERATURE, 1.0), axis=-1)
+
+    def calibrated(self, zoo: Zoo) -> "TrainedClassifier":
+        """The same with the temperature of the least cross-entropy on a labelled zoo.
+
+        Temperature scaling (Guo et al., 2017, 4.2): classes stay, probabilities change. The zoo is
+        to be of networks that it was not trained on, such as the validation split.
+
+        Raises:
+            ValueError: as `predict`; or a label is the position of no class.
+        """
+        logits = self.outputs(zoo).astype(np.float64)
+        rows = np.arange(len(logits))
+        true = class_numbers(zoo.labels[self.task.label], self.task.classes)
+
+        def loss(log_temperature):
+            scores = scipy.special.log_softmax(logits / math.exp(log_temperature), axis=-1)
+            return -scores[rows, true].mean()
+
+        best = scipy.optimize.minimize_scalar(loss, bounds=(-5, 5), method="bounded").x
+        constants = {**self.constants, TEMPERATURE: math.exp(best)}
+        return dataclasses.replace(self, constants=constants)
 
     def classify(
         self, networks: Params | np.ndarray | Zoo, spec: Spec | None = None
