@@ -13,6 +13,8 @@ import jax
 import pytest
 from cases.corner_cases import MOVABLE, SPECS
 
+os.environ.pop("COLUMNS", None)  # of pytest-xdist; commands write as into a pipe
+
 
 def pytest_addoption(parser):
     about = "run the tests marked `optimised`, with XLA's optimisations as in use"

@@ -34,7 +34,7 @@ X = np.ones((3, 1), np.float32)
 MLP = encoders.MLP(widths=(4,), code=2)
 TRANSPOSED = PARAMS | {"Dense_0/kernel": PARAMS["Dense_0/kernel"].T}
 TRAINED = tasks.regression.TrainedRegression(
-    Regression("a"), None, {"params": {}}, tasks.InputScale.fit(ZOO), (SPEC,), {}, {}
+    Regression("a"), None, {"params": {}}, tasks.InputScale.fit(ZOO), (SPEC,), {}, {}, ()
 )
 
 

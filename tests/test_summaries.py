@@ -37,7 +37,8 @@ def trained(kind):
     variables = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
     specs = (SIREN, architectures.mlp([1, 90, 1]))
     task = regression.Regression("label_0")
-    return kind(task, module, variables, scaling.InputScale.fit(ZOO), specs, {}, {"a": "b" * 999})
+    scale, config = scaling.InputScale.fit(ZOO), {"a": "b" * 999}
+    return kind(task, module, variables, scale, specs, {}, config, (512,))
 
 
 def images(n=60):

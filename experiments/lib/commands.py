@@ -37,13 +37,14 @@ class Ran(NamedTuple):
 def run(arguments: Sequence[str], folder: pathlib.Path | None = None) -> Ran:
     """Runs `wsjax` with arguments, in a folder or here, as in a pipe."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    kept = {k: x for k, x in os.environ.items() if k != "COLUMNS"}  # which makes it a terminal
     begin = time.monotonic()
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *arguments],
         **dict.fromkeys(("stdout", "stderr"), subprocess.PIPE),
         text=True,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": path, "WSJAX_PRETRAINED": str(PRETRAINED)},
+        env={**kept, "PYTHONPATH": path, "WSJAX_PRETRAINED": str(PRETRAINED)},
     ) as process:
         line = process.stdout.readline()
         first = time.monotonic() - begin

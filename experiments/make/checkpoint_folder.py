@@ -11,7 +11,6 @@ accuracies spread from chance to nearly 1. They are trained in JAX, all of one n
 once, and written as PyTorch lays weights out and pickles them.
 """
 
-import argparse
 import csv
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.lib import torch_writer
+from experiments.lib import cli, torch_writer
 
 WIDTHS = (8, 12)
 LABELLED = 2 / 3
@@ -129,7 +128,7 @@ def write(folder: pathlib.Path, count: int = 60, seed: int = 0) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = cli.command("make.checkpoint_folder", __doc__)
     parser.add_argument("--folder", type=pathlib.Path, required=True, help="created")
     parser.add_argument("--networks", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
@@ -138,4 +137,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

@@ -82,7 +82,7 @@ def untrained(variables=1.0, zoo=None):
     zoo = zoo or two_depths(4)
     module = types.SimpleNamespace(encoder=encoders.MLP())
     scale, variables = InputScale.fit(zoo), {"params": np.array([variables])}
-    return base.Trained(Regression("ratio"), module, variables, scale, zoo.specs, {}, {}), zoo
+    return base.Trained(Regression("ratio"), module, variables, scale, zoo.specs, {}, {}, ()), zoo
 
 
 def test_values_that_are_not_finite_name_their_networks():

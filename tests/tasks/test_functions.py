@@ -33,7 +33,7 @@ def trained(kind, task):
     variables = bound(module.encoder if kind is TrainedRegression else module).variables
     if kind is TrainedRegression:
         variables = {"params": {"encoder": variables["params"]}}
-    return kind(task, module, variables, InputScale.fit(ratio_zoo(8)), (SPEC,), {}, {})
+    return kind(task, module, variables, InputScale.fit(ratio_zoo(8)), (SPEC,), {}, {}, ())
 
 
 def test_a_function_is_called_with_its_spec_if_it_takes_one():
