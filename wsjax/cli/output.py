@@ -1,4 +1,4 @@
-"""What a verb found, as tables, as JSON, or as one HTML page.
+"""The results of a verb as tables, as JSON, or as one HTML page.
 
 page = Page("2 networks, the same function", {"verdict": "symmetric"}, (table, picture))
 show(page, as_json, html)      prints it, writes the HTML page, ends the process with `page.code`
@@ -88,7 +88,7 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """What a verb found.
+    """The result of a verb.
 
     Attributes:
         headline: the answer in one line.
