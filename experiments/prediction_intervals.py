@@ -169,7 +169,7 @@ def measure(name: str, zoos: Mapping[str, Zoo], seed: int, minutes: float) -> It
 
 
 def configuration(name: str, minutes: float) -> dict[str, Any]:
-    """What determines the records of a zoo, but for the seed."""
+    """The settings that determine the records of a zoo, but for the seed."""
     return {"zoo": name, "minutes": minutes, "held_out": HELD_OUT, "some": SOME}
 
 

@@ -192,7 +192,7 @@ def card(facts: Mapping[str, Any], record: Mapping[str, Any]) -> str:
 def predictor_notes(
     name: str, data: str, licence: str, scores: Mapping[str, Any], record: Mapping[str, Any]
 ) -> list[str]:
-    """What the card of an accuracy predictor has beside what `wsjax.predictors` writes.
+    """Notes on the card of an accuracy predictor, beside those of `wsjax.predictors`.
 
     Args:
         name: of the model.

@@ -32,7 +32,7 @@ class Terminal(io.StringIO):
 
 
 def printed(monkeypatch, page, columns, **environment):
-    """What a terminal of so many columns receives, None for a pipe."""
+    """The text that a terminal of so many columns receives, None for a pipe."""
     stream = Terminal() if columns else io.StringIO()
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)

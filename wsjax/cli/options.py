@@ -8,6 +8,15 @@ from typing import Any
 
 import click
 
+with_predictor = click.option(
+    "--with",
+    "model",
+    required=True,
+    type=click.Path(path_type=pathlib.Path),
+    metavar="MODEL",
+    help="A model folder, as `wsjax fit` writes it, or the name of a pretrained predictor.",
+)
+
 
 def configured(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--branch`, `--set` and `--config` to a command, as `files.load` and `recognize` do.

@@ -6,20 +6,13 @@ from typing import Any
 
 import click
 
-from wsjax.cli.options import configured
+from wsjax.cli.options import configured, with_predictor
 from wsjax.cli.output import FINE, GATE, REFUSED, Page, Table, reports
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=pathlib.Path))
-@click.option(
-    "--with",
-    "model",
-    required=True,
-    type=click.Path(path_type=pathlib.Path),
-    metavar="MODEL",
-    help="A model folder, as `wsjax fit` writes it.",
-)
+@with_predictor
 @click.option(
     "--gate", type=float, metavar="NUMBER", help="Exit 1 if a network is predicted to be below."
 )

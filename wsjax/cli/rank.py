@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from wsjax.cli.options import configured
+from wsjax.cli.options import configured, with_predictor
 from wsjax.cli.output import FINE, REFUSED, Page, Table, reports
 
 KEYS = ("rank", "places", "file", "prediction", "low", "high", "domain")  # of a network
@@ -14,14 +14,7 @@ KEYS = ("rank", "places", "file", "prediction", "low", "high", "domain")  # of a
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=pathlib.Path))
-@click.option(
-    "--with",
-    "model",
-    required=True,
-    type=click.Path(path_type=pathlib.Path),
-    metavar="MODEL",
-    help="A model folder, as `wsjax fit` writes it.",
-)
+@with_predictor
 @click.option(
     "--labels",
     type=click.Path(path_type=pathlib.Path),

@@ -391,7 +391,7 @@ def _notes(one: Side, other: Side, found: Pairs, rows) -> Iterator[str]:
 
 
 def unsettled(one: Side, other: Side, found: Pairs) -> Iterator[str]:
-    """What is not known of the networks' functions, and how the command line is to be given it."""
+    """Settings of the networks' functions that are not known, as options of the command line."""
 
     def typed(found: re.Match[str]) -> str:
         pairs = re.findall(r"'(\w+)': '?([^',]+)'?", found[1])

@@ -27,7 +27,7 @@ class TooLargeError(ValueError):
 
 
 class Cost(NamedTuple):
-    """What one alignment takes.
+    """Memory and time of one alignment.
 
     Attributes:
         gigabytes: of memory, beside the networks as stored.

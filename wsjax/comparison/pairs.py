@@ -315,7 +315,7 @@ def _fused(ours, theirs) -> Iterator[tuple[str, list[tuple[str, int, int]]]]:
 
 
 def _differences(one: Side, other: Side) -> Iterator[str]:
-    """What differs between two architectures, a line each."""
+    """Differences between two architectures, a line each."""
     if one.level == "opaque" or other.level == "opaque":
         opaque = " and ".join(x for x, s in (("A", one), ("B", other)) if s.level == "opaque")
         yield f"the structure of {opaque} is not known, so arrays are compared by name"
