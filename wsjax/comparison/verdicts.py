@@ -27,7 +27,7 @@ VERDICTS = (  # best first
 )
 SAME, RELATED = VERDICTS[:3], VERDICTS[:4]
 Z = 6.0  # standard deviations above chance
-EXCESS = 0.4  # see above; of independent networks at most 0.2 was measured
+EXCESS = 0.4  # see above; set by hand on independent and on related networks of digits
 CLOSE = 0.7  # the same share, where symmetries that are only guessed were matched
 DEVIATION = 1e-7  # of correlations by chance, at least: below it they do not vary but by rounding
 DIGITS = 4.0  # of the number of orders of the neurons, at least: as small as a probability can be

@@ -20,8 +20,8 @@ class Domain:
     numbers is 1.5 (1 + 1 / sqrt(n)), as small arrays vary more; below 16 numbers a small size is
     none to speak of. Likewise where more than 1 % of the pixels are outside of the images' range
     by a quarter of it, and "out" beyond 2 %. Of a model that `runs_network`, pixels alone count, as
-    it receives nothing else of a network. Of 5,000 MNIST INRs of `inr_recipe.DWS` none is out, 1 %
-    are edge. Nothing here notices that the order of the coordinates is another.
+    it receives nothing else of a network. The factors were set on MNIST INRs of `inr_recipe.DWS`.
+    Nothing here notices that the order of the coordinates is another.
 
     Attributes:
         arrays: names.
